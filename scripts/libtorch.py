@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Make a libtorch 2.11.0 folder from the PyTorch wheel: libtorch.py {cpu|cuda} DEST
+
+cpu   the CPU libraries only (0.5 GB on disk), cut from the wheel
+cuda  every library of the wheel and of the nvidia packages it names (about 5 GB on disk)
+
+Downloads are pinned by SHA-256 (libtorch-requirements.txt). DEST appears only when it is whole.
+"""
+
+import email
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+
+CPU_LIBRARIES = {
+    "torch/lib/libtorch_cpu.so",
+    "torch/lib/libc10.so",
+    "torch/lib/libgomp.so.1",
+    "nvidia/cu13/lib/libcudart.so.13",
+    "nvidia/cu13/lib/libcupti.so.13",
+}
+FREE_BYTES = {"cpu": 3 << 30, "cuda": 14 << 30}
+WHEEL_TARGET = ["--only-binary=:all:", "--implementation=cp", "--python-version=3.11"] + [
+    f"--platform={p}_x86_64" for p in ("manylinux_2_28", "manylinux_2_27", "manylinux_2_25", "manylinux_2_17", "manylinux2014")
+]
+
+
+def stop(sentence):
+    sys.exit(f"libtorch: {sentence}")
+
+
+def download(folder, *what):
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, *WHEEL_TARGET, *what]
+    if subprocess.run(command, check=False).returncode != 0:
+        stop(
+            "the download failed (pip's message is above). Check the network or the proxy and run the same command "
+            "again; or set LIBTORCH to a folder that already holds libtorch 2.11.0."
+        )
+
+
+def extract(wheel, dest, wanted):
+    """Copies the wheel's libraries and headers for which wanted(name) holds into dest/lib and dest/include."""
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.endswith("/"):
+                continue
+            if name.startswith("torch/include/"):
+                target = dest / name.removeprefix("torch/")
+            elif wanted(name) and "/lib/" in name and ".so" in name.rsplit("/", 1)[1]:
+                target = dest / "lib" / name.rsplit("/", 1)[1]
+            else:
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(name) as source, open(target, "wb") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+
+
+def nvidia_requirements(wheel):
+    """The CUDA packages that the torch wheel's own metadata pins, for Linux."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(name))
+    lines = (r.split(";")[0].strip() for r in metadata.get_all("Requires-Dist", []))
+    return [line for line in lines if line.startswith(("nvidia-", "cuda-toolkit"))]
+
+
+def build(kind, dest):
+    requirements = pathlib.Path(__file__).with_name("libtorch-requirements.txt")
+    with tempfile.TemporaryDirectory(dir=dest.parent, prefix=".libtorch-") as scratch:
+        wheels, tree = pathlib.Path(scratch, "wheels"), pathlib.Path(scratch, "tree")
+        download(str(wheels), "--require-hashes", "-r", str(requirements))
+        torch = next(wheels.glob("torch-*.whl"))
+        if kind == "cuda":
+            nvidia = pathlib.Path(scratch, "nvidia")
+            command = [sys.executable, "-m", "pip", "download", "--dest", str(nvidia), *WHEEL_TARGET]
+            if subprocess.run([*command, *nvidia_requirements(torch)], check=False).returncode != 0:
+                stop("a CUDA package could not be downloaded (pip's message is above). Run the same command again.")
+            for wheel in [torch, *nvidia.glob("*.whl")]:
+                extract(wheel, tree, lambda name: "libtorch_python" not in name)
+        else:
+            for wheel in wheels.glob("*.whl"):
+                extract(wheel, tree, CPU_LIBRARIES.__contains__)
+            # The CPU build has no umbrella library: the linker finds the one that counts through this script.
+            (tree / "lib" / "libtorch.so").write_text("INPUT(-ltorch_cpu)\n")
+        (tree / "build-version").write_text("2.11.0\n")
+        tree.rename(dest)
+
+
+def main():
+    if len(sys.argv) != 3 or sys.argv[1] not in FREE_BYTES:
+        sys.exit(__doc__)
+    kind, dest = sys.argv[1], pathlib.Path(sys.argv[2]).absolute()
+    if (dest / "build-version").exists():
+        return
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        stop(
+            f"there is no ready-made build for {platform.system()} {platform.machine()}. Install libtorch 2.11.0 "
+            "and set LIBTORCH to its folder."
+        )
+    dest.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(dest.parent).free
+    if free < FREE_BYTES[kind]:
+        stop(
+            f"{dest.parent} has {free >> 20} MiB free; unpacking the {kind} build needs {FREE_BYTES[kind] >> 20} MiB. "
+            "Free some space, or set TUSK_LIBTORCH_DIR to a folder on a larger disk."
+        )
+    print(f"libtorch: fetching libtorch 2.11.0 ({kind}) into {dest} (the wheel is 530 MB)", flush=True)
+    build(kind, dest)
+    print(f"libtorch: {dest} is ready", flush=True)
+
+
+if __name__ == "__main__":
+    main()
