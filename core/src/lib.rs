@@ -1,1 +1,27 @@
-//! x
+//! What both sides of Tusk say to each other.
+//!
+//! The scheduler (control plane) and the executors (data plane) never import each other: everything they share is
+//! here, without libtorch, without an image decoder, and without either process's crate.
+//!
+//! * [`spec`]: what a model is to be, and the `OPTIONS (...)` that say so
+//! * [`sql`]: the statements, their grammar and their text
+//! * [`physical`]: [`physical::TrainExec`], the operator that an epoch job runs, and the rows it answers with
+//! * [`engine`]: the two traits behind which libtorch lives
+//! * [`state`], [`manifest`], [`store`]: named tensors, what is known about a model, and where both are kept
+//! * [`codec`]: how plans travel between the processes
+//! * [`metrics`]: ROC AUC and its neighbours, with bootstrap intervals
+
+pub mod codec;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod ids;
+pub mod manifest;
+pub mod metrics;
+pub mod physical;
+pub mod spec;
+pub mod sql;
+pub mod state;
+pub mod store;
+
+pub use error::{Error, Result};

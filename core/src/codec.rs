@@ -1,0 +1,280 @@
+//! How plans travel: our own nodes in one arm, everything else in Ballista's own bytes.
+//!
+//! The codec of a process is open at one place: crates above this one add operators and tables of their own as
+//! [`Extension`]s (the folder-of-images table is one), so that this crate needs to know none of them.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use ballista_core::serde::{BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::datasource::file_format::FileFormatFactory;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Extension as LogicalExtension, LogicalPlan};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::logical_plan::LogicalExtensionCodec;
+use datafusion_proto::physical_plan::{
+    AsExecutionPlan, PhysicalExtensionCodec, PhysicalProtoConverterExtension,
+};
+use datafusion_proto::protobuf::PhysicalPlanNode;
+use prost::Message;
+
+use crate::error::Error;
+use crate::physical::{TrainExec, TrainTask};
+
+/// An operator on the wire.
+#[derive(Clone, PartialEq, Message)]
+struct OperatorMessage {
+    #[prost(oneof = "OperatorKind", tags = "1, 2, 3")]
+    kind: Option<OperatorKind>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum OperatorKind {
+    #[prost(message, tag = "1")]
+    Train(TrainMessage),
+    #[prost(message, tag = "2")]
+    Extension(ExtensionMessage),
+    #[prost(bytes, tag = "3")]
+    Ballista(Vec<u8>),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TrainMessage {
+    /// The task as JSON.
+    #[prost(bytes, tag = "1")]
+    task: Vec<u8>,
+    /// The source as DataFusion's message.
+    #[prost(bytes, tag = "2")]
+    source: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ExtensionMessage {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(bytes, tag = "2")]
+    body: Vec<u8>,
+}
+
+/// A table on the wire.
+#[derive(Clone, PartialEq, Message)]
+struct TableMessage {
+    #[prost(oneof = "TableKind", tags = "1, 2")]
+    kind: Option<TableKind>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum TableKind {
+    #[prost(message, tag = "1")]
+    Extension(ExtensionMessage),
+    #[prost(bytes, tag = "2")]
+    Ballista(Vec<u8>),
+}
+
+/// Operators and tables of a crate above this one.
+pub trait Extension: Debug + Send + Sync {
+    /// A name that no other extension has.
+    fn name(&self) -> &'static str;
+
+    /// The operator's message, if it is this extension's. Children travel by themselves.
+    ///
+    /// # Errors
+    /// When it is, and cannot be written.
+    fn encode_operator(&self, node: &Arc<dyn ExecutionPlan>) -> Result<Option<Vec<u8>>>;
+
+    /// The operator of a message.
+    ///
+    /// # Errors
+    /// When the message is not one of this extension.
+    fn decode_operator(&self, body: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>>;
+
+    /// The table's message, if it is this extension's.
+    ///
+    /// # Errors
+    /// When it is, and cannot be written.
+    fn encode_table(&self, table: &Arc<dyn TableProvider>) -> Result<Option<Vec<u8>>>;
+
+    /// The table of a message.
+    ///
+    /// # Errors
+    /// When the message is not one of this extension.
+    fn decode_table(&self, body: &[u8]) -> Result<Arc<dyn TableProvider>>;
+}
+
+fn wire(what: &'static str, reason: impl ToString) -> Error {
+    Error::Wire { what, reason: reason.to_string() }
+}
+
+/// The codec of logical plans.
+#[derive(Debug, Default)]
+pub struct TuskLogicalCodec {
+    extensions: Vec<Arc<dyn Extension>>,
+    ballista: BallistaLogicalExtensionCodec,
+}
+
+impl TuskLogicalCodec {
+    /// A codec that also knows these extensions.
+    #[must_use]
+    pub fn new(extensions: Vec<Arc<dyn Extension>>) -> Self {
+        Self { extensions, ballista: BallistaLogicalExtensionCodec::default() }
+    }
+}
+
+impl LogicalExtensionCodec for TuskLogicalCodec {
+    fn try_decode(&self, buf: &[u8], inputs: &[LogicalPlan], ctx: &TaskContext) -> Result<LogicalExtension> {
+        self.ballista.try_decode(buf, inputs, ctx)
+    }
+
+    fn try_encode(&self, node: &LogicalExtension, buf: &mut Vec<u8>) -> Result<()> {
+        self.ballista.try_encode(node, buf)
+    }
+
+    fn try_decode_table_provider(
+        &self,
+        buf: &[u8],
+        table_ref: &TableReference,
+        schema: SchemaRef,
+        ctx: &TaskContext,
+    ) -> Result<Arc<dyn TableProvider>> {
+        match TableMessage::decode(buf).map_err(|e| wire("table", e))?.kind {
+            Some(TableKind::Extension(message)) => {
+                find(&self.extensions, &message.name, "table")?.decode_table(&message.body)
+            }
+            Some(TableKind::Ballista(bytes)) => {
+                self.ballista.try_decode_table_provider(&bytes, table_ref, schema, ctx)
+            }
+            None => Err(wire("table", "it is of a kind this version does not know").into()),
+        }
+    }
+
+    fn try_encode_table_provider(
+        &self,
+        table_ref: &TableReference,
+        node: Arc<dyn TableProvider>,
+        buf: &mut Vec<u8>,
+    ) -> Result<()> {
+        let mut kind = None;
+        for extension in &self.extensions {
+            if let Some(body) = extension.encode_table(&node)? {
+                kind = Some(TableKind::Extension(ExtensionMessage { name: extension.name().to_owned(), body }));
+            }
+        }
+        let kind = match kind {
+            Some(kind) => kind,
+            None => {
+                let mut bytes = Vec::new();
+                self.ballista.try_encode_table_provider(table_ref, node, &mut bytes)?;
+                TableKind::Ballista(bytes)
+            }
+        };
+        TableMessage { kind: Some(kind) }.encode(buf).map_err(|e| wire("table", e).into())
+    }
+
+    fn try_decode_file_format(&self, buf: &[u8], ctx: &TaskContext) -> Result<Arc<dyn FileFormatFactory>> {
+        self.ballista.try_decode_file_format(buf, ctx)
+    }
+
+    fn try_encode_file_format(&self, buf: &mut Vec<u8>, node: Arc<dyn FileFormatFactory>) -> Result<()> {
+        self.ballista.try_encode_file_format(buf, node)
+    }
+}
+
+/// The codec of physical plans.
+#[derive(Debug, Default)]
+pub struct TuskPhysicalCodec {
+    extensions: Vec<Arc<dyn Extension>>,
+    ballista: BallistaPhysicalExtensionCodec,
+}
+
+impl TuskPhysicalCodec {
+    /// A codec that also knows these extensions.
+    #[must_use]
+    pub fn new(extensions: Vec<Arc<dyn Extension>>) -> Self {
+        Self { extensions, ballista: BallistaPhysicalExtensionCodec::default() }
+    }
+
+    fn kind_of(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        proto_converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<OperatorKind> {
+        if let Some(train) = node.downcast_ref::<TrainExec>() {
+            let task = serde_json::to_vec(train.task().as_ref()).map_err(|e| wire("training task", e))?;
+            let source = encode_plan(Arc::clone(train.source()), self)?;
+            return Ok(OperatorKind::Train(TrainMessage { task, source }));
+        }
+        for extension in &self.extensions {
+            if let Some(body) = extension.encode_operator(&node)? {
+                return Ok(OperatorKind::Extension(ExtensionMessage { name: extension.name().to_owned(), body }));
+            }
+        }
+        let mut bytes = Vec::new();
+        self.ballista.try_encode(node, &mut bytes, proto_converter)?;
+        Ok(OperatorKind::Ballista(bytes))
+    }
+}
+
+impl PhysicalExtensionCodec for TuskPhysicalCodec {
+    fn try_decode(
+        &self,
+        buf: &[u8],
+        inputs: &[Arc<dyn ExecutionPlan>],
+        ctx: &TaskContext,
+        proto_converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match OperatorMessage::decode(buf).map_err(|e| wire("operator", e))?.kind {
+            Some(OperatorKind::Train(message)) => {
+                let task: TrainTask = serde_json::from_slice(&message.task).map_err(|e| wire("training task", e))?;
+                let source = decode_plan(&message.source, ctx, self)?;
+                let [workers] = inputs else {
+                    return Err(wire("training task", format!("it has {} inputs", inputs.len())).into());
+                };
+                Ok(Arc::new(TrainExec::with_workers(Arc::new(task), source, Arc::clone(workers))))
+            }
+            Some(OperatorKind::Extension(message)) => {
+                find(&self.extensions, &message.name, "operator")?.decode_operator(&message.body, inputs)
+            }
+            Some(OperatorKind::Ballista(bytes)) => self.ballista.try_decode(&bytes, inputs, ctx, proto_converter),
+            None => Err(wire("operator", "it is of a kind this version does not know").into()),
+        }
+    }
+
+    fn try_encode(
+        &self,
+        node: Arc<dyn ExecutionPlan>,
+        buf: &mut Vec<u8>,
+        proto_converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        let kind = Some(self.kind_of(node, proto_converter)?);
+        OperatorMessage { kind }.encode(buf).map_err(|e| wire("operator", e).into())
+    }
+}
+
+/// A physical plan as bytes.
+///
+/// # Errors
+/// When an operator in it cannot travel.
+pub fn encode_plan(plan: Arc<dyn ExecutionPlan>, codec: &dyn PhysicalExtensionCodec) -> Result<Vec<u8>> {
+    Ok(PhysicalPlanNode::try_from_physical_plan(plan, codec)?.encode_to_vec())
+}
+
+/// The physical plan of these bytes.
+///
+/// # Errors
+/// When they are no plan, or name something this process does not have.
+pub fn decode_plan(
+    bytes: &[u8],
+    ctx: &TaskContext,
+    codec: &dyn PhysicalExtensionCodec,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    PhysicalPlanNode::decode(bytes).map_err(|e| wire("plan", e))?.try_into_physical_plan(ctx, codec)
+}
+
+fn find<'a>(extensions: &'a [Arc<dyn Extension>], name: &str, what: &'static str) -> Result<&'a dyn Extension> {
+    let found = extensions.iter().find(|e| e.name() == name);
+    found.map(|e| e.as_ref()).ok_or_else(|| wire(what, format!("this process has no extension '{name}'")).into())
+}

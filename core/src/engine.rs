@@ -1,0 +1,98 @@
+//! The traits behind which libtorch lives: the operator and the functions know these, an executor brings them.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use datafusion::arrow::array::Array;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use datafusion::prelude::SessionConfig;
+
+use crate::ids::{ModelName, WorkerId};
+use crate::physical::TrainTask;
+
+/// Runs one worker's share of a job.
+pub trait TrainEngine: Debug + Send + Sync {
+    /// Starts the work and returns its answer as a stream of [`crate::physical::answer_schema`] rows. Dropping the
+    /// stream stops the work. `source` gives the rows of the whole table; the worker takes its own.
+    ///
+    /// # Errors
+    /// When the work cannot start; what happens later is an error in the stream.
+    fn run(
+        &self,
+        task: Arc<TrainTask>,
+        worker: WorkerId,
+        source: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream>;
+}
+
+/// The engine as an extension of the session that an executor gives its tasks.
+#[derive(Clone, Debug)]
+pub struct EngineExtension(pub Arc<dyn TrainEngine>);
+
+/// The session configuration with this engine in reach of the tasks.
+#[must_use]
+pub fn with_engine(config: SessionConfig, engine: Arc<dyn TrainEngine>) -> SessionConfig {
+    config.with_extension(Arc::new(EngineExtension(engine)))
+}
+
+/// The engine of a task's process.
+///
+/// # Errors
+/// When this process trains nothing, as a scheduler does not.
+pub fn engine_of(context: &TaskContext) -> Result<Arc<dyn TrainEngine>> {
+    let extension = context.session_config().get_extension::<EngineExtension>();
+    extension.map(|e| Arc::clone(&e.0)).ok_or_else(|| {
+        DataFusionError::Execution(
+            "this process has no training engine: TrainExec runs on executors that were started as tusk-executor or \
+             carry the Tusk plugin"
+                .to_owned(),
+        )
+    })
+}
+
+/// What a model says of a column of images.
+#[derive(Clone, Debug)]
+pub struct Predictions {
+    /// The classes, in the order of the probabilities.
+    pub classes: Arc<[String]>,
+    /// Index of the positive class and the threshold of its probability, where there are two classes.
+    pub decision: Option<(usize, f64)>,
+    /// Probabilities, one row of `classes.len()` per image, row-major; unspecified where `valid` is false.
+    pub probabilities: Vec<f32>,
+    /// Whether the image was there and readable.
+    pub valid: Vec<bool>,
+}
+
+impl Predictions {
+    /// The index of the class of image `row`: the positive one from the threshold on, else the likeliest.
+    #[must_use]
+    pub fn class_of(&self, row: usize) -> usize {
+        let probabilities = self.row(row);
+        match self.decision {
+            Some((positive, threshold)) => {
+                let is_positive = probabilities.get(positive).is_some_and(|p| f64::from(*p) >= threshold);
+                if is_positive { positive } else { 1 - positive.min(1) }
+            }
+            None => (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap_or(0),
+        }
+    }
+
+    /// The probabilities of image `row`.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[f32] {
+        let width = self.classes.len();
+        self.probabilities.get(row * width..(row + 1) * width).unwrap_or(&[])
+    }
+}
+
+/// Applies published models to images.
+pub trait Predictor: Debug + Send + Sync {
+    /// The predictions of a model for every element of `images` (encoded bytes or Spark's image struct).
+    ///
+    /// # Errors
+    /// When there is no such model, its file is damaged, or the column holds no images.
+    fn predict(&self, model: &ModelName, images: &dyn Array) -> Result<Predictions>;
+}

@@ -1,0 +1,117 @@
+//! Names and numbers that must not be mixed up.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The longest model name, in bytes.
+pub const MODEL_NAME_BYTES_MAX: usize = 128;
+
+/// A model's name: a folder of the model store, so letters, digits, `_`, `-` and `.` only.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ModelName(String);
+
+impl ModelName {
+    /// Checks the name.
+    ///
+    /// # Errors
+    /// [`Error::InvalidModelName`] when it is empty, too long, starts with a dot, or has a character that is not
+    /// allowed in a folder name.
+    pub fn new(name: impl Into<String>) -> Result<Self> {
+        let name = name.into();
+        let reason = if name.is_empty() {
+            "it is empty"
+        } else if name.len() > MODEL_NAME_BYTES_MAX {
+            "it is longer than 128 bytes"
+        } else if name.starts_with('.') {
+            "it starts with a dot"
+        } else if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')) {
+            "it may only hold letters, digits, '_', '-' and '.'"
+        } else {
+            return Ok(Self(name));
+        };
+        Err(Error::InvalidModelName { name, reason })
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ModelName {
+    type Error = Error;
+
+    fn try_from(name: String) -> Result<Self> {
+        Self::new(name)
+    }
+}
+
+impl From<ModelName> for String {
+    fn from(name: ModelName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One training run of one model. Sorts by the time it was started.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RunId(String);
+
+impl RunId {
+    /// The id of a run that starts at `unix_ms` (milliseconds since 1970).
+    #[must_use]
+    pub fn starting_at(unix_ms: u64) -> Self {
+        Self(format!("run-{unix_ms:013}-{:04x}", std::process::id() & 0xffff))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for RunId {
+    fn from(id: String) -> Self {
+        Self(id)
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A worker of a run: the partition of the rows that it trains on, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WorkerId(pub u32);
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_name_cannot_leave_its_folder() {
+        for bad in ["", ".", "..", "a/b", "../x", "a b", "naïve", &"x".repeat(129)] {
+            assert!(ModelName::new(bad).is_err(), "{bad:?} was accepted");
+        }
+        assert_eq!(ModelName::new("pneumonia_v2.1-b").unwrap().as_str(), "pneumonia_v2.1-b");
+    }
+}

@@ -1,0 +1,221 @@
+//! What is known about a published model, and about a run that may not be finished.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ModelName, RunId};
+use crate::spec::{Loss, ModelSpec, Precision};
+
+/// The version of the manifest's format. Raised when a reader of the old form would misread the new one.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// What happens to an image between its bytes and the net, at training and at prediction alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Preprocessing {
+    /// Side of the square picture, in pixels; resized with antialiased bilinear interpolation.
+    pub image_size: u32,
+    /// 1 (grey) or 3 (RGB).
+    pub channels: u8,
+    /// Subtracted from values in [0, 1].
+    pub mean: f64,
+    /// Divided by.
+    pub std: f64,
+}
+
+/// One epoch, as CREATE MODEL and SHOW TRAINING report it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochReport {
+    /// From 1.
+    pub epoch: u32,
+    /// Mean loss of the training rows, augmented and weighted.
+    pub train_loss: f64,
+    /// Mean weighted loss of the held-out rows.
+    pub val_loss: Option<f64>,
+    /// Share of held-out rows that are classed right at a threshold of 0.5 (the likeliest class).
+    pub val_accuracy: Option<f64>,
+    /// ROC AUC of the held-out rows (the mean over classes where there are more than two).
+    pub val_roc_auc: Option<f64>,
+    /// Learning rate at the epoch's last step.
+    pub learning_rate: f64,
+    /// Training rows used.
+    pub images: u64,
+    /// Rows that could not be read.
+    pub skipped: u64,
+    /// Workers.
+    pub workers: u32,
+    /// Wall time of the epoch, validation and checkpoint included.
+    pub seconds: f64,
+    /// Parts of that time.
+    pub timing: Timing,
+}
+
+/// Where time went, in seconds. Workers that run side by side add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// Reading, decoding and resizing images into shards.
+    pub decode: f64,
+    /// The training loops.
+    pub train: f64,
+    /// Scoring held-out rows.
+    pub validate: f64,
+    /// The part of `train` and `validate` spent inside calls to libtorch.
+    pub libtorch: f64,
+    /// Averaging the workers' updates.
+    pub aggregate: f64,
+    /// Writing checkpoints.
+    pub checkpoint: f64,
+}
+
+impl std::ops::AddAssign for Timing {
+    fn add_assign(&mut self, other: Self) {
+        self.decode += other.decode;
+        self.train += other.train;
+        self.validate += other.validate;
+        self.libtorch += other.libtorch;
+        self.aggregate += other.aggregate;
+        self.checkpoint += other.checkpoint;
+    }
+}
+
+/// What the profile job found out about the rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DataProfile {
+    /// Readable training rows per class.
+    pub train_rows: BTreeMap<String, u64>,
+    /// Readable held-out rows per class.
+    pub val_rows: BTreeMap<String, u64>,
+    /// Rows that could not be read.
+    pub skipped: u64,
+    /// Readable rows per worker.
+    pub rows_per_worker: Vec<u64>,
+    /// A digest of the readable rows' content and labels, the same in whatever order they stand.
+    pub fingerprint: String,
+}
+
+/// A stored tensor file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRef {
+    /// Its path inside the store.
+    pub path: String,
+    /// BLAKE3 of its bytes, in hexadecimal.
+    pub checksum: String,
+}
+
+/// What a net needs to be built and read: enough to predict.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelDefinition {
+    /// What was asked for.
+    pub spec: ModelSpec,
+    /// The classes; a class's place is its index in the net's output.
+    pub classes: Vec<String>,
+    /// The index of the positive class, where there are two.
+    pub positive: Option<usize>,
+    /// The loss, which also decides how outputs become probabilities.
+    pub loss: Loss,
+    /// The number format that `precision = 'auto'` became.
+    pub precision: Precision,
+    /// What happens to an image before the net.
+    pub preprocessing: Preprocessing,
+    /// Weight of each class in the loss.
+    pub class_weights: Vec<f64>,
+}
+
+/// A published model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The model.
+    pub name: ModelName,
+    /// The run that made it.
+    pub run: RunId,
+    /// When it was published, in milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// What it is.
+    pub definition: ModelDefinition,
+    /// The probability of the positive class from which a row counts as positive; two classes only.
+    pub threshold: Option<f64>,
+    /// The epoch whose weights these are.
+    pub best_epoch: u32,
+    /// All epochs.
+    pub epochs: Vec<EpochReport>,
+    /// The rows it learned from.
+    pub data: DataProfile,
+    /// Values in the net.
+    pub parameters: u64,
+    /// The weights.
+    pub weights: FileRef,
+    /// Version of Tusk.
+    pub tusk_version: String,
+}
+
+impl Manifest {
+    /// The report of the best epoch.
+    #[must_use]
+    pub fn best(&self) -> Option<&EpochReport> {
+        self.epochs.iter().find(|e| e.epoch == self.best_epoch)
+    }
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    /// Epochs are under way (or the process that ran them is gone).
+    Running,
+    /// The model is published.
+    Finished,
+    /// It was cancelled and can be resumed.
+    Cancelled,
+    /// It failed and can be resumed.
+    Failed,
+}
+
+impl RunStatus {
+    /// The word that SHOW TRAINING shows.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Finished => "finished",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Everything needed to go on with a run, written after every epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// The run.
+    pub run: RunId,
+    /// The model it is to become.
+    pub model: ModelName,
+    /// How far it is.
+    pub status: RunStatus,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When it was started, in milliseconds since 1970.
+    pub started_unix_ms: u64,
+    /// What it trains; its spec is what a resumed statement must ask for.
+    pub definition: ModelDefinition,
+    /// Workers.
+    pub workers: u32,
+    /// Threads per worker: part of the arithmetic's order, so part of the run.
+    pub threads: u32,
+    /// The rows.
+    pub data: DataProfile,
+    /// Seconds of the profile job, with the decoding in it.
+    pub profile_seconds: f64,
+    /// The decoding in it, added up over workers.
+    pub profile_timing: Timing,
+    /// Epochs so far.
+    pub epochs: Vec<EpochReport>,
+    /// The best of them.
+    pub best_epoch: Option<u32>,
+    /// Weights and moments after the last epoch.
+    pub last: Option<FileRef>,
+    /// Weights after the best epoch.
+    pub best: Option<FileRef>,
+}

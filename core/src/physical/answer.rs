@@ -1,0 +1,127 @@
+//! The rows that a worker answers with: its report first, then named arrays cut into pieces.
+//!
+//! gRPC messages are limited (16 MiB by default), tensors are not (VGG16 has one of 411 MB): so a row carries at most
+//! [`MESSAGE_BYTES_MAX`] bytes of one array.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, UInt32Array};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
+use datafusion::arrow::record_batch::RecordBatch;
+
+use super::task::PhaseReport;
+use crate::error::{Error, Result};
+use crate::ids::WorkerId;
+
+/// The most bytes of an array in one row.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// The name of the row that carries the report.
+pub const REPORT: &str = "#report";
+
+/// One row of an answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer<'a> {
+    /// Who answers.
+    pub worker: WorkerId,
+    /// Which array, or [`REPORT`].
+    pub name: &'a str,
+    /// Which piece of it, from 0.
+    pub piece: u32,
+    /// Its bytes: little-endian numbers, or the report as JSON.
+    pub data: &'a [u8],
+}
+
+/// The schema of answers.
+#[must_use]
+pub fn answer_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        Arc::new(Schema::new(vec![
+            Field::new("worker", DataType::UInt32, false),
+            Field::new("name", DataType::Utf8, false),
+            Field::new("piece", DataType::UInt32, false),
+            Field::new("data", DataType::Binary, false),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+/// One array as a batch of pieces.
+///
+/// # Errors
+/// [`Error::Wire`] when arrow refuses the batch.
+pub fn answer_batch(worker: WorkerId, name: &str, data: &[u8]) -> Result<RecordBatch> {
+    let pieces: Vec<&[u8]> = if data.is_empty() { vec![&[]] } else { data.chunks(MESSAGE_BYTES_MAX).collect() };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt32Array::from(vec![worker.0; pieces.len()])),
+        Arc::new(StringArray::from(vec![name; pieces.len()])),
+        Arc::new((0_u32..).take(pieces.len()).collect::<UInt32Array>()),
+        Arc::new(BinaryArray::from(pieces)),
+    ];
+    RecordBatch::try_new(answer_schema(), columns).map_err(|e| wire(e.to_string()))
+}
+
+impl<'a> Answer<'a> {
+    /// The rows of a batch.
+    ///
+    /// # Errors
+    /// [`Error::Wire`] when the batch is no answer.
+    pub fn rows(batch: &'a RecordBatch) -> Result<impl Iterator<Item = Answer<'a>>> {
+        if batch.schema().fields() != answer_schema().fields() {
+            return Err(wire(format!("its columns are {}", batch.schema())));
+        }
+        let worker = batch.column(0).as_primitive::<UInt32Type>();
+        let name = batch.column(1).as_string::<i32>();
+        let piece = batch.column(2).as_primitive::<UInt32Type>();
+        let data = batch.column(3).as_binary::<i32>();
+        if batch.columns().iter().any(|column| column.null_count() > 0) {
+            return Err(wire("it has NULLs".to_owned()));
+        }
+        Ok((0..batch.num_rows()).map(move |row| Answer {
+            worker: WorkerId(worker.value(row)),
+            name: name.value(row),
+            piece: piece.value(row),
+            data: data.value(row),
+        }))
+    }
+
+    /// The report, if this row carries it.
+    ///
+    /// # Errors
+    /// [`Error::Wire`] when it is no report.
+    pub fn report(&self) -> Result<Option<PhaseReport>> {
+        if self.name != REPORT {
+            return Ok(None);
+        }
+        serde_json::from_slice(self.data).map(Some).map_err(|e| wire(e.to_string()))
+    }
+}
+
+fn wire(reason: String) -> Error {
+    Error::Wire { what: "worker's answer", reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_larger_than_a_message_is_cut_and_put_together_again() {
+        let data: Vec<u8> = (0..MESSAGE_BYTES_MAX * 2 + 5).map(|i| (i % 251) as u8).collect();
+        let batch = answer_batch(WorkerId(3), "fc.weight", &data).unwrap();
+        assert_eq!(batch.num_rows(), 3);
+        let mut joined = Vec::new();
+        for (i, row) in Answer::rows(&batch).unwrap().enumerate() {
+            assert_eq!((row.worker, row.name, row.piece), (WorkerId(3), "fc.weight", i as u32));
+            assert!(row.data.len() <= MESSAGE_BYTES_MAX);
+            joined.extend_from_slice(row.data);
+        }
+        assert!(joined == data);
+    }
+
+    #[test]
+    fn a_batch_of_another_shape_is_refused() {
+        let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
+        assert!(Answer::rows(&batch).is_err());
+    }
+}

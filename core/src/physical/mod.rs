@@ -1,0 +1,9 @@
+//! The operator of training jobs, its task, and the rows it answers with.
+
+mod answer;
+mod task;
+mod train_exec;
+
+pub use answer::{Answer, MESSAGE_BYTES_MAX, REPORT, answer_batch, answer_schema};
+pub use task::{Phase, PhaseReport, Rows, TrainTask, UnreadableImage};
+pub use train_exec::TrainExec;

@@ -1,0 +1,100 @@
+//! What a worker is asked to do, and what it reports.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::RunId;
+use crate::manifest::{FileRef, ModelDefinition, Timing};
+
+/// Which of its rows a worker uses.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rows {
+    /// All of them.
+    All,
+    /// Those that are not held out.
+    Training,
+    /// Those that are held out.
+    HeldOut,
+}
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Decode the rows into shards and count them.
+    Profile,
+    /// Train one epoch and answer with the weights.
+    Train,
+    /// Score rows and answer with truth and probabilities.
+    Validate,
+}
+
+/// One job of a run: with a worker's number and the rows it is a pure function, so that a task that is tried again,
+/// anywhere, answers the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainTask {
+    /// The run.
+    pub run: RunId,
+    /// The epoch, from 1; 0 when profiling.
+    pub epoch: u32,
+    /// What is done.
+    pub phase: Phase,
+    /// With which rows.
+    pub rows: Rows,
+    /// The workers that share the table.
+    pub workers: u32,
+    /// Threads that each uses.
+    pub threads: u32,
+    /// The model; while profiling its classes are empty and its normalisation is not known yet.
+    pub definition: ModelDefinition,
+    /// The model store's URL.
+    pub store: String,
+    /// The weights and moments to start from; `None` means those that the seed gives.
+    pub weights: Option<FileRef>,
+}
+
+/// An image that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadableImage {
+    /// Its path, or its place in the table.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A worker's report on its task. What a phase does not touch stays zero.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PhaseReport {
+    /// Rows used.
+    pub rows: u64,
+    /// Rows per class that would be trained on (profile).
+    pub train_rows: BTreeMap<String, u64>,
+    /// Rows per class that would be held out (profile).
+    pub val_rows: BTreeMap<String, u64>,
+    /// Rows without a label (profile).
+    pub null_labels: u64,
+    /// Rows without an image or with one that cannot be read.
+    pub skipped: u64,
+    /// The first few of them.
+    pub unreadable: Vec<UnreadableImage>,
+    /// Sum of the pixel values of the training rows (profile).
+    pub pixel_sum: u64,
+    /// Sum of their squares (profile).
+    pub pixel_square_sum: u64,
+    /// How many pixel values these are (profile).
+    pub pixel_count: u64,
+    /// Sum, modulo 2^64, of the content hashes of the rows: the same in any order (profile).
+    pub fingerprint: u64,
+    /// Whether the processor has bf16 instructions (profile).
+    pub has_bf16: bool,
+    /// Sum over rows of the unweighted-by-count training loss (train).
+    pub loss_sum: f64,
+    /// Learning rate of the last step (train).
+    pub learning_rate: f64,
+    /// Images decoded for this task; 0 when the shard was there already.
+    pub decoded: u64,
+    /// Where the time went.
+    pub timing: Timing,
+}

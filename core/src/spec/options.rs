@@ -1,0 +1,335 @@
+//! The table of options: one line per option, and everything that reads, checks and documents them.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Architecture, Augment, ClassWeights, Device, Loss, Mode, ModelSpec, Normalize, OptionValue, Optimizer, Precision,
+    Schedule, Threshold, Transform,
+};
+use crate::error::{Error, Result, nearest};
+use crate::ids::ModelName;
+
+/// One option of CREATE MODEL.
+#[derive(Debug)]
+pub struct OptionDef {
+    /// The key.
+    pub name: &'static str,
+    /// The default, as documentation shows it.
+    pub default: &'static str,
+    /// What it accepts.
+    pub expected: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    set: fn(&mut ModelSpec, &OptionValue) -> Option<()>,
+}
+
+macro_rules! option {
+    ($name:literal, $default:literal, $expected:expr, $meaning:literal, |$spec:ident, $value:ident| $set:expr) => {
+        OptionDef {
+            name: $name,
+            default: $default,
+            expected: $expected,
+            meaning: $meaning,
+            set: |$spec: &mut ModelSpec, $value: &OptionValue| {
+                $set;
+                Some(())
+            },
+        }
+    };
+}
+
+/// Every option of CREATE MODEL except `resume`, which belongs to the statement and not to the model.
+pub const OPTIONS: &[OptionDef] = &[
+    option!("image", "'image'", "a column name", "column of the images", |s, v| s.image = text(v)?),
+    option!("label", "'label'", "a column name", "column of the classes", |s, v| s.label = text(v)?),
+    option!("group", "none", "a column name", "column whose rows stay together in a split (the patient)", |s, v| {
+        s.group = Some(text(v)?)
+    }),
+    option!("epochs", "20", "a whole number from 1 to 10000", "passes over the training rows", |s, v| {
+        s.epochs = whole(v, 1, 10_000)?
+    }),
+    option!("batch_size", "32", "a whole number from 1 to 65536", "rows per step and worker", |s, v| {
+        s.batch_size = whole(v, 1, 65_536)?
+    }),
+    option!("seed", "42", "a whole number from 0", "where every random number comes from", |s, v| {
+        s.seed = digits(v)?.parse().ok()?
+    }),
+    option!("loss", "by classes", "'binary_crossentropy', 'categorical_crossentropy', 'mean_squared_error'",
+        "what training minimises; binary for two classes, categorical for more", |s, v| {
+        s.loss = Some(Loss::from_word(&text(v)?)?)
+    }),
+    option!("optimizer", "'adamw'", "'sgd', 'adam', 'adamw'", "how weights follow gradients", |s, v| {
+        s.optimizer = Optimizer::from_word(&text(v)?)?
+    }),
+    option!("learning_rate", "per architecture", "a number above 0 and up to 10", "peak learning rate", |s, v| {
+        s.learning_rate = above(v, 0.0, 10.0)?
+    }),
+    option!("momentum", "0.9", "a number from 0 to below 1", "momentum of sgd, first beta of adam and adamw", |s, v| {
+        s.momentum = within(v, 0.0, 0.999_999)?
+    }),
+    option!("weight_decay", "0.05", "a number from 0 to 1", "weight decay of all but biases and normalisation", |s, v| {
+        s.weight_decay = within(v, 0.0, 1.0)?
+    }),
+    option!("schedule", "'cosine'", "'constant', 'step', 'cosine'", "how the learning rate moves", |s, v| {
+        s.schedule = Schedule::from_word(&text(v)?)?
+    }),
+    option!("mode", "'synchronous'", "'synchronous'", "when workers exchange what they learned", |s, v| {
+        s.mode = Mode::from_word(&text(v)?)?
+    }),
+    option!("frequency", "'epoch'", "'epoch'", "how often workers exchange", |_s, v| {
+        (text(v)?.eq_ignore_ascii_case("epoch")).then_some(())?
+    }),
+    option!("workers", "'auto'", "'auto' or a whole number from 1 to 10000", "workers; one per executor device", |s, v| {
+        s.workers = if is_word(v, "auto") { None } else { Some(whole(v, 1, 10_000)?) }
+    }),
+    option!("image_size", "per architecture", "a whole number from 32 to 1024", "side of the picture the net sees", |s, v| {
+        s.image_size = whole(v, 32, 1024)?
+    }),
+    option!("channels", "1", "1 or 3", "grey or RGB", |s, v| {
+        s.channels = match digits(v)? { "1" => 1, "3" => 3, _ => return None }
+    }),
+    option!("normalize", "'data'", "'data', 'none' or 'mean,std' with both in [0, 1]", "how pixels are centred", |s, v| {
+        s.normalize = normalize(&text(v)?)?
+    }),
+    option!("augment", "'xray'",
+        "'xray', 'none', or a list of rotate, shift, zoom, brightness, contrast, gamma, noise, cutout, horizontal_flip",
+        "random changes to training pictures", |s, v| s.augment = augment(&text(v)?)?),
+    option!("class_weights", "'auto'", "'auto', 'none' or 'CLASS=weight, ...'", "how much a class counts", |s, v| {
+        s.class_weights = class_weights(&text(v)?)?
+    }),
+    option!("validation_fraction", "0.1", "a number from 0 to 0.9", "share of rows held out", |s, v| {
+        s.validation_fraction = within(v, 0.0, 0.9)?
+    }),
+    option!("early_stop", "true", "true or false", "stop when validation stops improving", |s, v| {
+        s.early_stop = truth(v)?
+    }),
+    option!("patience", "5", "a whole number from 1 to 10000", "epochs without improvement before a stop", |s, v| {
+        s.patience = whole(v, 1, 10_000)?
+    }),
+    option!("positive", "last class", "a class", "the class whose probability is thresholded", |s, v| {
+        s.positive = Some(label(v))
+    }),
+    option!("threshold", "'auto'", "'auto' or a number between 0 and 1", "where a probability becomes positive", |s, v| {
+        s.threshold = if is_word(v, "auto") { Threshold::Auto } else { Threshold::Given(above(v, 0.0, 1.0)?) }
+    }),
+    option!("precision", "'auto'", "'auto', 'f32', 'bf16'", "number format inside the net", |s, v| {
+        s.precision = Precision::from_word(&text(v)?)?
+    }),
+    option!("device", "'auto'", "'auto', 'cpu', 'cuda' or 'cuda:N'", "where a worker trains", |s, v| {
+        s.device = device(&text(v)?)?
+    }),
+    option!("max_bad_fraction", "0.01", "a number from 0 to 1", "share of unreadable images a run bears", |s, v| {
+        s.max_bad_fraction = within(v, 0.0, 1.0)?
+    }),
+    option!("warm_start", "none", "a model's name", "whose weights are the start", |s, v| {
+        s.warm_start = Some(ModelName::new(text(v)?).ok()?)
+    }),
+];
+
+/// The spec that a statement asks for, and whether it asks to resume.
+///
+/// # Errors
+/// [`Error::UnknownOption`] and [`Error::InvalidOption`], each with the nearest thing that exists;
+/// [`Error::ConflictingOptions`] for an option given twice.
+pub fn parse(architecture: Architecture, options: &[(String, OptionValue)]) -> Result<(ModelSpec, bool)> {
+    let mut spec = ModelSpec::new(architecture);
+    let mut resume = false;
+    for (position, (key, value)) in options.iter().enumerate() {
+        if options[..position].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(key)) {
+            return Err(Error::ConflictingOptions { message: format!("option '{key}' is given twice; keep one") });
+        }
+        if key.eq_ignore_ascii_case("resume") {
+            resume = truth(value).ok_or_else(|| invalid("resume", value, "true or false"))?;
+            continue;
+        }
+        let Some(def) = OPTIONS.iter().find(|def| key.eq_ignore_ascii_case(def.name)) else {
+            let names = || OPTIONS.iter().map(|def| def.name).chain(["resume"]);
+            return Err(Error::UnknownOption {
+                option: key.clone(),
+                suggestion: nearest(key, names()),
+                known: names().collect::<Vec<_>>().join(", "),
+            });
+        };
+        (def.set)(&mut spec, value).ok_or_else(|| invalid(def.name, value, def.expected))?;
+    }
+    Ok((spec, resume))
+}
+
+fn invalid(option: &str, value: &OptionValue, expected: &str) -> Error {
+    // The words an option takes stand in quotes in its description; the nearest of them may be what was meant.
+    let words = expected.split('\'').skip(1).step_by(2);
+    let suggestion = match value {
+        OptionValue::Text(text) => nearest(text, words).filter(|word| !word.eq_ignore_ascii_case(text)),
+        _ => None,
+    };
+    Error::InvalidOption { option: option.to_owned(), value: value.to_string(), expected: expected.to_owned(), suggestion }
+}
+
+fn text(value: &OptionValue) -> Option<String> {
+    match value {
+        OptionValue::Text(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        _ => None,
+    }
+}
+
+/// A class as it stands in a label column: numbers and booleans too.
+fn label(value: &OptionValue) -> String {
+    match value {
+        OptionValue::Text(text) | OptionValue::Number(text) => text.clone(),
+        OptionValue::Bool(value) => value.to_string(),
+    }
+}
+
+fn digits(value: &OptionValue) -> Option<&str> {
+    match value {
+        OptionValue::Number(digits) => Some(digits),
+        _ => None,
+    }
+}
+
+fn whole(value: &OptionValue, least: u32, most: u32) -> Option<u32> {
+    digits(value)?.parse().ok().filter(|n| (least..=most).contains(n))
+}
+
+fn within(value: &OptionValue, least: f64, most: f64) -> Option<f64> {
+    digits(value)?.parse().ok().filter(|n| (least..=most).contains(n))
+}
+
+fn above(value: &OptionValue, bound: f64, most: f64) -> Option<f64> {
+    within(value, bound, most).filter(|n| *n > bound)
+}
+
+fn truth(value: &OptionValue) -> Option<bool> {
+    match value {
+        OptionValue::Bool(value) => Some(*value),
+        OptionValue::Text(text) => text.to_lowercase().parse().ok(),
+        OptionValue::Number(_) => None,
+    }
+}
+
+fn is_word(value: &OptionValue, word: &str) -> bool {
+    matches!(value, OptionValue::Text(text) if text.eq_ignore_ascii_case(word))
+}
+
+fn normalize(text: &str) -> Option<Normalize> {
+    match text.to_lowercase().as_str() {
+        "data" => Some(Normalize::FromData),
+        "none" => Some(Normalize::None),
+        pair => {
+            let (mean, std) = pair.split_once(',')?;
+            let (mean, std) = (mean.trim().parse().ok()?, std.trim().parse().ok()?);
+            ((0.0..=1.0).contains(&mean) && std > 0.0 && std <= 1.0).then_some(Normalize::Given { mean, std })
+        }
+    }
+}
+
+fn augment(text: &str) -> Option<Augment> {
+    match text.to_lowercase().as_str() {
+        "xray" => Some(Augment::xray()),
+        "none" => Some(Augment::default()),
+        list => list
+            .split(',')
+            .map(|word| Transform::from_word(word.trim()))
+            .collect::<Option<Vec<_>>>()
+            .map(Augment::of),
+    }
+}
+
+fn class_weights(text: &str) -> Option<ClassWeights> {
+    match text.to_lowercase().as_str() {
+        "auto" => Some(ClassWeights::Auto),
+        "none" => Some(ClassWeights::None),
+        _ => {
+            let mut weights = BTreeMap::new();
+            for pair in text.split(',') {
+                let (class, weight) = pair.rsplit_once('=')?;
+                let weight: f64 = weight.trim().parse().ok()?;
+                if !(weight.is_finite() && weight >= 0.0) {
+                    return None;
+                }
+                weights.insert(class.trim().to_owned(), weight);
+            }
+            Some(ClassWeights::Given(weights))
+        }
+    }
+}
+
+fn device(text: &str) -> Option<Device> {
+    match text.to_lowercase().as_str() {
+        "auto" => Some(Device::Auto),
+        "cpu" => Some(Device::Cpu),
+        "cuda" => Some(Device::Cuda(0)),
+        other => other.strip_prefix("cuda:")?.parse().ok().map(Device::Cuda),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(key: &str, value: impl Into<OptionValue>) -> String {
+        parse(Architecture::Cnn, &[(key.to_owned(), value.into())]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_misspelt_option_is_answered_with_the_nearest_one() {
+        let message = message("epoch", 3_u64);
+        assert!(message.starts_with("unknown option 'epoch'; did you mean 'epochs'?"), "{message}");
+    }
+
+    #[test]
+    fn a_misspelt_value_is_answered_with_the_nearest_one() {
+        assert_eq!(
+            message("optimizer", "adamm"),
+            "option 'optimizer' is 'adamm'; it takes 'sgd', 'adam', 'adamw'; did you mean 'adam'?"
+        );
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_with_the_range() {
+        assert_eq!(message("epochs", 0_u64), "option 'epochs' is 0; it takes a whole number from 1 to 10000");
+        assert_eq!(
+            message("validation_fraction", 1.5),
+            "option 'validation_fraction' is 1.5; it takes a number from 0 to 0.9"
+        );
+        assert_eq!(message("epochs", 2.5), "option 'epochs' is 2.5; it takes a whole number from 1 to 10000");
+    }
+
+    #[test]
+    fn an_option_given_twice_is_refused() {
+        let twice = [("epochs".to_owned(), 3_u64.into()), ("EPOCHS".to_owned(), 4_u64.into())];
+        let error = parse(Architecture::Cnn, &twice).unwrap_err();
+        assert_eq!(error.to_string(), "option 'EPOCHS' is given twice; keep one");
+    }
+
+    #[test]
+    fn every_option_is_understood() {
+        let given: Vec<(String, OptionValue)> = vec![
+            ("group".into(), "patient".into()),
+            ("loss".into(), "mean_squared_error".into()),
+            ("workers".into(), 3_u64.into()),
+            ("normalize".into(), "0.5, 0.25".into()),
+            ("augment".into(), "rotate, noise".into()),
+            ("class_weights".into(), "NORMAL=2, PNEUMONIA=0.5".into()),
+            ("threshold".into(), 0.4.into()),
+            ("device".into(), "cuda:1".into()),
+            ("resume".into(), true.into()),
+        ];
+        let (spec, resume) = parse(Architecture::Resnet18, &given).unwrap();
+        assert!(resume);
+        assert_eq!(spec.group.as_deref(), Some("patient"));
+        assert_eq!(spec.workers, Some(3));
+        assert_eq!(spec.normalize, Normalize::Given { mean: 0.5, std: 0.25 });
+        assert!(spec.augment.has(Transform::Noise) && !spec.augment.has(Transform::Cutout));
+        assert_eq!(spec.threshold, Threshold::Given(0.4));
+        assert_eq!(spec.device, Device::Cuda(1));
+        assert_eq!(spec.image_size, 224);
+    }
+
+    #[test]
+    fn a_spec_survives_json() {
+        let (spec, _) = parse(Architecture::Cnn, &[("class_weights".into(), "A=1.5".into())]).unwrap();
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<ModelSpec>(&json).unwrap(), spec);
+    }
+}

@@ -1,0 +1,151 @@
+//! The syntax tree of the statements. Its `Display` is SQL that parses back to the same tree.
+
+use std::fmt;
+
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
+
+use crate::ids::ModelName;
+use crate::spec::OptionValue;
+
+/// The rows of a statement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A table or view.
+    Table(ObjectName),
+    /// A query.
+    Query(Box<Query>),
+}
+
+impl Source {
+    /// A query that gives the rows.
+    #[must_use]
+    pub fn to_query(&self) -> String {
+        match self {
+            Self::Table(name) => format!("SELECT * FROM {name}"),
+            Self::Query(query) => query.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(name) => write!(f, "{name}"),
+            Self::Query(query) => write!(f, "({query})"),
+        }
+    }
+}
+
+/// `CREATE MODEL`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CreateModel {
+    /// Whether a model of this name is replaced.
+    pub or_replace: bool,
+    /// Whether a model of this name is left alone.
+    pub if_not_exists: bool,
+    /// The model.
+    pub name: ModelName,
+    /// The net, as written.
+    pub architecture: Option<String>,
+    /// The options, as written.
+    pub options: Vec<(String, OptionValue)>,
+    /// The rows to learn from.
+    pub train_on: Source,
+    /// The rows to validate on, instead of a share of the training rows.
+    pub validate_on: Option<Source>,
+}
+
+/// `EVALUATE MODEL`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluateModel {
+    /// The model.
+    pub name: ModelName,
+    /// The rows.
+    pub on: Source,
+    /// The options, as written.
+    pub options: Vec<(String, OptionValue)>,
+}
+
+/// One statement about models.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModelStatement {
+    /// `CREATE MODEL`, or its plan only (`EXPLAIN`).
+    Create {
+        /// Whether only the plan is wanted.
+        explain: bool,
+        /// The statement.
+        create: CreateModel,
+    },
+    /// `EVALUATE MODEL`.
+    Evaluate(EvaluateModel),
+    /// `SHOW MODELS`.
+    ShowModels,
+    /// `DESCRIBE MODEL name`.
+    Describe(ModelName),
+    /// `SHOW TRAINING name`.
+    ShowTraining(ModelName),
+    /// `CANCEL TRAINING name`.
+    CancelTraining(ModelName),
+    /// `DROP MODEL`.
+    Drop {
+        /// Whether a missing model is no error.
+        if_exists: bool,
+        /// The model.
+        name: ModelName,
+    },
+}
+
+/// A name as SQL: in quotes unless it is a plain word.
+fn quoted(name: &str) -> Ident {
+    let plain = name.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_lowercase() || (i > 0 && c.is_ascii_digit()));
+    if plain { Ident::new(name) } else { Ident::with_quote('"', name) }
+}
+
+fn write_options(f: &mut fmt::Formatter<'_>, options: &[(String, OptionValue)]) -> fmt::Result {
+    if options.is_empty() {
+        return Ok(());
+    }
+    f.write_str(" OPTIONS (")?;
+    for (position, (key, value)) in options.iter().enumerate() {
+        let comma = if position == 0 { "" } else { ", " };
+        // Always in quotes: `group` is a reserved word.
+        write!(f, "{comma}{} = {value}", Ident::with_quote('"', key.as_str()))?;
+    }
+    f.write_str(")")
+}
+
+impl fmt::Display for CreateModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let replace = if self.or_replace { "OR REPLACE " } else { "" };
+        let exists = if self.if_not_exists { "IF NOT EXISTS " } else { "" };
+        write!(f, "CREATE {replace}MODEL {exists}{}", quoted(self.name.as_str()))?;
+        if let Some(architecture) = &self.architecture {
+            write!(f, " USING {}", quoted(architecture))?;
+        }
+        write_options(f, &self.options)?;
+        write!(f, " TRAIN ON {}", self.train_on)?;
+        if let Some(source) = &self.validate_on {
+            write!(f, " VALIDATE ON {source}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ModelStatement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create { explain, create } => write!(f, "{}{create}", if *explain { "EXPLAIN " } else { "" }),
+            Self::Evaluate(evaluate) => {
+                write!(f, "EVALUATE MODEL {} ON {}", quoted(evaluate.name.as_str()), evaluate.on)?;
+                write_options(f, &evaluate.options)
+            }
+            Self::ShowModels => f.write_str("SHOW MODELS"),
+            Self::Describe(name) => write!(f, "DESCRIBE MODEL {}", quoted(name.as_str())),
+            Self::ShowTraining(name) => write!(f, "SHOW TRAINING {}", quoted(name.as_str())),
+            Self::CancelTraining(name) => write!(f, "CANCEL TRAINING {}", quoted(name.as_str())),
+            Self::Drop { if_exists, name } => {
+                write!(f, "DROP MODEL {}{}", if *if_exists { "IF EXISTS " } else { "" }, quoted(name.as_str()))
+            }
+        }
+    }
+}
