@@ -19,6 +19,7 @@ pub mod ids;
 pub mod manifest;
 pub mod metrics;
 pub mod physical;
+pub mod random;
 pub mod spec;
 pub mod sql;
 pub mod state;

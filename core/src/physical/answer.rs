@@ -12,6 +12,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use super::task::PhaseReport;
 use crate::error::{Error, Result};
 use crate::ids::WorkerId;
+use crate::state::NamedTensor;
 
 /// The most bytes of an array in one row.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
@@ -95,6 +96,27 @@ impl<'a> Answer<'a> {
         }
         serde_json::from_slice(self.data).map(Some).map_err(|e| wire(e.to_string()))
     }
+}
+
+/// A tensor as an array's bytes: how many sides it has and how long they are (u64 each), then its values (f32).
+#[must_use]
+pub fn tensor_bytes(tensor: &NamedTensor) -> Vec<u8> {
+    let shape = std::iter::once(tensor.shape.len() as u64).chain(tensor.shape.iter().map(|side| *side as u64));
+    shape.flat_map(u64::to_le_bytes).chain(tensor.data.iter().flat_map(|v| v.to_le_bytes())).collect()
+}
+
+/// The shape in the first piece of a tensor, and the bytes of values that follow it in that piece.
+///
+/// # Errors
+/// [`Error::Wire`] when the piece is too short for its shape.
+pub fn tensor_header(first_piece: &[u8]) -> Result<(Vec<usize>, &[u8])> {
+    let short = || wire("a tensor is shorter than its shape".to_owned());
+    let (sides, rest) = first_piece.split_first_chunk::<8>().ok_or_else(short)?;
+    let sides = usize::try_from(u64::from_le_bytes(*sides)).map_err(|_| short())?;
+    let bytes = sides.checked_mul(8).filter(|bytes| *bytes <= rest.len()).ok_or_else(short)?;
+    let (shape, values) = rest.split_at(bytes);
+    let side = |chunk: &[u8; 8]| usize::try_from(u64::from_le_bytes(*chunk)).map_err(|_| short());
+    Ok((shape.as_chunks::<8>().0.iter().map(side).collect::<Result<_>>()?, values))
 }
 
 fn wire(reason: String) -> Error {

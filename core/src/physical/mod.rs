@@ -4,6 +4,6 @@ mod answer;
 mod task;
 mod train_exec;
 
-pub use answer::{Answer, MESSAGE_BYTES_MAX, REPORT, answer_batch, answer_schema};
+pub use answer::{Answer, MESSAGE_BYTES_MAX, REPORT, answer_batch, answer_schema, tensor_bytes, tensor_header};
 pub use task::{Phase, PhaseReport, Rows, TrainTask, UnreadableImage};
 pub use train_exec::TrainExec;

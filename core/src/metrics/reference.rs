@@ -1,0 +1,115 @@
+//! The figures of scikit-learn 1.9.1, printed by tests/reference/sklearn_metrics.py on the data written out here.
+
+use super::*;
+
+const TRUTH: [u8; 20] = [0, 0, 1, 0, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 0, 1, 1, 0, 1];
+const SCORE: [f64; 20] = [
+    0.10, 0.40, 0.35, 0.80, 0.80, 0.80, 0.20, 0.50, 0.50, 0.30, 0.90, 0.65, 0.40, 0.05, 0.95, 0.55, 0.70, 0.20, 0.20,
+    1.00,
+];
+const THRESHOLD: f64 = 0.4;
+
+const MULTI_TRUTH: [usize; 12] = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2];
+const MULTI_SIXTEENTHS: [[u8; 3]; 12] = [
+    [12, 2, 2],
+    [8, 6, 2],
+    [4, 10, 2],
+    [6, 5, 5],
+    [2, 12, 2],
+    [8, 4, 4],
+    [3, 9, 4],
+    [1, 1, 14],
+    [4, 4, 8],
+    [9, 3, 4],
+    [2, 5, 9],
+    [1, 9, 6],
+];
+
+fn truth() -> Vec<bool> {
+    TRUTH.iter().map(|&truth| truth == 1).collect()
+}
+
+fn multi_probs() -> Vec<f32> {
+    MULTI_SIXTEENTHS.as_flattened().iter().map(|&sixteenths| f32::from(sixteenths) / 16.0).collect()
+}
+
+#[track_caller]
+fn agree(figure: Option<f64>, scikit_learn: f64) {
+    let figure = figure.expect("a figure");
+    assert!((figure - scikit_learn).abs() < 1e-12, "{figure}, scikit-learn has {scikit_learn}");
+}
+
+#[test]
+fn binary_figures_with_ties_are_those_of_scikit_learn() {
+    let counts = Confusion::at_threshold(&truth(), &SCORE, THRESHOLD);
+    assert_eq!(counts, Confusion { tp: 9, fp: 4, tn: 5, fn_: 2 });
+    let report = evaluate_binary(&truth(), &SCORE, None, THRESHOLD, 42, 100);
+    assert_eq!(report.rows, 20);
+    agree(report.accuracy.value, 0.7);
+    agree(report.precision.value, 0.6923076923076923);
+    agree(report.recall.value, 0.8181818181818182);
+    agree(report.specificity.value, 0.5555555555555556);
+    agree(report.f1.value, 0.75);
+    agree(report.balanced_accuracy.value, 0.6868686868686869);
+    agree(report.roc_auc.value, 0.8080808080808081);
+    agree(report.log_loss.value, 0.5115315545831101);
+}
+
+#[test]
+fn areas_with_ties_are_those_of_scikit_learn() {
+    agree(roc_auc(&truth(), &SCORE), 0.8080808080808081);
+    agree(roc_auc(&truth(), &SCORE.map(|score| -score)), 0.19191919191919193);
+    agree(roc_auc(&truth(), &[0.5; 20]), 0.5);
+    agree(roc_auc(&[false, false, true, true], &[0.1, 0.5, 0.5, 0.9]), 0.875);
+}
+
+#[test]
+fn the_threshold_is_the_cut_that_scikit_learn_finds_best() {
+    let cut = best_threshold(&truth(), &SCORE);
+    agree(cut, 0.6);
+    let counts = Confusion::at_threshold(&truth(), &SCORE, cut.expect("a cut"));
+    agree(counts.balanced_accuracy(), 0.7626262626262625);
+}
+
+#[test]
+fn zero_denominators_are_those_of_scikit_learn() {
+    let nothing_called_positive = Confusion { tn: 2, fn_: 2, ..Confusion::default() };
+    agree(nothing_called_positive.accuracy(), 0.5);
+    assert_eq!(nothing_called_positive.precision(), None);
+    agree(nothing_called_positive.recall(), 0.0);
+    agree(nothing_called_positive.specificity(), 1.0);
+    agree(nothing_called_positive.f1(), 0.0);
+    let nothing_positive = Confusion { tn: 3, ..Confusion::default() };
+    agree(nothing_positive.accuracy(), 1.0);
+    assert_eq!(nothing_positive.precision(), None);
+    assert_eq!(nothing_positive.recall(), None);
+    agree(nothing_positive.specificity(), 1.0);
+    assert_eq!(nothing_positive.f1(), None);
+}
+
+#[test]
+fn macro_averages_are_those_of_scikit_learn() {
+    let report = evaluate_multi(&MULTI_TRUTH, &multi_probs(), 3, None, 42, 100);
+    assert_eq!(report.rows, 12);
+    agree(report.accuracy.value, 0.6666666666666666);
+    agree(report.precision.value, 0.7000000000000001);
+    agree(report.recall.value, 0.6722222222222222);
+    agree(report.f1.value, 0.6626984126984127);
+    agree(report.specificity.value, 0.8425925925925926);
+    agree(report.roc_auc.value, 0.8320326278659612);
+    agree(report.log_loss.value, 0.7805383148198519);
+    agree(roc_auc_ovr(&MULTI_TRUTH, &multi_probs(), 3), 0.8320326278659612);
+}
+
+#[test]
+fn macro_averages_leave_out_what_is_undefined_as_scikit_learn_does() {
+    let mut counts = MultiConfusion::new(4);
+    for (truth, predicted) in [(0, 0), (0, 3), (1, 0), (3, 3)] {
+        counts.add(truth, predicted, 1);
+    }
+    agree(counts.accuracy(), 0.5);
+    agree(counts.macro_precision(), 0.5);
+    agree(counts.macro_recall(), 0.5);
+    agree(counts.macro_f1(), 0.38888888888888884);
+    agree(counts.macro_specificity(), 0.7916666666666666);
+}

@@ -1,0 +1,170 @@
+//! From a batch of pixels to what the net sees: normalisation always, random changes in training.
+//!
+//! Every amount is drawn from a stream that belongs to (seed, epoch, picture), so a picture is changed in the same way
+//! whichever worker meets it, in whatever batch.
+
+use std::f64::consts::PI;
+
+use rand::{Rng, RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tch::{Device, Kind, Tensor};
+use tusk_core::manifest::Preprocessing;
+use tusk_core::random::derive;
+use tusk_core::spec::{Augment, Transform};
+
+use crate::error::Result;
+use crate::nets::layout::normal;
+
+/// Values in the bank of Gaussian noise: large enough that no two pictures of a batch see the same noise.
+const NOISE_BANK: usize = 1 << 20;
+
+/// Turns pixels into the net's input.
+#[derive(Debug)]
+pub(crate) struct InputPipeline {
+    preprocessing: Preprocessing,
+    augment: Augment,
+    seed: u64,
+    noise: Vec<f32>,
+    device: Device,
+    kind: Kind,
+}
+
+/// What is drawn for one picture.
+struct Draw {
+    affine: [f32; 6],
+    gamma: f32,
+    contrast: f32,
+    brightness: f32,
+    noise_std: f32,
+    noise_offset: usize,
+    /// Left, top and side of the square that is cut out, in pixels.
+    cutout: (usize, usize, usize),
+}
+
+impl InputPipeline {
+    /// A pipeline whose input is in `kind` on `device`. With [`Augment::default`] nothing is random.
+    pub(crate) fn new(
+        preprocessing: &Preprocessing,
+        augment: Augment,
+        seed: u64,
+        device: Device,
+        kind: Kind,
+    ) -> Self {
+        let bank = if augment.has(Transform::Noise) { NOISE_BANK } else { 0 };
+        let noise = normal(derive(seed, "noise", &[]), bank, 1.0);
+        Self { preprocessing: preprocessing.clone(), augment, seed, noise, device, kind }
+    }
+
+    /// Pixels of `images.len()` pictures (height, width, channels; one after another) to `[n, channels, side, side]`,
+    /// channels last in memory. `images` are the pictures' content hashes.
+    pub(crate) fn input(&self, pixels: &[u8], images: &[u64], epoch: u32) -> Result<Tensor> {
+        let (side, channels) = (i64::from(self.preprocessing.image_size), i64::from(self.preprocessing.channels));
+        let size = [images.len() as i64, side, side, channels];
+        let mut x = Tensor::f_from_data_size(pixels, &size, Kind::Uint8)?.f_to(self.device)?.f_to_kind(Kind::Float)?;
+        let mut x = x.f_mul_scalar_(1.0 / 255.0)?.f_permute([0, 3, 1, 2])?;
+        let draws: Vec<Draw> = match self.augment.is_none() {
+            true => Vec::new(),
+            false => images.iter().map(|image| self.draw(*image, epoch)).collect(),
+        };
+        if !draws.is_empty() {
+            x = self.change(&x, &draws)?;
+        }
+        let Preprocessing { mean, std, .. } = self.preprocessing;
+        let mut x = x.f_add_scalar_(-mean)?.f_mul_scalar_(1.0 / std)?;
+        if !draws.is_empty() && self.augment.has(Transform::Cutout) {
+            x = x.f_mul_(&self.cutout_mask(&draws)?)?;
+        }
+        Ok(x.f_to_kind(self.kind)?)
+    }
+
+    fn draw(&self, image: u64, epoch: u32) -> Draw {
+        let mut rng = Pcg64::seed_from_u64(derive(self.seed, "augment", &[u64::from(epoch), image]));
+        let has = |transform| self.augment.has(transform);
+        // Every amount is drawn whether it is used or not, so that switching one transform leaves the others alone.
+        let mut amount = |transform, most: f64| {
+            let drawn = symmetric(&mut rng) * most;
+            if has(transform) { drawn } else { 0.0 }
+        };
+        let angle = amount(Transform::Rotate, 10.0 * PI / 180.0);
+        let zoom = 1.0 + amount(Transform::Zoom, 0.10);
+        let (dx, dy) = (amount(Transform::Shift, 0.12), amount(Transform::Shift, 0.12));
+        let flip = if amount(Transform::HorizontalFlip, 1.0) > 0.0 { -1.0 } else { 1.0 };
+        let gamma = amount(Transform::Gamma, 0.2877).exp();
+        let contrast = 1.0 + amount(Transform::Contrast, 0.2);
+        let brightness = amount(Transform::Brightness, 0.1);
+        let noise_std = amount(Transform::Noise, 0.03).abs();
+        let (cos, sin) = (angle.cos() * zoom, angle.sin() * zoom);
+        let side = self.preprocessing.image_size as usize;
+        let square = ((rng.random::<f64>() * 0.25) * side as f64) as usize;
+        let place = |rng: &mut Pcg64| (rng.random::<f64>() * (side - square) as f64) as usize;
+        Draw {
+            affine: [cos * flip, -sin, dx, sin * flip, cos, dy].map(|v| v as f32),
+            gamma: gamma as f32,
+            contrast: contrast as f32,
+            brightness: brightness as f32,
+            noise_std: noise_std as f32,
+            noise_offset: (rng.next_u64() % NOISE_BANK as u64) as usize,
+            cutout: (place(&mut rng), place(&mut rng), square),
+        }
+    }
+
+    /// Geometry, then tone, then noise, on values in [0, 1].
+    fn change(&self, x: &Tensor, draws: &[Draw]) -> Result<Tensor> {
+        let has = |transform| self.augment.has(transform);
+        let per_image = |value: fn(&Draw) -> f32| -> Result<Tensor> {
+            let values: Vec<f32> = draws.iter().map(value).collect();
+            Ok(Tensor::f_from_slice(&values)?.f_view([-1, 1, 1, 1])?.f_to(self.device)?)
+        };
+        let mut x = x.shallow_clone();
+        if [Transform::Rotate, Transform::Shift, Transform::Zoom, Transform::HorizontalFlip].into_iter().any(has) {
+            let theta: Vec<f32> = draws.iter().flat_map(|draw| draw.affine).collect();
+            let theta = Tensor::f_from_slice(&theta)?.f_view([-1, 2, 3])?.f_to(self.device)?;
+            let grid = Tensor::f_affine_grid_generator(&theta, x.size(), false)?;
+            // Bilinear, and the border repeated outside: a black corner would tell the angle.
+            x = x.f_grid_sampler(&grid, 0, 1, false)?;
+        }
+        if has(Transform::Gamma) {
+            x = x.f_clamp_min_(1e-4)?.f_pow(&per_image(|d| d.gamma)?)?;
+        }
+        if has(Transform::Contrast) || has(Transform::Brightness) {
+            x = x.f_add_scalar_(-0.5)?.f_mul_(&per_image(|d| d.contrast)?)?;
+            x = x.f_add_(&per_image(|d| 0.5 + d.brightness)?)?;
+        }
+        if has(Transform::Noise) {
+            let noise = self.noise_of(draws, &x.size())?.f_mul_(&per_image(|d| d.noise_std)?)?;
+            x = x.f_add_(&noise)?;
+        }
+        Ok(x)
+    }
+
+    fn noise_of(&self, draws: &[Draw], size: &[i64]) -> Result<Tensor> {
+        let per_image = size[1..].iter().product::<i64>() as usize;
+        let mut values = Vec::with_capacity(draws.len() * per_image);
+        for draw in draws {
+            let (mut start, mut left) = (draw.noise_offset, per_image);
+            while left > 0 {
+                let take = left.min(NOISE_BANK - start);
+                values.extend_from_slice(&self.noise[start..start + take]);
+                (start, left) = (0, left - take);
+            }
+        }
+        Ok(Tensor::f_from_slice(&values)?.f_view(size)?.f_to(self.device)?)
+    }
+
+    fn cutout_mask(&self, draws: &[Draw]) -> Result<Tensor> {
+        let side = self.preprocessing.image_size as usize;
+        let mut mask = vec![1.0_f32; draws.len() * side * side];
+        for (draw, mask) in draws.iter().zip(mask.chunks_exact_mut(side * side)) {
+            let (left, top, square) = draw.cutout;
+            for row in mask.chunks_exact_mut(side).skip(top).take(square) {
+                row[left..left + square].fill(0.0);
+            }
+        }
+        Ok(Tensor::f_from_slice(&mask)?.f_view([-1, 1, side as i64, side as i64])?.f_to(self.device)?)
+    }
+}
+
+/// A uniform number in [-1, 1).
+fn symmetric(rng: &mut impl Rng) -> f64 {
+    rng.random::<f64>() * 2.0 - 1.0
+}

@@ -1,0 +1,286 @@
+//! The training engine: takes a task, finds or builds the worker's shard, and answers.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream};
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use futures::StreamExt;
+use tokio::sync::mpsc::Sender;
+use tusk_core::codec::encode_plan;
+use tusk_core::engine::TrainEngine;
+use tusk_core::event::{Progress, SharedProgress};
+use tusk_core::ids::WorkerId;
+use tusk_core::manifest::Timing;
+use tusk_core::physical::{Phase, PhaseReport, REPORT, Rows, TrainTask, answer_batch, answer_schema, tensor_bytes};
+use tusk_core::state::{ModelState, checksum};
+use tusk_core::store::ModelStore;
+use tusk_udfs::pixels::Channels;
+
+use crate::error::{Error, Result};
+use crate::session::{has_bf16, initial_state};
+use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache, ShardKey};
+use crate::trainer::{TaskEnvironment, score, train_epoch};
+
+/// Rows of the source that are decoded at a time: bounds the encoded bytes in memory.
+const SOURCE_BATCH_ROWS: usize = 64;
+
+/// Answers that wait for the shuffle writer.
+const ANSWERS_WAITING_MAX: usize = 2;
+
+/// Runs training tasks with libtorch.
+#[derive(Debug)]
+pub struct TorchEngine {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    cache: Arc<ShardCache>,
+    codec: Arc<dyn PhysicalExtensionCodec>,
+    progress: SharedProgress,
+    /// The process's one training slot: two workers on one device would only slow each other down.
+    device: Mutex<()>,
+    /// The last state read, so that the workers of one process and the two jobs of an epoch read it once.
+    last_state: Mutex<Option<(String, Arc<ModelState>)>>,
+}
+
+/// Tells the threads of a task that nobody waits for their answer any more.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One worker's task with everything it needs.
+struct Work {
+    shared: Arc<Shared>,
+    task: Arc<TrainTask>,
+    worker: WorkerId,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl TorchEngine {
+    /// An engine with this cache, which tells plans apart by `codec` and reports to `progress`.
+    #[must_use]
+    pub fn new(limits: CacheLimits, codec: Arc<dyn PhysicalExtensionCodec>, progress: SharedProgress) -> Self {
+        let cache = Arc::new(ShardCache::new(limits));
+        let shared = Shared { cache, codec, progress, device: Mutex::new(()), last_state: Mutex::new(None) };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+impl TrainEngine for TorchEngine {
+    fn run(
+        &self,
+        task: Arc<TrainTask>,
+        worker: WorkerId,
+        source: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+    ) -> datafusion::error::Result<SendableRecordBatchStream> {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let work = Work { shared: Arc::clone(&self.shared), task, worker, cancelled: Arc::clone(&cancelled) };
+        let mut answers = RecordBatchReceiverStream::builder(answer_schema(), ANSWERS_WAITING_MAX);
+        let sender = answers.tx();
+        answers.spawn(async move {
+            let _guard = CancelOnDrop(cancelled);
+            work.run(source, context, sender).await.map_err(DataFusionError::from)
+        });
+        Ok(answers.build())
+    }
+}
+
+impl Work {
+    async fn run(
+        self,
+        source: Arc<dyn ExecutionPlan>,
+        context: Arc<TaskContext>,
+        sender: Sender<datafusion::error::Result<RecordBatch>>,
+    ) -> Result<()> {
+        let (shard, built) = self.shard(source, context).await?;
+        let state = match self.task.phase {
+            Phase::Profile => Arc::default(),
+            Phase::Train | Phase::Validate => self.state().await?,
+        };
+        let compute = tokio::task::spawn_blocking(move || self.compute(&shard, built, &state, &sender));
+        compute.await.map_err(|e| DataFusionError::Execution(format!("a training thread stopped: {e}")))?
+    }
+
+    /// The worker's shard, and whether it had to be built.
+    async fn shard(&self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<(Arc<Shard>, bool)> {
+        let preprocessing = &self.task.definition.preprocessing;
+        let plan = encode_plan(Arc::clone(&source), self.shared.codec.as_ref())?;
+        let key = ShardKey(format!(
+            "{} worker {} of {} at {}x{}",
+            checksum(&plan),
+            self.worker,
+            self.task.workers,
+            preprocessing.channels,
+            preprocessing.image_size
+        ));
+        self.shared.cache.get_or_build(key, self.build(source, context)).await
+    }
+
+    async fn build(&self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Shard> {
+        let preprocessing = &self.task.definition.preprocessing;
+        let channels = if preprocessing.channels == 3 { Channels::Rgb } else { Channels::Grey };
+        let mut builder = ShardBuilder::new(
+            Arc::clone(&self.shared.cache),
+            (self.worker, self.task.workers),
+            (preprocessing.image_size, channels),
+            self.task.threads as usize,
+            Arc::clone(&self.cancelled),
+        );
+        let context = with_small_batches(&context);
+        for partition in 0..source.output_partitioning().partition_count() {
+            let mut batches = source.execute(partition, Arc::clone(&context))?;
+            while let Some(batch) = batches.next().await {
+                let batch = batch?;
+                let push = move || {
+                    let mut builder = builder;
+                    for start in (0..batch.num_rows()).step_by(SOURCE_BATCH_ROWS) {
+                        let length = SOURCE_BATCH_ROWS.min(batch.num_rows() - start);
+                        builder.push(&batch.slice(start, length))?;
+                    }
+                    Ok::<_, Error>(builder)
+                };
+                let pushed = tokio::task::spawn_blocking(push).await;
+                builder = pushed.map_err(|e| DataFusionError::Execution(format!("decoding stopped: {e}")))??;
+                self.report_decoding(&builder);
+            }
+        }
+        builder.finish()
+    }
+
+    fn report_decoding(&self, builder: &ShardBuilder) {
+        let (images, seconds) = builder.progress();
+        self.shared.progress.report(Progress {
+            run: self.task.run.clone(),
+            worker: self.worker,
+            epoch: 0,
+            images,
+            images_total: None,
+            images_per_second: images as f64 / seconds.max(1e-9),
+            loss: None,
+        });
+    }
+
+    /// The weights and moments to start from.
+    async fn state(&self) -> Result<Arc<ModelState>> {
+        let Some(file) = &self.task.weights else { return Ok(Arc::new(initial_state(&self.task.definition))) };
+        let known = self.shared.last_state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((checksum, state)) = known
+            && checksum == file.checksum
+        {
+            return Ok(state);
+        }
+        let state = Arc::new(ModelStore::open(&self.task.store)?.read_state(file).await?);
+        let read = Some((file.checksum.clone(), Arc::clone(&state)));
+        *self.shared.last_state.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        Ok(state)
+    }
+
+    /// What happens on the training thread.
+    fn compute(
+        &self,
+        shard: &Shard,
+        built: bool,
+        state: &ModelState,
+        sender: &Sender<datafusion::error::Result<RecordBatch>>,
+    ) -> Result<()> {
+        let send = |name: &str, data: &[u8]| -> Result<()> {
+            let batch = answer_batch(self.worker, name, data)?;
+            // A row per message: see `MESSAGE_BYTES_MAX`.
+            for row in 0..batch.num_rows() {
+                sender.blocking_send(Ok(batch.slice(row, 1))).map_err(|_| Error::Cancelled)?;
+            }
+            Ok(())
+        };
+        let send_report = |mut report: PhaseReport| -> Result<()> {
+            if built {
+                report.timing.decode = shard.seconds;
+                report.decoded = shard.rows.len() as u64;
+            }
+            let json = serde_json::to_vec(&report).map_err(|e| DataFusionError::External(Box::new(e)))?;
+            send(REPORT, &json)
+        };
+        let slot = self.shared.device.lock().unwrap_or_else(PoisonError::into_inner);
+        tch::set_num_threads(i32::try_from(self.task.threads).unwrap_or(1));
+        let progress = self.shared.progress.as_ref();
+        let env = TaskEnvironment { task: &self.task, worker: self.worker, cancelled: &self.cancelled, progress };
+        match self.task.phase {
+            Phase::Profile => send_report(profile(shard, &self.task)),
+            Phase::Train => {
+                let (report, tensors) = train_epoch(&env, shard, state)?;
+                drop(slot);
+                send_report(report)?;
+                tensors.iter().try_for_each(|tensor| send(&tensor.name, &tensor_bytes(tensor)))
+            }
+            Phase::Validate => {
+                let (report, scores) = score(&env, shard, state)?;
+                drop(slot);
+                send_report(report)?;
+                send("truth", &scores.truth.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())?;
+                send("probabilities", &scores.probabilities.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())?;
+                send("groups", &scores.groups.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())
+            }
+        }
+    }
+}
+
+/// What the scheduler needs to know of a shard.
+fn profile(shard: &Shard, task: &TrainTask) -> PhaseReport {
+    let spec = &task.definition.spec;
+    let selected = |rows| shard.select(rows, spec.seed, spec.validation_fraction);
+    let (training, held_out) = match task.rows {
+        Rows::All => (selected(Rows::All), Vec::new()),
+        _ => (selected(Rows::Training), selected(Rows::HeldOut)),
+    };
+    let count = |rows: &[crate::shard::Row]| {
+        let mut counts = std::collections::BTreeMap::new();
+        for row in rows {
+            *counts.entry(shard.labels[row.label as usize].clone()).or_default() += 1;
+        }
+        counts
+    };
+    let hash = |row: &crate::shard::Row| {
+        let label = &shard.labels[row.label as usize];
+        tusk_core::random::derive(row.content, label, &[])
+    };
+    PhaseReport {
+        rows: shard.rows.len() as u64,
+        train_rows: count(&training),
+        val_rows: count(&held_out),
+        null_labels: shard.null_labels,
+        skipped: shard.skipped,
+        unreadable: shard.unreadable.clone(),
+        pixel_sum: training.iter().map(|row| row.sum).sum(),
+        pixel_square_sum: training.iter().map(|row| row.square_sum).sum(),
+        pixel_count: training.len() as u64 * shard.image_bytes as u64,
+        fingerprint: shard.rows.iter().map(hash).fold(0, u64::wrapping_add),
+        has_bf16: has_bf16(),
+        timing: Timing::default(),
+        ..PhaseReport::default()
+    }
+}
+
+/// The context with batches small enough that a batch of full-size images fits in memory.
+fn with_small_batches(context: &Arc<TaskContext>) -> Arc<TaskContext> {
+    let config = context.session_config().clone().with_batch_size(SOURCE_BATCH_ROWS);
+    Arc::new(TaskContext::new(
+        context.task_id(),
+        context.session_id(),
+        config,
+        context.scalar_functions().clone(),
+        context.higher_order_functions().clone(),
+        context.aggregate_functions().clone(),
+        context.window_functions().clone(),
+        context.runtime_env(),
+    ))
+}

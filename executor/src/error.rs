@@ -1,0 +1,72 @@
+//! What can go wrong on an executor.
+
+use datafusion::error::DataFusionError;
+
+/// The errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// libtorch refused an operation.
+    #[error("libtorch: {source}")]
+    Torch {
+        /// Its own words.
+        #[from]
+        source: tch::TchError,
+    },
+    /// The contract was broken, or the store failed.
+    #[error(transparent)]
+    Core(#[from] tusk_core::Error),
+    /// The rows could not be read.
+    #[error(transparent)]
+    DataFusion(#[from] DataFusionError),
+    /// Weights that do not belong to this net.
+    #[error("the weights of {what} do not fit: {reason}")]
+    WeightsMismatch {
+        /// Which model or checkpoint.
+        what: String,
+        /// Which tensor, and how it differs.
+        reason: String,
+    },
+    /// The disk that holds shards.
+    #[error("a decoded shard cannot be kept in {path}: {source}. Free space there, or raise the memory budget")]
+    ShardFile {
+        /// The folder or file.
+        path: String,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// Decoded images do not fit the cache.
+    #[error(
+        "{needed} bytes of decoded images do not fit the shard cache of {budget} bytes on disk; raise \
+         TUSK_CACHE_DISK_BYTES, or choose a smaller image_size"
+    )]
+    CacheFull {
+        /// Bytes that are needed.
+        needed: u64,
+        /// Bytes that are allowed.
+        budget: u64,
+    },
+    /// A device that this machine does not have.
+    #[error("device {device} is not there: {reason}; use device = 'auto' or 'cpu'")]
+    NoDevice {
+        /// As asked for.
+        device: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The job was cancelled.
+    #[error("the job was cancelled")]
+    Cancelled,
+}
+
+/// The result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::DataFusion(inner) => inner,
+            other => DataFusionError::External(Box::new(other)),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! `cnn`: a residual net of about 0.4 million parameters for grey pictures of 128 pixels.
+//!
+//! ResNet's basic blocks (He et al. 2015, arXiv 1512.03385) behind a stem that shrinks the picture four times before
+//! anything expensive happens: most of the arithmetic is at 32 x 32, where a chest's outline and opacities still show.
+//! A picture of 128 pixels takes about 0.17 GFLOP forward.
+
+use tch::Tensor;
+
+use super::Net;
+use super::layers::{BasicBlock, BatchNorm2d, Conv2d, Linear, global_average_pool};
+use super::layout::{Layout, Params};
+use crate::error::Result;
+
+/// The net.
+#[derive(Debug)]
+pub(crate) struct Cnn {
+    conv1: Conv2d,
+    bn1: BatchNorm2d,
+    layers: Vec<BasicBlock>,
+    fc: Linear,
+}
+
+impl Cnn {
+    const STEM: i64 = 32;
+    /// Width and stride of the blocks.
+    const BLOCKS: [(i64, i64); 3] = [(48, 1), (96, 2), (128, 2)];
+
+    pub(crate) fn new(layout: &mut Layout, channels: i64, outputs: i64) -> Self {
+        let conv1 = Conv2d::new(layout, "conv1", channels, Self::STEM, 5, 2);
+        let bn1 = BatchNorm2d::new(layout, "bn1", Self::STEM, 1.0);
+        let mut width = Self::STEM;
+        let mut layers = Vec::new();
+        for (place, (outputs, stride)) in Self::BLOCKS.into_iter().enumerate() {
+            layers.push(BasicBlock::new(layout, &format!("layer{}.0", place + 1), width, outputs, stride));
+            width = outputs;
+        }
+        Self { conv1, bn1, layers, fc: Linear::new(layout, "fc", width, outputs) }
+    }
+}
+
+impl Net for Cnn {
+    fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
+        let x = self.bn1.forward(params, &self.conv1.forward(params, x)?, train)?.f_relu_()?;
+        let mut x = x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
+        for layer in &self.layers {
+            x = layer.forward(params, &x, train)?;
+        }
+        self.fc.forward(params, &global_average_pool(&x)?)
+    }
+}

@@ -1,0 +1,212 @@
+//! The parameters of a net: first their names, shapes and initial values, then their tensors.
+
+use std::f64::consts::TAU;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use tch::{Device, Kind, Tensor};
+use tusk_core::random::derive;
+use tusk_core::state::{ModelState, NamedTensor};
+
+use crate::error::{Error, Result};
+
+/// Where a weight starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Init {
+    /// The same value everywhere.
+    Constant(f32),
+    /// Normal with this standard deviation.
+    Normal(f64),
+}
+
+impl Init {
+    /// He et al. 2015 (arXiv 1502.01852), by outputs: the variance of gradients stays through ReLU layers.
+    pub(crate) fn kaiming_fan_out(shape: [i64; 4]) -> Self {
+        Self::Normal((2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt())
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    name: String,
+    shape: Vec<i64>,
+    init: Init,
+    decays: bool,
+}
+
+impl Slot {
+    fn numel(&self) -> i64 {
+        self.shape.iter().product()
+    }
+}
+
+/// A learned tensor's place in its net.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WeightId(usize);
+
+/// A running statistic's place in its net.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BufferId(usize);
+
+/// What tensors a net has.
+#[derive(Debug, Default)]
+pub(crate) struct Layout {
+    weights: Vec<Slot>,
+    buffers: Vec<Slot>,
+}
+
+impl Layout {
+    /// Adds a learned tensor; those of more than one dimension take part in weight decay.
+    pub(crate) fn weight(&mut self, name: String, shape: &[i64], init: Init) -> WeightId {
+        self.weights.push(Slot { name, shape: shape.to_vec(), init, decays: shape.len() > 1 });
+        WeightId(self.weights.len() - 1)
+    }
+
+    /// Adds a running statistic.
+    pub(crate) fn buffer(&mut self, name: String, shape: &[i64], value: f32) -> BufferId {
+        self.buffers.push(Slot { name, shape: shape.to_vec(), init: Init::Constant(value), decays: false });
+        BufferId(self.buffers.len() - 1)
+    }
+
+    /// The state that a seed gives. Each tensor draws from a stream of its own, so that two nets that share a tensor's
+    /// name and shape share its initial values.
+    pub(crate) fn initial_state(&self, seed: u64) -> ModelState {
+        ModelState::new(self.weights.iter().chain(&self.buffers).map(|slot| {
+            let numel = usize::try_from(slot.numel()).unwrap_or(0);
+            let data = match slot.init {
+                Init::Constant(value) => vec![value; numel],
+                Init::Normal(std) => normal(derive(seed, &slot.name, &[]), numel, std),
+            };
+            let shape = slot.shape.iter().map(|side| usize::try_from(*side).unwrap_or(0)).collect();
+            NamedTensor { name: slot.name.clone(), shape, data }
+        }))
+    }
+}
+
+/// Normal numbers by Box and Muller's transform, so that they are the same on every platform and in every libtorch.
+pub(crate) fn normal(seed: u64, count: usize, std: f64) -> Vec<f32> {
+    let mut rng = Pcg64::seed_from_u64(seed);
+    let mut numbers = Vec::with_capacity(count + 1);
+    while numbers.len() < count {
+        let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt() * std;
+        let angle = TAU * rng.random::<f64>();
+        numbers.push((radius * angle.cos()) as f32);
+        numbers.push((radius * angle.sin()) as f32);
+    }
+    numbers.truncate(count);
+    numbers
+}
+
+/// The tensors of a net. All learned ones are views of one flat tensor, so that the optimizer is a few operations on
+/// long vectors instead of a few hundred on short ones.
+#[derive(Debug)]
+pub(crate) struct Params {
+    layout: Layout,
+    flat: Tensor,
+    decay: Tensor,
+    weights: Vec<Tensor>,
+    buffers: Vec<Tensor>,
+    compute: Kind,
+}
+
+impl Params {
+    /// The tensors of a state.
+    ///
+    /// `what` names the state in errors. Convolutions compute in `compute`; weights are kept in f32.
+    ///
+    /// # Errors
+    /// [`Error::WeightsMismatch`] when a tensor is missing or has another shape.
+    pub(crate) fn load(layout: Layout, state: &ModelState, what: &str, device: Device, compute: Kind) -> Result<Self> {
+        let mut values = Vec::new();
+        let mut decay = Vec::new();
+        for slot in &layout.weights {
+            values.extend_from_slice(tensor_of(state, slot, what)?);
+            decay.resize(values.len(), if slot.decays { 1.0_f32 } else { 0.0 });
+        }
+        let flat = Tensor::f_from_slice(&values)?.f_to(device)?;
+        let mut weights = Vec::with_capacity(layout.weights.len());
+        let mut start = 0;
+        for slot in &layout.weights {
+            let view = flat.f_narrow(0, start, slot.numel())?.f_view(slot.shape.as_slice())?;
+            weights.push(view.f_set_requires_grad(true)?);
+            start += slot.numel();
+        }
+        let buffers = layout
+            .buffers
+            .iter()
+            .map(|slot| {
+                let values = Tensor::f_from_slice(tensor_of(state, slot, what)?)?;
+                Ok(values.f_view(slot.shape.as_slice())?.f_to(device)?)
+            })
+            .collect::<Result<_>>()?;
+        let decay = Tensor::f_from_slice(&decay)?.f_to(device)?;
+        Ok(Self { layout, flat, decay, weights, buffers, compute })
+    }
+
+    /// The state as it is now.
+    pub(crate) fn state(&self) -> Result<Vec<NamedTensor>> {
+        let weights = self.layout.weights.iter().zip(&self.weights);
+        let buffers = self.layout.buffers.iter().zip(&self.buffers);
+        weights.chain(buffers).map(|(slot, tensor)| named(&slot.name, tensor)).collect()
+    }
+
+    pub(crate) fn weight(&self, id: WeightId) -> &Tensor {
+        &self.weights[id.0]
+    }
+
+    pub(crate) fn buffer(&self, id: BufferId) -> &Tensor {
+        &self.buffers[id.0]
+    }
+
+    /// All learned values, one after another.
+    pub(crate) fn flat(&self) -> &Tensor {
+        &self.flat
+    }
+
+    /// 1 where weight decay acts, 0 elsewhere, as long as [`Self::flat`].
+    pub(crate) fn decay(&self) -> &Tensor {
+        &self.decay
+    }
+
+    /// The gradient of all learned values, one after another.
+    pub(crate) fn flat_gradient(&self) -> Result<Tensor> {
+        let gradients = self
+            .weights
+            .iter()
+            .map(|weight| {
+                let gradient = weight.f_grad()?;
+                let gradient = if gradient.defined() { gradient } else { weight.f_zeros_like()? };
+                gradient.f_reshape([-1])
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor::f_cat(&gradients, 0)?)
+    }
+
+    /// Forgets the gradients.
+    pub(crate) fn zero_gradients(&mut self) {
+        self.weights.iter_mut().for_each(Tensor::zero_grad);
+    }
+
+    /// The number format of convolutions.
+    pub(crate) fn compute(&self) -> Kind {
+        self.compute
+    }
+}
+
+/// A tensor as the state keeps it.
+pub(crate) fn named(name: &str, tensor: &Tensor) -> Result<NamedTensor> {
+    let tensor = tensor.f_detach()?.f_to(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+    let shape = tensor.size().iter().map(|side| usize::try_from(*side).unwrap_or(0)).collect();
+    let mut data = vec![0.0; tensor.numel()];
+    tensor.f_copy_data(&mut data, tensor.numel())?;
+    Ok(NamedTensor { name: name.to_owned(), shape, data })
+}
+
+fn tensor_of<'a>(state: &'a ModelState, slot: &Slot, what: &str) -> Result<&'a [f32]> {
+    let mismatch = |reason: String| Error::WeightsMismatch { what: what.to_owned(), reason };
+    let tensor = state.get(&slot.name).ok_or_else(|| mismatch(format!("tensor {} is missing", slot.name)))?;
+    if !tensor.shape.iter().map(|side| *side as i64).eq(slot.shape.iter().copied()) {
+        return Err(mismatch(format!("{} is {:?} and should be {:?}", slot.name, tensor.shape, slot.shape)));
+    }
+    Ok(&tensor.data)
+}

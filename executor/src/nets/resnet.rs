@@ -1,0 +1,48 @@
+//! `resnet18`: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", 2015
+//! (arXiv 1512.03385). Tensors are named as torchvision names them.
+
+use tch::Tensor;
+
+use super::Net;
+use super::layers::{BasicBlock, BatchNorm2d, Conv2d, Linear, global_average_pool};
+use super::layout::{Layout, Params};
+use crate::error::Result;
+
+/// A ResNet of basic blocks.
+#[derive(Debug)]
+pub(crate) struct Resnet {
+    conv1: Conv2d,
+    bn1: BatchNorm2d,
+    layers: Vec<BasicBlock>,
+    fc: Linear,
+}
+
+impl Resnet {
+    /// Two blocks in each of four stages.
+    pub(crate) fn resnet18(layout: &mut Layout, channels: i64, outputs: i64) -> Self {
+        let conv1 = Conv2d::new(layout, "conv1", channels, 64, 7, 2);
+        let bn1 = BatchNorm2d::new(layout, "bn1", 64, 1.0);
+        let mut width = 64;
+        let mut layers = Vec::new();
+        for (stage, outputs) in [64, 128, 256, 512].into_iter().enumerate() {
+            for block in 0..2 {
+                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+                let name = format!("layer{}.{block}", stage + 1);
+                layers.push(BasicBlock::new(layout, &name, width, outputs, stride));
+                width = outputs;
+            }
+        }
+        Self { conv1, bn1, layers, fc: Linear::new(layout, "fc", width, outputs) }
+    }
+}
+
+impl Net for Resnet {
+    fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
+        let x = self.bn1.forward(params, &self.conv1.forward(params, x)?, train)?.f_relu_()?;
+        let mut x = x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
+        for layer in &self.layers {
+            x = layer.forward(params, &x, train)?;
+        }
+        self.fc.forward(params, &global_average_pool(&x)?)
+    }
+}

@@ -1,0 +1,158 @@
+//! Applies published models: reads a model once, replays its preprocessing, and keeps it while it is the current one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use datafusion::arrow::array::Array;
+use datafusion::error::DataFusionError;
+use tch::no_grad;
+use tusk_core::engine::{Predictions, Predictor};
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::Manifest;
+use tusk_core::spec::Augment;
+use tusk_core::store::ModelStore;
+use tusk_udfs::pixels::{Channels, ImageColumn, resize};
+
+use crate::augment::InputPipeline;
+use crate::error::Result;
+use crate::session::Session;
+use crate::trainer::SCORING_BATCH;
+
+/// Models kept ready.
+const MODELS_MAX: usize = 8;
+
+/// A model ready to answer. A session is used by one thread at a time.
+#[derive(Debug)]
+struct Loaded {
+    manifest: Manifest,
+    classes: Arc<[String]>,
+    pipeline: InputPipeline,
+    session: Mutex<Session>,
+}
+
+/// Predicts with libtorch.
+#[derive(Debug)]
+pub struct TorchPredictor {
+    store: ModelStore,
+    threads: usize,
+    models: Mutex<HashMap<ModelName, Arc<Loaded>>>,
+}
+
+impl TorchPredictor {
+    /// A predictor for the models of a store, on this many threads.
+    #[must_use]
+    pub fn new(store: ModelStore, threads: usize) -> Self {
+        Self { store, threads: threads.max(1), models: Mutex::default() }
+    }
+
+    /// The model as it is published now: the manifest is read each time, the weights only when they changed.
+    fn model(&self, name: &ModelName) -> Result<Arc<Loaded>> {
+        let manifest = wait(self.store.manifest(name))?;
+        let known = self.models.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(loaded) = known
+            && loaded.manifest == manifest
+        {
+            return Ok(loaded);
+        }
+        let state = wait(self.store.read_state(&manifest.weights))?;
+        let definition = &manifest.definition;
+        let session = Session::new(definition, &state, &format!("model {name}"))?;
+        let pipeline =
+            InputPipeline::new(&definition.preprocessing, Augment::default(), 0, session.device, session.kind);
+        let classes = definition.classes.clone().into();
+        let loaded = Arc::new(Loaded { manifest, classes, pipeline, session: Mutex::new(session) });
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        if models.len() >= MODELS_MAX {
+            models.clear();
+        }
+        models.insert(name.clone(), Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    /// Pixels of the images that can be read, one after another, and which those are.
+    fn decode(&self, images: &ImageColumn<'_>, rows: std::ops::Range<usize>, model: &Loaded) -> Vec<Option<Vec<u8>>> {
+        let preprocessing = &model.manifest.definition.preprocessing;
+        let channels = if preprocessing.channels == 3 { Channels::Rgb } else { Channels::Grey };
+        let side = preprocessing.image_size;
+        let one = |row: usize| {
+            if images.is_null(row) {
+                return None;
+            }
+            let pixels = images.pixels(row, channels).map_err(|e| e.to_string());
+            match pixels.and_then(|p| resize(&p, side, side).map_err(|e| e.to_string())) {
+                Ok(pixels) => Some(pixels.data),
+                Err(reason) => {
+                    tracing::warn!(model = %model.manifest.name, row, %reason, "unreadable image predicts NULL");
+                    None
+                }
+            }
+        };
+        let rows: Vec<usize> = rows.collect();
+        let share = rows.len().div_ceil(self.threads).max(1);
+        std::thread::scope(|scope| {
+            let chunks: Vec<_> = rows
+                .chunks(share)
+                .map(|chunk| (chunk.len(), scope.spawn(move || chunk.iter().map(|row| one(*row)).collect::<Vec<_>>())))
+                .collect();
+            let joined = chunks.into_iter().map(|(len, chunk)| chunk.join().unwrap_or_else(|_| vec![None; len]));
+            joined.flatten().collect()
+        })
+    }
+
+    fn predict_all(&self, name: &ModelName, images: &dyn Array) -> Result<Predictions> {
+        let model = self.model(name)?;
+        let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let definition = &model.manifest.definition;
+        let mut predictions = Predictions {
+            classes: Arc::clone(&model.classes),
+            decision: definition.positive.zip(model.manifest.threshold),
+            probabilities: Vec::with_capacity(images.len() * model.classes.len()),
+            valid: Vec::with_capacity(images.len()),
+        };
+        tch::set_num_threads(i32::try_from(self.threads).unwrap_or(1));
+        for start in (0..images.len()).step_by(SCORING_BATCH) {
+            let pictures = self.decode(&images, start..(start + SCORING_BATCH).min(images.len()), &model);
+            let pixels: Vec<u8> = pictures.iter().flatten().flatten().copied().collect();
+            let readable = pictures.iter().flatten().count();
+            let mut probabilities = Vec::new();
+            if readable > 0 {
+                let session = model.session.lock().unwrap_or_else(PoisonError::into_inner);
+                let x = model.pipeline.input(&pixels, &vec![0; readable], 0)?;
+                let outputs = no_grad(|| session.net.forward(&session.params, &x, false))?;
+                probabilities = session.probabilities(&outputs)?;
+            }
+            let mut rows = probabilities.chunks_exact(model.classes.len());
+            for picture in &pictures {
+                let row = picture.as_ref().and_then(|_| rows.next());
+                predictions.valid.push(row.is_some());
+                match row {
+                    Some(row) => predictions.probabilities.extend_from_slice(row),
+                    None => predictions.probabilities.extend(std::iter::repeat_n(0.0, model.classes.len())),
+                }
+            }
+        }
+        Ok(predictions)
+    }
+}
+
+impl Predictor for TorchPredictor {
+    fn predict(&self, model: &ModelName, images: &dyn Array) -> datafusion::error::Result<Predictions> {
+        self.predict_all(model, images).map_err(DataFusionError::from)
+    }
+}
+
+/// Waits for the store on a thread of its own: a function of a query is called from inside the async runtime, which
+/// must not wait for itself.
+fn wait<T: Send>(work: impl Future<Output = tusk_core::Result<T>> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            Ok::<_, std::io::Error>(runtime.block_on(work))
+        });
+        match waiting.join() {
+            Ok(Ok(result)) => Ok(result?),
+            Ok(Err(error)) => Err(DataFusionError::IoError(error).into()),
+            Err(_) => Err(DataFusionError::Execution("reading the model store stopped unexpectedly".into()).into()),
+        }
+    })
+}

@@ -1,0 +1,117 @@
+//! A net with its weights, ready to train or to answer: what training, validation and prediction share.
+
+use tch::{Device, Kind, Tensor};
+use tusk_core::manifest::ModelDefinition;
+use tusk_core::spec::{Device as WantedDevice, Loss, Precision};
+use tusk_core::state::ModelState;
+
+use crate::error::{Error, Result};
+use crate::nets::layout::Params;
+use crate::nets::{self, Net};
+
+/// A net on a device.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) net: Box<dyn Net>,
+    pub(crate) params: Params,
+    pub(crate) device: Device,
+    pub(crate) kind: Kind,
+    loss: Loss,
+    positive: Option<usize>,
+}
+
+/// Outputs of the net: one logit decides between two classes unless each is to have its own.
+pub(crate) fn outputs(definition: &ModelDefinition) -> usize {
+    match definition.loss {
+        Loss::CategoricalCrossentropy => definition.classes.len(),
+        _ if definition.classes.len() == 2 => 1,
+        _ => definition.classes.len(),
+    }
+}
+
+/// The weights that a seed gives.
+pub(crate) fn initial_state(definition: &ModelDefinition) -> ModelState {
+    let (_, layout) =
+        nets::build(definition.spec.architecture, definition.preprocessing.channels, outputs(definition));
+    layout.initial_state(definition.spec.seed)
+}
+
+impl Session {
+    /// The net of a definition with the weights of `state`; `what` names them in errors.
+    pub(crate) fn new(definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
+        let device = device(definition.spec.device)?;
+        let kind = if definition.precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float };
+        let (net, layout) =
+            nets::build(definition.spec.architecture, definition.preprocessing.channels, outputs(definition));
+        let params = Params::load(layout, state, what, device, kind)?;
+        Ok(Self { net, params, device, kind, loss: definition.loss, positive: definition.positive })
+    }
+
+    /// The loss of each row, `[n]`, from outputs `[n, outputs]` and class indices `[n]` (i64).
+    pub(crate) fn row_losses(&self, outputs: &Tensor, classes: &Tensor) -> Result<Tensor> {
+        let one_logit = outputs.size().get(1) == Some(&1);
+        let truth = || -> Result<Tensor> {
+            let positive = self.positive.unwrap_or(1) as i64;
+            Ok(classes.f_eq(positive)?.f_to_kind(Kind::Float)?)
+        };
+        Ok(match (self.loss, one_logit) {
+            (Loss::MeanSquaredError, true) => outputs.f_sigmoid()?.f_squeeze_dim(1)?.f_sub(&truth()?)?.f_square()?,
+            (Loss::MeanSquaredError, false) => {
+                let wanted = classes.f_one_hot(outputs.size()[1])?.f_to_kind(Kind::Float)?;
+                let error = outputs.f_softmax(1, Kind::Float)?.f_sub(&wanted)?.f_square()?;
+                error.f_sum_dim_intlist(&[1_i64][..], false, Kind::Float)?
+            }
+            (_, true) => {
+                let logits = outputs.f_squeeze_dim(1)?;
+                let none = None::<&Tensor>;
+                logits.f_binary_cross_entropy_with_logits(&truth()?, none, none, tch::Reduction::None)?
+            }
+            (_, false) => {
+                let log_probabilities = outputs.f_log_softmax(1, Kind::Float)?;
+                log_probabilities.f_gather(1, &classes.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?.f_neg()?
+            }
+        })
+    }
+
+    /// Class probabilities `[n * classes]`, row-major, from outputs `[n, outputs]`.
+    pub(crate) fn probabilities(&self, outputs: &Tensor) -> Result<Vec<f32>> {
+        if outputs.size().get(1) != Some(&1) {
+            return to_vec(&outputs.f_softmax(1, Kind::Float)?);
+        }
+        let positive = to_vec(&outputs.f_sigmoid()?)?;
+        let positive_first = self.positive == Some(0);
+        Ok(positive.into_iter().flat_map(|p| if positive_first { [p, 1.0 - p] } else { [1.0 - p, p] }).collect())
+    }
+}
+
+/// A tensor's values in row-major order.
+pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
+    let tensor = tensor.f_detach()?.f_to(Device::Cpu)?.f_contiguous()?;
+    let mut values = vec![0.0; tensor.numel()];
+    tensor.f_copy_data(&mut values, tensor.numel())?;
+    Ok(values)
+}
+
+/// The device that a spec asks for.
+fn device(wanted: WantedDevice) -> Result<Device> {
+    let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
+    match wanted {
+        WantedDevice::Cpu => Ok(Device::Cpu),
+        WantedDevice::Auto if count > 0 => Ok(Device::Cuda(0)),
+        WantedDevice::Auto => Ok(Device::Cpu),
+        WantedDevice::Cuda(n) if n < count => Ok(Device::Cuda(n)),
+        WantedDevice::Cuda(n) => Err(Error::NoDevice {
+            device: format!("cuda:{n}"),
+            reason: if count == 0 { "this machine or this build of libtorch has no CUDA device" } else { "the machine has fewer devices" },
+        }),
+    }
+}
+
+/// Whether bf16 is faster than f32 here: a GPU, or a processor with bf16 dot products.
+pub(crate) fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let cpu = std::arch::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    let cpu = false;
+    cpu || tch::Cuda::is_available()
+}

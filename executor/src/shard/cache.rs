@@ -1,0 +1,163 @@
+//! The executor's decoded shards: in memory up to a budget, then on local disk up to another.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use super::Shard;
+use crate::error::{Error, Result};
+
+/// What the cache may use.
+#[derive(Clone, Debug)]
+pub struct CacheLimits {
+    /// Bytes of decoded pixels in memory.
+    pub memory_bytes_max: u64,
+    /// Bytes of decoded pixels on disk.
+    pub disk_bytes_max: u64,
+    /// The folder for those.
+    pub folder: PathBuf,
+}
+
+impl Default for CacheLimits {
+    /// 1 GiB in memory and 64 GiB in the system's temporary folder, or what `TUSK_CACHE_MEMORY_BYTES`,
+    /// `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR` say.
+    fn default() -> Self {
+        let bytes = |name: &str, default| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
+        Self {
+            memory_bytes_max: bytes("TUSK_CACHE_MEMORY_BYTES", 1 << 30),
+            disk_bytes_max: bytes("TUSK_CACHE_DISK_BYTES", 64 << 30),
+            folder: std::env::var_os("TUSK_CACHE_DIR").map_or_else(std::env::temp_dir, PathBuf::from),
+        }
+    }
+}
+
+/// What makes two shards the same: the table, the worker's part of it, and the preprocessing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ShardKey(pub(crate) String);
+
+#[derive(Debug, Default)]
+struct Slot {
+    shard: Arc<OnceCell<Arc<Shard>>>,
+    last_used: u64,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    memory: AtomicU64,
+    disk: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Medium {
+    Memory,
+    Disk,
+}
+
+/// Bytes set aside; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    used: Arc<Used>,
+    medium: Medium,
+    bytes: u64,
+}
+
+impl Reservation {
+    fn counter(used: &Used, medium: Medium) -> &AtomicU64 {
+        match medium {
+            Medium::Memory => &used.memory,
+            Medium::Disk => &used.disk,
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        Self::counter(&self.used, self.medium).fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// The decoded shards of an executor.
+#[derive(Debug)]
+pub(crate) struct ShardCache {
+    limits: CacheLimits,
+    used: Arc<Used>,
+    clock: AtomicU64,
+    slots: Mutex<HashMap<ShardKey, Slot>>,
+}
+
+impl ShardCache {
+    pub(crate) fn new(limits: CacheLimits) -> Self {
+        Self { limits, used: Arc::default(), clock: AtomicU64::new(0), slots: Mutex::default() }
+    }
+
+    /// The folder for shards on disk.
+    pub(crate) fn folder(&self) -> &PathBuf {
+        &self.limits.folder
+    }
+
+    /// The shard of a key, and whether it had to be built. Tasks that want one shard at the same time build it once.
+    pub(crate) async fn get_or_build<F>(&self, key: ShardKey, build: F) -> Result<(Arc<Shard>, bool)>
+    where
+        F: Future<Output = Result<Shard>>,
+    {
+        let cell = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let slot = slots.entry(key).or_default();
+            slot.last_used = self.clock.fetch_add(1, Ordering::Relaxed);
+            Arc::clone(&slot.shard)
+        };
+        let mut built = false;
+        let shard = cell
+            .get_or_try_init(|| async {
+                built = true;
+                build.await.map(Arc::new)
+            })
+            .await?;
+        Ok((Arc::clone(shard), built))
+    }
+
+    /// Sets memory aside, at the cost of shards that nobody uses; `None` when there is not enough.
+    pub(crate) fn reserve_memory(&self, bytes: u64) -> Option<Reservation> {
+        self.reserve(Medium::Memory, bytes, self.limits.memory_bytes_max)
+    }
+
+    /// Sets disk aside.
+    ///
+    /// # Errors
+    /// [`Error::CacheFull`].
+    pub(crate) fn reserve_disk(&self, bytes: u64) -> Result<Reservation> {
+        let budget = self.limits.disk_bytes_max;
+        self.reserve(Medium::Disk, bytes, budget).ok_or(Error::CacheFull { needed: bytes, budget })
+    }
+
+    fn reserve(&self, medium: Medium, bytes: u64, limit: u64) -> Option<Reservation> {
+        loop {
+            let counter = Reservation::counter(&self.used, medium);
+            let before = counter.fetch_add(bytes, Ordering::Relaxed);
+            let reservation = Reservation { used: Arc::clone(&self.used), medium, bytes };
+            if before + bytes <= limit {
+                return Some(reservation);
+            }
+            drop(reservation);
+            if !self.evict_one() {
+                return None;
+            }
+        }
+    }
+
+    /// Drops the idle shard that was used longest ago.
+    fn evict_one(&self) -> bool {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |slot: &Slot| {
+            Arc::strong_count(&slot.shard) == 1 && slot.shard.get().is_some_and(|shard| Arc::strong_count(shard) == 1)
+        };
+        let oldest = slots.iter().filter(|(_, slot)| idle(slot)).min_by_key(|(_, slot)| slot.last_used);
+        match oldest.map(|(key, _)| key.clone()) {
+            Some(key) => slots.remove(&key).is_some(),
+            None => false,
+        }
+    }
+}

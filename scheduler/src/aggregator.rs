@@ -1,0 +1,214 @@
+//! The aggregator: the mean of the workers' states, weighted by the rows each has seen.
+//!
+//! Answers are folded piece by piece as they arrive, so memory is one model in f64 whatever the number of workers.
+//! They are folded in the order of the workers, never in the order of arrival, so that the sum is the same to the bit
+//! however the cluster behaved. An update that arrives twice, out of order, with another shape, or with NaN or
+//! infinity in it is refused.
+
+use std::collections::BTreeMap;
+
+use tusk_core::physical::{Answer, PhaseReport, tensor_header};
+use tusk_core::state::{ModelState, NamedTensor};
+
+use crate::error::{Error, Result};
+
+#[derive(Debug)]
+struct Sum {
+    shape: Vec<usize>,
+    values: Vec<f64>,
+    /// The worker whose pieces are in, and how many values of it.
+    worker: u32,
+    filled: usize,
+    pieces: u32,
+    workers: u32,
+}
+
+/// Folds the workers' answers of one epoch.
+#[derive(Debug, Default)]
+pub struct Aggregator {
+    sums: BTreeMap<String, Sum>,
+    reports: Vec<PhaseReport>,
+    current: Option<(u32, u64)>,
+    rows: u64,
+    trained: u32,
+}
+
+impl Aggregator {
+    /// Folds one row of an answer.
+    ///
+    /// # Errors
+    /// [`Error::Update`] when it cannot be averaged.
+    pub fn fold(&mut self, answer: &Answer<'_>) -> Result<()> {
+        let worker = answer.worker.0;
+        if let Some(report) = answer.report()? {
+            let expected = u32::try_from(self.reports.len()).unwrap_or(u32::MAX);
+            if worker != expected {
+                return Err(refused(worker, format!("the next worker is {expected}")));
+            }
+            self.current = Some((worker, report.rows));
+            self.rows += report.rows;
+            self.trained += u32::from(report.rows > 0);
+            self.reports.push(report);
+            return Ok(());
+        }
+        match self.current {
+            Some((current, rows)) if current == worker && rows > 0 => self.fold_piece(answer, rows as f64),
+            Some((current, _)) if current == worker => Err(refused(worker, "it has weights but no rows".into())),
+            _ => Err(refused(worker, "its report did not come first".into())),
+        }
+    }
+
+    fn fold_piece(&mut self, answer: &Answer<'_>, weight: f64) -> Result<()> {
+        let worker = answer.worker.0;
+        let refuse = |reason: String| refused(worker, format!("tensor {}: {reason}", answer.name));
+        let mut bytes = answer.data;
+        let first = self.trained == 1;
+        if answer.piece == 0 {
+            let (shape, values) = tensor_header(bytes)?;
+            bytes = values;
+            match self.sums.get_mut(answer.name) {
+                None if first => {
+                    let numel = shape.iter().try_fold(1_usize, |n, side| n.checked_mul(*side));
+                    let numel = numel.ok_or_else(|| refuse(format!("its shape {shape:?} is too large")))?;
+                    let sum = Sum { shape, values: Vec::with_capacity(numel), worker, filled: 0, pieces: 0, workers: 1 };
+                    self.sums.insert(answer.name.to_owned(), sum);
+                }
+                None => return Err(refuse("no other worker has it".into())),
+                Some(sum) if sum.shape != shape => {
+                    return Err(refuse(format!("its shape is {shape:?}, the others' {:?}", sum.shape)));
+                }
+                Some(sum) if sum.worker == worker => return Err(refuse("it came twice".into())),
+                Some(sum) => (sum.worker, sum.filled, sum.pieces, sum.workers) = (worker, 0, 0, sum.workers + 1),
+            }
+        }
+        let Some(sum) = self.sums.get_mut(answer.name).filter(|s| s.worker == worker && s.pieces == answer.piece) else {
+            return Err(refuse(format!("piece {} is out of order", answer.piece)));
+        };
+        let (chunks, rest) = bytes.as_chunks::<4>();
+        let numel: usize = sum.shape.iter().product();
+        if !rest.is_empty() || sum.filled + chunks.len() > numel {
+            return Err(refuse(format!("it has more bytes than its shape {:?}", sum.shape)));
+        }
+        for chunk in chunks {
+            let value = f32::from_le_bytes(*chunk);
+            if !value.is_finite() {
+                return Err(refuse(format!("value {} is {value}; lower the learning rate", sum.filled)));
+            }
+            let weighted = f64::from(value) * weight;
+            if first {
+                sum.values.push(weighted);
+            } else {
+                sum.values[sum.filled] += weighted;
+            }
+            sum.filled += 1;
+        }
+        sum.pieces += 1;
+        Ok(())
+    }
+
+    /// The mean, and the reports in the order of the workers.
+    ///
+    /// # Errors
+    /// [`Error::Update`] when an update is missing or incomplete.
+    pub fn finish(self, workers: u32) -> Result<(ModelState, Vec<PhaseReport>)> {
+        let answered = u32::try_from(self.reports.len()).unwrap_or(u32::MAX);
+        if answered != workers {
+            return Err(refused(answered, format!("it did not answer; {workers} were asked")));
+        }
+        let rows = self.rows as f64;
+        let mut tensors = Vec::with_capacity(self.sums.len());
+        for (name, sum) in self.sums {
+            if sum.filled != sum.shape.iter().product::<usize>() || sum.workers != self.trained {
+                return Err(refused(sum.worker, format!("tensor {name} is incomplete")));
+            }
+            // In f64 a single worker's value times its rows, divided by them, is that value to the bit.
+            let data = sum.values.iter().map(|value| (value / rows) as f32).collect();
+            tensors.push(NamedTensor { name, shape: sum.shape, data });
+        }
+        Ok((ModelState::new(tensors), self.reports))
+    }
+}
+
+fn refused(worker: u32, reason: String) -> Error {
+    Error::Update { worker, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use tusk_core::ids::WorkerId;
+    use tusk_core::physical::{REPORT, answer_batch, tensor_bytes};
+
+    use super::*;
+
+    fn fold(aggregator: &mut Aggregator, worker: u32, rows: u64, tensors: &[(&str, &[f32])]) -> Result<()> {
+        let report = serde_json::to_vec(&PhaseReport { rows, ..PhaseReport::default() }).unwrap();
+        let mut messages = vec![(REPORT, report)];
+        for (name, data) in tensors {
+            let tensor = NamedTensor { name: (*name).into(), shape: vec![data.len()], data: data.to_vec() };
+            messages.push((name, tensor_bytes(&tensor)));
+        }
+        for (name, bytes) in messages {
+            let batch = answer_batch(WorkerId(worker), name, &bytes)?;
+            for row in Answer::rows(&batch)? {
+                aggregator.fold(&row)?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_mean_is_weighted_by_rows_as_computed_by_hand() {
+        let mut aggregator = Aggregator::default();
+        fold(&mut aggregator, 0, 3, &[("w", &[1.0, -2.0])]).unwrap();
+        fold(&mut aggregator, 1, 1, &[("w", &[5.0, 2.0])]).unwrap();
+        let (state, reports) = aggregator.finish(2).unwrap();
+        // (3 * 1 + 1 * 5) / 4 = 2 and (3 * -2 + 1 * 2) / 4 = -1
+        assert_eq!(state.get("w").unwrap().data, [2.0, -1.0]);
+        assert_eq!(reports.iter().map(|r| r.rows).collect::<Vec<_>>(), [3, 1]);
+    }
+
+    #[test]
+    fn an_empty_partition_neither_adds_nor_divides() {
+        let values = [0.1_f32, 1e-30, 3.4e38, -7.0 / 3.0];
+        for empty_first in [true, false] {
+            let mut aggregator = Aggregator::default();
+            let (empty, full) = if empty_first { (0, 1) } else { (1, 0) };
+            for worker in 0..2 {
+                if worker == empty {
+                    fold(&mut aggregator, worker, 0, &[]).unwrap();
+                } else {
+                    fold(&mut aggregator, full, 4_173, &[("w", &values)]).unwrap();
+                }
+            }
+            let (state, _) = aggregator.finish(2).unwrap();
+            assert_eq!(state.get("w").unwrap().data, values, "not the same to the bit");
+        }
+    }
+
+    #[test]
+    fn an_update_counts_once_and_in_the_order_of_the_workers() {
+        let mut aggregator = Aggregator::default();
+        fold(&mut aggregator, 0, 1, &[("w", &[1.0])]).unwrap();
+        assert!(fold(&mut aggregator, 0, 1, &[("w", &[1.0])]).is_err());
+        let mut aggregator = Aggregator::default();
+        let error = fold(&mut aggregator, 1, 1, &[("w", &[1.0])]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "worker 1 sent an update that cannot be averaged: the next worker is 0"
+        );
+    }
+
+    #[test]
+    fn nan_infinity_other_shapes_and_missing_tensors_are_refused() {
+        for bad in [&[f32::NAN][..], &[f32::INFINITY], &[1.0, 2.0]] {
+            let mut aggregator = Aggregator::default();
+            fold(&mut aggregator, 0, 1, &[("w", &[1.0])]).unwrap();
+            assert!(fold(&mut aggregator, 1, 1, &[("w", bad)]).is_err(), "{bad:?}");
+        }
+        let mut aggregator = Aggregator::default();
+        fold(&mut aggregator, 0, 1, &[("v", &[1.0]), ("w", &[1.0])]).unwrap();
+        fold(&mut aggregator, 1, 1, &[("w", &[1.0])]).unwrap();
+        assert!(aggregator.finish(2).is_err());
+        assert!(Aggregator::default().finish(1).is_err());
+    }
+}

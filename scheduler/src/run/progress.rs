@@ -1,0 +1,77 @@
+//! What comes after an epoch: pure decisions, apart from the jobs that feed them.
+
+use tusk_core::manifest::EpochReport;
+use tusk_core::spec::ModelSpec;
+
+/// How good an epoch is: lower is better.
+///
+/// The validation loss, as in Keras; the training loss where nothing is held out.
+pub(crate) fn score(epoch: &EpochReport) -> f64 {
+    epoch.val_loss.unwrap_or(epoch.train_loss)
+}
+
+/// The best epoch so far; of equals, the first.
+pub(crate) fn best(epochs: &[EpochReport]) -> Option<&EpochReport> {
+    epochs.iter().min_by(|a, b| score(a).total_cmp(&score(b)))
+}
+
+/// Whether another epoch follows.
+pub(crate) fn goes_on(spec: &ModelSpec, epochs: &[EpochReport]) -> bool {
+    let done = epochs.last().map_or(0, |epoch| epoch.epoch);
+    if done >= spec.epochs {
+        return false;
+    }
+    let since_best = best(epochs).map_or(0, |best| done - best.epoch);
+    !(spec.early_stop && since_best >= spec.patience)
+}
+
+#[cfg(test)]
+mod tests {
+    use tusk_core::manifest::Timing;
+    use tusk_core::spec::Architecture;
+
+    use super::*;
+
+    fn epochs(losses: &[f64]) -> Vec<EpochReport> {
+        let report = |(loss, epoch)| EpochReport {
+            epoch,
+            train_loss: 1.0,
+            val_loss: Some(loss),
+            val_accuracy: None,
+            val_roc_auc: None,
+            learning_rate: 0.1,
+            images: 1,
+            skipped: 0,
+            workers: 1,
+            seconds: 1.0,
+            timing: Timing::default(),
+        };
+        losses.iter().copied().zip(1..).map(report).collect()
+    }
+
+    #[test]
+    fn a_run_stops_when_patience_ends_and_keeps_its_best_epoch() {
+        let spec = ModelSpec { patience: 2, ..ModelSpec::new(Architecture::Cnn) };
+        let history = epochs(&[0.5, 0.3, 0.4, 0.35]);
+        assert_eq!(best(&history).map(|e| e.epoch), Some(2));
+        assert!(goes_on(&spec, &history[..3]));
+        assert!(!goes_on(&spec, &history));
+        assert!(goes_on(&ModelSpec { early_stop: false, ..spec }, &history));
+    }
+
+    #[test]
+    fn a_run_ends_with_its_last_epoch() {
+        let spec = ModelSpec { epochs: 3, ..ModelSpec::new(Architecture::Cnn) };
+        assert!(goes_on(&spec, &[]));
+        assert!(goes_on(&spec, &epochs(&[3.0, 2.0])));
+        assert!(!goes_on(&spec, &epochs(&[3.0, 2.0, 1.0])));
+    }
+
+    #[test]
+    fn without_held_out_rows_the_training_loss_decides() {
+        let mut history = epochs(&[0.1, 0.2]);
+        history.iter_mut().for_each(|e| e.val_loss = None);
+        history[1].train_loss = 0.5;
+        assert_eq!(best(&history).map(|e| e.epoch), Some(2));
+    }
+}

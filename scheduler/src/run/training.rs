@@ -1,0 +1,378 @@
+//! The life of a run: profile, epochs, threshold, publication.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tusk_core::event::RunEvent;
+use tusk_core::ids::RunId;
+use tusk_core::manifest::{
+    EpochReport, FORMAT_VERSION, FileRef, Manifest, ModelDefinition, RunRecord, RunStatus, Timing,
+};
+use tusk_core::physical::{Answer, Phase, PhaseReport, Rows, TrainExec, TrainTask};
+use tusk_core::spec::Precision;
+use tusk_core::state::ModelState;
+use tusk_core::store::ModelStore;
+
+use super::data::{Profile, undecided};
+use super::progress;
+use super::validation::Validation;
+use super::TrainingRequest;
+use crate::aggregator::Aggregator;
+use crate::error::{Error, Result};
+use crate::job::JobRunner;
+
+/// What a run works with.
+#[derive(Clone, Debug)]
+pub(crate) struct RunContext {
+    pub(crate) jobs: JobRunner,
+    pub(crate) store: ModelStore,
+    pub(crate) events: broadcast::Sender<RunEvent>,
+    pub(crate) cancel: CancellationToken,
+    /// Workers where the spec leaves them to us.
+    pub(crate) workers: u32,
+    /// Threads per worker.
+    pub(crate) threads: u32,
+}
+
+/// A run that is under way.
+#[derive(Debug)]
+pub(crate) struct Run {
+    context: RunContext,
+    request: TrainingRequest,
+    record: RunRecord,
+}
+
+/// What an epoch job came to.
+struct Trained {
+    state: ModelState,
+    reports: Vec<PhaseReport>,
+    aggregate_seconds: f64,
+}
+
+impl Run {
+    /// Profiles the rows and decides what is to be trained, or takes up the run that is to be resumed.
+    pub(crate) async fn begin(context: RunContext, request: TrainingRequest, run: RunId) -> Result<Self> {
+        let previous = if request.resume { context.store.run(&request.name).await? } else { None };
+        let previous = previous.filter(|record| record.status != RunStatus::Finished);
+        if let Some(record) = &previous
+            && record.definition.spec != request.spec
+        {
+            let reason = "its options were others".to_owned();
+            return Err(Error::CannotResume { record: Box::new(record.clone()), reason });
+        }
+        let record = RunRecord {
+            run: previous.as_ref().map_or(run, |record| record.run.clone()),
+            model: request.name.clone(),
+            status: RunStatus::Running,
+            error: None,
+            started_unix_ms: unix_ms(),
+            definition: undecided(&request.spec),
+            workers: previous.as_ref().map_or(request.spec.workers.unwrap_or(context.workers), |r| r.workers),
+            threads: previous.as_ref().map_or(context.threads, |r| r.threads),
+            data: Default::default(),
+            profile_seconds: 0.0,
+            profile_timing: Timing::default(),
+            epochs: Vec::new(),
+            best_epoch: None,
+            last: None,
+            best: None,
+        };
+        let mut this = Self { context, request, record };
+        this.profile(previous).await?;
+        Ok(this)
+    }
+
+    /// The run's id; a resumed run keeps the one it had.
+    pub(crate) fn id(&self) -> &RunId {
+        &self.record.run
+    }
+
+    async fn profile(&mut self, previous: Option<RunRecord>) -> Result<()> {
+        let started = Instant::now();
+        self.emit(RunEvent::Started {
+            run: self.record.run.clone(),
+            model: self.request.name.clone(),
+            epochs: self.request.spec.epochs,
+            resumed_from: previous.as_ref().map_or(0, |record| record.epochs.len() as u32),
+        });
+        let train = self.reports(Phase::Profile, self.training_rows(), &self.request.train).await?;
+        let validate = match &self.request.validate {
+            Some(source) => self.reports(Phase::Profile, Rows::All, source).await?,
+            None => Vec::new(),
+        };
+        let profile = Profile { name: &self.request.train_name, train: &train, validate: &validate };
+        let data = profile.data();
+        let mut definition = profile.define(&self.request.spec, &data)?;
+        if let Some(previous) = previous {
+            if previous.data.fingerprint != data.fingerprint {
+                let reason = "the rows have changed".to_owned();
+                return Err(Error::CannotResume { record: Box::new(previous), reason });
+            }
+            // What was decided from the machine stays as it was.
+            definition.precision = previous.definition.precision;
+            self.record = RunRecord { status: RunStatus::Running, error: None, ..previous };
+        } else {
+            self.record.profile_seconds = started.elapsed().as_secs_f64();
+            train.iter().chain(&validate).for_each(|report| self.record.profile_timing += report.timing);
+        }
+        self.record.definition = definition;
+        self.record.data = data.clone();
+        self.emit(RunEvent::Profiled { data, seconds: started.elapsed().as_secs_f64() });
+        if self.record.epochs.is_empty() {
+            self.warm_start().await?;
+        }
+        self.context.store.write_run(&self.record).await?;
+        Ok(())
+    }
+
+    /// Copies the weights of the model to start from, so that the run depends on nothing that can change.
+    async fn warm_start(&mut self) -> Result<()> {
+        let Some(name) = &self.request.spec.warm_start else { return Ok(()) };
+        let manifest = self.context.store.manifest(name).await?;
+        let (theirs, ours) = (&manifest.definition, &self.record.definition);
+        if (theirs.spec.architecture, theirs.preprocessing.channels)
+            != (ours.spec.architecture, ours.preprocessing.channels)
+        {
+            return Err(tusk_core::Error::ConflictingOptions {
+                message: format!(
+                    "warm_start = '{name}' is a {} of {} channels, this model a {} of {}; they must agree",
+                    theirs.spec.architecture,
+                    theirs.preprocessing.channels,
+                    ours.spec.architecture,
+                    ours.preprocessing.channels
+                ),
+            }
+            .into());
+        }
+        let state = self.context.store.read_state(&manifest.weights).await?;
+        self.record.last = Some(self.context.store.write_checkpoint(&self.record.model, 0, &state).await?);
+        Ok(())
+    }
+
+    /// Trains until there is nothing left to do, and publishes.
+    pub(crate) async fn train(&mut self) -> Result<Manifest> {
+        while progress::goes_on(&self.request.spec, &self.record.epochs) {
+            let epoch = self.record.epochs.last().map_or(0, |e| e.epoch) + 1;
+            let report = self.epoch(epoch).await?;
+            self.emit(RunEvent::Epoch(report));
+        }
+        let manifest = self.publish().await?;
+        self.record.status = RunStatus::Finished;
+        self.context.store.write_run(&self.record).await?;
+        self.emit(RunEvent::Finished(Box::new(manifest.clone())));
+        Ok(manifest)
+    }
+
+    async fn epoch(&mut self, epoch: u32) -> Result<EpochReport> {
+        let started = Instant::now();
+        let trained = self.train_epoch(epoch).await?;
+        let mut timing = Timing { aggregate: trained.aggregate_seconds, ..Timing::default() };
+        trained.reports.iter().for_each(|report| timing += report.timing);
+
+        let checkpoint_started = Instant::now();
+        let file = self.context.store.write_checkpoint(&self.record.model, epoch, &trained.state).await?;
+        timing.checkpoint = checkpoint_started.elapsed().as_secs_f64();
+
+        let validation = self.validate(epoch, &file).await?;
+        validation.reports.iter().for_each(|report| timing += report.timing);
+        let images: u64 = trained.reports.iter().map(|r| r.rows).sum();
+        let definition = &self.record.definition;
+        let mut report = EpochReport {
+            epoch,
+            train_loss: trained.reports.iter().map(|r| r.loss_sum).sum::<f64>() / images.max(1) as f64,
+            val_loss: validation.loss(definition),
+            val_accuracy: validation.accuracy(definition),
+            val_roc_auc: validation.roc_auc(definition),
+            learning_rate: trained.reports.iter().map(|r| r.learning_rate).fold(0.0, f64::max),
+            images,
+            skipped: self.record.data.skipped,
+            workers: self.record.workers,
+            seconds: 0.0,
+            timing,
+        };
+        let bookkeeping_started = Instant::now();
+        self.record.epochs.push(report.clone());
+        if progress::best(&self.record.epochs).is_some_and(|best| best.epoch == epoch) {
+            self.record.best = Some(file.clone());
+            self.record.best_epoch = Some(epoch);
+        }
+        self.record.last = Some(file);
+        report.timing.checkpoint += bookkeeping_started.elapsed().as_secs_f64();
+        report.seconds = started.elapsed().as_secs_f64();
+        if let Some(last) = self.record.epochs.last_mut() {
+            *last = report.clone();
+        }
+        self.context.store.write_run(&self.record).await?;
+        let keep: Vec<&FileRef> = self.record.last.iter().chain(&self.record.best).collect();
+        self.context.store.keep_checkpoints(&self.record.model, &keep).await?;
+        Ok(report)
+    }
+
+    async fn train_epoch(&self, epoch: u32) -> Result<Trained> {
+        let weights = self.record.last.clone();
+        let plan = self.plan(Phase::Train, self.training_rows(), epoch, weights, &self.request.train)?;
+        let mut aggregator = Aggregator::default();
+        let mut seconds = 0.0;
+        self.answers(&format!("training epoch {epoch}"), plan, |answer| {
+            let started = Instant::now();
+            let folded = aggregator.fold(answer);
+            seconds += started.elapsed().as_secs_f64();
+            folded
+        })
+        .await?;
+        let started = Instant::now();
+        let (state, reports) = aggregator.finish(self.record.workers)?;
+        Ok(Trained { state, reports, aggregate_seconds: seconds + started.elapsed().as_secs_f64() })
+    }
+
+    async fn validate(&self, epoch: u32, weights: &FileRef) -> Result<Validation> {
+        let (rows, source) = match &self.request.validate {
+            Some(source) => (Rows::All, source),
+            None if self.record.data.val_rows.is_empty() => return Ok(Validation::default()),
+            None => (Rows::HeldOut, &self.request.train),
+        };
+        let plan = self.plan(Phase::Validate, rows, epoch, Some(weights.clone()), source)?;
+        let mut validation = Validation::default();
+        self.answers(&format!("validating epoch {epoch}"), plan, |answer| Ok(validation.fold(answer)?)).await?;
+        Ok(validation)
+    }
+
+    async fn publish(&self) -> Result<Manifest> {
+        let (Some(best_epoch), Some(best)) = (self.record.best_epoch, &self.record.best) else {
+            let message = "training ended without an epoch to publish".to_owned();
+            return Err(tusk_core::Error::Data { message }.into());
+        };
+        let validation = self.validate(best_epoch, best).await?;
+        let state = self.context.store.read_state(best).await?.without_optimizer();
+        let manifest = Manifest {
+            format_version: FORMAT_VERSION,
+            name: self.record.model.clone(),
+            run: self.record.run.clone(),
+            created_unix_ms: unix_ms(),
+            definition: self.record.definition.clone(),
+            threshold: validation.threshold(&self.record.definition),
+            best_epoch,
+            epochs: self.record.epochs.clone(),
+            data: self.record.data.clone(),
+            parameters: state.parameters() as u64,
+            weights: self.context.store.write_weights(&self.record.model, &state).await?,
+            tusk_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        self.context.store.publish(&manifest).await?;
+        Ok(manifest)
+    }
+
+    /// Writes down why the run ended before its model was published.
+    pub(crate) async fn give_up(&mut self, error: &Error) {
+        self.record.status = match error {
+            Error::Cancelled { .. } => RunStatus::Cancelled,
+            _ => RunStatus::Failed,
+        };
+        self.record.error = Some(error.to_string());
+        if let Err(error) = self.context.store.write_run(&self.record).await {
+            tracing::warn!(model = %self.record.model, %error, "the end of the run could not be recorded");
+        }
+    }
+
+    fn training_rows(&self) -> Rows {
+        let held_out = self.request.validate.is_none() && self.request.spec.validation_fraction > 0.0;
+        if held_out { Rows::Training } else { Rows::All }
+    }
+
+    fn plan(
+        &self,
+        phase: Phase,
+        rows: Rows,
+        epoch: u32,
+        weights: Option<FileRef>,
+        source: &Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<TrainExec>> {
+        let task = task_of(&self.record, self.context.store.url(), phase, rows, epoch, weights);
+        Ok(Arc::new(TrainExec::try_new(Arc::new(task), Arc::clone(source))?))
+    }
+
+    async fn reports(&self, phase: Phase, rows: Rows, source: &Arc<dyn ExecutionPlan>) -> Result<Vec<PhaseReport>> {
+        let plan = self.plan(phase, rows, 0, None, source)?;
+        let mut reports = Vec::new();
+        self.answers("reading the images", plan, |answer| {
+            reports.extend(answer.report()?);
+            Ok(())
+        })
+        .await?;
+        Ok(reports)
+    }
+
+    /// Runs a job and gives every row of its answer to `fold`.
+    async fn answers(
+        &self,
+        phase: &str,
+        plan: Arc<TrainExec>,
+        mut fold: impl FnMut(&Answer<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let cancelled =
+            || Error::Cancelled { model: self.record.model.to_string(), epochs: self.record.epochs.len() };
+        let Some(batches) = self.context.jobs.run(phase, plan, &self.context.cancel).await? else {
+            return Err(cancelled());
+        };
+        let mut batches = std::pin::pin!(batches);
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            for answer in Answer::rows(&batch)? {
+                fold(&answer)?;
+            }
+        }
+        if self.context.cancel.is_cancelled() { Err(cancelled()) } else { Ok(()) }
+    }
+
+    fn emit(&self, event: RunEvent) {
+        // Nobody has to listen.
+        drop(self.context.events.send(event));
+    }
+}
+
+fn task_of(
+    record: &RunRecord,
+    store: &str,
+    phase: Phase,
+    rows: Rows,
+    epoch: u32,
+    weights: Option<FileRef>,
+) -> TrainTask {
+    TrainTask {
+        run: record.run.clone(),
+        epoch,
+        phase,
+        rows,
+        workers: record.workers,
+        threads: record.threads,
+        definition: record.definition.clone(),
+        store: store.to_owned(),
+        weights,
+    }
+}
+
+/// The plan of an epoch job as EXPLAIN shows it, before any row is read.
+pub(crate) fn explain(request: &TrainingRequest, workers: u32, store: &str) -> Result<String> {
+    let definition: ModelDefinition = undecided(&request.spec);
+    let task = TrainTask {
+        run: RunId::from("explain".to_owned()),
+        epoch: 1,
+        phase: Phase::Train,
+        rows: if request.validate.is_none() { Rows::Training } else { Rows::All },
+        workers: request.spec.workers.unwrap_or(workers),
+        threads: 1,
+        definition: ModelDefinition { precision: Precision::Auto, ..definition },
+        store: store.to_owned(),
+        weights: None,
+    };
+    Ok(TrainExec::try_new(Arc::new(task), Arc::clone(&request.train))?.explain())
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}

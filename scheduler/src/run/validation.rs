@@ -1,0 +1,102 @@
+//! What the scores of held-out rows say.
+
+use tusk_core::manifest::ModelDefinition;
+use tusk_core::metrics::{PROBABILITY_EPSILON, best_threshold, roc_auc, roc_auc_ovr};
+use tusk_core::physical::{Answer, PhaseReport};
+use tusk_core::spec::{Loss, Threshold};
+use tusk_core::{Error, Result};
+
+/// Truth and probabilities of held-out rows, in the order of the workers.
+#[derive(Debug, Default)]
+pub(crate) struct Validation {
+    truth: Vec<usize>,
+    probabilities: Vec<f32>,
+    pub(crate) reports: Vec<PhaseReport>,
+}
+
+impl Validation {
+    /// Takes one row of an answer.
+    pub(crate) fn fold(&mut self, answer: &Answer<'_>) -> Result<()> {
+        if let Some(report) = answer.report()? {
+            self.reports.push(report);
+            return Ok(());
+        }
+        let words = answer.data.as_chunks::<4>().0;
+        match answer.name {
+            "truth" => self.truth.extend(words.iter().map(|w| u32::from_le_bytes(*w) as usize)),
+            "probabilities" => self.probabilities.extend(words.iter().map(|w| f32::from_le_bytes(*w))),
+            "groups" => {}
+            other => return Err(Error::Wire { what: "validation answer", reason: format!("it has an array '{other}'") }),
+        }
+        Ok(())
+    }
+
+    fn row(&self, row: usize, classes: usize) -> &[f32] {
+        self.probabilities.get(row * classes..(row + 1) * classes).unwrap_or(&[])
+    }
+
+    /// The mean weighted loss; `None` without rows.
+    pub(crate) fn loss(&self, definition: &ModelDefinition) -> Option<f64> {
+        let classes = definition.classes.len();
+        let losses = self.truth.iter().enumerate().map(|(row, truth)| {
+            let probabilities = self.row(row, classes);
+            let weight = definition.class_weights.get(*truth).copied().unwrap_or(1.0);
+            let loss = match definition.loss {
+                Loss::MeanSquaredError => squared_error(probabilities, *truth),
+                Loss::BinaryCrossentropy | Loss::CategoricalCrossentropy => {
+                    let p = probabilities.get(*truth).copied().map_or(0.0, f64::from);
+                    -p.clamp(PROBABILITY_EPSILON, 1.0).ln()
+                }
+            };
+            loss * weight
+        });
+        (!self.truth.is_empty()).then(|| losses.sum::<f64>() / self.truth.len() as f64)
+    }
+
+    /// The share of rows whose likeliest class is the true one; `None` without rows.
+    pub(crate) fn accuracy(&self, definition: &ModelDefinition) -> Option<f64> {
+        let classes = definition.classes.len();
+        let right = self.truth.iter().enumerate().filter(|(row, truth)| {
+            let probabilities = self.row(*row, classes);
+            (0..classes).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])) == Some(**truth)
+        });
+        let right = right.count();
+        (!self.truth.is_empty()).then(|| right as f64 / self.truth.len() as f64)
+    }
+
+    /// The ROC AUC of the positive class, or the mean over classes; `None` where a class has no rows.
+    pub(crate) fn roc_auc(&self, definition: &ModelDefinition) -> Option<f64> {
+        match definition.positive {
+            Some(positive) => {
+                let (truth, score) = self.binary(positive);
+                roc_auc(&truth, &score)
+            }
+            None => roc_auc_ovr(&self.truth, &self.probabilities, definition.classes.len()),
+        }
+    }
+
+    /// The decision threshold: as given, or where balanced accuracy is best, or 0.5 where no rows can tell.
+    pub(crate) fn threshold(&self, definition: &ModelDefinition) -> Option<f64> {
+        let positive = definition.positive?;
+        match definition.spec.threshold {
+            Threshold::Given(threshold) => Some(threshold),
+            Threshold::Auto => {
+                let (truth, score) = self.binary(positive);
+                Some(best_threshold(&truth, &score).filter(|t| *t > 0.0 && *t < 1.0).unwrap_or(0.5))
+            }
+        }
+    }
+
+    fn binary(&self, positive: usize) -> (Vec<bool>, Vec<f64>) {
+        let truth = self.truth.iter().map(|class| *class == positive).collect();
+        let score = (0..self.truth.len()).map(|row| self.row(row, 2).get(positive).copied().map_or(0.0, f64::from));
+        (truth, score.collect())
+    }
+}
+
+/// As training counts it: one probability where there are two classes, else the sum over classes.
+fn squared_error(probabilities: &[f32], truth: usize) -> f64 {
+    let error = |(class, p): (usize, &f32)| (f64::from(*p) - f64::from(u8::from(class == truth))).powi(2);
+    let sum: f64 = probabilities.iter().enumerate().map(error).sum();
+    if probabilities.len() == 2 { sum / 2.0 } else { sum }
+}

@@ -1,0 +1,104 @@
+//! SQL functions on images: one per file.
+//!
+//! An image argument is encoded bytes or Spark's image struct (see [`crate::pixels::ImageColumn`]). Every function
+//! gives NULL where any of its arguments is NULL.
+
+mod args;
+mod decode_image;
+mod encode_image;
+mod image_info;
+mod normalize_image;
+mod output;
+mod resize_image;
+#[cfg(test)]
+mod testing;
+mod try_decode_image;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{DocSection, ScalarUDF};
+
+pub use decode_image::DecodeImage;
+pub use encode_image::EncodeImage;
+pub use image_info::ImageInfoFunction;
+pub use normalize_image::NormalizeImage;
+pub use resize_image::ResizeImage;
+pub use try_decode_image::TryDecodeImage;
+
+/// Where the manual lists these functions.
+const SECTION: DocSection = DocSection { include: true, label: "Image Functions", description: None };
+
+/// What the manual says of an image argument.
+const IMAGE_ARGUMENT: &str = "The image: the bytes of a JPEG, PNG, BMP, TIFF, WebP or GIF file, or Spark's image struct \
+                              (`origin`, `height`, `width`, `nChannels`, `mode`, `data`).";
+
+/// All image functions, ready to be registered.
+pub fn functions() -> Vec<Arc<ScalarUDF>> {
+    vec![
+        Arc::new(ScalarUDF::from(DecodeImage::new())),
+        Arc::new(ScalarUDF::from(TryDecodeImage::new())),
+        Arc::new(ScalarUDF::from(EncodeImage::new())),
+        Arc::new(ScalarUDF::from(ImageInfoFunction::new())),
+        Arc::new(ScalarUDF::from(NormalizeImage::new())),
+        Arc::new(ScalarUDF::from(ResizeImage::new())),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{error_of, table_of};
+    use super::*;
+
+    #[tokio::test]
+    async fn the_documented_examples_give_the_documented_results() {
+        for function in functions() {
+            let example = function.documentation().unwrap().sql_example.clone().unwrap();
+            let example = example.strip_prefix("```sql\n> ").unwrap().strip_suffix("\n```").unwrap();
+            let (statement, table) = example.split_once(";\n").unwrap();
+            assert!(statement.contains(function.name()), "{statement}");
+            assert_eq!(table_of(statement).await, table, "{statement}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_null_argument_gives_null() {
+        for call in [
+            "image_info(NULL)",
+            "decode_image(NULL)",
+            "try_decode_image(NULL, 'rgb')",
+            "decode_image(image, CAST(NULL AS VARCHAR))",
+            "resize_image(image, NULL, 4)",
+            "resize_image(image, 4, 4, CAST(NULL AS VARCHAR))",
+            "normalize_image(image, NULL, 1)",
+            "normalize_image(NULL, 0.5, 0.5)",
+            "encode_image(image, NULL)",
+            "encode_image(NULL, 'png')",
+            "encode_image(image, 'jpeg', NULL)",
+        ] {
+            for from in ["(VALUES (CAST(X'474946' AS BYTEA)))", "(VALUES (X'474946'), (X'00'))"] {
+                let found = table_of(&format!("SELECT bool_and(({call}) IS NULL) FROM {from} AS t(image)")).await;
+                assert!(found.contains("true"), "{call}: {found}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn wrong_arguments_are_refused_when_the_query_is_planned() {
+        for (call, message) in [
+            ("decode_image(1)", "decode_image(image [, mode]): argument 'image' must be an image, not Int64; an image is"),
+            ("decode_image('a.jpeg')", "argument 'image' must be an image, not Utf8; an image is encoded bytes"),
+            ("decode_image(X'00', 3)", "argument 'mode' must be text, not Int64"),
+            ("decode_image()", "decode_image(image [, mode]) takes 1 to 2 arguments, not 0"),
+            ("image_info(X'00', 1)", "image_info(image) takes 1 argument, not 2"),
+            (
+                "resize_image(X'00', 4)",
+                "resize_image(image, width, height [, filter]) takes 3 to 4 arguments, not 2",
+            ),
+            ("resize_image(X'00', 'a', 4)", "argument 'width' must be an integer, not Utf8"),
+            ("normalize_image(X'00', 'a', 4)", "argument 'mean' must be a number or a list of numbers, not Utf8"),
+        ] {
+            let error = error_of(&format!("SELECT {call}")).await;
+            assert!(error.contains(message), "{call}: {error}");
+        }
+    }
+}

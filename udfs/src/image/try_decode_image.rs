@@ -1,0 +1,107 @@
+//! `try_decode_image`: `decode_image` with NULL for what is broken.
+
+use std::sync::LazyLock;
+
+use arrow::datatypes::DataType;
+use datafusion::common::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+
+use super::args::{Call, Kind, Shape};
+use super::decode_image::{MODE_ARGUMENT, OnBroken, decode_column};
+use super::output::image_struct;
+use super::{IMAGE_ARGUMENT, SECTION};
+
+const SHAPE: Shape = Shape {
+    syntax: "try_decode_image(image [, mode])",
+    arguments: &[("image", Kind::Image), ("mode", Kind::Text)],
+    required: 1,
+};
+
+static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+    Documentation::builder(
+        SECTION,
+        "Decodes an image as `decode_image` does, and gives NULL for one that is broken.",
+        SHAPE.syntax,
+    )
+    .with_sql_example(
+        r#"```sql
+> SELECT try_decode_image(X'3c68746d6c3e') IS NULL AS broken;
++--------+
+| broken |
++--------+
+| true   |
++--------+
+```"#,
+    )
+    .with_argument("image", IMAGE_ARGUMENT)
+    .with_argument("mode", MODE_ARGUMENT)
+    .with_related_udf("decode_image")
+    .build()
+});
+
+/// The SQL function `try_decode_image(image [, mode])`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct TryDecodeImage {
+    signature: Signature,
+}
+
+impl Default for TryDecodeImage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TryDecodeImage {
+    /// The function, ready to be registered.
+    pub fn new() -> Self {
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for TryDecodeImage {
+    fn name(&self) -> &str {
+        "try_decode_image"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        SHAPE.coerce(arg_types)
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(image_struct())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        decode_column(&Call::new("try_decode_image", &args)?, OnBroken::Null)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&DOCUMENTATION)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{GIF, error_of, table_of};
+
+    #[tokio::test]
+    async fn broken_rows_are_null_and_the_others_are_decoded() {
+        let query = format!(
+            "SELECT count(*) AS images, count(try_decode_image(image)) AS readable
+             FROM (VALUES ({GIF}), (X''), (X'ffd8ff'), (NULL), ({GIF})) AS t(image)"
+        );
+        assert!(table_of(&query).await.contains("| 5      | 2        |"));
+    }
+
+    #[tokio::test]
+    async fn a_mode_there_is_not_is_the_writers_mistake_and_fails() {
+        let error = error_of(&format!("SELECT try_decode_image({GIF}, 'cmyk')")).await;
+        assert!(error.contains("try_decode_image: there is no mode 'cmyk'"), "{error}");
+    }
+}

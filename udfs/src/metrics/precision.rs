@@ -1,0 +1,107 @@
+//! SQL `precision(truth, predicted [, positive])`.
+
+use datafusion::logical_expr::{AggregateUDF, Documentation};
+
+use super::confusion::{Figure, PairAggregate};
+use super::{POSITIVE, SECTION};
+
+/// The share of the rows called positive that are positive.
+pub(super) fn precision() -> AggregateUDF {
+    let documentation = Documentation::builder(
+        SECTION,
+        "Returns the share of the rows called positive that are positive (positive predictive value), as Float64. Rows with a NULL in either \
+         label are left out; NULL where no row was called positive.",
+        "precision(truth, predicted [, positive])",
+    )
+    .with_argument("truth", "The true label: text, an integer or a boolean.")
+    .with_argument("predicted", "The predicted label, of the same kind.")
+    .with_argument("positive", POSITIVE)
+    .with_sql_example(
+        r#"```sql
+> SELECT precision(truth, predicted, 'PNEUMONIA') AS precision
+  FROM (VALUES ('PNEUMONIA', 'PNEUMONIA'), ('PNEUMONIA', 'PNEUMONIA'), ('PNEUMONIA', 'NORMAL'),
+               ('PNEUMONIA', 'NORMAL'), ('NORMAL', 'PNEUMONIA'), ('NORMAL', 'NORMAL'))
+  AS t(truth, predicted);
++--------------------+
+| precision          |
++--------------------+
+| 0.6666666666666666 |
++--------------------+
+```"#,
+    )
+    .with_related_udf("recall")
+    .with_related_udf("f1")
+    .build();
+    AggregateUDF::new_from_impl(PairAggregate::new(Figure::Precision, documentation))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::testing::{LABELLED, THREE_CLASSES, context, figure, refusal};
+
+    #[tokio::test]
+    async fn precision_is_that_of_scikit_learn() {
+        let ctx = context();
+        let binary = figure(&ctx, &format!("SELECT precision(truth, predicted) FROM {LABELLED}")).await;
+        assert_eq!(binary, Some(0.6923076923076923));
+        let averaged = figure(&ctx, &format!("SELECT precision(truth, predicted) FROM {THREE_CLASSES}")).await;
+        assert!((averaged.unwrap() - 0.7000000000000001).abs() < 1e-12, "{averaged:?}");
+    }
+
+    #[tokio::test]
+    async fn the_positive_class_is_the_named_one_or_true_or_one_or_the_last_of_two() {
+        let ctx = context();
+        // Of two rows called b one is b; the one row called a is a.
+        let rows = "(VALUES ('a', 'a'), ('b', 'b'), ('a', 'b')) v(t, p)";
+        for (call, expected) in [
+            ("precision(t, p)", 0.5),
+            ("precision(t, p, 'b')", 0.5),
+            ("precision(t, p, 'a')", 1.0),
+            ("precision(t = 'b', p = 'b')", 0.5),
+            ("precision(t = 'a', p = 'a')", 1.0),
+            ("precision(t = 'a', p = 'a', false)", 0.5),
+            ("precision(CAST(t = 'a' AS INT), CAST(p = 'a' AS INT))", 1.0),
+            ("precision(CAST(t = 'a' AS INT), p = 'a', true)", 1.0),
+            ("precision(ascii(t), ascii(p))", 0.5),
+            ("precision(ascii(t), ascii(p), 97)", 1.0),
+            ("precision(t, p, concat('', 'a'))", 1.0),
+        ] {
+            assert_eq!(figure(&ctx, &format!("SELECT {call} FROM {rows}")).await, Some(expected), "{call}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_named_class_is_judged_against_all_the_others() {
+        let sql = format!("SELECT precision(truth, predicted, 1) FROM {THREE_CLASSES}");
+        // Four rows were called 1, two of them are.
+        assert_eq!(figure(&context(), &sql).await, Some(0.5));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_said_is_null() {
+        let ctx = context();
+        for sql in [
+            "SELECT precision(t, p) FROM (VALUES (1, 0), (0, 0)) v(t, p)",
+            "SELECT precision(t, p) FROM (VALUES (true, NULL)) v(t, p)",
+            "SELECT precision(t, p) FROM (VALUES ('only', 'only')) v(t, p)",
+            "SELECT precision(t, p, 'absent') FROM (VALUES ('a', 'b')) v(t, p)",
+            "SELECT precision(t, p) FROM (VALUES ('a', 'b')) v(t, p) WHERE false",
+        ] {
+            assert_eq!(figure(&ctx, sql).await, None, "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_positive_label_that_is_no_constant_is_refused() {
+        let ctx = context();
+        for (call, reason) in [
+            ("precision(t, p, t)", "it must be a constant"),
+            ("precision(t, p, NULL)", "the positive label is NULL"),
+            ("precision(t, p, 1)", "truth holds text, but positive holds integers"),
+            ("precision(t, p, 'a', 'b')", "precision was given 4 arguments"),
+        ] {
+            let error = refusal(&ctx, &format!("SELECT {call} FROM (VALUES ('a', 'b')) v(t, p)")).await;
+            assert!(error.contains(reason), "{call}: {error}");
+        }
+    }
+}

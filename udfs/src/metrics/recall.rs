@@ -1,0 +1,63 @@
+//! SQL `recall(truth, predicted [, positive])`.
+
+use datafusion::logical_expr::{AggregateUDF, Documentation};
+
+use super::confusion::{Figure, PairAggregate};
+use super::{POSITIVE, SECTION};
+
+/// The share of the positive rows that were found.
+pub(super) fn recall() -> AggregateUDF {
+    let documentation = Documentation::builder(
+        SECTION,
+        "Returns the share of the positive rows that were called positive (sensitivity), as Float64. Rows with a NULL in either \
+         label are left out; NULL where no row is positive.",
+        "recall(truth, predicted [, positive])",
+    )
+    .with_argument("truth", "The true label: text, an integer or a boolean.")
+    .with_argument("predicted", "The predicted label, of the same kind.")
+    .with_argument("positive", POSITIVE)
+    .with_sql_example(
+        r#"```sql
+> SELECT recall(truth, predicted, 'PNEUMONIA') AS recall
+  FROM (VALUES ('PNEUMONIA', 'PNEUMONIA'), ('PNEUMONIA', 'PNEUMONIA'), ('PNEUMONIA', 'NORMAL'),
+               ('PNEUMONIA', 'NORMAL'), ('NORMAL', 'PNEUMONIA'), ('NORMAL', 'NORMAL'))
+  AS t(truth, predicted);
++--------+
+| recall |
++--------+
+| 0.5    |
++--------+
+```"#,
+    )
+    .with_related_udf("precision")
+    .with_related_udf("f1")
+    .build();
+    AggregateUDF::new_from_impl(PairAggregate::new(Figure::Recall, documentation))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::testing::{LABELLED, THREE_CLASSES, context, figure};
+
+    #[tokio::test]
+    async fn recall_is_that_of_scikit_learn() {
+        let ctx = context();
+        let binary = figure(&ctx, &format!("SELECT recall(truth, predicted) FROM {LABELLED}")).await;
+        assert_eq!(binary, Some(0.8181818181818182));
+        let averaged = figure(&ctx, &format!("SELECT recall(truth, predicted) FROM {THREE_CLASSES}")).await;
+        assert!((averaged.unwrap() - 0.6722222222222222).abs() < 1e-12, "{averaged:?}");
+    }
+
+    #[tokio::test]
+    async fn the_recall_of_the_negative_class_is_specificity() {
+        let sql = format!("SELECT recall(truth, predicted, 0) FROM {LABELLED}");
+        assert_eq!(figure(&context(), &sql).await, Some(0.5555555555555556));
+    }
+
+    #[tokio::test]
+    async fn without_positive_rows_recall_is_null_and_without_finds_it_is_zero() {
+        let ctx = context();
+        assert_eq!(figure(&ctx, "SELECT recall(t, p) FROM (VALUES (0, 1), (0, 0)) v(t, p)").await, None);
+        assert_eq!(figure(&ctx, "SELECT recall(t, p) FROM (VALUES (1, 0), (0, 0)) v(t, p)").await, Some(0.0));
+    }
+}

@@ -1,0 +1,82 @@
+//! Pixels to encoded bytes.
+
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+
+use super::{Channels, MAX_PIXELS, Pixels, PixelsError, SIDE_MAX};
+
+/// Encodes a picture as `"png"` or `"jpeg"` (`"jpg"`); case does not matter.
+///
+/// `quality` runs from 1 to 100 and is JPEG's; PNG is lossless and ignores it.
+///
+/// # Errors
+/// An unknown format, a quality out of range, or a picture whose samples do not fit its sides.
+pub fn encode(pixels: &Pixels, format: &str, quality: u8) -> Result<Vec<u8>, PixelsError> {
+    pixels.check()?;
+    let Pixels { width, height, .. } = *pixels;
+    if width > SIDE_MAX || height > SIDE_MAX || u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(PixelsError::TooLarge { width, height });
+    }
+    let colour = match pixels.channels {
+        Channels::Grey => ExtendedColorType::L8,
+        Channels::Rgb => ExtendedColorType::Rgb8,
+    };
+    let mut bytes = Vec::new();
+    let written = match format.to_ascii_lowercase().as_str() {
+        "png" => PngEncoder::new(&mut bytes).write_image(&pixels.data, width, height, colour),
+        "jpeg" | "jpg" => {
+            if !(1..=100).contains(&quality) {
+                return Err(PixelsError::Quality { quality });
+            }
+            JpegEncoder::new_with_quality(&mut bytes, quality).write_image(&pixels.data, width, height, colour)
+        }
+        _ => return Err(PixelsError::UnknownFormat { format: format.to_string() }),
+    };
+    written.map_err(|error| PixelsError::Backend { task: "encoded", reason: error.to_string() })?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{decode, probe};
+    use super::*;
+
+    fn gradient(channels: Channels) -> Pixels {
+        let data = (0..20 * 10 * channels.count()).map(|i| (i % 251) as u8).collect();
+        Pixels::new(20, 10, channels, data).unwrap()
+    }
+
+    #[test]
+    fn a_png_decodes_to_the_pixels_it_was_made_of() {
+        for channels in [Channels::Grey, Channels::Rgb] {
+            let pixels = gradient(channels);
+            assert_eq!(decode(&encode(&pixels, "PNG", 0).unwrap(), channels).unwrap(), pixels);
+        }
+    }
+
+    #[test]
+    fn jpeg_quality_trades_bytes_for_likeness() {
+        let pixels = gradient(Channels::Grey);
+        let error_and_length = |quality| {
+            let bytes = encode(&pixels, "jpeg", quality).unwrap();
+            assert_eq!(probe(&bytes).unwrap().format, "jpeg");
+            let again = decode(&bytes, Channels::Grey).unwrap();
+            let error: u32 = pixels.data.iter().zip(&again.data).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
+            (error, bytes.len())
+        };
+        let (rough, small) = error_and_length(10);
+        let (fine, large) = error_and_length(95);
+        assert!(fine < rough && small < large, "{fine} < {rough}, {small} < {large}");
+    }
+
+    #[test]
+    fn an_unknown_format_or_quality_is_refused() {
+        let pixels = gradient(Channels::Grey);
+        let format = encode(&pixels, "jp2", 90).unwrap_err();
+        assert_eq!(format.to_string(), "pictures are not encoded as 'jp2'; use 'png' or 'jpeg'");
+        assert_eq!(encode(&pixels, "jpg", 0), Err(PixelsError::Quality { quality: 0 }));
+        let short = Pixels { data: vec![0; 3], ..pixels };
+        assert!(matches!(encode(&short, "png", 90), Err(PixelsError::WrongLength { .. })));
+    }
+}

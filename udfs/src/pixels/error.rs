@@ -1,0 +1,158 @@
+//! What can be wrong with a picture.
+
+use super::{MAX_PIXELS, SIDE_MAX};
+
+/// Why bytes are not a picture that Tusk can use.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The value is NULL.
+    #[error("the image is NULL")]
+    Null,
+    /// Zero bytes.
+    #[error("the image is empty (0 bytes); the file was probably not copied completely")]
+    Empty,
+    /// The first bytes belong to no format that is read.
+    #[error(
+        "not an image in a format Tusk reads (JPEG, PNG, BMP, TIFF, WebP, GIF); the first bytes are {first_bytes}{hint}"
+    )]
+    UnknownFormat {
+        /// The first bytes in hexadecimal, at most 8.
+        first_bytes: String,
+        /// What the bytes look like, where that is known: empty or " (...)".
+        hint: &'static str,
+    },
+    /// The data end before the picture does.
+    #[error(
+        "the {format} image is truncated: its {length} bytes end before the picture does ({reason}); copy or download \
+         the file again"
+    )]
+    Truncated {
+        /// Format by the first bytes.
+        format: &'static str,
+        /// Bytes there are.
+        length: usize,
+        /// What was missing.
+        reason: String,
+    },
+    /// The data contradict the format.
+    #[error("the {format} image is corrupt: {reason}")]
+    Corrupt {
+        /// Format by the first bytes.
+        format: &'static str,
+        /// The decoder's words.
+        reason: String,
+    },
+    /// A variant of the format that is not read.
+    #[error("the {format} image is of a kind Tusk does not read: {reason}; convert it to an 8-bit JPEG or PNG")]
+    Unsupported {
+        /// Format by the first bytes.
+        format: &'static str,
+        /// The decoder's words.
+        reason: String,
+    },
+    /// The header announces more pixels than are allowed. Nothing was allocated.
+    #[error(
+        "the {format} image claims {width} x {height} pixels, more than the {MAX_PIXELS} Tusk decodes; if this is no \
+         decompression bomb, scale it down first"
+    )]
+    TooLarge {
+        /// Format by the first bytes.
+        format: &'static str,
+        /// Columns claimed.
+        width: u32,
+        /// Rows claimed.
+        height: u32,
+    },
+    /// The pixels do not fit into memory.
+    #[error("decoding the {format} image needs {bytes} bytes of memory, more than there are")]
+    OutOfMemory {
+        /// Format by the first bytes.
+        format: &'static str,
+        /// Bytes of the decoder's output.
+        bytes: u64,
+    },
+    /// The field of an image struct holds a value that makes no picture.
+    #[error("the image struct holds no picture: {reason}")]
+    Struct {
+        /// Which field, its value, and what would be right.
+        reason: String,
+    },
+}
+
+/// Why pixels cannot be resampled, encoded or read from a column.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PixelsError {
+    /// A side of zero pixels.
+    #[error("a picture of {width} x {height} pixels has no pixels; both sides must be at least 1")]
+    ZeroSide {
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
+    /// More samples or fewer than the sides say.
+    #[error(
+        "{length} samples do not make a picture of {width} x {height} pixels with {channels} channels, which has {}",
+        u128::from(*width) * u128::from(*height) * *channels as u128
+    )]
+    WrongLength {
+        /// Samples there are.
+        length: usize,
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+        /// Samples per pixel.
+        channels: usize,
+    },
+    /// A side or the area exceeds what is resampled or encoded.
+    #[error("{width} x {height} pixels are too many; a side may have {SIDE_MAX} and a picture {MAX_PIXELS}")]
+    TooLarge {
+        /// Columns.
+        width: u32,
+        /// Rows.
+        height: u32,
+    },
+    /// No resampling filter has this name.
+    #[error("there is no filter '{name}'; use 'nearest', 'box', 'bilinear', 'bicubic' or 'lanczos'")]
+    UnknownFilter {
+        /// What was asked for.
+        name: String,
+    },
+    /// Pictures are not written in this format.
+    #[error("pictures are not encoded as '{format}'; use 'png' or 'jpeg'")]
+    UnknownFormat {
+        /// What was asked for.
+        format: String,
+    },
+    /// A JPEG quality outside 1 to 100.
+    #[error("a JPEG quality of {quality} does not exist; use 1 (smallest file) to 100 (best picture)")]
+    Quality {
+        /// What was asked for.
+        quality: u8,
+    },
+    /// The library that does the work refused.
+    #[error("the picture could not be {task}: {reason}")]
+    Backend {
+        /// "resized" or "encoded".
+        task: &'static str,
+        /// The library's words.
+        reason: String,
+    },
+    /// The column holds no images.
+    #[error("a column of type {found} holds no images; {}", super::accepted_image_types())]
+    ColumnType {
+        /// The column's Arrow type.
+        found: String,
+    },
+    /// A struct column lacks a field of Spark's image schema, or has it in another type.
+    #[error("the image struct's field '{field}' {problem}; {}", super::accepted_image_types())]
+    ColumnField {
+        /// Field name.
+        field: &'static str,
+        /// "is missing" or "has type ...".
+        problem: String,
+    },
+}

@@ -1,0 +1,181 @@
+//! Resampling, to within a grey level of Pillow's.
+
+use std::str::FromStr;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+
+use super::{Channels, MAX_PIXELS, Pixels, PixelsError};
+
+/// The longest side that is resampled or encoded, JPEG's own limit. It bounds the table of filter weights, whose size
+/// is the longer side times the filter's width.
+pub const SIDE_MAX: u32 = 65_535;
+
+/// How a pixel of the new picture is computed from the old ones.
+///
+/// All but [`Filter::Nearest`] are convolutions whose support grows with the reduction, which is what Pillow's
+/// `Image.resize` and torchvision's `antialias=True` do. Without that a shrunk radiograph aliases.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Filter {
+    /// The one pixel under the new pixel's centre.
+    Nearest,
+    /// The mean of the pixels covered.
+    Box,
+    /// Triangle weights.
+    #[default]
+    Bilinear,
+    /// Cubic weights with a = -0.5 (Catmull-Rom), Pillow's `BICUBIC`.
+    Bicubic,
+    /// Windowed sinc over three lobes, Pillow's `LANCZOS`.
+    Lanczos,
+}
+
+impl FromStr for Filter {
+    type Err = PixelsError;
+
+    fn from_str(name: &str) -> Result<Self, PixelsError> {
+        match name.to_ascii_lowercase().as_str() {
+            "nearest" => Ok(Filter::Nearest),
+            "box" => Ok(Filter::Box),
+            "bilinear" => Ok(Filter::Bilinear),
+            "bicubic" => Ok(Filter::Bicubic),
+            "lanczos" => Ok(Filter::Lanczos),
+            _ => Err(PixelsError::UnknownFilter { name: name.to_string() }),
+        }
+    }
+}
+
+impl Filter {
+    /// The weights of a convolution; `None` for the filter that is none.
+    fn weights(self) -> Option<FilterType> {
+        match self {
+            Filter::Nearest => None,
+            Filter::Box => Some(FilterType::Box),
+            Filter::Bilinear => Some(FilterType::Bilinear),
+            Filter::Bicubic => Some(FilterType::CatmullRom),
+            Filter::Lanczos => Some(FilterType::Lanczos3),
+        }
+    }
+}
+
+/// Resamples a picture to `width` x `height` with [`Filter::Bilinear`]. The aspect ratio is the caller's affair.
+///
+/// # Errors
+/// As [`resize_with`].
+pub fn resize(pixels: &Pixels, width: u32, height: u32) -> Result<Pixels, PixelsError> {
+    resize_with(pixels, width, height, Filter::Bilinear)
+}
+
+/// Resamples a picture to `width` x `height`. The aspect ratio is the caller's affair.
+///
+/// # Errors
+/// A side of zero or above [`SIDE_MAX`], an area above [`MAX_PIXELS`], or samples that do not fit the picture's sides.
+pub fn resize_with(pixels: &Pixels, width: u32, height: u32, filter: Filter) -> Result<Pixels, PixelsError> {
+    pixels.check()?;
+    if width == 0 || height == 0 {
+        return Err(PixelsError::ZeroSide { width, height });
+    }
+    for (width, height) in [(pixels.width, pixels.height), (width, height)] {
+        if width.max(height) > SIDE_MAX || u64::from(width) * u64::from(height) > MAX_PIXELS {
+            return Err(PixelsError::TooLarge { width, height });
+        }
+    }
+    if (pixels.width, pixels.height) == (width, height) {
+        return Ok(pixels.clone());
+    }
+    let Some(weights) = filter.weights() else {
+        return Ok(nearest(pixels, width, height));
+    };
+    let kind = match pixels.channels {
+        Channels::Grey => PixelType::U8,
+        Channels::Rgb => PixelType::U8x3,
+    };
+    let refused = |reason: String| PixelsError::Backend { task: "resized", reason };
+    let source =
+        ImageRef::new(pixels.width, pixels.height, &pixels.data, kind).map_err(|error| refused(error.to_string()))?;
+    let mut target = Image::new(width, height, kind);
+    Resizer::new()
+        .resize(&source, &mut target, &ResizeOptions::new().resize_alg(ResizeAlg::Convolution(weights)))
+        .map_err(|error| refused(error.to_string()))?;
+    Pixels::new(width, height, pixels.channels, target.into_vec())
+}
+
+/// Takes the source pixel under each new pixel's centre.
+///
+/// `fast_image_resize` has this filter too, but where a centre falls on the border of two pixels it may take another
+/// one than Pillow, whose positions are sums of the step and carry its rounding.
+fn nearest(pixels: &Pixels, width: u32, height: u32) -> Pixels {
+    let positions = |old: u32, new: u32| -> Vec<usize> {
+        let step = f64::from(old) / f64::from(new);
+        let centres = std::iter::successors(Some(step * 0.5), |centre| Some(centre + step));
+        centres.take(new as usize).map(|centre| (centre as usize).min(old as usize - 1)).collect()
+    };
+    let count = pixels.channels.count();
+    let columns = positions(pixels.width, width);
+    let mut data = Vec::with_capacity(width as usize * height as usize * count);
+    let rows: Vec<&[u8]> = pixels.data.chunks_exact(pixels.width as usize * count).collect();
+    for y in positions(pixels.height, height) {
+        columns.iter().for_each(|x| data.extend_from_slice(&rows[y][x * count..(x + 1) * count]));
+    }
+    Pixels { width, height, channels: pixels.channels, data }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The picture of tests/reference/pillow_resize.py.
+    fn drawn(channels: Channels) -> Pixels {
+        let drawn_level = |x: usize, y: usize, channel: usize| {
+            let checker = if (x / 3 + y / 2 + channel).is_multiple_of(2) { 90 } else { 0 };
+            ((x * 5 + y * 3 + channel * 40 + checker) % 256) as u8
+        };
+        let mut data = Vec::new();
+        for y in 0..24 {
+            for x in 0..32 {
+                data.extend((0..channels.count()).map(|channel| drawn_level(x, y, channel)));
+            }
+        }
+        Pixels::new(32, 24, channels, data).unwrap()
+    }
+
+    #[test]
+    fn every_filter_is_within_a_grey_level_of_pillow() {
+        let mut cases = 0;
+        for line in include_str!("../../tests/reference/pillow_resize.txt").lines().filter(|l| !l.starts_with('#')) {
+            let fields: Vec<&str> = line.split(' ').collect();
+            let channels = if fields[0] == "1" { Channels::Grey } else { Channels::Rgb };
+            let (width, height) = (fields[2].parse().unwrap(), fields[3].parse().unwrap());
+            let pillow: Vec<u8> = fields[4..].iter().map(|level| level.parse().unwrap()).collect();
+            let ours = resize_with(&drawn(channels), width, height, fields[1].parse().unwrap()).unwrap();
+            assert_eq!(ours.data.len(), pillow.len());
+            let worst = ours.data.iter().zip(&pillow).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(worst <= 1, "{} to {width} x {height}: differs by {worst}", fields[1]);
+            cases += 1;
+        }
+        assert_eq!(cases, 25);
+    }
+
+    #[test]
+    fn resizing_to_the_same_size_changes_nothing() {
+        let source = drawn(Channels::Rgb);
+        assert_eq!(resize(&source, 32, 24).unwrap(), source);
+    }
+
+    #[test]
+    fn a_single_pixel_grows_into_a_flat_picture() {
+        let dot = Pixels::new(1, 1, Channels::Rgb, vec![1, 2, 3]).unwrap();
+        assert_eq!(resize(&dot, 4, 2).unwrap().data, [1, 2, 3].repeat(8));
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        let source = drawn(Channels::Grey);
+        assert_eq!(resize(&source, 0, 5), Err(PixelsError::ZeroSide { width: 0, height: 5 }));
+        assert!(matches!(resize(&source, 65_536, 1), Err(PixelsError::TooLarge { .. })));
+        assert!(matches!(resize(&source, 60_000, 60_000), Err(PixelsError::TooLarge { .. })));
+        let short = Pixels { data: vec![0], ..source };
+        assert!(matches!(resize(&short, 5, 5), Err(PixelsError::WrongLength { .. })));
+        assert!(matches!("cubic".parse::<Filter>(), Err(PixelsError::UnknownFilter { .. })));
+    }
+}
