@@ -1,1 +1,36 @@
-//! x
+//! Tusk: image classifiers by SQL on a Ballista cluster.
+//!
+//! ```no_run
+//! # async fn run() -> tusk::Result<()> {
+//! let tusk = tusk::TuskContext::embedded().await?;
+//! tusk.sql("CREATE EXTERNAL TABLE xrays STORED AS IMAGES LOCATION 'chest_xray/train/'").await?.collect().await?;
+//! tusk.sql("CREATE MODEL pneumonia USING cnn TRAIN ON xrays").await?.collect().await?;
+//! println!("{}", tusk.sql("SELECT path, predict('pneumonia', image) FROM xrays LIMIT 3").await?.to_table().await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * [`TuskContext`]: SQL, tables and models, on an embedded or a remote cluster
+//! * [`ImageClassifier`], [`Model`]: the same from Rust, in the shape of Spark ML
+//! * [`ingest`]: folders of images to Parquet
+//! * [`phantom`]: drawn X-rays, for demonstrations and tests
+
+mod classifier;
+mod cluster;
+mod context;
+mod error;
+mod evaluate;
+pub mod ingest;
+mod model_statements;
+pub mod phantom;
+mod report;
+mod results;
+mod source;
+mod tables;
+
+pub use classifier::{ImageClassifier, Model};
+pub use context::{ContextOptions, OnEvent, TuskContext};
+pub use error::{Error, Result};
+pub use evaluate::Evaluation;
+pub use results::Results;
+pub use tusk_executor::CacheLimits;

@@ -141,9 +141,26 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c.to_owned())
 }
 
+/// The first cause, out of the layers of wrapping that the error of a distributed job arrives in.
+#[must_use]
+pub fn first_cause(error: &str) -> String {
+    let text = error.lines().next().unwrap_or(error).trim();
+    let markers = ["External error: ", "Execution error: ", "Arrow error: ", "DataFusion error: "];
+    let start = markers.iter().filter_map(|marker| text.rfind(marker).map(|at| at + marker.len())).max().unwrap_or(0);
+    text[start..].trim_end_matches(['"', ')', ']', '}']).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_job_tells_its_first_cause() {
+        let wrapped = "Job failed due to stage 1 failed: Task failed due to runtime execution error: \
+                       DataFusionError(External(\"External error: the images of 'x' are bad\"))";
+        assert_eq!(first_cause(wrapped), "the images of 'x' are bad");
+        assert_eq!(first_cause("no executor"), "no executor");
+    }
 
     #[test]
     fn a_slip_of_the_pen_finds_the_nearest_word_and_a_stranger_finds_none() {

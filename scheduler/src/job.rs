@@ -17,6 +17,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tusk_core::codec::encode_plan;
+use tusk_core::error::first_cause;
 
 use crate::error::{Error, Result};
 
@@ -144,26 +145,5 @@ impl JobRunner {
             .await;
         let rows = rows.map_err(|e| failed(e.to_string()))?;
         Ok(rows.map_err(move |e| failed(e.to_string())))
-    }
-}
-
-/// The executor's own words, out of the layers of wrapping that a failed job's error arrives in.
-fn first_cause(error: &str) -> String {
-    let text = error.lines().next().unwrap_or(error).trim();
-    let markers = ["External error: ", "Execution error: ", "Arrow error: ", "DataFusion error: "];
-    let start = markers.iter().filter_map(|marker| text.rfind(marker).map(|at| at + marker.len())).max().unwrap_or(0);
-    text[start..].trim_end_matches(['"', ')', ']', '}']).to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_job_tells_its_first_cause() {
-        let wrapped = "Job failed due to stage 1 failed: Task failed due to runtime execution error: \
-                       DataFusionError(External(\"External error: the images of 'x' are bad\"))";
-        assert_eq!(first_cause(wrapped), "the images of 'x' are bad");
-        assert_eq!(first_cause("no executor"), "no executor");
     }
 }

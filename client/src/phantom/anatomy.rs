@@ -62,12 +62,7 @@ impl Anatomy {
             flesh: dice.between(0.06, 0.17),
             heart: (cage * dice.between(0.42, 0.54), dice.between(0.26, 0.35), cage * dice.between(0.12, 0.21)),
             mediastinum,
-            ribs: (
-                dice.between(0.135, 0.175),
-                dice.unit(),
-                dice.between(0.35, 0.65),
-                dice.between(0.07, 0.15),
-            ),
+            ribs: (dice.between(0.135, 0.175), dice.unit(), dice.between(0.35, 0.65), dice.between(0.07, 0.15)),
             spine: (dice.between(0.08, 0.11), dice.between(-0.05, 0.05)),
             neck: (dice.between(0.22, 0.32), dice.between(-0.25, 0.12)),
             clavicle: dice.between(0.05, 0.30),

@@ -115,11 +115,7 @@ pub fn draw(options: &PhantomOptions, patient: usize, shot: usize) -> io::Result
 ///
 /// # Errors
 /// When a folder or file cannot be written, or the options cannot be drawn; what was written before stays.
-pub fn write_tree(
-    dir: &Path,
-    options: &PhantomOptions,
-    progress: &mut dyn FnMut(usize, usize),
-) -> io::Result<usize> {
+pub fn write_tree(dir: &Path, options: &PhantomOptions, progress: &mut dyn FnMut(usize, usize)) -> io::Result<usize> {
     for label in [NORMAL, PNEUMONIA] {
         let folder = dir.join(label);
         std::fs::create_dir_all(&folder).map_err(|error| naming(&folder, &error))?;

@@ -142,7 +142,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_broken_image_fails_the_query_and_names_its_row() {
-        let error = error_of(&format!("SELECT decode_image(image) FROM (VALUES ({GIF}), (X'3c68746d6c')) AS t(image)")).await;
+        let error =
+            error_of(&format!("SELECT decode_image(image) FROM (VALUES ({GIF}), (X'3c68746d6c')) AS t(image)")).await;
         assert!(error.contains("decode_image: row 1 of the batch: not an image in a format Tusk reads"), "{error}");
         assert!(error.contains("the first bytes are 3c 68 74 6d 6c"), "{error}");
         assert!(error.contains("Use try_decode_image to get NULL instead"), "{error}");

@@ -95,10 +95,14 @@ impl ScalarUDFImpl for EncodeImage {
                 continue;
             }
             let quality = if call.has(2) { call.integer(2, row)? } else { QUALITY };
-            let quality = u8::try_from(quality).ok().filter(|quality| (1..=100).contains(quality)).ok_or_else(|| {
-                exec_datafusion_err!("encode_image: quality is {quality}; use 1 (smallest file) to 100 (best picture)")
-            })?;
-            let pixels = images.column.pixels_as_stored(at).map_err(|error| row_error(call.function, &images, row, &error))?;
+            let quality =
+                u8::try_from(quality).ok().filter(|quality| (1..=100).contains(quality)).ok_or_else(|| {
+                    exec_datafusion_err!(
+                        "encode_image: quality is {quality}; use 1 (smallest file) to 100 (best picture)"
+                    )
+                })?;
+            let pixels =
+                images.column.pixels_as_stored(at).map_err(|error| row_error(call.function, &images, row, &error))?;
             let file = encode(&pixels, call.text(1, row)?, quality)
                 .map_err(|error| row_error(call.function, &images, row, &error))?;
             total = total.saturating_add(file.len());

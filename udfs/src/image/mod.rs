@@ -85,15 +85,15 @@ mod tests {
     #[tokio::test]
     async fn wrong_arguments_are_refused_when_the_query_is_planned() {
         for (call, message) in [
-            ("decode_image(1)", "decode_image(image [, mode]): argument 'image' must be an image, not Int64; an image is"),
+            (
+                "decode_image(1)",
+                "decode_image(image [, mode]): argument 'image' must be an image, not Int64; an image is",
+            ),
             ("decode_image('a.jpeg')", "argument 'image' must be an image, not Utf8; an image is encoded bytes"),
             ("decode_image(X'00', 3)", "argument 'mode' must be text, not Int64"),
             ("decode_image()", "decode_image(image [, mode]) takes 1 to 2 arguments, not 0"),
             ("image_info(X'00', 1)", "image_info(image) takes 1 argument, not 2"),
-            (
-                "resize_image(X'00', 4)",
-                "resize_image(image, width, height [, filter]) takes 3 to 4 arguments, not 2",
-            ),
+            ("resize_image(X'00', 4)", "resize_image(image, width, height [, filter]) takes 3 to 4 arguments, not 2"),
             ("resize_image(X'00', 'a', 4)", "argument 'width' must be an integer, not Utf8"),
             ("normalize_image(X'00', 'a', 4)", "argument 'mean' must be a number or a list of numbers, not Utf8"),
         ] {

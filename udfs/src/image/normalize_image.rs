@@ -185,9 +185,7 @@ mod tests {
 
     #[tokio::test]
     async fn lists_of_levels_choose_the_channels() {
-        let shape = |levels: &str| {
-            format!("SELECT get_field(normalize_image({GIF}, {levels}), 'shape') AS shape")
-        };
+        let shape = |levels: &str| format!("SELECT get_field(normalize_image({GIF}, {levels}), 'shape') AS shape");
         assert!(table_of(&shape("[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]")).await.contains("[3, 1, 1]"));
         assert!(table_of(&shape("[0.5], [0.25]")).await.contains("[1, 1, 1]"));
         assert!(table_of(&shape("[0.5], 1")).await.contains("[1, 1, 1]"));

@@ -57,7 +57,8 @@ impl ImageStructBuilder {
     pub(super) fn append(&mut self, function: &str, origin: Option<&str>, pixels: &Pixels) -> Result<()> {
         self.bytes = self.bytes.saturating_add(pixels.data.len());
         check_batch_bytes(function, self.bytes)?;
-        let side = |side: u32| i32::try_from(side).map_err(|_| exec_datafusion_err!("{function}: a side of {side} pixels"));
+        let side =
+            |side: u32| i32::try_from(side).map_err(|_| exec_datafusion_err!("{function}: a side of {side} pixels"));
         self.height.append_value(side(pixels.height)?);
         self.width.append_value(side(pixels.width)?);
         self.origin.append_option(origin);

@@ -97,7 +97,8 @@ impl ScalarUDFImpl for ResizeImage {
             } else {
                 Filter::default()
             };
-            let pixels = images.column.pixels_as_stored(at).map_err(|error| row_error(call.function, &images, row, &error))?;
+            let pixels =
+                images.column.pixels_as_stored(at).map_err(|error| row_error(call.function, &images, row, &error))?;
             let pixels = resize_with(&pixels, width, height, filter)
                 .map_err(|error| row_error(call.function, &images, row, &error))?;
             resized.append(call.function, images.column.origin(at), &pixels)?;

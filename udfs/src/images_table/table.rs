@@ -117,7 +117,8 @@ impl TableProvider for ImagesTable {
                 && columns.iter().all(|column| matches!(column.name.as_str(), "path" | "label"))
                 && !filter.is_volatile()
         };
-        let answer = |exact| if exact { TableProviderFilterPushDown::Exact } else { TableProviderFilterPushDown::Unsupported };
+        let answer =
+            |exact| if exact { TableProviderFilterPushDown::Exact } else { TableProviderFilterPushDown::Unsupported };
         Ok(filters.iter().map(|filter| answer(listed(filter))).collect())
     }
 

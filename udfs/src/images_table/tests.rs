@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, collect, displayable};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, collect, collect_partitioned, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use tempfile::TempDir;
 
@@ -71,7 +71,7 @@ async fn every_visible_file_is_a_row_labelled_by_its_folder_and_non_images_have_
     let context = context(dir.path(), 3).await;
     let found = text(
         &context,
-        "SELECT path, octet_length(image) > 0 AS bytes, label, width, height, format FROM xrays ORDER BY path",
+        "SELECT path, image IS NOT NULL AS bytes, label, width, height, format FROM xrays ORDER BY path",
     )
     .await;
     let root = dir.path().file_name().unwrap().to_str().unwrap().to_owned();
@@ -102,7 +102,7 @@ async fn names_and_labels_are_told_without_opening_a_file() {
     let batches = collect(names, context.task_ctx()).await.unwrap();
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 4);
     let error = collect(images, context.task_ctx()).await.unwrap_err().to_string();
-    assert!(error.contains("PNEUMONIA/broken.png was listed and cannot be read"), "{error}");
+    assert!(error.contains("PNEUMONIA/") && error.contains("was listed and cannot be read"), "{error}");
 }
 
 #[tokio::test]
@@ -137,11 +137,11 @@ async fn an_operator_made_again_from_its_parts_gives_the_same_rows() {
     let context = context(dir.path(), 2).await;
     let scan = plan(&context, "SELECT format, path FROM xrays").await;
     let exec = find(&scan);
-    let again =
-        ReadImagesExec::try_new(exec.url(), exec.projection().map(<[usize]>::to_vec), Arc::clone(exec.input())).unwrap();
-    assert_eq!(exec.projection(), Some([5, 0].as_slice()));
-    let expected = collect(Arc::clone(&scan), context.task_ctx()).await.unwrap();
-    assert_eq!(collect(Arc::new(again), context.task_ctx()).await.unwrap(), expected);
+    let again = ReadImagesExec::try_new(exec.url(), exec.projection().map(<[usize]>::to_vec), Arc::clone(exec.input()))
+        .unwrap();
+    assert_eq!(exec.projection(), Some([0, 5].as_slice()));
+    let expected = collect_partitioned(Arc::clone(&scan), context.task_ctx()).await.unwrap();
+    assert_eq!(collect_partitioned(Arc::new(again), context.task_ctx()).await.unwrap(), expected);
 }
 
 #[tokio::test]

@@ -35,7 +35,8 @@ pub fn is_image_type(data_type: &DataType) -> bool {
             let has = |name: &str, fits: fn(&DataType) -> bool| {
                 fields.iter().any(|field| field.name() == name && fits(field.data_type()))
             };
-            has("data", is_binary) && ["height", "width", "nChannels"].iter().all(|name| has(name, DataType::is_integer))
+            has("data", is_binary)
+                && ["height", "width", "nChannels"].iter().all(|name| has(name, DataType::is_integer))
         }
         _ => false,
     }

@@ -129,5 +129,8 @@ fn a_column_of_another_type_is_refused_and_told_what_is_accepted() {
     let array = StructArray::new(fields, vec![Arc::new(BinaryArray::from(vec![&b"x"[..]]))], None);
     assert!(!is_image_type(array.data_type()));
     let message = ImageColumn::try_new(&array).unwrap_err().to_string();
-    assert!(message.starts_with("the image struct's field 'height' is missing; an image is encoded bytes"), "{message}");
+    assert!(
+        message.starts_with("the image struct's field 'height' is missing; an image is encoded bytes"),
+        "{message}"
+    );
 }

@@ -141,10 +141,7 @@ pub fn decode_as_stored(bytes: &[u8]) -> Result<Pixels, DecodeError> {
 
 /// Runs a decoder and turns its panic into an error. The decoders are safe Rust, yet they assert and index; a file made
 /// to hit such a line must cost its row, not the executor.
-fn guarded<T>(
-    format: ImageFormat,
-    decoder: impl FnOnce() -> Result<T, DecodeError>,
-) -> Result<T, DecodeError> {
+fn guarded<T>(format: ImageFormat, decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     catch_unwind(AssertUnwindSafe(decoder)).unwrap_or_else(|_| {
         let reason = "the decoder gave up on data that contradict themselves".to_string();
         Err(DecodeError::Corrupt { format: label(format), reason })
@@ -232,10 +229,9 @@ fn exif_orientation(header: &jpeg::JpegHeader<'_>) -> Orientation {
 /// The sides after the orientation was applied.
 fn shown(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
     match orientation {
-        Orientation::Rotate90
-        | Orientation::Rotate270
-        | Orientation::Rotate90FlipH
-        | Orientation::Rotate270FlipH => (height, width),
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            (height, width)
+        }
         _ => (width, height),
     }
 }

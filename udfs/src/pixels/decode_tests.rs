@@ -47,7 +47,8 @@ fn files_made_by_pillow_decode_as_pillow_decodes_them() {
 
 #[test]
 fn headers_tell_channels_and_depth_of_the_file() {
-    for (name, channels, bit_depth) in [("jpeg-grey", 1, 8), ("jpeg-cmyk", 4, 8), ("png-palette", 3, 4), ("png-one-bit", 1, 1)]
+    for (name, channels, bit_depth) in
+        [("jpeg-grey", 1, 8), ("jpeg-cmyk", 4, 8), ("png-palette", 3, 4), ("png-one-bit", 1, 1)]
     {
         let info = probe(&pillow_file(name).bytes).unwrap();
         assert_eq!((info.channels, info.bit_depth), (channels, bit_depth), "{name}");

@@ -12,8 +12,6 @@ mod jpeg;
 mod resize;
 #[cfg(test)]
 mod testing;
-#[cfg(test)]
-mod real_scratch;
 
 pub(crate) use column::spark_mode;
 pub use column::{ImageColumn, accepted_image_types, image_struct_fields, is_image_type};

@@ -86,6 +86,23 @@ pub fn resize_with(pixels: &Pixels, width: u32, height: u32, filter: Filter) -> 
     let Some(weights) = filter.weights() else {
         return Ok(nearest(pixels, width, height));
     };
+    let (rows_first, columns_first) = ((pixels.width, height), (width, pixels.height));
+    let area = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
+    // Shrinking the rows first is faster, as the library knows. But a filter with negative lobes overshoots, what lies
+    // beyond 0 or 255 is cut between the passes, and so the order shows: Pillow does the columns first. Either order
+    // may meet a picture that is long one way and a target that is long the other, and of the two intermediate areas
+    // one is always below the limit, because their product is that of the two pictures.
+    let preferred = if matches!(filter, Filter::Bicubic | Filter::Lanczos) { columns_first } else { rows_first };
+    let middle = match preferred {
+        middle if area(middle) <= MAX_PIXELS => middle,
+        middle if middle == rows_first => columns_first,
+        _ => rows_first,
+    };
+    convolved(&convolved(pixels, middle, weights)?, (width, height), weights)
+}
+
+/// Convolves a picture with a filter's weights, along the sides whose length changes.
+fn convolved(pixels: &Pixels, (width, height): (u32, u32), weights: FilterType) -> Result<Pixels, PixelsError> {
     let kind = match pixels.channels {
         Channels::Grey => PixelType::U8,
         Channels::Rgb => PixelType::U8x3,
@@ -166,6 +183,17 @@ mod tests {
     fn a_single_pixel_grows_into_a_flat_picture() {
         let dot = Pixels::new(1, 1, Channels::Rgb, vec![1, 2, 3]).unwrap();
         assert_eq!(resize(&dot, 4, 2).unwrap().data, [1, 2, 3].repeat(8));
+    }
+
+    #[test]
+    fn a_line_turned_from_long_to_tall_takes_no_square_of_memory() {
+        for filter in [Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
+            for (old, new) in [((SIDE_MAX, 1), (1, SIDE_MAX)), ((1, SIDE_MAX), (SIDE_MAX, 1))] {
+                let line = Pixels::new(old.0, old.1, Channels::Grey, vec![80; SIDE_MAX as usize]).unwrap();
+                let turned = resize_with(&line, new.0, new.1, filter).unwrap();
+                assert!(turned.data.iter().all(|&level| level == 80), "{filter:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,0 +1,169 @@
+//! Training from Rust, in the shape that Spark ML's users know: an estimator is fitted to a DataFrame and gives a
+//! model, which transforms DataFrames.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use datafusion::dataframe::DataFrame;
+use datafusion::logical_expr::{Expr, ScalarUDF, lit};
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::{EpochReport, Manifest};
+use tusk_core::spec::{Architecture, OptionValue, parse as parse_options};
+use tusk_udfs::predict::{Predict, PredictProba};
+
+use crate::context::TuskContext;
+use crate::error::Result;
+use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
+use crate::model_statements::{Options, Training};
+use crate::source::Rows;
+
+/// Numbers the models that were given no name.
+static UNNAMED: AtomicU64 = AtomicU64::new(1);
+
+/// An image classifier that is to be trained. Its options are those of CREATE MODEL; they are checked by [`Self::fit`].
+#[derive(Clone, Debug)]
+pub struct ImageClassifier {
+    architecture: Architecture,
+    name: Option<String>,
+    options: Options,
+}
+
+impl ImageClassifier {
+    /// The small residual net for grey pictures of 128 pixels.
+    #[must_use]
+    pub fn cnn() -> Self {
+        Self::new(Architecture::Cnn)
+    }
+
+    /// ResNet-18.
+    #[must_use]
+    pub fn resnet18() -> Self {
+        Self::new(Architecture::Resnet18)
+    }
+
+    /// Any architecture.
+    #[must_use]
+    pub fn new(architecture: Architecture) -> Self {
+        Self { architecture, name: None, options: Vec::new() }
+    }
+
+    /// The name under which the model is published; a model of that name is replaced. Without one it is called
+    /// `fit-1`, `fit-2` and so on.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// Any option of CREATE MODEL.
+    #[must_use]
+    pub fn option(mut self, key: &str, value: impl Into<OptionValue>) -> Self {
+        self.options.retain(|(earlier, _)| earlier != key);
+        self.options.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Column of the images.
+    #[must_use]
+    pub fn image(self, column: &str) -> Self {
+        self.option("image", column)
+    }
+
+    /// Column of the classes.
+    #[must_use]
+    pub fn label(self, column: &str) -> Self {
+        self.option("label", column)
+    }
+
+    /// Column whose rows stay on one side of a split.
+    #[must_use]
+    pub fn group(self, column: &str) -> Self {
+        self.option("group", column)
+    }
+
+    /// Passes over the training rows.
+    #[must_use]
+    pub fn epochs(self, epochs: u32) -> Self {
+        self.option("epochs", u64::from(epochs))
+    }
+
+    /// Where every random number comes from.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        self.option("seed", seed)
+    }
+
+    /// Trains on the rows of a DataFrame and publishes the model.
+    ///
+    /// # Errors
+    /// When an option is wrong, the rows cannot be learned from, or training fails.
+    pub async fn fit(&self, context: &TuskContext, frame: &DataFrame) -> Result<Model> {
+        let unnamed = || format!("fit-{}", UNNAMED.fetch_add(1, Ordering::Relaxed));
+        let (spec, resume) = parse_options(self.architecture, &self.options)?;
+        let train = Rows { plan: frame.logical_plan().clone(), name: "the DataFrame".to_owned() };
+        let name = ModelName::new(self.name.clone().unwrap_or_else(unnamed))?;
+        let training = Training { name, spec, train, validate: None, or_replace: true, resume };
+        let mut run = training.start(context).await?;
+        if let Some(on_event) = context.on_event() {
+            while let Ok(event) = run.events.recv().await {
+                on_event(&event);
+            }
+        }
+        let manifest = run.finish().await?;
+        Ok(Model { context: context.clone(), manifest })
+    }
+}
+
+/// A published model.
+#[derive(Clone, Debug)]
+pub struct Model {
+    context: TuskContext,
+    manifest: Manifest,
+}
+
+impl Model {
+    /// The model of this name in the context's store.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn load(context: &TuskContext, name: &str) -> Result<Self> {
+        let manifest = context.store().manifest(&ModelName::new(name)?).await?;
+        Ok(Self { context: context.clone(), manifest })
+    }
+
+    /// Everything that is known about it.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The epochs of its training.
+    #[must_use]
+    pub fn history(&self) -> &[EpochReport] {
+        &self.manifest.epochs
+    }
+
+    /// Adds the columns `prediction` (the class) and `probability` (a map from class to probability).
+    ///
+    /// # Errors
+    /// When the frame has no column of images.
+    pub fn transform(&self, frame: DataFrame) -> Result<DataFrame> {
+        let rows = Rows { plan: frame.logical_plan().clone(), name: "the DataFrame".to_owned() };
+        let image = rows.image(&self.manifest.definition.spec)?;
+        let name = lit(self.manifest.name.as_str());
+        let call = |function: ScalarUDF| -> Expr { function.call(vec![name.clone(), image.clone()]) };
+        let predictor = self.context.predictor();
+        let frame = frame
+            .with_column("prediction", call(ScalarUDF::from(Predict::new(predictor.clone()))))?
+            .with_column("probability", call(ScalarUDF::from(PredictProba::new(predictor.clone()))))?;
+        Ok(frame)
+    }
+
+    /// The model's figures on the rows of a DataFrame.
+    ///
+    /// # Errors
+    /// When the frame lacks a column or has a class that the model does not know.
+    pub async fn evaluate(&self, frame: &DataFrame) -> Result<Evaluation> {
+        let rows = Rows { plan: frame.logical_plan().clone(), name: "the DataFrame".to_owned() };
+        evaluate(&self.context, &self.manifest.name, &rows, &EvaluateOptions::default()).await
+    }
+}

@@ -1,0 +1,187 @@
+//! From folders of image files to one Parquet file.
+//!
+//! Object stores and distributed scans like few large files, and training likes rows in random order. So the files are
+//! shuffled by a seed and streamed into row groups of a size that one worker reads in one go. Memory holds the file
+//! names and about two row groups, whatever the images take.
+//!
+//! | column | type | |
+//! |---|---|---|
+//! | path | Utf8 | below the folder that was given, parts joined by `/` |
+//! | image | Binary | the file's bytes, uncompressed: they are compressed already |
+//! | label | Utf8 | the name of the folder that the file lies in |
+//! | group | Utf8, may be NULL | what the group regex finds in the file's name: the patient |
+//! | width, height | Int32 | pixels, as the picture is shown |
+//! | format | Utf8 | `jpeg`, `png`, ... by the bytes, not by the name |
+//!
+//! The same folders, seed and version of Tusk give the same bytes. The file appears under its name only when it is
+//! whole; until then, and after any failure, what was there before stays.
+
+mod error;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod writer;
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use regex::Regex;
+use tusk_udfs::images_table::IMAGE_BYTES_MAX;
+use tusk_udfs::pixels::probe;
+
+pub use error::IngestError;
+pub use summary::{IngestSummary, Refused};
+use walk::{Found, Walk};
+use writer::{ImageWriter, Row};
+
+/// What to ingest, and where to.
+#[derive(Clone, Debug)]
+pub struct IngestOptions {
+    /// Folders that hold the images, at any depth. Hidden files and folders are passed over.
+    pub dirs: Vec<PathBuf>,
+    /// The Parquet file to write; one that exists is replaced once the new one is whole.
+    pub out: PathBuf,
+    /// What names a row's group in a file's name: the first capture group, or the whole match where there is none.
+    pub group_regex: Option<Regex>,
+    /// What the order of the rows depends on.
+    pub seed: u64,
+    /// Bytes of images in a row group, about. At most 1 GiB.
+    pub row_group_bytes: usize,
+}
+
+impl IngestOptions {
+    /// Options with the usual seed (42) and row groups of 16 MiB, without groups.
+    pub fn new(dirs: impl IntoIterator<Item = impl Into<PathBuf>>, out: impl Into<PathBuf>) -> Self {
+        Self {
+            dirs: dirs.into_iter().map(Into::into).collect(),
+            out: out.into(),
+            group_regex: None,
+            seed: 42,
+            row_group_bytes: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// How far an ingest is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IngestProgress {
+    /// Files that were looked at, the refused ones included.
+    pub files: usize,
+    /// Files there are.
+    pub total: usize,
+    /// Bytes of images that were taken.
+    pub bytes: u64,
+}
+
+/// Writes the images below some folders into a Parquet file. `progress` is called after each file.
+///
+/// A file that is no readable image is refused: left out, counted, and named in the summary with the reason.
+///
+/// # Errors
+/// When a folder does not exist, no image is found, or the output cannot be written. Nothing is left behind then.
+pub fn ingest(options: &IngestOptions, progress: &mut dyn FnMut(IngestProgress)) -> Result<IngestSummary, IngestError> {
+    let start = Instant::now();
+    let mut writer = ImageWriter::create(&options.out, options.row_group_bytes)?;
+    let Walk { files, unreadable } = walk::walk(&options.dirs, &options.out, options.seed)?;
+    let mut tally = Tally { summary: IngestSummary::of(&options.out), ..Tally::default() };
+    unreadable.into_iter().for_each(|refused| tally.summary.refuse(refused));
+    let total = files.len();
+    for (index, file) in files.iter().enumerate() {
+        let root = options.dirs.get(file.root).map_or(Path::new(""), PathBuf::as_path);
+        match read_image(&root.join(&file.relative)) {
+            Ok(Image { bytes: image, width, height, format }) => {
+                let name = file.relative.file_name().unwrap_or_default().to_string_lossy();
+                let group = options.group_regex.as_ref().map(|regex| group_of(regex, &name));
+                tally.count(file, &image, group.as_ref());
+                writer.write(Row {
+                    path: file.path(),
+                    image,
+                    label: file.label.to_string(),
+                    group: group.flatten(),
+                    width,
+                    height,
+                    format,
+                })?;
+            }
+            Err(reason) => tally.summary.refuse(Refused { path: file.path(), reason }),
+        }
+        progress(IngestProgress { files: index + 1, total, bytes: tally.summary.bytes });
+    }
+    let Tally { mut summary, groups, .. } = tally;
+    if summary.rows == 0 {
+        let first_refused = summary.refused.into_iter().next();
+        return Err(IngestError::NoImages { dirs: options.dirs.clone(), files: total, first_refused });
+    }
+    summary.file_bytes = writer.finish()?;
+    summary.groups = groups.len();
+    summary.seconds = start.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// The summary in the making, and what only counting needs.
+#[derive(Default)]
+struct Tally {
+    summary: IngestSummary,
+    groups: BTreeSet<String>,
+    /// The label under which each content was first seen.
+    contents: HashMap<[u8; 32], Arc<str>>,
+}
+
+impl Tally {
+    /// Counts a row. `group` is `None` without a regex, and `Some(None)` where the regex did not match.
+    fn count(&mut self, file: &Found, image: &[u8], group: Option<&Option<String>>) {
+        let summary = &mut self.summary;
+        summary.rows += 1;
+        summary.bytes += image.len() as u64;
+        *summary.classes.entry(file.label.to_string()).or_default() += 1;
+        match group {
+            Some(Some(group)) if !self.groups.contains(group) => {
+                self.groups.insert(group.clone());
+            }
+            Some(None) => summary.unmatched_groups += 1,
+            _ => {}
+        }
+        let content = *blake3::hash(image).as_bytes();
+        let first = self.contents.entry(content);
+        if let Entry::Occupied(first) = &first {
+            summary.duplicates += 1;
+            summary.conflicting_duplicates += usize::from(*first.get() != file.label);
+        }
+        first.or_insert_with(|| Arc::clone(&file.label));
+    }
+}
+
+/// What a group regex finds in a file's name.
+fn group_of(regex: &Regex, name: &str) -> Option<String> {
+    let captures = regex.captures(name)?;
+    captures.get(1).or_else(|| captures.get(0)).map(|found| found.as_str().to_owned())
+}
+
+/// A file that is a readable image.
+struct Image {
+    bytes: Vec<u8>,
+    width: i32,
+    height: i32,
+    format: &'static str,
+}
+
+/// A file's bytes and what its header says, or why it is refused.
+fn read_image(path: &Path) -> Result<Image, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        // One byte more than is allowed tells a file that is too large from one that just fits, even while it grows.
+        .and_then(|file| file.take(IMAGE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > IMAGE_BYTES_MAX {
+        return Err(format!("larger than the {IMAGE_BYTES_MAX} bytes that an image may have"));
+    }
+    let info = probe(&bytes).map_err(|error| error.to_string())?;
+    let side = |value: u32| i32::try_from(value).map_err(|_| format!("a side of {value} pixels is too long"));
+    Ok(Image { bytes, width: side(info.width)?, height: side(info.height)?, format: info.format })
+}

@@ -1,0 +1,214 @@
+//! Models, runs and evaluations as rows.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray, UInt32Array, UInt64Array};
+use datafusion::arrow::array::{TimestampMillisecondArray, new_null_array};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::{EpochReport, Manifest, RunRecord, RunStatus, Timing};
+use tusk_core::metrics::Interval;
+
+use crate::error::Result;
+use crate::evaluate::Evaluation;
+
+/// The columns of CREATE MODEL's rows.
+pub(crate) fn epoch_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let field = |name: &str, data_type, nullable| Field::new(name, data_type, nullable);
+        Arc::new(Schema::new(vec![
+            field("model", DataType::Utf8, false),
+            field("epoch", DataType::UInt32, false),
+            field("train_loss", DataType::Float64, false),
+            field("val_loss", DataType::Float64, true),
+            field("val_accuracy", DataType::Float64, true),
+            field("val_roc_auc", DataType::Float64, true),
+            field("learning_rate", DataType::Float64, false),
+            field("images", DataType::UInt64, false),
+            field("skipped", DataType::UInt64, false),
+            field("workers", DataType::UInt32, false),
+            field("seconds", DataType::Float64, false),
+        ]))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+/// One epoch as a row of [`epoch_schema`].
+pub(crate) fn epoch(model: &ModelName, report: &EpochReport) -> Result<RecordBatch, DataFusionError> {
+    let number = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
+    let maybe = |value: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from(vec![model.as_str()])),
+        Arc::new(UInt32Array::from(vec![report.epoch])),
+        number(report.train_loss),
+        maybe(report.val_loss),
+        maybe(report.val_accuracy),
+        maybe(report.val_roc_auc),
+        number(report.learning_rate),
+        Arc::new(UInt64Array::from(vec![report.images])),
+        Arc::new(UInt64Array::from(vec![report.skipped])),
+        Arc::new(UInt32Array::from(vec![report.workers])),
+        number(report.seconds),
+    ];
+    Ok(RecordBatch::try_new(epoch_schema(), columns)?)
+}
+
+/// SHOW MODELS.
+pub(crate) fn models(manifests: &[Manifest]) -> Result<RecordBatch> {
+    let text = |value: fn(&Manifest) -> String| -> ArrayRef {
+        Arc::new(manifests.iter().map(|m| Some(value(m))).collect::<StringArray>())
+    };
+    let number = |value: fn(&Manifest) -> Option<f64>| -> ArrayRef {
+        Arc::new(manifests.iter().map(value).collect::<Float64Array>())
+    };
+    let created = manifests.iter().map(|m| i64::try_from(m.created_unix_ms).ok());
+    batch([
+        ("model", text(|m| m.name.to_string())),
+        ("architecture", text(|m| m.definition.spec.architecture.to_string())),
+        ("classes", text(|m| m.definition.classes.join(", "))),
+        ("parameters", Arc::new(manifests.iter().map(|m| Some(m.parameters)).collect::<UInt64Array>())),
+        ("epochs", Arc::new(manifests.iter().map(|m| Some(m.epochs.len() as u64)).collect::<UInt64Array>())),
+        ("best_epoch", Arc::new(manifests.iter().map(|m| Some(m.best_epoch)).collect::<UInt32Array>())),
+        ("val_roc_auc", number(|m| m.best().and_then(|e| e.val_roc_auc))),
+        ("val_accuracy", number(|m| m.best().and_then(|e| e.val_accuracy))),
+        ("threshold", number(|m| m.threshold)),
+        ("created", Arc::new(created.collect::<TimestampMillisecondArray>())),
+    ])
+}
+
+/// DESCRIBE MODEL: one property a row.
+pub(crate) fn description(manifest: &Manifest) -> Result<RecordBatch> {
+    let definition = &manifest.definition;
+    let (spec, input) = (&definition.spec, &definition.preprocessing);
+    let optional = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |v| format!("{v:.4}"));
+    let best = manifest.best();
+    let counts = |rows: &std::collections::BTreeMap<String, u64>| {
+        rows.iter().map(|(class, rows)| format!("{class}: {rows}")).collect::<Vec<_>>().join(", ")
+    };
+    let properties: Vec<(&str, String)> = vec![
+        ("model", manifest.name.to_string()),
+        ("architecture", spec.architecture.to_string()),
+        ("parameters", manifest.parameters.to_string()),
+        ("classes", definition.classes.join(", ")),
+        ("positive", definition.positive.map_or_else(|| "none".to_owned(), |p| definition.classes[p].clone())),
+        ("threshold", optional(manifest.threshold)),
+        ("input", format!("{} x {} x {}", input.channels, input.image_size, input.image_size)),
+        ("normalize", format!("mean {:.6}, std {:.6}", input.mean, input.std)),
+        ("loss", definition.loss.to_string()),
+        ("optimizer", spec.optimizer.to_string()),
+        ("learning_rate", spec.learning_rate.to_string()),
+        ("schedule", spec.schedule.to_string()),
+        ("batch_size", spec.batch_size.to_string()),
+        ("augment", spec.augment.to_string()),
+        ("class_weights", definition.class_weights.iter().map(|w| format!("{w:.4}")).collect::<Vec<_>>().join(", ")),
+        ("precision", definition.precision.to_string()),
+        ("seed", spec.seed.to_string()),
+        ("group", spec.group.clone().unwrap_or_else(|| "none".to_owned())),
+        ("validation_fraction", spec.validation_fraction.to_string()),
+        ("training_rows", counts(&manifest.data.train_rows)),
+        ("validation_rows", counts(&manifest.data.val_rows)),
+        ("skipped", manifest.data.skipped.to_string()),
+        ("workers", manifest.data.rows_per_worker.len().to_string()),
+        ("epochs", format!("{} of {}", manifest.epochs.len(), spec.epochs)),
+        ("best_epoch", manifest.best_epoch.to_string()),
+        ("val_loss", optional(best.and_then(|e| e.val_loss))),
+        ("val_accuracy", optional(best.and_then(|e| e.val_accuracy))),
+        ("val_roc_auc", optional(best.and_then(|e| e.val_roc_auc))),
+        ("data_fingerprint", manifest.data.fingerprint.clone()),
+        ("weights", manifest.weights.path.clone()),
+        ("weights_blake3", manifest.weights.checksum.clone()),
+        ("run", manifest.run.to_string()),
+        ("tusk_version", manifest.tusk_version.clone()),
+        ("spec", serde_json::to_string(spec).unwrap_or_default()),
+    ];
+    batch([
+        ("property", Arc::new(StringArray::from_iter_values(properties.iter().map(|p| p.0))) as ArrayRef),
+        ("value", Arc::new(StringArray::from_iter_values(properties.iter().map(|p| &p.1)))),
+    ])
+}
+
+/// SHOW TRAINING: one row with the state of the last run and where its time went.
+pub(crate) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> {
+    let number = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
+    let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
+    let count = |value: u64| -> ArrayRef { Arc::new(UInt64Array::from(vec![value])) };
+    let best = record.best_epoch.and_then(|best| record.epochs.iter().find(|e| e.epoch == best));
+    let maybe = |value: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
+    let mut timing = record.profile_timing;
+    record.epochs.iter().for_each(|epoch| timing += epoch.timing);
+    let epoch_seconds: f64 = record.epochs.iter().map(|e| e.seconds).sum();
+    let images: u64 = record.epochs.iter().map(|e| e.images).sum();
+    let status = match record.status {
+        RunStatus::Running if !active => "interrupted",
+        status => status.word(),
+    };
+    let later = record.epochs.get(1..).unwrap_or(&[]);
+    let later_seconds: f64 = later.iter().map(|e| e.seconds).sum();
+    let later_libtorch: f64 = later.iter().map(|e| e.timing.libtorch).sum();
+    let Timing { decode, train, validate, libtorch, aggregate, checkpoint } = timing;
+    batch([
+        ("model", text(record.model.as_str())),
+        ("run", text(record.run.as_str())),
+        ("status", text(status)),
+        ("epoch", count(record.epochs.len() as u64)),
+        ("epochs", count(u64::from(record.definition.spec.epochs))),
+        ("workers", count(u64::from(record.workers))),
+        ("best_epoch", Arc::new(UInt32Array::from(vec![record.best_epoch])) as ArrayRef),
+        ("val_loss", maybe(best.and_then(|e| e.val_loss))),
+        ("val_roc_auc", maybe(best.and_then(|e| e.val_roc_auc))),
+        ("images_per_second", maybe((train > 0.0).then(|| images as f64 / train))),
+        ("profile_seconds", number(record.profile_seconds)),
+        ("decode_seconds", number(decode)),
+        ("epoch_seconds", number(epoch_seconds)),
+        ("train_seconds", number(train)),
+        ("validate_seconds", number(validate)),
+        ("libtorch_seconds", number(libtorch)),
+        ("aggregate_seconds", number(aggregate)),
+        ("checkpoint_seconds", number(checkpoint)),
+        // Of the wall time after the first epoch, the share inside calls to libtorch.
+        ("libtorch_share_after_first", maybe((later_seconds > 0.0).then(|| later_libtorch / later_seconds))),
+        ("active", Arc::new(BooleanArray::from(vec![active]))),
+        ("error", match &record.error {
+            Some(error) => text(error),
+            None => new_null_array(&DataType::Utf8, 1),
+        }),
+    ])
+}
+
+/// EVALUATE MODEL: one row.
+pub(crate) fn evaluation(evaluation: &Evaluation) -> Result<RecordBatch> {
+    let maybe = |value: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
+    let count = |value: u64| -> ArrayRef { Arc::new(UInt64Array::from(vec![value])) };
+    let mut columns: Vec<(String, ArrayRef)> = vec![
+        ("model".into(), Arc::new(StringArray::from(vec![evaluation.model.as_str()]))),
+        ("rows".into(), count(evaluation.rows)),
+        ("skipped".into(), count(evaluation.skipped)),
+        ("loss".into(), maybe(evaluation.loss)),
+        ("threshold".into(), maybe(evaluation.threshold)),
+    ];
+    let report = &evaluation.report;
+    let figures: [(&str, &Interval); 7] = [
+        ("accuracy", &report.accuracy),
+        ("balanced_accuracy", &report.balanced_accuracy),
+        ("precision", &report.precision),
+        ("recall", &report.recall),
+        ("specificity", &report.specificity),
+        ("f1", &report.f1),
+        ("roc_auc", &report.roc_auc),
+    ];
+    for (name, interval) in figures {
+        columns.push((name.to_owned(), maybe(interval.value)));
+        columns.push((format!("{name}_low"), maybe(interval.low)));
+        columns.push((format!("{name}_high"), maybe(interval.high)));
+    }
+    Ok(RecordBatch::try_from_iter(columns).map_err(DataFusionError::from)?)
+}
+
+fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> Result<RecordBatch> {
+    // Every column may be NULL somewhere: one schema however many rows there are.
+    let fields: Vec<Field> = columns.iter().map(|(name, c)| Field::new(*name, c.data_type().clone(), true)).collect();
+    let arrays = columns.into_iter().map(|(_, column)| column).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(DataFusionError::from)?)
+}

@@ -1,0 +1,139 @@
+//! From a table or query to the four columns that training reads: image, label, group, name.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::common::{Column, ScalarValue};
+use datafusion::dataframe::DataFrame;
+use datafusion::logical_expr::{Expr, LogicalPlan, cast, lit};
+use datafusion::physical_plan::ExecutionPlan;
+use tusk_core::codec::encode_plan;
+use tusk_core::error::nearest;
+use tusk_core::spec::ModelSpec;
+use tusk_udfs::pixels::{accepted_image_types, is_image_type};
+use tusk_udfs::session::physical_codec;
+
+use crate::context::TuskContext;
+use crate::error::Result;
+use crate::tables;
+
+/// Bytes of a plan above which it carries rows, and these are better written to Parquet.
+const PLAN_BYTES_MAX: usize = 1 << 20;
+
+/// The rows of a statement.
+#[derive(Clone, Debug)]
+pub(crate) struct Rows {
+    /// What gives them.
+    pub(crate) plan: LogicalPlan,
+    /// How errors call them.
+    pub(crate) name: String,
+}
+
+impl Rows {
+    /// The rows of a query.
+    pub(crate) async fn of_query(context: &TuskContext, sql: &str, name: String) -> Result<Self> {
+        Ok(Self { plan: context.local().state().create_logical_plan(sql).await?, name })
+    }
+
+    /// A column by its name, ignoring case where only one fits.
+    pub(crate) fn column(&self, option: &str, name: &str) -> Result<Expr> {
+        Ok(Expr::Column(Column::from_name(self.field_name(option, name)?)))
+    }
+
+    /// The type of a column.
+    fn data_type(&self, option: &str, name: &str) -> Result<DataType> {
+        let name = self.field_name(option, name)?;
+        let schema: &Schema = self.plan.schema().as_arrow();
+        let field = schema.field_with_name(&name).map_err(datafusion::error::DataFusionError::from)?;
+        Ok(field.data_type().clone())
+    }
+
+    fn field_name(&self, option: &str, name: &str) -> Result<String> {
+        let names: Vec<&String> = self.plan.schema().fields().iter().map(|field| field.name()).collect();
+        if let Some(exact) = names.iter().find(|n| **n == name) {
+            return Ok((*exact).clone());
+        }
+        let alike: Vec<&&String> = names.iter().filter(|n| n.eq_ignore_ascii_case(name)).collect();
+        if let [one] = alike.as_slice() {
+            return Ok((**one).clone());
+        }
+        let listed = names.iter().map(|n| n.as_str()).collect::<Vec<_>>();
+        let suggestion = nearest(name, listed.iter().copied()).map(|n| format!("; did you mean '{n}'?"));
+        let message = format!(
+            "{} has no column '{name}'{} Its columns are {}. OPTIONS (\"{option}\" = '...') names another",
+            self.name,
+            suggestion.as_deref().unwrap_or("."),
+            listed.join(", ")
+        );
+        Err(tusk_core::Error::Data { message }.into())
+    }
+
+    /// The label as text.
+    pub(crate) fn label(&self, spec: &ModelSpec) -> Result<Expr> {
+        let data_type = self.data_type("label", &spec.label)?;
+        let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        let is_dictionary = matches!(&data_type, DataType::Dictionary(..));
+        if !(is_text || is_dictionary || data_type.is_integer() || data_type == DataType::Boolean) {
+            let message = format!(
+                "column '{}' of {} is {data_type}; a label is text, a whole number or a boolean",
+                spec.label, self.name
+            );
+            return Err(tusk_core::Error::Data { message }.into());
+        }
+        Ok(cast(self.column("label", &spec.label)?, DataType::Utf8))
+    }
+
+    /// The image, checked for its type.
+    pub(crate) fn image(&self, spec: &ModelSpec) -> Result<Expr> {
+        let data_type = self.data_type("image", &spec.image)?;
+        if !is_image_type(&data_type) {
+            let message = format!(
+                "column '{}' of {} is {data_type}; {}",
+                spec.image,
+                self.name,
+                accepted_image_types()
+            );
+            return Err(tusk_core::Error::Data { message }.into());
+        }
+        self.column("image", &spec.image)
+    }
+
+    /// The group as text, or NULL where there is none.
+    pub(crate) fn group(&self, spec: &ModelSpec) -> Result<Expr> {
+        match &spec.group {
+            Some(group) => Ok(cast(self.column("group", group)?, DataType::Utf8)),
+            None => Ok(lit(ScalarValue::Utf8(None))),
+        }
+    }
+
+    /// The physical plan that training reads.
+    pub(crate) async fn training_plan(
+        &self,
+        context: &TuskContext,
+        spec: &ModelSpec,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let has_path = self.plan.schema().fields().iter().any(|field| field.name() == "path");
+        let name = if has_path { cast(Expr::Column(Column::from_name("path")), DataType::Utf8) } else { null_text() };
+        let columns = vec![
+            self.image(spec)?.alias("image"),
+            self.label(spec)?.alias("label"),
+            self.group(spec)?.alias("group"),
+            name.alias("name"),
+        ];
+        let rows = DataFrame::new(context.local().state(), self.plan.clone()).select(columns)?;
+        let plan = rows.clone().create_physical_plan().await?;
+        let carries_rows = match encode_plan(Arc::clone(&plan), physical_codec().as_ref()) {
+            Ok(bytes) => bytes.len() > PLAN_BYTES_MAX,
+            Err(_) => true,
+        };
+        if !carries_rows {
+            return Ok(plan);
+        }
+        let table = tables::materialize(context, "training", rows.into_unoptimized_plan()).await?;
+        Ok(context.local().read_table(table)?.create_physical_plan().await?)
+    }
+}
+
+fn null_text() -> Expr {
+    lit(ScalarValue::Utf8(None))
+}

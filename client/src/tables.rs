@@ -1,0 +1,98 @@
+//! DataFusion's own statements: which run on the cluster, which here, and tables that CREATE TABLE makes.
+//!
+//! Ballista sends plans to other processes, and a table in memory cannot travel. So CREATE TABLE writes Parquet into
+//! the session's folder, and what still cannot travel runs in this process, with the same functions.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::dataframe::{DataFrame, DataFrameWriteOptions};
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{CreateMemoryTable, DdlStatement, EmptyRelation, LogicalPlan};
+use datafusion_proto::logical_plan::AsLogicalPlan;
+use datafusion_proto::protobuf::LogicalPlanNode;
+use tusk_udfs::session::logical_codec;
+
+use crate::context::TuskContext;
+use crate::error::{Error, Result};
+use crate::results::Results;
+
+/// Runs a plan of DataFusion's.
+pub(crate) async fn execute(context: &TuskContext, plan: LogicalPlan) -> Result<Results> {
+    match plan {
+        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => create_table(context, create).await,
+        LogicalPlan::Statement(_) => {
+            // SET and its like: both sessions follow.
+            context.session().execute_logical_plan(plan.clone()).await?;
+            run(context.local().execute_logical_plan(plan).await?).await
+        }
+        LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) => run(context.local().execute_logical_plan(plan).await?).await,
+        query => run(context.data_frame(query)).await,
+    }
+}
+
+async fn run(frame: DataFrame) -> Result<Results> {
+    Ok(Results::new(frame.execute_stream().await?))
+}
+
+/// Whether a plan can be sent to the cluster, and is worth it: one without tables is answered here.
+pub(crate) fn can_travel(plan: &LogicalPlan) -> bool {
+    let mut reads_table = false;
+    let walked = plan.apply_with_subqueries(|node| {
+        reads_table |= matches!(node, LogicalPlan::TableScan(_));
+        Ok(if reads_table { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    let codec = logical_codec();
+    walked.is_ok() && reads_table && LogicalPlanNode::try_from_logical_plan(plan, codec.as_ref()).is_ok()
+}
+
+async fn create_table(context: &TuskContext, create: CreateMemoryTable) -> Result<Results> {
+    let CreateMemoryTable { name, input, if_not_exists, or_replace, .. } = create;
+    let session = context.local();
+    let exists = session.table_exist(name.clone())?;
+    match (exists, if_not_exists, or_replace) {
+        (true, true, _) => return nothing(context).await,
+        (true, false, false) => {
+            let message = format!("table '{name}' exists; use CREATE OR REPLACE TABLE, or DROP TABLE {name}");
+            return Err(tusk_core::Error::Data { message }.into());
+        }
+        (true, false, true) => drop(session.deregister_table(name.clone())?),
+        (false, _, _) => {}
+    }
+    let table = materialize(context, &name.to_string(), input.as_ref().clone()).await?;
+    session.register_table(name, table)?;
+    nothing(context).await
+}
+
+/// Writes a plan's rows to Parquet in the session's folder and gives the table over them.
+pub(crate) async fn materialize(context: &TuskContext, name: &str, plan: LogicalPlan) -> Result<Arc<ListingTable>> {
+    let folder = tempfile::Builder::new()
+        .prefix(&format!("{}-", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")))
+        .tempdir_in(context.folder())
+        .map_err(io_error)?
+        .keep();
+    let path = format!("{}/", folder.display());
+    let schema = Arc::new(plan.schema().as_arrow().clone());
+    if !matches!(plan, LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, .. })) {
+        let options = DataFrameWriteOptions::new();
+        DataFrame::new(context.local().state(), plan).write_parquet(&path, options, None).await?;
+    }
+    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
+    let config = ListingTableConfig::new(ListingTableUrl::parse(&path)?).with_listing_options(options).with_schema(schema);
+    Ok(Arc::new(ListingTable::try_new(config)?))
+}
+
+async fn nothing(context: &TuskContext) -> Result<Results> {
+    let empty = LogicalPlan::EmptyRelation(EmptyRelation {
+        produce_one_row: false,
+        schema: Arc::new(datafusion::common::DFSchema::empty()),
+    });
+    run(DataFrame::new(context.local().state(), empty)).await
+}
+
+/// An error of the file system, on its own folders.
+pub(crate) fn io_error(error: std::io::Error) -> Error {
+    DataFusionError::IoError(error).into()
+}

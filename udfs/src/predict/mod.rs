@@ -1,0 +1,131 @@
+//! Published models as SQL functions: `predict` and `predict_proba`.
+//!
+//! The functions know no net: each process gives them the [`Predictor`] that it has. One without libtorch plans queries
+//! with [`PlanOnly`] and leaves the running to executors.
+
+mod arguments;
+mod class;
+mod probability;
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::Array;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{DocSection, ScalarUDF};
+use tusk_core::engine::{Predictions, Predictor};
+use tusk_core::ids::ModelName;
+
+pub use class::Predict;
+pub use probability::PredictProba;
+
+/// Where the manual lists these functions.
+const SECTION: DocSection = DocSection { include: true, label: "Model Functions", description: None };
+
+/// What the manual says of a model argument.
+const MODEL_ARGUMENT: &str = "The name of a published model, a constant. SHOW MODELS lists them.";
+
+/// All functions that ask a model, ready to be registered.
+pub fn functions(predictor: &Arc<dyn Predictor>) -> Vec<Arc<ScalarUDF>> {
+    vec![
+        Arc::new(ScalarUDF::from(Predict::new(Arc::clone(predictor)))),
+        Arc::new(ScalarUDF::from(PredictProba::new(Arc::clone(predictor)))),
+    ]
+}
+
+/// A predictor that only lets queries be planned.
+#[derive(Debug, Default)]
+pub struct PlanOnly;
+
+impl Predictor for PlanOnly {
+    fn predict(&self, model: &ModelName, _images: &dyn Array) -> Result<Predictions> {
+        Err(DataFusionError::Execution(format!(
+            "model '{model}' cannot be asked here: this process has no libtorch, its executors have"
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{AsArray, BinaryArray};
+    use datafusion::arrow::util::pretty::pretty_format_batches;
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    /// Says PNEUMONIA with a probability of the first byte in percent; refuses images that start with 255.
+    #[derive(Debug)]
+    struct FirstByte;
+
+    impl Predictor for FirstByte {
+        fn predict(&self, model: &ModelName, images: &dyn Array) -> Result<Predictions> {
+            if model.as_str() != "m" {
+                return Err(DataFusionError::Execution(format!("there is no model '{model}'")));
+            }
+            let images: &BinaryArray = images.as_binary();
+            let percent: Vec<u8> = images.iter().map(|image| image.map_or(255, |bytes| bytes[0])).collect();
+            Ok(Predictions {
+                classes: ["NORMAL".to_owned(), "PNEUMONIA".to_owned()].into(),
+                decision: Some((1, 0.3)),
+                probabilities: percent.iter().flat_map(|p| [1.0 - f32::from(*p) / 100.0, f32::from(*p) / 100.0]).collect(),
+                valid: percent.iter().map(|p| *p != 255).collect(),
+            })
+        }
+    }
+
+    async fn run(sql: &str) -> Result<String> {
+        let ctx = SessionContext::new();
+        let predictor: Arc<dyn Predictor> = Arc::new(FirstByte);
+        functions(&predictor).iter().for_each(|f| ctx.register_udf(f.as_ref().clone()));
+        let batches = ctx.sql(sql).await?.collect().await?;
+        Ok(pretty_format_batches(&batches)?.to_string())
+    }
+
+    const IMAGES: &str = "(VALUES (1, X'14'), (2, X'1e'), (3, X'ff'), (4, NULL)) AS t(id, image)";
+
+    #[tokio::test]
+    async fn predict_cuts_at_the_models_threshold_and_gives_null_for_what_cannot_be_read() {
+        let table = run(&format!("SELECT id, predict('m', image) AS class FROM {IMAGES} ORDER BY id")).await.unwrap();
+        let expected = "\
++----+-----------+
+| id | class     |
++----+-----------+
+| 1  | NORMAL    |
+| 2  | PNEUMONIA |
+| 3  |           |
+| 4  |           |
++----+-----------+";
+        assert_eq!(table, expected);
+    }
+
+    #[tokio::test]
+    async fn predict_proba_gives_one_class_or_all_of_them() {
+        let sql = format!(
+            "SELECT predict_proba('m', image, 'PNEUMONIA') AS p, predict_proba('m', image) AS all_of_them \
+             FROM {IMAGES} ORDER BY id LIMIT 3"
+        );
+        let expected = "\
++-----+------------------------------+
+| p   | all_of_them                  |
++-----+------------------------------+
+| 0.2 | {NORMAL: 0.8, PNEUMONIA: 0.2} |
+| 0.3 | {NORMAL: 0.7, PNEUMONIA: 0.3} |
+|     |                              |
++-----+------------------------------+";
+        let strip = |text: &str| text.replace([' ', '-'], "");
+        assert_eq!(strip(&run(&sql).await.unwrap()), strip(expected));
+    }
+
+    #[tokio::test]
+    async fn wrong_arguments_say_what_is_right() {
+        for (sql, message) in [
+            ("SELECT predict('m')", "predict(model, image) takes 2 arguments, not 1"),
+            ("SELECT predict(1, X'00')", "predict(model, image): the model is a name in quotes, not Int64"),
+            ("SELECT predict('m', 3)", "predict(model, image): the image is bytes or an image struct, not Int64"),
+            ("SELECT predict_proba('m', X'00', 'COVID')", "model 'm' has no class 'COVID'; its classes are NORMAL, PNEUMONIA"),
+            ("SELECT predict('no such', X'00')", "'no such' is no model name"),
+        ] {
+            let error = run(sql).await.unwrap_err().to_string();
+            assert!(error.contains(message), "{sql}: {error}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `predict_proba`: the probabilities of an image's classes.
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{ArrayRef, Float32Array, Float32Builder, MapBuilder, StringBuilder};
+use datafusion::arrow::datatypes::{DataType, Field, Fields};
+use datafusion::common::{Result, ScalarValue, exec_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use tusk_core::engine::{Predictions, Predictor};
+
+use super::{MODEL_ARGUMENT, SECTION, arguments};
+
+const SYNTAX: &str = "predict_proba(model, image [, class])";
+
+static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+    Documentation::builder(
+        SECTION,
+        "The probability that a model gives an image's classes: of one class as a number, of all as a map. NULL for a \
+         NULL image, and for one that cannot be read, which the log then names.",
+        SYNTAX,
+    )
+    .with_sql_example(
+        r#"```sql
+> SELECT path, predict_proba('pneumonia', image, 'PNEUMONIA') AS p FROM inbox ORDER BY p DESC;
++-------------+------------+
+| path        | p          |
++-------------+------------+
+| child1.jpeg | 0.98741156 |
++-------------+------------+
+```"#,
+    )
+    .with_argument("model", MODEL_ARGUMENT)
+    .with_argument("image", "The image: the bytes of an image file, or Spark's image struct.")
+    .with_argument("class", "A class of the model, a constant. Without it the result is a map of all classes.")
+    .with_related_udf("predict")
+    .build()
+});
+
+/// The SQL function `predict_proba(model, image [, class])`.
+#[derive(Debug)]
+pub struct PredictProba {
+    signature: Signature,
+    predictor: Arc<dyn Predictor>,
+}
+
+impl PredictProba {
+    /// The function, asking this predictor.
+    pub fn new(predictor: Arc<dyn Predictor>) -> Self {
+        // Volatile, as `predict` is.
+        Self { signature: Signature::user_defined(Volatility::Volatile), predictor }
+    }
+}
+
+impl PartialEq for PredictProba {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.predictor, &other.predictor)
+    }
+}
+
+impl Eq for PredictProba {}
+
+impl Hash for PredictProba {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+/// Map<Utf8, Float32>, as arrow's builder names its fields.
+fn map_type() -> DataType {
+    let entry = Fields::from(vec![
+        Field::new("keys", DataType::Utf8, false),
+        Field::new("values", DataType::Float32, true),
+    ]);
+    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entry), false)), false)
+}
+
+impl ScalarUDFImpl for PredictProba {
+    fn name(&self) -> &str {
+        "predict_proba"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        arguments::coerce(SYNTAX, arg_types, 3)
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        Ok(if arg_types.len() == 3 { DataType::Float32 } else { map_type() })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let null = || ScalarValue::try_new_null(args.return_field.data_type()).map(ColumnarValue::Scalar);
+        let class = match args.args.get(2) {
+            None => None,
+            Some(class) => match arguments::constant(SYNTAX, "class", class)? {
+                None => return null(),
+                named => named,
+            },
+        };
+        let Some(asked) = arguments::ask(SYNTAX, self.predictor.as_ref(), &args)? else { return null() };
+        let predictions = &asked.predictions;
+        let column: ArrayRef = match class {
+            None => Arc::new(all_classes(predictions)?),
+            Some(class) => {
+                let Some(index) = predictions.classes.iter().position(|c| *c == class) else {
+                    let model = arguments::constant(SYNTAX, "model", &args.args[0])?.unwrap_or_default();
+                    let classes = predictions.classes.join(", ");
+                    return exec_err!("model '{model}' has no class '{class}'; its classes are {classes}");
+                };
+                let valid = predictions.valid.iter().enumerate();
+                let column: Float32Array =
+                    valid.map(|(row, valid)| predictions.row(row).get(index).copied().filter(|_| *valid)).collect();
+                Arc::new(column)
+            }
+        };
+        asked.answer(&column)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&DOCUMENTATION)
+    }
+}
+
+fn all_classes(predictions: &Predictions) -> Result<datafusion::arrow::array::MapArray> {
+    let mut maps = MapBuilder::new(None, StringBuilder::new(), Float32Builder::new());
+    for (row, valid) in predictions.valid.iter().enumerate() {
+        if *valid {
+            for (class, probability) in predictions.classes.iter().zip(predictions.row(row)) {
+                maps.keys().append_value(class);
+                maps.values().append_value(*probability);
+            }
+        }
+        maps.append(*valid)?;
+    }
+    Ok(maps.finish())
+}
