@@ -69,7 +69,7 @@ async fn create_model(context: &TuskContext, create: CreateModel, explain: bool)
     let request = Training { name: create.name, spec, train, validate, or_replace: create.or_replace, resume };
     if explain {
         let plan = context.training().explain(&request.request(context).await?)?;
-        let lines: ArrayRef = Arc::new(StringArray::from_iter_values(plan.lines()));
+        let lines: ArrayRef = Arc::new(plan.lines().map(Some).collect::<StringArray>());
         return Ok(Results::of_batch(RecordBatch::try_from_iter([("plan", lines)]).map_err(DataFusionError::from)?));
     }
     let name = request.name.clone();

@@ -13,7 +13,6 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-pub(crate) use format::Format;
 
 /// Image classifiers by SQL on a Ballista cluster.
 #[derive(Debug, Parser)]

@@ -135,7 +135,7 @@ async fn the_work_is_an_in_memory_list_with_a_part_of_the_files_in_each_partitio
 async fn an_operator_made_again_from_its_parts_gives_the_same_rows() {
     let dir = tree();
     let context = context(dir.path(), 2).await;
-    let scan = plan(&context, "SELECT format, path FROM xrays").await;
+    let scan = plan(&context, "SELECT path, format FROM xrays").await;
     let exec = find(&scan);
     let again = ReadImagesExec::try_new(exec.url(), exec.projection().map(<[usize]>::to_vec), Arc::clone(exec.input()))
         .unwrap();
