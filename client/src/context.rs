@@ -73,7 +73,7 @@ struct Inner {
     on_event: Option<OnEvent>,
     /// Tables made by CREATE TABLE.
     folder: TempDir,
-    _cluster: Option<EmbeddedCluster>,
+    cluster: Option<EmbeddedCluster>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -154,7 +154,7 @@ impl TuskContext {
         aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
         let folder = tempfile::Builder::new().prefix("tusk-tables-").tempdir().map_err(tables::io_error)?;
         let on_event = options.on_event;
-        let inner = Inner { local, distributed, training, predictor, on_event, folder, _cluster: cluster };
+        let inner = Inner { local, distributed, training, predictor, on_event, folder, cluster };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -214,6 +214,13 @@ impl TuskContext {
     pub fn read_images(&self, location: &str) -> Result<DataFrame> {
         let frame = self.inner.local.read_table(Arc::new(ImagesTable::try_new(location)?))?;
         Ok(self.data_frame(frame.into_unoptimized_plan()))
+    }
+
+    /// Where the scheduler of the embedded cluster listens, as `http://host:port`: other contexts of this machine may
+    /// join it with [`Self::remote`]. `None` on a remote cluster.
+    #[must_use]
+    pub fn scheduler_url(&self) -> Option<String> {
+        self.inner.cluster.as_ref().map(EmbeddedCluster::scheduler_url)
     }
 
     /// DataFusion's session, whose queries run on the cluster.

@@ -83,6 +83,8 @@ pub(crate) fn description(manifest: &Manifest) -> Result<RecordBatch> {
     let definition = &manifest.definition;
     let (spec, input) = (&definition.spec, &definition.preprocessing);
     let optional = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |v| format!("{v:.4}"));
+    // A manifest that was edited may name a class that is not there.
+    let positive = definition.positive.and_then(|positive| definition.classes.get(positive));
     let best = manifest.best();
     let counts = |rows: &std::collections::BTreeMap<String, u64>| {
         rows.iter().map(|(class, rows)| format!("{class}: {rows}")).collect::<Vec<_>>().join(", ")
@@ -92,7 +94,7 @@ pub(crate) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("architecture", spec.architecture.to_string()),
         ("parameters", manifest.parameters.to_string()),
         ("classes", definition.classes.join(", ")),
-        ("positive", definition.positive.map_or_else(|| "none".to_owned(), |p| definition.classes[p].clone())),
+        ("positive", positive.map_or_else(|| "none".to_owned(), Clone::clone)),
         ("threshold", optional(manifest.threshold)),
         ("input", format!("{} x {} x {}", input.channels, input.image_size, input.image_size)),
         ("normalize", format!("mean {:.6}, std {:.6}", input.mean, input.std)),

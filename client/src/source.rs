@@ -112,7 +112,8 @@ impl Rows {
         context: &TuskContext,
         spec: &ModelSpec,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let has_path = self.plan.schema().fields().iter().any(|field| field.name() == "path");
+        // A join may bring two: then neither names the row.
+        let has_path = self.plan.schema().fields().iter().filter(|field| field.name() == "path").count() == 1;
         let name = if has_path { cast(Expr::Column(Column::from_name("path")), DataType::Utf8) } else { null_text() };
         let columns = vec![
             self.image(spec)?.alias("image"),

@@ -82,8 +82,8 @@ pub const OPTIONS: &[OptionDef] = &[
     option!("workers", "'auto'", "'auto' or a whole number from 1 to 10000", "workers; one per executor device", |s, v| {
         s.workers = if is_word(v, "auto") { None } else { Some(whole(v, 1, 10_000)?) }
     }),
-    option!("image_size", "per architecture", "a whole number from 32 to 1024", "side of the picture the net sees", |s, v| {
-        s.image_size = whole(v, 32, 1024)?
+    option!("image_size", "per architecture", "a multiple of 32 up to 1024", "side of the picture the net sees", |s, v| {
+        s.image_size = whole(v, 32, 1024).filter(|side| side.is_multiple_of(32))?
     }),
     option!("channels", "1", "1 or 3", "grey or RGB", |s, v| {
         s.channels = match digits(v)? { "1" => 1, "3" => 3, _ => return None }

@@ -104,6 +104,9 @@ impl Run {
             Some(source) => self.reports(Phase::Profile, Rows::All, source).await?,
             None => Vec::new(),
         };
+        for image in train.iter().chain(&validate).flat_map(|report| &report.unreadable) {
+            tracing::warn!(model = %self.request.name, image = %image.name, reason = %image.reason, "image is skipped");
+        }
         let profile = Profile { name: &self.request.train_name, train: &train, validate: &validate };
         let data = profile.data();
         let mut definition = profile.define(&self.request.spec, &data)?;

@@ -1,0 +1,43 @@
+# The one command surface. `make help` lists it; continuous integration calls nothing else.
+
+SHELL := /bin/sh
+TUSK_TORCH ?= cpu
+TUSK_LIBTORCH_DIR ?= $(CURDIR)/.libtorch
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+# A libtorch of your own wins. It is set here for every cargo call alike: torch-sys is rebuilt when it changes.
+BUILD_LIBTORCH := $(or $(LIBTORCH),$(abspath $(TUSK_LIBTORCH_DIR))/$(TUSK_TORCH))
+ENV := CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" LIBTORCH="$(BUILD_LIBTORCH)"
+TUSK := "$(CARGO_TARGET_DIR)/debug/tusk"
+
+.PHONY: help setup build demo test lint bench docs clean
+
+help: ## Show this.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "TUSK_TORCH=cuda builds against CUDA. LIBTORCH=/path uses a libtorch 2.11.0 that is there."
+
+setup: ## Install what a build needs; says what before it does.
+	@TUSK_LIBTORCH_DIR="$(TUSK_LIBTORCH_DIR)" CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" scripts/setup.sh $(TUSK_TORCH)
+
+# Everything is built with all targets in one go: one set of features, so one build of the dependencies.
+build: setup ## Build everything.
+	@$(ENV) cargo build --workspace --all-targets
+
+demo: build ## Draw X-rays, train a CNN on them, evaluate it, ask it: about 3 minutes.
+	@$(TUSK) demo
+
+test: build ## Run all tests.
+	@$(ENV) cargo test --workspace
+
+lint: setup ## Check the formatting, the lints and the documentation's links.
+	@cargo fmt --all --check
+	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
+
+bench: build ## Run the micro-benchmarks.
+	@$(ENV) cargo bench -p tusk-benches
+
+docs: setup ## Build the API documentation, and check docs/functions.md and docs/options.md against the code.
+	@$(ENV) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+clean: ## Remove what was built; libtorch stays.
+	@$(ENV) cargo clean

@@ -1,0 +1,117 @@
+"""Writes nets.txt: what PyTorch makes of our nets with weights that a formula gives.
+
+    pip install torch==2.11.0 torchvision==0.26.0 numpy
+    python3 nets.py > nets.txt
+
+Run it again when `nets/cnn.rs` changes: its figures stand in the four variables below. Figures are computed in f64, so
+that the difference to ours is the rounding of f32 and nothing else.
+"""
+
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+# `Cnn::STEM` and the kernel and stride of the stem, `Cnn::BLOCKS` (width, stride).
+STEM, KERNEL, STRIDE = 32, 5, 2
+BLOCKS = [(48, 1), (96, 2), (128, 2)]
+
+SIDE, PICTURES = 64, 2
+
+
+class Cnn(nn.Module):
+    def __init__(self, channels, outputs):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, STEM, KERNEL, STRIDE, KERNEL // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(STEM)
+        self.stages, width = [], STEM
+        for place, (features, stride) in enumerate(BLOCKS):
+            downsample = None
+            if stride != 1 or width != features:
+                conv = nn.Conv2d(width, features, 1, stride, bias=False)
+                downsample = nn.Sequential(conv, nn.BatchNorm2d(features))
+            name = f"layer{place + 1}"
+            setattr(self, name, nn.Sequential(BasicBlock(width, features, stride, downsample)))
+            self.stages.append(name)
+            width = features
+        self.fc = nn.Linear(width, outputs)
+
+    def forward(self, x):
+        x = torch.relu(self.bn1(self.conv1(x)))
+        x = torch.max_pool2d(x, 3, 2, 1)
+        for name in self.stages:
+            x = getattr(self, name)(x)
+        return self.fc(x.mean((2, 3)))
+
+
+def resnet18(channels, outputs):
+    net = torchvision.models.resnet18(num_classes=outputs)
+    net.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    return net
+
+
+def uniform(name, count):
+    """Numbers in [-1, 1): splitmix64 from the FNV-1a hash of the name, 24 bits each."""
+    start = 0xCBF29CE484222325
+    for byte in name.encode():
+        start = (start ^ byte) * 0x100000001B3 % 2**64
+    with np.errstate(over="ignore"):
+        z = np.uint64(start) + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+    return (z >> np.uint64(40)).astype(np.float64) / 2**23 - 1
+
+
+def values(name, shape):
+    """The formula: He's variance for weights of layers, and something uneven around their usual start for the rest."""
+    u = uniform(name, int(np.prod(shape)))
+    if len(shape) > 1:
+        u = u * np.sqrt(6 / np.prod(shape[1:]))
+    elif name.endswith(("running_var", "bn1.weight", "bn2.weight", "downsample.1.weight")):
+        u = 1 + 0.2 * u
+    else:
+        u = 0.1 * u
+    return torch.from_numpy(u.astype(np.float32).astype(np.float64)).reshape(shape)
+
+
+def show(net, mode, what, tensor):
+    print(net, mode, what, *(f"{v:.9e}" for v in tensor.flatten().tolist()))
+
+
+def summary(tensor):
+    flat = tensor.detach().flatten()
+    return torch.cat([flat.sum()[None], flat.square().sum()[None], flat[:4]])
+
+
+def figures(name, net, loss_of):
+    net = net.double()
+    state = net.state_dict()
+    state = {k: v if k.endswith("num_batches_tracked") else values(k, tuple(v.shape)) for k, v in state.items()}
+    net.load_state_dict(state)
+    print(name, "all", "parameters", sum(p.numel() for p in net.parameters()))
+    x = torch.from_numpy(uniform("input", PICTURES * SIDE * SIDE).astype(np.float32).astype(np.float64))
+    x = x.reshape(PICTURES, 1, SIDE, SIDE)
+    with torch.no_grad():
+        show(name, "eval", "outputs", net.eval()(x))
+    outputs = net.train()(x)
+    loss = loss_of(outputs)
+    loss.backward()
+    show(name, "train", "outputs", outputs)
+    show(name, "train", "loss", loss)
+    last = f"layer{len(BLOCKS)}.0" if name == "cnn" else "layer4.1"
+    parameters = dict(net.named_parameters())
+    wanted = ["conv1.weight", "bn1.weight", "bn1.bias", "layer1.0.conv2.weight", "layer2.0.downsample.0.weight"]
+    for key in [*wanted, f"{last}.conv1.weight", f"{last}.bn2.weight", "fc.weight", "fc.bias"]:
+        show(name, "gradient", key, summary(parameters[key].grad))
+    for key in ["bn1.running_mean", "bn1.running_var", f"{last}.bn2.running_mean", f"{last}.bn2.running_var"]:
+        show(name, "buffer", key, summary(net.state_dict()[key]))
+
+
+print(f"# python3 nets.py > nets.txt, with PyTorch {torch.__version__}, torchvision {torchvision.__version__}.")
+print("# gradient and buffer: sum, sum of squares, the first four values.")
+truth = torch.tensor([0, 1])
+figures("resnet18", resnet18(1, 2), lambda y: nn.functional.cross_entropy(y, truth))
+binary = nn.functional.binary_cross_entropy_with_logits
+figures("cnn", Cnn(1, 1), lambda y: binary(y.squeeze(1), truth.double()))
