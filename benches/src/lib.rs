@@ -1,1 +1,40 @@
-//! x
+//! The workloads that the benchmarks share, so that a figure always means the same work.
+
+use std::io;
+
+use datafusion::arrow::record_batch::RecordBatch;
+use tusk::phantom::{PhantomOptions, draw};
+use tusk_core::ids::WorkerId;
+use tusk_core::physical::{PhaseReport, REPORT, answer_batch, tensor_bytes};
+use tusk_core::state::NamedTensor;
+
+/// Side of the pictures that are decoded, in pixels.
+pub const PICTURE_SIDE: u32 = 224;
+
+/// Side of the pictures that the default net sees.
+pub const NET_SIDE: u32 = 128;
+
+/// Values in one worker's update: the default net with its two moments.
+pub const UPDATE_VALUES: usize = 3 * 440_000;
+
+/// Rows that a worker's update stands for.
+pub const UPDATE_ROWS: u64 = 1000;
+
+/// A drawn X-ray as JPEG.
+///
+/// # Errors
+/// When it cannot be encoded.
+pub fn picture() -> io::Result<Vec<u8>> {
+    Ok(draw(&PhantomOptions { size: PICTURE_SIDE, ..PhantomOptions::default() }, 1, 1)?.image)
+}
+
+/// The answer of a worker: its report and one tensor of [`UPDATE_VALUES`].
+///
+/// # Errors
+/// When it cannot be written.
+pub fn answer(worker: u32) -> Result<[RecordBatch; 2], Box<dyn std::error::Error>> {
+    let json = serde_json::to_vec(&PhaseReport { rows: UPDATE_ROWS, ..PhaseReport::default() })?;
+    let data = (0..UPDATE_VALUES).map(|i| i as f32 * 1e-6).collect();
+    let tensor = NamedTensor { name: "w".into(), shape: vec![UPDATE_VALUES], data };
+    Ok([answer_batch(WorkerId(worker), REPORT, &json)?, answer_batch(WorkerId(worker), "w", &tensor_bytes(&tensor))?])
+}

@@ -1,6 +1,7 @@
 //! Training from Rust, in the shape that Spark ML's users know: an estimator is fitted to a DataFrame and gives a
 //! model, which transforms DataFrames.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::dataframe::DataFrame;
@@ -153,8 +154,8 @@ impl Model {
         let call = |function: ScalarUDF| -> Expr { function.call(vec![name.clone(), image.clone()]) };
         let predictor = self.context.predictor();
         let frame = frame
-            .with_column("prediction", call(ScalarUDF::from(Predict::new(predictor.clone()))))?
-            .with_column("probability", call(ScalarUDF::from(PredictProba::new(predictor.clone()))))?;
+            .with_column("prediction", call(ScalarUDF::from(Predict::new(Arc::clone(predictor)))))?
+            .with_column("probability", call(ScalarUDF::from(PredictProba::new(Arc::clone(predictor)))))?;
         Ok(frame)
     }
 

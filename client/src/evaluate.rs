@@ -1,10 +1,12 @@
 //! EVALUATE MODEL: a query over `predict_proba`, then the figures with their intervals.
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::datatypes::{DataType, Float32Type};
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, cast, lit};
+use datafusion::logical_expr::{Expr, ScalarUDF, cast, lit};
 use futures::TryStreamExt;
 use tusk_core::error::{Error, nearest};
 use tusk_core::ids::ModelName;
@@ -111,7 +113,7 @@ pub(crate) async fn evaluate(
     spec.group = options.group.clone().or(spec.group.filter(|_| has_group));
     let image = rows.image(&spec)?;
     let classes = &manifest.definition.classes;
-    let predict = datafusion::logical_expr::ScalarUDF::from(PredictProba::new(context.predictor().clone()));
+    let predict = ScalarUDF::from(PredictProba::new(Arc::clone(context.predictor())));
     // One call per class would run the net once per class: the map is asked for once and taken apart here.
     let columns: Vec<Expr> = vec![
         rows.label(&spec)?.alias("truth"),

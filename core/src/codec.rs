@@ -3,7 +3,7 @@
 //! The codec of a process is open at one place: crates above this one add operators and tables of their own as
 //! [`Extension`]s (the folder-of-images table is one), so that this crate needs to know none of them.
 
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::sync::Arc;
 
 use ballista_core::serde::{BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
@@ -105,7 +105,7 @@ pub trait Extension: Debug + Send + Sync {
     fn decode_table(&self, body: &[u8]) -> Result<Arc<dyn TableProvider>>;
 }
 
-fn wire(what: &'static str, reason: impl ToString) -> Error {
+fn wire(what: &'static str, reason: &dyn Display) -> Error {
     Error::Wire { what, reason: reason.to_string() }
 }
 
@@ -140,14 +140,14 @@ impl LogicalExtensionCodec for TuskLogicalCodec {
         schema: SchemaRef,
         ctx: &TaskContext,
     ) -> Result<Arc<dyn TableProvider>> {
-        match TableMessage::decode(buf).map_err(|e| wire("table", e))?.kind {
+        match TableMessage::decode(buf).map_err(|e| wire("table", &e))?.kind {
             Some(TableKind::Extension(message)) => {
                 find(&self.extensions, &message.name, "table")?.decode_table(&message.body)
             }
             Some(TableKind::Ballista(bytes)) => {
                 self.ballista.try_decode_table_provider(&bytes, table_ref, schema, ctx)
             }
-            None => Err(wire("table", "it is of a kind this version does not know").into()),
+            None => Err(wire("table", &"it is of a kind this version does not know").into()),
         }
     }
 
@@ -171,7 +171,7 @@ impl LogicalExtensionCodec for TuskLogicalCodec {
                 TableKind::Ballista(bytes)
             }
         };
-        TableMessage { kind: Some(kind) }.encode(buf).map_err(|e| wire("table", e).into())
+        TableMessage { kind: Some(kind) }.encode(buf).map_err(|e| wire("table", &e).into())
     }
 
     fn try_decode_file_format(&self, buf: &[u8], ctx: &TaskContext) -> Result<Arc<dyn FileFormatFactory>> {
@@ -203,7 +203,7 @@ impl TuskPhysicalCodec {
         proto_converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<OperatorKind> {
         if let Some(train) = node.downcast_ref::<TrainExec>() {
-            let task = serde_json::to_vec(train.task().as_ref()).map_err(|e| wire("training task", e))?;
+            let task = serde_json::to_vec(train.task().as_ref()).map_err(|e| wire("training task", &e))?;
             let source = encode_plan(Arc::clone(train.source()), self)?;
             return Ok(OperatorKind::Train(TrainMessage { task, source }));
         }
@@ -226,12 +226,12 @@ impl PhysicalExtensionCodec for TuskPhysicalCodec {
         ctx: &TaskContext,
         proto_converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match OperatorMessage::decode(buf).map_err(|e| wire("operator", e))?.kind {
+        match OperatorMessage::decode(buf).map_err(|e| wire("operator", &e))?.kind {
             Some(OperatorKind::Train(message)) => {
-                let task: TrainTask = serde_json::from_slice(&message.task).map_err(|e| wire("training task", e))?;
+                let task: TrainTask = serde_json::from_slice(&message.task).map_err(|e| wire("training task", &e))?;
                 let source = decode_plan(&message.source, ctx, self)?;
                 let [workers] = inputs else {
-                    return Err(wire("training task", format!("it has {} inputs", inputs.len())).into());
+                    return Err(wire("training task", &format!("it has {} inputs", inputs.len())).into());
                 };
                 Ok(Arc::new(TrainExec::with_workers(Arc::new(task), source, Arc::clone(workers))))
             }
@@ -239,7 +239,7 @@ impl PhysicalExtensionCodec for TuskPhysicalCodec {
                 find(&self.extensions, &message.name, "operator")?.decode_operator(&message.body, inputs)
             }
             Some(OperatorKind::Ballista(bytes)) => self.ballista.try_decode(&bytes, inputs, ctx, proto_converter),
-            None => Err(wire("operator", "it is of a kind this version does not know").into()),
+            None => Err(wire("operator", &"it is of a kind this version does not know").into()),
         }
     }
 
@@ -250,7 +250,7 @@ impl PhysicalExtensionCodec for TuskPhysicalCodec {
         proto_converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
         let kind = Some(self.kind_of(node, proto_converter)?);
-        OperatorMessage { kind }.encode(buf).map_err(|e| wire("operator", e).into())
+        OperatorMessage { kind }.encode(buf).map_err(|e| wire("operator", &e).into())
     }
 }
 
@@ -271,10 +271,10 @@ pub fn decode_plan(
     ctx: &TaskContext,
     codec: &dyn PhysicalExtensionCodec,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    PhysicalPlanNode::decode(bytes).map_err(|e| wire("plan", e))?.try_into_physical_plan(ctx, codec)
+    PhysicalPlanNode::decode(bytes).map_err(|e| wire("plan", &e))?.try_into_physical_plan(ctx, codec)
 }
 
 fn find<'a>(extensions: &'a [Arc<dyn Extension>], name: &str, what: &'static str) -> Result<&'a dyn Extension> {
     let found = extensions.iter().find(|e| e.name() == name);
-    found.map(|e| e.as_ref()).ok_or_else(|| wire(what, format!("this process has no extension '{name}'")).into())
+    found.map(|e| e.as_ref()).ok_or_else(|| wire(what, &format!("this process has no extension '{name}'")).into())
 }

@@ -90,7 +90,7 @@ pub enum Error {
         /// What to do.
         advice: &'static str,
         /// The store's own words.
-        source: object_store::Error,
+        source: Box<object_store::Error>,
     },
     /// A store's URL that cannot be used.
     #[error("'{url}' is no model store: {reason}")]

@@ -261,7 +261,8 @@ impl ModelStore {
             _ if action == "write" => "Check its free space and its rights, then run the statement with resume = true",
             _ => "Check that it can be reached",
         };
-        Error::Store { store: self.url.clone(), action, path: path.to_string(), advice, source }
+        let store = self.url.clone();
+        Error::Store { store, action, path: path.to_string(), advice, source: Box::new(source) }
     }
 }
 

@@ -17,7 +17,7 @@ use tusk_core::event::{Progress, SharedProgress};
 use tusk_core::ids::WorkerId;
 use tusk_core::manifest::Timing;
 use tusk_core::physical::{Phase, PhaseReport, REPORT, Rows, TrainTask, answer_batch, answer_schema, tensor_bytes};
-use tusk_core::state::{ModelState, checksum};
+use tusk_core::state::{ModelState, NamedTensor, checksum};
 use tusk_core::store::ModelStore;
 use tusk_udfs::pixels::Channels;
 
@@ -31,6 +31,9 @@ const SOURCE_BATCH_ROWS: usize = 64;
 
 /// Answers that wait for the shuffle writer.
 const ANSWERS_WAITING_MAX: usize = 2;
+
+/// How the names of the last layer's tensors start, in every net.
+const HEAD: &str = "fc.";
 
 /// Runs training tasks with libtorch.
 #[derive(Debug)]
@@ -180,7 +183,11 @@ impl Work {
         {
             return Ok(state);
         }
-        let state = Arc::new(ModelStore::open(&self.task.store)?.read_state(file).await?);
+        let mut state = ModelStore::open(&self.task.store)?.read_state(file).await?;
+        if self.task.epoch == 1 && self.task.definition.spec.warm_start.is_some() {
+            state = with_new_head(&state, &initial_state(&self.task.definition));
+        }
+        let state = Arc::new(state);
         let read = Some((file.checksum.clone(), Arc::clone(&state)));
         *self.shared.last_state.lock().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(state)
@@ -232,6 +239,13 @@ impl Work {
             }
         }
     }
+}
+
+/// A state to start from: the tensors of another model, but for a head of another shape, which starts anew.
+fn with_new_head(theirs: &ModelState, ours: &ModelState) -> ModelState {
+    let fits = |tensor: &&NamedTensor| ours.get(&tensor.name).is_some_and(|t| t.shape == tensor.shape);
+    let kept: Vec<NamedTensor> = theirs.iter().filter(|t| !t.name.starts_with(HEAD) || fits(t)).cloned().collect();
+    ModelState::new(ours.iter().filter(|t| t.name.starts_with(HEAD)).cloned().chain(kept))
 }
 
 /// What the scheduler needs to know of a shard.

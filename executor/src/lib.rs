@@ -5,6 +5,8 @@
 //! an input pipeline (`augment`) and an optimizer (`optimizer`).
 
 mod augment;
+#[cfg(test)]
+mod augment_tests;
 mod embedded;
 mod engine;
 mod error;
@@ -13,8 +15,14 @@ mod optimizer;
 mod predictor;
 mod schedule;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod shard;
+#[cfg(test)]
+mod testing;
 mod trainer;
+#[cfg(test)]
+mod trainer_tests;
 
 pub use embedded::{EmbeddedExecutor, ExecutorSettings};
 pub use engine::TorchEngine;

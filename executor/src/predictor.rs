@@ -121,7 +121,7 @@ impl TorchPredictor {
                 let outputs = no_grad(|| session.net.forward(&session.params, &x, false))?;
                 probabilities = session.probabilities(&outputs)?;
             }
-            let mut rows = probabilities.chunks_exact(model.classes.len());
+            let mut rows = probabilities.chunks_exact(model.classes.len().max(1));
             for picture in &pictures {
                 let row = picture.as_ref().and_then(|_| rows.next());
                 predictions.valid.push(row.is_some());

@@ -1,20 +1,30 @@
-//! Rows as a table, CSV or JSON lines.
+//! Rows as a table, CSV or JSON lines, on stdout.
 
-use std::io::{Write, stdout};
+use std::io::{IsTerminal, Write, stdout};
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::ValueEnum;
-use datafusion::arrow::csv::WriterBuilder;
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::json::LineDelimitedWriter;
+use console::Term;
+use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::csv::WriterBuilder as CsvBuilder;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::json::WriterBuilder as JsonBuilder;
+use datafusion::arrow::json::writer::LineDelimited;
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::arrow::util::display::FormatOptions;
-use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::table::{Grid, LiveTable};
+
+/// Characters in a line where there is no terminal.
+const WIDTH: usize = 120;
+/// Columns of an epoch that a narrow terminal can do without, the most expendable first. SHOW TRAINING has them.
+const EXPENDABLE: [&str; 5] = ["model", "workers", "skipped", "learning_rate", "images"];
 
 /// How rows are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// A table for people.
+    /// A table for people; numbers are rounded.
     Table,
     /// Comma-separated values with a header.
     Csv,
@@ -26,58 +36,131 @@ pub(crate) enum Format {
 pub(crate) struct Printer {
     format: Format,
     schema: SchemaRef,
-    /// Table rows that wait for the end, unless rows are printed live.
-    waiting: Vec<RecordBatch>,
+    /// Whether table rows are printed as they come.
     live: bool,
-    printed: usize,
+    /// Table rows that wait for the end.
+    waiting: Vec<RecordBatch>,
+    live_table: Option<LiveTable>,
+    rows: usize,
+    header_printed: bool,
 }
 
 impl Printer {
-    /// A printer; `live` prints a table row by row, each under the one header.
+    /// A printer; `live` prints a table row by row under one header.
     pub(crate) fn new(format: Format, schema: SchemaRef, live: bool) -> Self {
-        Self { format, schema, waiting: Vec::new(), live, printed: 0 }
+        Self { format, schema, live, waiting: Vec::new(), live_table: None, rows: 0, header_printed: false }
     }
 
     /// Takes the next rows.
     pub(crate) fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows();
         match self.format {
-            Format::Table if !self.live => self.waiting.push(batch),
-            Format::Table => {
-                let text = table(std::slice::from_ref(&batch))?;
-                // The header once; the rows of later batches without theirs.
-                let lines: Vec<&str> = text.lines().collect();
-                let skip = if self.printed == 0 { 0 } else { 3 };
-                let body = &lines[skip..lines.len().saturating_sub(1)];
-                writeln!(stdout(), "{}", body.join("\n"))?;
-                self.printed += batch.num_rows();
+            Format::Table if !self.live => {
+                self.waiting.push(batch);
+                Ok(())
             }
-            Format::Csv => {
-                let mut writer = WriterBuilder::new().with_header(self.printed == 0).build(stdout());
-                writer.write(&batch)?;
-                self.printed += batch.num_rows();
-            }
+            Format::Table => self.push_live(&batch),
+            Format::Csv => self.print_csv(&batch),
             Format::Json => {
-                let mut writer = LineDelimitedWriter::new(stdout());
+                let mut text = Vec::new();
+                let mut writer = JsonBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(&mut text);
                 writer.write(&batch)?;
                 writer.finish()?;
+                drop(writer);
+                print(&text)
             }
         }
-        Ok(())
     }
 
-    /// Prints what still waits.
-    pub(crate) fn finish(mut self) -> Result<()> {
-        if self.format == Format::Table && !self.live && !self.schema.fields().is_empty() {
-            if self.waiting.is_empty() {
-                self.waiting.push(RecordBatch::new_empty(self.schema.clone()));
+    /// Prints what still waits, and gives the number of rows.
+    pub(crate) fn finish(mut self) -> Result<usize> {
+        match self.format {
+            _ if self.schema.fields().is_empty() => {}
+            Format::Table if self.live => {
+                if let Some(table) = &self.live_table {
+                    print_line(&table.end())?;
+                }
             }
-            writeln!(stdout(), "{}", table(&self.waiting)?)?;
+            Format::Table => print_line(&Grid::new(&self.schema, &self.waiting)?.render(line_width()))?,
+            Format::Csv if !self.header_printed => {
+                let empty = RecordBatch::new_empty(Arc::clone(&self.schema));
+                self.print_csv(&empty)?;
+            }
+            Format::Csv | Format::Json => {}
         }
-        Ok(())
+        Ok(self.rows)
+    }
+
+    fn push_live(&mut self, batch: &RecordBatch) -> Result<()> {
+        let grid = Grid::new(&self.schema, std::slice::from_ref(batch))?;
+        if self.live_table.is_none() {
+            // Only a terminal is too narrow: a file has room for everything.
+            let width = if stdout().is_terminal() { line_width() } else { usize::MAX };
+            let (table, header) = LiveTable::begin(&grid, width, &EXPENDABLE);
+            print_line(&header)?;
+            self.live_table = Some(table);
+        }
+        let Some(table) = &self.live_table else { return Ok(()) };
+        table.rows(&grid).iter().try_for_each(|row| print_line(row))
+    }
+
+    fn print_csv(&mut self, batch: &RecordBatch) -> Result<()> {
+        let mut text = Vec::new();
+        CsvBuilder::new().with_header(!self.header_printed).build(&mut text).write(&flat(batch)?)?;
+        self.header_printed = true;
+        print(&text)
     }
 }
 
-fn table(batches: &[RecordBatch]) -> Result<String> {
-    let options = FormatOptions::default().with_display_error(true);
-    Ok(pretty_format_batches_with_options(batches, &options)?.to_string())
+/// Lists, structs and maps as text: CSV has no other place for them.
+fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        if !field.data_type().is_nested() {
+            fields.push(Arc::clone(field));
+            columns.push(Arc::clone(column));
+            continue;
+        }
+        let options = FormatOptions::default();
+        let formatter = ArrayFormatter::try_new(column, &options)?;
+        let text = (0..column.len()).map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()));
+        fields.push(Arc::new(Field::new(field.name(), DataType::Utf8, true)));
+        columns.push(Arc::new(text.collect::<StringArray>()) as ArrayRef);
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// Characters in a line of the terminal.
+fn line_width() -> usize {
+    Term::stdout().size_checked().filter(|_| stdout().is_terminal()).map_or(WIDTH, |(_, columns)| usize::from(columns))
+}
+
+/// Prints a line on stdout.
+pub(crate) fn print_line(line: &str) -> Result<()> {
+    print(format!("{line}\n").as_bytes())
+}
+
+/// The error of a closed pipe stays an [`std::io::Error`], so that `tusk sql ... | head` can end in silence.
+fn print(text: &[u8]) -> Result<()> {
+    let mut stdout = stdout().lock();
+    stdout.write_all(text)?;
+    Ok(stdout.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{Float64Array, StructArray};
+
+    use super::*;
+
+    #[test]
+    fn csv_has_structs_as_text_and_all_digits() {
+        let inner: ArrayRef = Arc::new(Float64Array::from(vec![0.123_456_789]));
+        let nested: ArrayRef =
+            Arc::new(StructArray::from(vec![(Arc::new(Field::new("p", DataType::Float64, true)), inner)]));
+        let flat = flat(&RecordBatch::try_from_iter([("s", nested)]).unwrap()).unwrap();
+        let mut text = Vec::new();
+        CsvBuilder::new().build(&mut text).write(&flat).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), "s\n{p: 0.123456789}\n");
+    }
 }

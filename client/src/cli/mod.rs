@@ -1,18 +1,21 @@
 //! The commands. Results go to stdout, progress and errors to stderr.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
 
+mod completion;
 mod demo;
 mod format;
 mod ingest;
 mod progress;
+mod shell;
 mod sql;
+mod statements;
+mod table;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
-
 
 /// Image classifiers by SQL on a Ballista cluster.
 #[derive(Debug, Parser)]

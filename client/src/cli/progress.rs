@@ -1,27 +1,53 @@
-//! What a training run shows while it runs: a bar on a terminal, lines otherwise. Always on stderr.
+//! What a long command shows while it runs: a bar on a terminal, lines otherwise. Always on stderr.
 
-use std::io::IsTerminal;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, stderr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use tusk::OnEvent;
-use tusk_core::event::{Progress, RunEvent};
+use tusk_core::event::{Progress as WorkerProgress, RunEvent};
+use tusk_core::ids::WorkerId;
 
 /// How often a line is printed where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Shows the events of runs.
-pub(crate) fn on_event() -> OnEvent {
-    let shown = Mutex::new(Shown::default());
-    Arc::new(move |event| shown.lock().unwrap_or_else(PoisonError::into_inner).show(event))
+/// Shows training runs.
+#[derive(Clone, Default)]
+pub(crate) struct Progress {
+    shown: Arc<Mutex<Shown>>,
+}
+
+impl Progress {
+    /// What the context calls with the events of its runs.
+    pub(crate) fn on_event(&self) -> OnEvent {
+        let progress = self.clone();
+        Arc::new(move |event| progress.lock().show(event))
+    }
+
+    /// Takes the bar away, where a run ended without saying so.
+    pub(crate) fn clear(&self) {
+        self.lock().meter.clear();
+    }
+
+    /// Prints a line, above the bar if there is one.
+    pub(crate) fn line(&self, text: &str) {
+        self.lock().meter.line(text);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Default)]
 struct Shown {
-    bar: Option<ProgressBar>,
-    last_line: Option<Instant>,
+    meter: Meter,
     epochs: u32,
+    epoch: u32,
+    /// How far each worker is in this epoch.
+    workers: BTreeMap<WorkerId, WorkerProgress>,
 }
 
 impl Shown {
@@ -29,68 +55,147 @@ impl Shown {
         match event {
             RunEvent::Started { model, epochs, resumed_from, .. } => {
                 self.epochs = *epochs;
-                let from = if *resumed_from > 0 { format!(", resuming after epoch {resumed_from}") } else { String::new() };
-                self.line(&format!("training '{model}': up to {epochs} epochs{from}"));
+                self.workers.clear();
+                let from = match resumed_from {
+                    0 => String::new(),
+                    epoch => format!(", resuming after epoch {epoch}"),
+                };
+                self.meter.line(&format!("training '{model}': up to {epochs} epochs{from}"));
             }
             RunEvent::Profiled { data, seconds } => {
-                self.end_bar();
-                let total = |rows: &std::collections::BTreeMap<String, u64>| rows.values().sum::<u64>();
+                self.meter.clear();
+                let total = |rows: &BTreeMap<String, u64>| rows.values().sum::<u64>();
                 let (train, held_out) = (total(&data.train_rows), total(&data.val_rows));
                 let classes = data.train_rows.keys().cloned().collect::<Vec<_>>().join(", ");
-                self.line(&format!(
+                self.meter.line(&format!(
                     "{train} images to train on, {held_out} held out, {} unreadable; classes {classes}; read in {seconds:.1} s",
                     data.skipped
                 ));
             }
             RunEvent::Progress(progress) => self.progress(progress),
-            RunEvent::Epoch(_) => self.end_bar(),
+            // Its row is about to be printed where the bar is.
+            RunEvent::Epoch(_) => self.meter.clear(),
             RunEvent::Finished(manifest) => {
-                self.end_bar();
-                self.line(&format!("model '{}' is ready (epoch {} was best)", manifest.name, manifest.best_epoch));
+                self.meter.clear();
+                self.meter.line(&format!("model '{}' is ready (epoch {} was best)", manifest.name, manifest.best_epoch));
             }
         }
     }
 
-    fn progress(&mut self, progress: &Progress) {
-        let text = text_of(progress, self.epochs);
-        if std::io::stderr().is_terminal() {
+    fn progress(&mut self, progress: &WorkerProgress) {
+        if progress.epoch != self.epoch {
+            self.epoch = progress.epoch;
+            self.workers.clear();
+        }
+        self.workers.insert(progress.worker, progress.clone());
+        let done = self.workers.values().map(|worker| worker.images).sum();
+        let total = self.workers.values().map(|worker| worker.images_total).sum::<Option<u64>>();
+        let rate: f64 = self.workers.values().map(|worker| worker.images_per_second).sum();
+        let text = match (self.epoch, mean_loss(self.workers.values())) {
+            (0, _) => format!("reading images, {rate:.0} images/s"),
+            (epoch, Some(loss)) => format!("epoch {epoch}/{}, {rate:.0} images/s, loss {loss:.4}", self.epochs),
+            (epoch, None) => format!("epoch {epoch}/{}, {rate:.0} images/s", self.epochs),
+        };
+        self.meter.update(&text, done, total);
+    }
+}
+
+/// The loss over the images of all workers that have seen any.
+fn mean_loss<'a>(workers: impl Iterator<Item = &'a WorkerProgress>) -> Option<f64> {
+    let seen = workers.filter_map(|worker| Some((worker.loss?, worker.images as f64)));
+    let (sum, images) = seen.fold((0.0, 0.0), |(sum, all), (loss, images)| (sum + loss * images, all + images));
+    (images > 0.0).then(|| sum / images)
+}
+
+/// Counts images that one loop goes through.
+pub(crate) struct Counter {
+    meter: Meter,
+    what: &'static str,
+    start: Instant,
+}
+
+impl Counter {
+    /// A counter; `what` is what is done to the images.
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { meter: Meter::default(), what, start: Instant::now() }
+    }
+
+    /// So many of so many are done.
+    pub(crate) fn update(&mut self, done: usize, total: usize) {
+        let rate = done as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
+        self.meter.update(&format!("{}, {rate:.0} images/s", self.what), done as u64, Some(total as u64));
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.meter.clear();
+    }
+}
+
+/// A bar on a terminal, lines otherwise.
+#[derive(Default)]
+struct Meter {
+    bar: Option<ProgressBar>,
+    last_line: Option<Instant>,
+}
+
+impl Meter {
+    fn update(&mut self, text: &str, done: u64, total: Option<u64>) {
+        if stderr().is_terminal() {
             let bar = self.bar.get_or_insert_with(|| {
-                let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}");
                 let bar = ProgressBar::new(0);
-                if let Ok(style) = style {
-                    bar.set_style(style);
+                match ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}") {
+                    Ok(style) => bar.with_style(style),
+                    Err(_) => bar,
                 }
-                bar
             });
-            bar.set_length(progress.images_total.unwrap_or(progress.images));
-            bar.set_position(progress.images);
-            bar.set_message(text);
-        } else if self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            bar.set_length(total.unwrap_or(done));
+            bar.set_message(text.to_owned());
+            bar.set_position(done);
+            return;
+        }
+        // The first line waits as well: what takes less than ten seconds needs none.
+        if self.last_line.get_or_insert_with(Instant::now).elapsed() >= LINE_EVERY {
             self.last_line = Some(Instant::now());
-            let of = progress.images_total.map_or_else(String::new, |total| format!(" of {total}"));
-            self.line(&format!("{text}, {}{of} images", progress.images));
+            let of = total.map_or_else(String::new, |total| format!(" of {total}"));
+            self.line(&format!("{text}, {done}{of} images"));
         }
     }
 
-    fn line(&mut self, text: &str) {
+    fn line(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
             None => eprintln!("{text}"),
         }
     }
 
-    fn end_bar(&mut self) {
+    fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
     }
 }
 
-fn text_of(progress: &Progress, epochs: u32) -> String {
-    let rate = format!("{:.0} images/s", progress.images_per_second);
-    match (progress.epoch, progress.loss) {
-        (0, _) => format!("reading images, {rate}"),
-        (epoch, Some(loss)) => format!("epoch {epoch}/{epochs}, {rate}, loss {loss:.4}"),
-        (epoch, None) => format!("epoch {epoch}/{epochs}, {rate}"),
+#[cfg(test)]
+mod tests {
+    use tusk_core::ids::RunId;
+
+    use super::*;
+
+    #[test]
+    fn the_loss_of_several_workers_weighs_their_images() {
+        let worker = |images, loss| WorkerProgress {
+            run: RunId::starting_at(0),
+            worker: WorkerId(0),
+            epoch: 1,
+            images,
+            images_total: None,
+            images_per_second: 1.0,
+            loss,
+        };
+        let workers = [worker(30, Some(1.0)), worker(10, Some(2.0)), worker(50, None)];
+        assert_eq!(mean_loss(workers.iter()), Some(1.25));
+        assert_eq!(mean_loss(workers[2..].iter()), None);
     }
 }

@@ -1,19 +1,25 @@
 //! `tusk sql`: statements from the command line, a file, or a shell.
 
+use std::io::{IsTerminal, Read, stdin};
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 use tusk::{ContextOptions, Results, TuskContext};
-use tusk_core::sql::{ModelStatement, Statement, parse};
+use tusk_core::sql::{ModelStatement, Statement};
 
 use super::format::{Format, Printer};
-use super::{ClusterArguments, PathArgument, progress};
+use super::progress::Progress;
+use super::statements::{Piece, split};
+use super::{ClusterArguments, PathArgument, shell};
 
 /// Arguments of `tusk sql`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Without -c and -f a shell starts, or where there is no terminal the script is read from stdin.")]
 pub(crate) struct SqlArguments {
     /// Statements to run, separated by semicolons.
     #[arg(short = 'c', long = "command", value_name = "SQL")]
     commands: Vec<String>,
-    /// Files of statements to run.
+    /// Files of statements to run, after those of -c.
     #[arg(short, long = "file", value_name = "FILE")]
     files: Vec<PathArgument>,
     /// How rows are printed.
@@ -25,55 +31,159 @@ pub(crate) struct SqlArguments {
 
 /// Runs `tusk sql`.
 pub(crate) async fn run(arguments: SqlArguments) -> Result<()> {
-    let mut scripts = arguments.commands.clone();
-    for file in &arguments.files {
-        scripts.push(std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?);
+    let SqlArguments { commands, files, format, cluster } = arguments;
+    if commands.is_empty() && files.is_empty() && stdin().is_terminal() {
+        return shell::run(&Connection::open(&cluster).await?, format).await;
     }
-    let context = connect(&arguments.cluster).await?;
-    for script in scripts {
-        run_script(&context, &script, arguments.format).await?;
+    let mut scripts: Vec<Script> = commands.into_iter().map(|text| Script { name: "-c".to_owned(), text }).collect();
+    for file in &files {
+        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        scripts.push(Script { name: file.display().to_string(), text });
     }
-    Ok(())
-}
-
-/// A context on the cluster that the arguments name.
-pub(crate) async fn connect(arguments: &ClusterArguments) -> Result<TuskContext> {
-    let mut options = ContextOptions { store: arguments.store.clone(), ..ContextOptions::default() };
-    options.on_event = Some(progress::on_event());
-    if let Some(threads) = arguments.threads {
-        options.threads = threads.max(1);
+    if scripts.is_empty() {
+        let mut text = String::new();
+        stdin().read_to_string(&mut text).context("standard input cannot be read as text")?;
+        scripts.push(Script { name: "standard input".to_owned(), text });
     }
-    Ok(match &arguments.scheduler {
-        Some(url) => TuskContext::remote_with(url, options).await?,
-        None => TuskContext::embedded_with(options).await?,
-    })
-}
-
-/// Runs all statements of a script, and stops at the first that fails.
-pub(crate) async fn run_script(context: &TuskContext, script: &str, format: Format) -> Result<()> {
-    for statement in parse(script)? {
-        let live = matches!(&statement, Statement::Model(ModelStatement::Create { explain: false, .. }));
-        let results = context.execute(statement).await?;
-        print(results, format, live).await?;
-    }
-    Ok(())
-}
-
-/// Prints rows as they come. Ctrl-C ends the statement; a training run is asked to stop and waited for.
-async fn print(mut results: Results, format: Format, live: bool) -> Result<()> {
-    let mut printer = Printer::new(format, results.schema(), live);
-    let cancel = results.cancellation();
-    loop {
-        tokio::select! {
-            batch = results.next() => match batch? {
-                Some(batch) => printer.push(batch)?,
-                None => break,
-            },
-            _ = tokio::signal::ctrl_c() => match &cancel {
-                Some(cancel) => cancel.cancel(),
-                None => anyhow::bail!("interrupted"),
-            },
+    // All of it is parsed before anything runs: a comma that is missing below does not cost an hour of training.
+    let parsed = scripts.iter().map(Script::parse).collect::<Result<Vec<_>>>()?;
+    let connection = Connection::open(&cluster).await?;
+    for (script, statements) in scripts.iter().zip(parsed) {
+        let total = statements.len();
+        for (index, (piece, statement)) in statements.into_iter().enumerate() {
+            let place = || script.place(index + 1, total, &piece);
+            connection.run(statement, format).await.map_err(|error| error.context(place()))?;
         }
     }
-    printer.finish()
+    Ok(())
+}
+
+/// Statements to run one after the other.
+struct Script {
+    name: String,
+    text: String,
+}
+
+impl Script {
+    fn parse(&self) -> Result<Vec<(Piece<'_>, Statement)>> {
+        let pieces = split(&self.text);
+        let total = pieces.len();
+        let mut statements = Vec::with_capacity(total);
+        for (index, piece) in pieces.into_iter().enumerate() {
+            let parsed = piece.parse().map_err(|error| error.context(self.place(index + 1, total, &piece)))?;
+            statements.extend(parsed.into_iter().map(|statement| (piece, statement)));
+        }
+        Ok(statements)
+    }
+
+    /// How errors call a statement.
+    fn place(&self, number: usize, total: usize, piece: &Piece<'_>) -> String {
+        format!("{}, line {}, statement {number} of {total} failed: {}", self.name, piece.line, piece.beginning())
+    }
+}
+
+/// A context and what shows its runs.
+pub(crate) struct Connection {
+    pub(crate) context: TuskContext,
+    progress: Progress,
+}
+
+/// What a statement gave.
+pub(crate) struct Outcome {
+    /// Rows that were printed.
+    pub(crate) rows: usize,
+    /// Whether it is a statement that gives rows at all.
+    pub(crate) has_columns: bool,
+    /// Wall time in seconds.
+    pub(crate) seconds: f64,
+}
+
+/// Ctrl-C ended a statement.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+struct Interrupted;
+
+impl Connection {
+    /// A context on the cluster that the arguments name.
+    pub(crate) async fn open(arguments: &ClusterArguments) -> Result<Self> {
+        let progress = Progress::default();
+        let mut options = ContextOptions { store: arguments.store.clone(), ..ContextOptions::default() };
+        options.on_event = Some(progress.on_event());
+        if let Some(threads) = arguments.threads {
+            options.threads = threads.max(1);
+        }
+        let context = match &arguments.scheduler {
+            Some(url) => TuskContext::remote_with(url, options).await?,
+            None => TuskContext::embedded_with(options).await?,
+        };
+        Ok(Self { context, progress })
+    }
+
+    /// Runs a statement and prints its rows. Ctrl-C ends it; a training run is asked to stop and waited for.
+    pub(crate) async fn run(&self, statement: Statement, format: Format) -> Result<Outcome> {
+        let start = Instant::now();
+        let live = matches!(&statement, Statement::Model(ModelStatement::Create { explain: false, .. }));
+        let printed = Box::pin(self.run_and_print(statement, format, live)).await;
+        self.progress.clear();
+        let (rows, has_columns) = printed?;
+        if live && rows == 0 {
+            self.progress.line("no epoch was trained: the model is there already");
+        }
+        Ok(Outcome { rows, has_columns, seconds: start.elapsed().as_secs_f64() })
+    }
+
+    async fn run_and_print(&self, statement: Statement, format: Format, live: bool) -> Result<(usize, bool)> {
+        let mut results = tokio::select! {
+            results = self.context.execute(statement) => results?,
+            _ = tokio::signal::ctrl_c() => return Err(Interrupted.into()),
+        };
+        let schema = results.schema();
+        let has_columns = !schema.fields().is_empty();
+        let mut printer = Printer::new(format, schema, live);
+        let end = self.print(&mut results, &mut printer).await;
+        match end {
+            // A table that was begun is ended before its error is shown.
+            Err(error) if live => printer.finish().and(Err(error)),
+            Err(error) => Err(error),
+            Ok(()) => Ok((printer.finish()?, has_columns)),
+        }
+    }
+
+    async fn print(&self, results: &mut Results, printer: &mut Printer) -> Result<()> {
+        let cancel = results.cancellation();
+        loop {
+            tokio::select! {
+                batch = results.next() => match batch? {
+                    Some(batch) => printer.push(batch)?,
+                    None => return Ok(()),
+                },
+                _ = tokio::signal::ctrl_c() => match &cancel {
+                    Some(cancel) if !cancel.is_cancelled() => {
+                        self.progress.line("stopping the training run; Ctrl-C again does not wait for it");
+                        cancel.cancel();
+                    }
+                    _ => return Err(Interrupted.into()),
+                },
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_its_script_line_and_statement() {
+        let text = "SELECT 1;\n\nCREATE MODEL m\n  TRAIN FROM t;".to_owned();
+        let error = Script { name: "train.sql".to_owned(), text }.parse().unwrap_err();
+        let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+        assert_eq!(
+            chain,
+            [
+                "train.sql, line 3, statement 2 of 2 failed: CREATE MODEL m TRAIN FROM t",
+                "syntax error: expected ON, found FROM at line 4, column 9"
+            ]
+        );
+    }
 }

@@ -55,6 +55,8 @@ impl BatchNorm2d {
     }
 
     pub(crate) fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
+        // A single value per channel has no variance: libtorch would divide by zero and spoil the running one for good.
+        let train = train && x.size().get(1).is_some_and(|channels| x.numel() as i64 > *channels);
         Ok(x.f_batch_norm(
             Some(params.weight(self.weight)),
             Some(params.weight(self.bias)),

@@ -4,6 +4,8 @@ mod cnn;
 pub(crate) mod layers;
 pub(crate) mod layout;
 mod resnet;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 

@@ -88,7 +88,7 @@ impl ShardBuilder {
     }
 
     fn image_bytes(&self) -> usize {
-        (self.side * self.side) as usize * self.channels.count() as usize
+        (self.side * self.side) as usize * self.channels.count()
     }
 
     fn images_per_chunk(&self) -> usize {

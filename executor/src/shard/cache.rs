@@ -134,26 +134,25 @@ impl ShardCache {
     }
 
     fn reserve(&self, medium: Medium, bytes: u64, limit: u64) -> Option<Reservation> {
-        loop {
-            let counter = Reservation::counter(&self.used, medium);
-            let before = counter.fetch_add(bytes, Ordering::Relaxed);
-            let reservation = Reservation { used: Arc::clone(&self.used), medium, bytes };
-            if before + bytes <= limit {
-                return Some(reservation);
-            }
-            drop(reservation);
-            if !self.evict_one() {
+        let counter = Reservation::counter(&self.used, medium);
+        let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= limit);
+        // What can never fit is not worth a shard.
+        fits(0)?;
+        while counter.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
+            if !self.evict_one(medium) {
                 return None;
             }
         }
+        Some(Reservation { used: Arc::clone(&self.used), medium, bytes })
     }
 
-    /// Drops the idle shard that was used longest ago.
-    fn evict_one(&self) -> bool {
+    /// Drops the idle shard of a medium that was used longest ago.
+    fn evict_one(&self, medium: Medium) -> bool {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |slot: &Slot| {
-            Arc::strong_count(&slot.shard) == 1 && slot.shard.get().is_some_and(|shard| Arc::strong_count(shard) == 1)
+        let frees = |shard: &Arc<Shard>| {
+            Arc::strong_count(shard) == 1 && shard.is_in_memory() == (medium == Medium::Memory)
         };
+        let idle = |slot: &Slot| Arc::strong_count(&slot.shard) == 1 && slot.shard.get().is_some_and(frees);
         let oldest = slots.iter().filter(|(_, slot)| idle(slot)).min_by_key(|(_, slot)| slot.last_used);
         match oldest.map(|(key, _)| key.clone()) {
             Some(key) => slots.remove(&key).is_some(),

@@ -2,6 +2,8 @@
 
 mod builder;
 mod cache;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -94,7 +96,6 @@ impl Shard {
     }
 
     /// Whether the pixels are in memory.
-    #[cfg(test)]
     pub(crate) fn is_in_memory(&self) -> bool {
         matches!(self.pixels, PixelStore::Memory { .. })
     }

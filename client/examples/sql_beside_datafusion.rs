@@ -1,0 +1,38 @@
+//! Uses Tusk's SQL beside DataFusion's own API: a DataFusion query prepares the rows, a model is trained on them, and its
+//! predictions are joined with another table.
+//!
+//! `cargo run --example sql_beside_datafusion`
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
+use tusk::phantom::{PhantomOptions, write_tree};
+use tusk::{ContextOptions, TuskContext};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let pictures = folder.path().join("xrays");
+    write_tree(&pictures, &PhantomOptions { patients: 60, ..PhantomOptions::default() }, &mut |_, _| {})?;
+
+    let store = folder.path().join("store").display().to_string();
+    let tusk = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::default() }).await?;
+    for statement in [
+        format!("CREATE EXTERNAL TABLE xrays STORED AS IMAGES LOCATION '{}/'", pictures.display()),
+        "CREATE VIEW patients AS SELECT *, split_part(split_part(path, '/', 2), '_', 1) AS patient FROM xrays".into(),
+        "CREATE TABLE wards AS SELECT patient, CASE WHEN random() < 0.5 THEN 'A' ELSE 'B' END AS ward \
+         FROM (SELECT DISTINCT patient FROM patients)"
+            .into(),
+        "CREATE MODEL pneumonia OPTIONS (\"group\" = 'patient', epochs = 3, image_size = 64) TRAIN ON patients".into(),
+    ] {
+        println!("{}", tusk.sql(&statement).await?.to_table().await?);
+    }
+
+    // DataFusion's own DataFrame, on the same cluster and with the same functions.
+    let by_ward = tusk
+        .query(
+            "SELECT ward, count(*) AS images, accuracy(label, predict('pneumonia', image)) AS accuracy \
+             FROM patients JOIN wards USING (patient) GROUP BY ward ORDER BY ward",
+        )
+        .await?;
+    by_ward.show().await?;
+    Ok(())
+}

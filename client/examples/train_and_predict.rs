@@ -1,0 +1,29 @@
+//! Trains a classifier from Rust, in the shape that Spark ML's users know, on X-rays that it draws itself.
+//!
+//! `cargo run --example train_and_predict`
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
+use tusk::phantom::{PhantomOptions, write_tree};
+use tusk::{ContextOptions, ImageClassifier, TuskContext};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let pictures = folder.path().join("xrays");
+    write_tree(&pictures, &PhantomOptions { patients: 60, ..PhantomOptions::default() }, &mut |_, _| {})?;
+
+    let store = folder.path().join("store").display().to_string();
+    let tusk = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::default() }).await?;
+    let xrays = tusk.read_images(&pictures.display().to_string())?;
+
+    let classifier = ImageClassifier::cnn().name("pneumonia").label("label").epochs(3).option("image_size", 64_u64);
+    let model = classifier.fit(&tusk, &xrays).await?;
+    for epoch in model.history() {
+        println!("epoch {}: loss {:.3}, validation ROC AUC {:?}", epoch.epoch, epoch.train_loss, epoch.val_roc_auc);
+    }
+
+    let evaluation = model.evaluate(&xrays).await?;
+    println!("{} images, ROC AUC {:?}", evaluation.rows, evaluation.report.roc_auc.value);
+    model.transform(xrays)?.select_columns(&["path", "label", "prediction", "probability"])?.show_limit(5).await?;
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! What the tab key completes: words of SQL, functions, tables, columns, models, and files inside quotes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rustyline::completion::{Completer, FilenameCompleter, Pair};
+use rustyline::{Context, Helper, highlight::Highlighter, hint::Hinter, validate::Validator};
+use tusk::TuskContext;
+use tusk_core::spec::{Architecture, OPTIONS};
+
+use super::shell::COMMANDS;
+
+/// The words that people type; ours among them.
+const KEYWORDS: &str = "ALL ANALYZE AND AS ASC BETWEEN BY CANCEL CASE CAST COLUMNS COPY COUNT CREATE CROSS CSV DATABASE \
+    DELETE DESC DESCRIBE DISTINCT DROP ELSE END EVALUATE EXCEPT EXISTS EXPLAIN EXTERNAL FALSE FROM FULL FUNCTIONS GROUP \
+    HAVING IF ILIKE IMAGES IN INNER INSERT INTERSECT INTERVAL INTO IS JOIN JSON LEFT LIKE LIMIT LOCATION MODEL MODELS NOT \
+    NULL OFFSET ON OPTIONS OR ORDER OUTER OVER PARQUET PARTITION PARTITIONED REPLACE RIGHT SCHEMA SELECT SET SHOW STORED \
+    TABLE TABLES THEN TO TRAIN TRAINING TRUE UNION UNNEST USING VALIDATE VALUES VIEW WHEN WHERE WITH";
+/// Columns are completed for so many tables.
+const TABLES_MAX: usize = 100;
+/// A store that is far away must not hold up the prompt.
+const MODELS_WAIT: Duration = Duration::from_millis(500);
+
+/// Completes words for the shell.
+#[derive(Default)]
+pub(crate) struct Words {
+    /// Names as they are written in SQL.
+    names: BTreeSet<String>,
+    files: FilenameCompleter,
+}
+
+impl Words {
+    /// Looks up the names that there are now.
+    pub(crate) async fn refresh(&mut self, context: &TuskContext) {
+        self.names = OPTIONS.iter().map(|option| option.name.to_owned()).collect();
+        self.names.extend(Architecture::WORDS.iter().map(|word| (*word).to_owned()));
+        let session = context.session();
+        let state = session.state();
+        let functions = state.scalar_functions().keys().chain(state.aggregate_functions().keys());
+        self.names.extend(functions.map(|name| format!("{name}(")));
+        let catalogs = session.catalog_names().into_iter().filter_map(|name| session.catalog(&name));
+        let schemas = catalogs.flat_map(|catalog| {
+            catalog.schema_names().into_iter().filter_map(move |name| Some((name.clone(), catalog.schema(&name)?)))
+        });
+        let schemas: Vec<_> = schemas.filter(|(name, _)| name != "information_schema").collect();
+        for (_, schema) in schemas {
+            for name in schema.table_names().into_iter().take(TABLES_MAX) {
+                if let Ok(Some(table)) = schema.table(&name).await {
+                    self.names.extend(table.schema().fields().iter().map(|field| field.name().clone()));
+                }
+                self.names.insert(name);
+            }
+        }
+        if let Ok(Ok(models)) = tokio::time::timeout(MODELS_WAIT, context.store().manifests()).await {
+            self.names.extend(models.iter().map(|model| model.name.to_string()));
+        }
+    }
+
+    /// Where the word before the cursor begins, and what it may become.
+    fn candidates(&self, before: &str) -> (usize, Vec<String>) {
+        if let Some(typed) = before.strip_prefix('\\') {
+            let fitting = COMMANDS.iter().filter(|(name, _)| name.starts_with(typed) && !typed.contains(' '));
+            return (0, fitting.map(|(name, _)| format!("\\{name}")).collect());
+        }
+        let is_break = |c: char| !(c.is_alphanumeric() || c == '_');
+        let start = before.char_indices().rev().find(|(_, c)| is_break(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+        let word = &before[start..];
+        if word.is_empty() {
+            return (start, Vec::new());
+        }
+        let starts = |name: &str| name.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
+        let mut fitting: Vec<String> = self.names.iter().filter(|name| starts(name)).cloned().collect();
+        if !in_quotes(before) {
+            let lower = word.chars().all(|c| !c.is_uppercase());
+            let case = |word: &str| if lower { word.to_lowercase() } else { word.to_owned() };
+            fitting.extend(KEYWORDS.split_whitespace().filter(|keyword| starts(keyword)).map(case));
+        }
+        fitting.sort();
+        fitting.dedup();
+        (start, fitting)
+    }
+}
+
+fn in_quotes(before: &str) -> bool {
+    before.matches('\'').count() % 2 == 1
+}
+
+impl Completer for Words {
+    type Candidate = Pair;
+
+    fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let before = line.get(..pos).unwrap_or(line);
+        let quote = if in_quotes(before) { before.rfind('\'') } else { None };
+        let (start, words) = self.candidates(before);
+        if let Some(quote) = quote.filter(|quote| words.is_empty() || before[*quote..].contains('/')) {
+            // With its quote: outside of it the completer escapes what is special to a shell.
+            let (start, files) = self.files.complete_path(&before[quote..], before.len() - quote)?;
+            return Ok((quote + start, files));
+        }
+        let pairs = words.into_iter().map(|word| Pair { display: word.clone(), replacement: word }).collect();
+        Ok((start, pairs))
+    }
+}
+
+impl Helper for Words {}
+impl Highlighter for Words {}
+impl Validator for Words {}
+impl Hinter for Words {
+    type Hint = String;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words() -> Words {
+        let names = ["predict(", "predict_proba(", "pneumonia", "Élan"].map(str::to_owned).into();
+        Words { names, ..Words::default() }
+    }
+
+    #[test]
+    fn keywords_follow_the_case_that_was_typed() {
+        assert_eq!(words().candidates("create mod"), (7, vec!["model".to_owned(), "models".to_owned()]));
+        assert_eq!(words().candidates("EVAL"), (0, vec!["EVALUATE".to_owned()]));
+    }
+
+    #[test]
+    fn names_are_completed_inside_quotes_and_keywords_are_not() {
+        assert_eq!(words().candidates("SELECT predict('pn"), (16, vec!["pneumonia".to_owned()]));
+        assert_eq!(words().candidates("SELECT 'sele").1, Vec::<String>::new());
+    }
+
+    #[test]
+    fn words_with_accents_break_nothing() {
+        assert_eq!(words().candidates("SELECT é").1, Vec::<String>::new());
+        assert_eq!(words().candidates("é;Él"), (3, vec!["Élan".to_owned()]));
+    }
+
+    #[test]
+    fn a_backslash_completes_the_commands_of_the_shell() {
+        assert_eq!(words().candidates("\\ti"), (0, vec!["\\timing".to_owned()]));
+        assert_eq!(words().candidates("\\timing o").1, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,298 @@
+//! The shell of `tusk sql`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{Config, Editor};
+
+use super::complain;
+use super::completion::Words;
+use super::format::{Format, print_line};
+use super::sql::{Connection, Outcome};
+use super::statements::split;
+
+/// The commands that begin with a backslash, and what they do.
+pub(crate) const COMMANDS: [(&str, &str); 7] = [
+    ("q", "leave (so do Ctrl-D, quit and exit)"),
+    ("?", "this help"),
+    ("d", "SHOW TABLES; with a table's name, its columns"),
+    ("m", "SHOW MODELS; with a model's name, DESCRIBE MODEL"),
+    ("o", "the options of CREATE MODEL"),
+    ("timing", "[on|off]  whether rows are counted and seconds measured"),
+    ("format", "[table|csv|json]  how rows are printed"),
+];
+
+const MODEL_STATEMENTS: &str = "\
+Statements end with ; and may take several lines. Beside SQL there are:
+  CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [USING architecture] [OPTIONS (key = value, ...)]
+      TRAIN ON { table | (query) } [VALIDATE ON { table | (query) }]
+  EXPLAIN CREATE MODEL ...
+  EVALUATE MODEL name ON { table | (query) } [OPTIONS (key = value, ...)]
+  SHOW MODELS     SHOW TRAINING name     DESCRIBE MODEL name
+  CANCEL TRAINING name     DROP MODEL [IF EXISTS] name
+  CREATE EXTERNAL TABLE name STORED AS { IMAGES | PARQUET | CSV | JSON } LOCATION 'path'
+and the functions predict('model', image), predict_proba('model', image [, 'class']).
+Ctrl-C clears the line, or ends the statement that runs; a training run can be resumed.";
+
+/// What the user set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Settings {
+    format: Format,
+    timing: bool,
+}
+
+/// What a line with a backslash asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Action {
+    Leave,
+    Help,
+    Options,
+    Run(String),
+    Set(Settings),
+}
+
+/// Reads statements from the terminal and runs them, until the user leaves.
+pub(crate) async fn run(connection: &Connection, format: Format) -> Result<()> {
+    let mut shell = Shell::new(connection, format)?;
+    print_line(&format!("Tusk {}. Statements end with ; and \\? shows help.", env!("CARGO_PKG_VERSION")))?;
+    while shell.step().await? {}
+    Ok(())
+}
+
+struct Shell<'a> {
+    connection: &'a Connection,
+    editor: Editor<Words, FileHistory>,
+    history: Option<PathBuf>,
+    settings: Settings,
+    /// Lines of a statement that has not ended.
+    buffer: String,
+}
+
+impl<'a> Shell<'a> {
+    fn new(connection: &'a Connection, format: Format) -> Result<Self> {
+        let config = Config::builder()
+            .max_history_size(10_000)?
+            .history_ignore_dups(true)?
+            .completion_type(rustyline::CompletionType::List)
+            .build();
+        let mut editor = Editor::with_config(config)?;
+        editor.set_helper(Some(Words::default()));
+        let history = history_file();
+        if let Some(file) = history.as_ref().filter(|file| file.exists())
+            && let Err(error) = editor.load_history(file)
+        {
+            eprintln!("tusk: the history {} cannot be read: {error}", file.display());
+        }
+        let settings = Settings { format, timing: true };
+        Ok(Self { connection, editor, history, settings, buffer: String::new() })
+    }
+
+    /// One line. Gives whether there may be another.
+    async fn step(&mut self) -> Result<bool> {
+        if self.buffer.is_empty()
+            && let Some(words) = self.editor.helper_mut()
+        {
+            words.refresh(&self.connection.context).await;
+        }
+        let prompt = if self.buffer.is_empty() { "tusk> " } else { "   -> " };
+        let line = match tokio::task::block_in_place(|| self.editor.readline(prompt)) {
+            Ok(line) => line,
+            Err(ReadlineError::Interrupted) => {
+                self.buffer.clear();
+                return Ok(true);
+            }
+            Err(ReadlineError::Eof) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        if self.buffer.is_empty() {
+            let word = line.trim();
+            if let Some(command) = word.strip_prefix('\\') {
+                self.remember(word);
+                return self.command(command).await;
+            }
+            let word = word.trim_end_matches(';').trim_end();
+            if word.eq_ignore_ascii_case("quit") || word.eq_ignore_ascii_case("exit") {
+                return Ok(false);
+            }
+            if word.eq_ignore_ascii_case("help") {
+                return self.command("?").await;
+            }
+        }
+        self.buffer.push_str(&line);
+        self.buffer.push('\n');
+        self.run_ended().await;
+        Ok(true)
+    }
+
+    /// Runs the statements of the buffer that have ended; what has not stays there.
+    async fn run_ended(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut pieces = split(&buffer);
+        // A comment that is still open is no piece yet.
+        let comment_is_open = pieces.is_empty() && split(&format!("{buffer}\n;x")).is_empty();
+        if comment_is_open {
+            self.buffer = buffer;
+            return;
+        }
+        if let Some(last) = pieces.pop_if(|last| !last.ended) {
+            let begin = last.text.as_ptr() as usize - buffer.as_ptr() as usize;
+            buffer[begin..].clone_into(&mut self.buffer);
+        }
+        if let (Some(first), Some(last)) = (pieces.first(), pieces.last()) {
+            let begin = first.text.as_ptr() as usize - buffer.as_ptr() as usize;
+            let end = last.text.as_ptr() as usize - buffer.as_ptr() as usize + last.text.len();
+            let text = format!("{};", &buffer[begin..end]);
+            self.remember(&text);
+        }
+        for piece in &pieces {
+            if let Err(error) = self.run(piece.parse()).await {
+                complain(&error);
+                // What follows was written for the case that this one works.
+                self.buffer.clear();
+                return;
+            }
+        }
+    }
+
+    async fn run(&self, statements: Result<Vec<tusk_core::sql::Statement>>) -> Result<()> {
+        for statement in statements? {
+            let outcome = self.connection.run(statement, self.settings.format).await?;
+            if self.settings.timing {
+                let footer = footer(&outcome);
+                match self.settings.format {
+                    Format::Table => print_line(&footer)?,
+                    Format::Csv | Format::Json => eprintln!("{footer}"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, command: &str) -> Result<bool> {
+        match action(command, self.settings) {
+            Ok(Action::Leave) => return Ok(false),
+            Ok(Action::Help) => print_line(&help())?,
+            Ok(Action::Options) => print_line(&options())?,
+            Ok(Action::Set(settings)) => {
+                self.settings = settings;
+                let timing = if settings.timing { "on" } else { "off" };
+                print_line(&format!("format {}, timing {timing}", format_name(settings.format)))?;
+            }
+            Ok(Action::Run(sql)) => {
+                let statements = tusk_core::sql::parse(&sql).map_err(anyhow::Error::from);
+                if let Err(error) = self.run(statements).await {
+                    complain(&error);
+                }
+            }
+            Err(error) => complain(&error),
+        }
+        Ok(true)
+    }
+
+    /// Adds to the history, at once: a shell that is killed keeps it.
+    fn remember(&mut self, text: &str) {
+        let added = self.editor.add_history_entry(text).unwrap_or(false);
+        if let Some(file) = self.history.as_ref().filter(|_| added)
+            && let Err(error) = self.editor.append_history(file)
+        {
+            eprintln!("tusk: the history {} cannot be written: {error}", file.display());
+            self.history = None;
+        }
+    }
+}
+
+/// `TUSK_HISTORY`, or a file in the home folder.
+fn history_file() -> Option<PathBuf> {
+    let named = std::env::var_os("TUSK_HISTORY").filter(|name| !name.is_empty()).map(PathBuf::from);
+    named.or_else(|| Some(std::env::home_dir()?.join(".tusk_history")))
+}
+
+/// What a command, without its backslash, asks for.
+fn action(command: &str, settings: Settings) -> Result<Action> {
+    let command = command.trim_end().trim_end_matches(';').trim_end();
+    let (name, argument) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let argument = argument.trim();
+    Ok(match (name, argument) {
+        ("q", "") => Action::Leave,
+        ("?" | "h", "") => Action::Help,
+        ("o", "") => Action::Options,
+        ("d", "") => Action::Run("SHOW TABLES".to_owned()),
+        ("d", table) => Action::Run(format!("DESCRIBE {table}")),
+        ("m", "") => Action::Run("SHOW MODELS".to_owned()),
+        ("m", model) => Action::Run(format!("DESCRIBE MODEL {model}")),
+        ("timing", "") => Action::Set(Settings { timing: !settings.timing, ..settings }),
+        ("timing", "on") => Action::Set(Settings { timing: true, ..settings }),
+        ("timing", "off") => Action::Set(Settings { timing: false, ..settings }),
+        ("format", "") => Action::Set(settings),
+        ("format", "table") => Action::Set(Settings { format: Format::Table, ..settings }),
+        ("format", "csv") => Action::Set(Settings { format: Format::Csv, ..settings }),
+        ("format", "json") => Action::Set(Settings { format: Format::Json, ..settings }),
+        ("timing", other) => bail!("\\timing takes on or off, not '{other}'"),
+        ("format", other) => bail!("\\format takes table, csv or json, not '{other}'"),
+        _ => bail!("there is no command \\{command}; \\? shows those that there are"),
+    })
+}
+
+fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Table => "table",
+        Format::Csv => "csv",
+        Format::Json => "json",
+    }
+}
+
+fn help() -> String {
+    let commands: Vec<String> = COMMANDS.iter().map(|(name, what)| format!("  \\{name:8} {what}")).collect();
+    format!("{}\n{MODEL_STATEMENTS}", commands.join("\n"))
+}
+
+fn options() -> String {
+    let rows = tusk_core::spec::OPTIONS.iter();
+    let rows = rows.map(|option| format!("  {:20} {} (default {})", option.name, option.meaning, option.default));
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+fn footer(outcome: &Outcome) -> String {
+    let seconds = format!("{:.3} s", outcome.seconds);
+    match outcome.rows {
+        _ if !outcome.has_columns => format!("({seconds})"),
+        1 => format!("(1 row, {seconds})"),
+        rows => format!("({rows} rows, {seconds})"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: Settings = Settings { format: Format::Table, timing: true };
+
+    #[test]
+    fn commands_do_what_the_help_says() {
+        assert_eq!(action("q", SETTINGS).unwrap(), Action::Leave);
+        assert_eq!(action("d", SETTINGS).unwrap(), Action::Run("SHOW TABLES".to_owned()));
+        assert_eq!(action("d  xrays;", SETTINGS).unwrap(), Action::Run("DESCRIBE xrays".to_owned()));
+        assert_eq!(action("m p", SETTINGS).unwrap(), Action::Run("DESCRIBE MODEL p".to_owned()));
+        assert_eq!(action("timing", SETTINGS).unwrap(), Action::Set(Settings { timing: false, ..SETTINGS }));
+        assert_eq!(action("format csv", SETTINGS).unwrap(), Action::Set(Settings { format: Format::Csv, ..SETTINGS }));
+        assert!(COMMANDS.iter().all(|(name, _)| action(name, SETTINGS).is_ok()));
+    }
+
+    #[test]
+    fn a_wrong_command_is_answered_with_what_to_type() {
+        let message = |command| action(command, SETTINGS).unwrap_err().to_string();
+        assert_eq!(message("x"), "there is no command \\x; \\? shows those that there are");
+        assert_eq!(message("format xml"), "\\format takes table, csv or json, not 'xml'");
+        assert_eq!(message("timing 1"), "\\timing takes on or off, not '1'");
+    }
+
+    #[test]
+    fn the_footer_counts_rows() {
+        let outcome = |rows, has_columns| Outcome { rows, has_columns, seconds: 0.25 };
+        assert_eq!(footer(&outcome(1, true)), "(1 row, 0.250 s)");
+        assert_eq!(footer(&outcome(0, true)), "(0 rows, 0.250 s)");
+        assert_eq!(footer(&outcome(0, false)), "(0.250 s)");
+    }
+}

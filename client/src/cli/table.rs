@@ -1,0 +1,384 @@
+//! Rows as tables for people: numbers rounded, images by their size, wide rows turned on their side.
+
+use anyhow::Result;
+use console::measure_text_width;
+use datafusion::arrow::array::{Array, ArrayData, ArrayRef, AsArray, PrimitiveArray, make_array};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, Schema};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+
+/// Decimals of a number that is not small.
+const DECIMALS: usize = 4;
+/// At most so many characters of a list, struct or map are shown.
+const NESTED_MAX: usize = 200;
+/// At most so many rows are turned on their side.
+const TURNED_ROWS_MAX: usize = 3;
+/// What a column of a live table has place for: numbers rounded, and eight digits.
+const LIVE_WIDTH: usize = 8;
+
+/// Cells with their header.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Grid {
+    header: Vec<String>,
+    /// Which columns hold numbers.
+    right: Vec<bool>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Grid {
+    /// The cells of batches of one schema.
+    pub(crate) fn new(schema: &Schema, batches: &[RecordBatch]) -> Result<Self> {
+        let header = schema.fields().iter().map(|field| printable(field.name())).collect();
+        let right = schema.fields().iter().map(|field| field.data_type().is_numeric()).collect();
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        let mut rows = vec![Vec::with_capacity(schema.fields().len()); rows];
+        for column in 0..schema.fields().len() {
+            let mut cells = Vec::with_capacity(rows.len());
+            for batch in batches {
+                cells.extend(cells_of(batch.column(column))?);
+            }
+            if schema.field(column).data_type().is_floating() {
+                align_decimals(&mut cells);
+            }
+            rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
+        }
+        Ok(Self { header, right, rows })
+    }
+
+    /// The table; a few rows wider than `width` characters have their columns one below the other.
+    pub(crate) fn render(&self, width: usize) -> String {
+        let upright = self.widths();
+        if self.rows.len() <= TURNED_ROWS_MAX && !self.rows.is_empty() && total(&upright) > width {
+            let turned = self.turned();
+            let widths = turned.widths();
+            if total(&widths) < total(&upright) {
+                return turned.render_with(&widths);
+            }
+        }
+        self.render_with(&upright)
+    }
+
+    fn render_with(&self, widths: &[usize]) -> String {
+        let border = border(widths);
+        let mut lines = vec![border.clone(), line(&self.header, widths, &self.right), border.clone()];
+        lines.extend(self.rows.iter().map(|row| line(row, widths, &self.right)));
+        lines.push(border);
+        lines.join("\n")
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let cells = |column| self.rows.iter().filter_map(move |row| row.get(column));
+        let width = |(column, name)| cells(column).map(cell_width).max().unwrap_or(0).max(cell_width(name));
+        self.header.iter().enumerate().map(width).collect()
+    }
+
+    fn turned(&self) -> Self {
+        let numbered = (1..=self.rows.len()).map(|row| format!("row {row}"));
+        let values = if self.rows.len() == 1 { vec!["value".to_owned()] } else { numbered.collect() };
+        let header: Vec<String> = std::iter::once("column".to_owned()).chain(values).collect();
+        let cells = |column| self.rows.iter().filter_map(move |row| row.get(column)).cloned();
+        let rows = self.header.iter().enumerate().map(|(i, name)| std::iter::once(name.clone()).chain(cells(i)).collect());
+        Self { right: vec![false; header.len()], rows: rows.collect(), header }
+    }
+}
+
+/// A table whose rows are printed as they come, under one header, in columns that keep their width.
+#[derive(Debug)]
+pub(crate) struct LiveTable {
+    columns: Vec<usize>,
+    widths: Vec<usize>,
+    right: Vec<bool>,
+}
+
+impl LiveTable {
+    /// Chooses columns and widths by the first rows, and gives the header. Of columns that do not fit into `width`
+    /// characters those of `expendable` are left out, the first of them first.
+    pub(crate) fn begin(first: &Grid, width: usize, expendable: &[&str]) -> (Self, String) {
+        let wide = |(width, right): (usize, &bool)| if *right { width.max(LIVE_WIDTH) } else { width };
+        let all: Vec<usize> = first.widths().into_iter().zip(&first.right).map(wide).collect();
+        let mut columns: Vec<usize> = (0..all.len()).collect();
+        let chosen = |columns: &[usize]| columns.iter().map(|column| all[*column]).collect::<Vec<_>>();
+        for name in expendable {
+            if total(&chosen(&columns)) <= width {
+                break;
+            }
+            columns.retain(|column| first.header[*column] != *name);
+        }
+        let right = columns.iter().map(|column| first.right[*column]).collect();
+        let table = Self { widths: chosen(&columns), right, columns };
+        let border = table.end();
+        let header = format!("{border}\n{}\n{border}", table.line(&first.header));
+        (table, header)
+    }
+
+    /// The lines of the next rows.
+    pub(crate) fn rows(&self, grid: &Grid) -> Vec<String> {
+        grid.rows.iter().map(|row| self.line(row)).collect()
+    }
+
+    /// The last line.
+    pub(crate) fn end(&self) -> String {
+        border(&self.widths)
+    }
+
+    fn line(&self, cells: &[String]) -> String {
+        let cells: Vec<String> = self.columns.iter().filter_map(|column| cells.get(*column)).cloned().collect();
+        line(&cells, &self.widths, &self.right)
+    }
+}
+
+fn total(widths: &[usize]) -> usize {
+    widths.iter().map(|width| width + 3).sum::<usize>() + 1
+}
+
+fn border(widths: &[usize]) -> String {
+    widths.iter().fold("+".to_owned(), |border, width| border + &"-".repeat(width + 2) + "+")
+}
+
+/// One row; cells may have several lines.
+fn line(cells: &[String], widths: &[usize], right: &[bool]) -> String {
+    let height = cells.iter().map(|cell| cell.split('\n').count()).max().unwrap_or(1);
+    let mut lines = Vec::with_capacity(height);
+    for part in 0..height {
+        let mut text = "|".to_owned();
+        for ((cell, width), right) in cells.iter().zip(widths).zip(right) {
+            let cell = cell.split('\n').nth(part).unwrap_or("");
+            let fill = " ".repeat(width.saturating_sub(measure_text_width(cell)));
+            let (before, after) = if *right { (fill.as_str(), "") } else { ("", fill.as_str()) };
+            text.push_str(&format!(" {before}{cell}{after} |"));
+        }
+        lines.push(text);
+    }
+    lines.join("\n")
+}
+
+fn cell_width(cell: &String) -> usize {
+    cell.split('\n').map(measure_text_width).max().unwrap_or(0)
+}
+
+/// A column as text.
+fn cells_of(array: &ArrayRef) -> Result<Vec<String>> {
+    let each = |text: &dyn Fn(usize) -> String| {
+        (0..array.len()).map(|row| if array.is_null(row) { "NULL".to_owned() } else { text(row) }).collect()
+    };
+    Ok(match array.data_type() {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+            let values = cast(array, &DataType::Float64)?;
+            let values = values.as_primitive::<Float64Type>();
+            each(&|row| rounded_text(values.value(row)))
+        }
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            let values = cast(array, &DataType::LargeBinary)?;
+            let values = values.as_binary::<i64>();
+            each(&|row| bytes_text(values.value(row)))
+        }
+        nested if nested.is_nested() => {
+            let array = make_array(rounded(array.to_data())?);
+            formatted(&array)?.into_iter().map(|cell| shortened(printable(&cell))).collect()
+        }
+        _ => formatted(array)?.iter().map(|cell| printable(cell)).collect(),
+    })
+}
+
+fn formatted(array: &ArrayRef) -> Result<Vec<String>> {
+    let options = FormatOptions::default().with_display_error(true).with_null("NULL");
+    let formatter = ArrayFormatter::try_new(array, &options)?;
+    Ok((0..array.len()).map(|row| formatter.value(row).to_string()).collect())
+}
+
+/// Numbers inside lists, structs and maps, rounded.
+fn rounded(data: ArrayData) -> Result<ArrayData> {
+    Ok(match data.data_type() {
+        DataType::Float32 => {
+            let values = PrimitiveArray::<Float32Type>::from(data);
+            values.unary::<_, Float32Type>(|value| rounded_value(f64::from(value)) as f32).to_data()
+        }
+        DataType::Float64 => PrimitiveArray::<Float64Type>::from(data).unary::<_, Float64Type>(rounded_value).to_data(),
+        _ => {
+            let children = data.child_data().iter().cloned().map(rounded).collect::<Result<Vec<_>>>()?;
+            data.into_builder().child_data(children).build()?
+        }
+    })
+}
+
+fn rounded_value(value: f64) -> f64 {
+    rounded_text(value).parse().unwrap_or(value)
+}
+
+/// Four decimals; four digits of small numbers.
+fn rounded_text(value: f64) -> String {
+    let size = value.abs();
+    if !value.is_finite() || size >= 1e15 {
+        return value.to_string();
+    }
+    if size > 0.0 && size < 1e-4 {
+        return format!("{value:.3e}");
+    }
+    let digits = match size {
+        _ if size == 0.0 || size >= 0.1 => DECIMALS,
+        _ if size >= 0.01 => DECIMALS + 1,
+        _ if size >= 0.001 => DECIMALS + 2,
+        _ => DECIMALS + 3,
+    };
+    let text = format!("{value:.digits$}");
+    let text = text.trim_end_matches('0');
+    if text.ends_with('.') { format!("{text}0") } else { text.to_owned() }
+}
+
+/// Gives the numbers of a column as many decimals as the one that has the most, unless small numbers need many.
+fn align_decimals(cells: &mut [String]) {
+    let decimals = |cell: &str| cell.split_once('.').filter(|_| !cell.contains('e')).map(|(_, decimals)| decimals.len());
+    let most = cells.iter().filter_map(|cell| decimals(cell)).max().unwrap_or(0);
+    if most <= DECIMALS {
+        for cell in cells {
+            if let Some(has) = decimals(cell) {
+                cell.push_str(&"0".repeat(most - has));
+            }
+        }
+    }
+}
+
+/// Few bytes in hexadecimal digits; of more, as of images, how many there are.
+fn bytes_text(bytes: &[u8]) -> String {
+    const SHOWN_MAX: usize = 16;
+    const BEGINNING: usize = 4;
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    match bytes.get(..BEGINNING) {
+        Some(beginning) if bytes.len() > SHOWN_MAX => format!("{}... ({} bytes)", hex(beginning), bytes.len()),
+        _ => hex(bytes),
+    }
+}
+
+/// What is no character but a command to the terminal is shown by its code.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => shown.push('\n'),
+            _ if character.is_control() => shown.extend(character.escape_default()),
+            _ => shown.push(character),
+        }
+    }
+    shown
+}
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(NESTED_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{BinaryArray, Float32Array, Float64Array, StringArray, StructArray, UInt64Array};
+    use datafusion::arrow::datatypes::Field;
+
+    use super::*;
+
+    fn grid(columns: Vec<(&str, ArrayRef)>) -> Grid {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        Grid::new(&batch.schema(), &[batch]).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_rounded_to_what_the_eye_takes_in() {
+        for (value, text) in [
+            (0.977_738_883_115_462_4, "0.9777"),
+            (0.9, "0.9"),
+            (-1.5, "-1.5"),
+            (12.0, "12.0"),
+            (1234.567_89, "1234.5679"),
+            (0.001, "0.001"),
+            (0.000_975_528, "0.0009755"),
+            (0.099_999_9, "0.1"),
+            (0.000_012_34, "1.234e-5"),
+            (0.0, "0.0"),
+            (f64::NAN, "NaN"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            assert_eq!(rounded_text(value), text);
+        }
+    }
+
+    #[test]
+    fn a_table_aligns_numbers_on_their_right_and_names_null() {
+        let names: ArrayRef = Arc::new(StringArray::from(vec![Some("é"), None]));
+        let rows: ArrayRef = Arc::new(UInt64Array::from(vec![7, 12_345]));
+        let share: ArrayRef = Arc::new(Float64Array::from(vec![0.5, 0.123_456_789]));
+        let table = "\
++------+-------+--------+
+| name |  rows |  share |
++------+-------+--------+
+| é    |     7 | 0.5000 |
+| NULL | 12345 | 0.1235 |
++------+-------+--------+";
+        assert_eq!(grid(vec![("name", names), ("rows", rows), ("share", share)]).render(120), table);
+    }
+
+    #[test]
+    fn a_few_rows_wider_than_the_terminal_are_turned_on_their_side() {
+        let cell = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+        let wide = grid(vec![("first", cell("a")), ("second", cell("b")), ("third", cell("c"))]);
+        assert!(wide.render(120).starts_with("+-------+--------+"));
+        let turned = "\
++--------+-------+
+| column | value |
++--------+-------+
+| first  | a     |
+| second | b     |
+| third  | c     |
++--------+-------+";
+        assert_eq!(wide.render(20), turned);
+        let many: ArrayRef = Arc::new(StringArray::from(vec!["x"; 4]));
+        let many = grid(vec![("first", Arc::clone(&many)), ("second", Arc::clone(&many)), ("third", many)]);
+        assert!(many.render(20).contains("| first | second | third |"));
+    }
+
+    #[test]
+    fn images_are_shown_by_their_size() {
+        let images: ArrayRef = Arc::new(BinaryArray::from(vec![&[0xff_u8; 20][..], &[1, 2]]));
+        let table = grid(vec![("image", images)]).render(120);
+        assert!(table.contains("ffffffff... (20 bytes)") && table.contains("| 0102 "), "{table}");
+    }
+
+    #[test]
+    fn numbers_inside_structs_are_rounded_too() {
+        let inner: ArrayRef = Arc::new(Float32Array::from(vec![0.123_456_78]));
+        let field = Arc::new(Field::new("p", DataType::Float32, true));
+        let nested: ArrayRef = Arc::new(StructArray::from(vec![(field, inner)]));
+        assert!(grid(vec![("s", nested)]).render(120).contains("{p: 0.1235}"));
+    }
+
+    #[test]
+    fn text_cannot_command_the_terminal() {
+        let names: ArrayRef = Arc::new(StringArray::from(vec!["a\u{1b}[31mb", "two\nlines"]));
+        let table = grid(vec![("name", names)]).render(120);
+        assert!(table.contains("a\\u{1b}[31mb") && table.contains("| two ") && table.contains("| lines "), "{table}");
+    }
+
+    #[test]
+    fn live_rows_keep_their_columns_whatever_comes() {
+        let row = |loss: f64, rows: u64| {
+            let loss: ArrayRef = Arc::new(Float64Array::from(vec![loss]));
+            grid(vec![("loss", loss), ("rows", Arc::new(UInt64Array::from(vec![rows])))])
+        };
+        let (table, header) = LiveTable::begin(&row(0.5, 9), 120, &[]);
+        let rows = [row(0.5, 9), row(0.123_456, 12_345_678)].iter().flat_map(|grid| table.rows(grid)).collect::<Vec<_>>();
+        assert_eq!(header.lines().nth(1), Some("|     loss |     rows |"));
+        assert_eq!(rows, ["|      0.5 |        9 |", "|   0.1235 | 12345678 |"]);
+    }
+
+    #[test]
+    fn a_narrow_terminal_gets_the_columns_that_matter() {
+        let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+        let first = grid(vec![("model", text("m")), ("epoch", text("1")), ("workers", text("2"))]);
+        let (_, header) = LiveTable::begin(&first, 20, &["model", "workers"]);
+        assert_eq!(header.lines().nth(1), Some("| epoch | workers |"));
+        let (_, header) = LiveTable::begin(&first, 10, &["model", "workers"]);
+        assert_eq!(header.lines().nth(1), Some("| epoch |"));
+    }
+}

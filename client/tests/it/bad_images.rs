@@ -1,0 +1,153 @@
+//! Training tables with pictures that are none.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use image::{ImageFormat, Luma};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::fixture::{Fixture, create, picture};
+
+/// The files that cannot be read, in the order of their names, and how their errors begin.
+const BROKEN: [(&str, &str); 5] = [
+    ("NORMAL/bomb.png", "the PNG image claims 60000 x 60000 pixels"),
+    ("NORMAL/empty.png", "the image is empty (0 bytes)"),
+    ("NORMAL/text.jpeg", "not an image in a format Tusk reads"),
+    ("PNEUMONIA/truncated.jpeg", "the JPEG image is truncated"),
+    ("PNEUMONIA/truncated.png", "the PNG image is truncated"),
+];
+
+fn encoded(format: ImageFormat, seed: u64) -> Vec<u8> {
+    let mut bytes = io::Cursor::new(Vec::new());
+    picture(1, seed).write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+/// A PNG whose header announces 60000 x 60000 pixels, with a right checksum.
+fn bomb() -> Vec<u8> {
+    let mut bytes = encoded(ImageFormat::Png, 900);
+    bytes[16..20].copy_from_slice(&60_000_u32.to_be_bytes());
+    bytes[20..24].copy_from_slice(&60_000_u32.to_be_bytes());
+    let mut crc = u32::MAX;
+    for byte in &bytes[12..29] {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+        }
+    }
+    bytes[29..33].copy_from_slice(&(!crc).to_be_bytes());
+    bytes
+}
+
+/// Adds five files that cannot be read and two odd ones that can: a PNG called .jpeg, and a single pixel.
+fn spoil(pictures: &Path) {
+    let write = |name: &str, bytes: &[u8]| std::fs::write(pictures.join(name), bytes).unwrap();
+    write("NORMAL/bomb.png", &bomb());
+    write("NORMAL/empty.png", b"");
+    write("NORMAL/text.jpeg", b"this is a letter, not a picture");
+    let (jpeg, png) = (encoded(ImageFormat::Jpeg, 901), encoded(ImageFormat::Png, 902));
+    write("PNEUMONIA/truncated.jpeg", &jpeg[..jpeg.len() / 2]);
+    write("PNEUMONIA/truncated.png", &png[..png.len() / 2]);
+    write("PNEUMONIA/really_a_png.jpeg", &encoded(ImageFormat::Png, 903));
+    let pixel = image::GrayImage::from_pixel(1, 1, Luma([77]));
+    pixel.save(pictures.join("PNEUMONIA/pixel.png")).unwrap();
+}
+
+async fn spoiled() -> Fixture {
+    let fixture = Fixture::new().await;
+    spoil(&fixture.path("pictures"));
+    fixture.run("CREATE EXTERNAL TABLE pictures STORED AS IMAGES LOCATION '{dir}/pictures'").await;
+    fixture
+}
+
+/// A log that tests can read.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+const OPTIONS: &str = "image_size = 32, batch_size = 8, precision = 'f32', validation_fraction = 0.25, epochs = 1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_images_are_counted_named_and_skipped_while_they_are_few() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false);
+    // The only test of this binary that reads the log of the process.
+    tracing::subscriber::set_global_default(subscriber.with_max_level(tracing::Level::WARN).finish()).unwrap();
+    let fixture = spoiled().await;
+    let epochs =
+        fixture.rows(&format!("CREATE MODEL few OPTIONS ({OPTIONS}, max_bad_fraction = 0.2) TRAIN ON pictures")).await;
+    assert_eq!(epochs[0][8], "5", "{epochs:?}");
+    let data = fixture.manifest("few").await.data;
+    let used: u64 = data.train_rows.values().chain(data.val_rows.values()).sum();
+    assert_eq!((data.skipped, used), (5, 50), "the PNG called .jpeg and the single pixel count as readable");
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for (name, reason) in BROKEN {
+        let line = log.lines().find(|line| line.contains(name) && line.contains("few"));
+        assert!(line.is_some_and(|line| line.contains(reason)), "{name} is not in the log:\n{log}");
+    }
+    // Predicting gives NULL for them, evaluating counts them.
+    let nulls = "SELECT path FROM pictures WHERE predict('few', image) IS NULL ORDER BY path";
+    assert_eq!(fixture.rows(nulls).await.concat(), BROKEN.map(|(name, _)| name));
+    let evaluation = fixture.rows("EVALUATE MODEL few ON pictures").await.remove(0);
+    assert_eq!((evaluation[1].as_str(), evaluation[2].as_str()), ("50", "5"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_unreadable_images_fail_the_run_and_are_named() {
+    let fixture = spoiled().await;
+    let message = fixture.refusal(&format!("CREATE MODEL m OPTIONS ({OPTIONS}) TRAIN ON pictures")).await;
+    let start = "5 of 55 images of pictures cannot be read, more than max_bad_fraction = 0.01 allows: ";
+    assert!(message.starts_with(start), "{message}");
+    for (name, reason) in BROKEN {
+        assert!(message.contains(&format!("{name} ({reason}")), "{name} is not named: {message}");
+    }
+    assert!(fixture.rows("SHOW MODELS").await.is_empty());
+    // The same files through Parquet, where rows without a path are named by their place.
+    fixture.run("COPY (SELECT image, label FROM pictures) TO '{dir}/spoiled.parquet'").await;
+    fixture.run("CREATE EXTERNAL TABLE spoiled STORED AS PARQUET LOCATION '{dir}/spoiled.parquet'").await;
+    let message = fixture.refusal(&format!("CREATE MODEL m OPTIONS ({OPTIONS}) TRAIN ON spoiled")).await;
+    assert!(message.starts_with("5 of 55 images of spoiled cannot be read") && message.contains("row "), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_without_one_readable_image_is_refused_whatever_is_allowed() {
+    let fixture = Fixture::new().await;
+    let on = "(SELECT X'00' AS image, label, path FROM xrays)";
+    let message = fixture.refusal(&create("m", 1, ", max_bad_fraction = 1", on).replace(", \"group\" = 'group'", "")).await;
+    assert!(message.starts_with("48 of 48 images of the query cannot be read"), "{message}");
+    assert!(message.ends_with("; ..."), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn null_images_are_counted_like_broken_ones() {
+    let fixture = Fixture::new().await;
+    let on = "(SELECT CASE WHEN path = 'NORMAL/person000_0.png' THEN NULL ELSE image END AS image, label, path, \
+              \"group\" FROM xrays)";
+    let message = fixture.refusal(&create("m", 1, "", on)).await;
+    assert_eq!(
+        message,
+        "1 of 48 images of the query cannot be read, more than max_bad_fraction = 0.01 allows: \
+         NORMAL/person000_0.png (it is NULL)"
+    );
+    let epochs = fixture.train("m", 1, ", max_bad_fraction = 0.05", on).await;
+    assert_eq!(epochs[0][8], "1");
+}

@@ -1,0 +1,53 @@
+//! Statements whose refusal depends on what happened before; the others are in `refusals.slt`.
+
+use crate::fixture::{Fixture, create};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_statement_changes_no_model() {
+    let fixture = Fixture::new().await;
+    fixture.train("m", 1, "", "xrays").await;
+    let before = fixture.weights("m").await;
+    assert_eq!(
+        fixture.refusal(&create("m", 1, "", "xrays")).await,
+        "model 'm' exists. Use CREATE OR REPLACE MODEL, CREATE MODEL IF NOT EXISTS, another name, or DROP MODEL m"
+    );
+    let replace = "CREATE OR REPLACE MODEL m OPTIONS (image_size = 32, epochs = 1) TRAIN ON ";
+    assert_eq!(
+        fixture.refusal(&format!("{replace} (SELECT * FROM xrays WHERE label = 'NORMAL')")).await,
+        "column 'label' of the query holds one class (NORMAL); a classifier needs two or more"
+    );
+    assert_eq!(before, fixture.weights("m").await);
+    // The store is as if the refused statements had never been.
+    assert_eq!(fixture.rows("SHOW TRAINING m").await[0][2], "finished");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_ends_a_statement_early_leaves_the_name_free() {
+    let fixture = Fixture::new().await;
+    for on in ["(SELECT * FROM xrays WHERE label = 'COVID')", "(SELECT * FROM xrays WHERE label = 'NORMAL')"] {
+        fixture.refusal(&create("m", 1, "", on)).await;
+        assert_eq!(fixture.refusal("CANCEL TRAINING m").await, "no training of 'm' is under way");
+    }
+    fixture.train("m", 1, "", "xrays").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_text_is_refused_and_panics_nothing() {
+    let fixture = Fixture::new().await;
+    let words = [
+        "CREATE", "MODEL", "OR", "REPLACE", "m", "USING", "cnn", "OPTIONS", "(", ")", "=", "epochs", "1", "'x'", "TRAIN",
+        "ON", "xrays", "EXPLAIN", "EVALUATE", "SHOW", "TRAINING", "DROP", "IF", "EXISTS", ";", "\"", "'", "-", "é",
+        "SELECT", "*", ",",
+    ];
+    let mut state = 5;
+    for _ in 0..2000 {
+        let count = crate::fixture::next(&mut state) % 12;
+        let pick = |_| words[crate::fixture::next(&mut state) as usize % words.len()];
+        let sql = (0..count).map(pick).collect::<Vec<_>>().join(" ");
+        // Only what is parsed counts here: nothing is run.
+        if let Err(error) = tusk_core::sql::parse(&sql) {
+            assert!(!error.to_string().is_empty(), "{sql}");
+        }
+    }
+    assert_eq!(fixture.refusal("").await, "expected one statement, found 0 at line 1, column 1");
+}

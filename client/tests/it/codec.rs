@@ -1,0 +1,194 @@
+//! What travels comes back as it was, and what is no message is refused without a panic.
+
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::TableReference;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use datafusion_proto::logical_plan::LogicalExtensionCodec;
+use datafusion_proto::physical_plan::{DefaultPhysicalProtoConverter, PhysicalExtensionCodec};
+use tusk_core::codec::{decode_plan, encode_plan};
+use tusk_core::engine::Predictor;
+use tusk_core::ids::{RunId, WorkerId};
+use tusk_core::manifest::{FileRef, Manifest, ModelDefinition, Preprocessing, RunRecord};
+use tusk_core::physical::{
+    Answer, Phase, PhaseReport, REPORT, Rows, TrainExec, TrainTask, UnreadableImage, answer_batch, tensor_bytes,
+    tensor_header,
+};
+use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
+use tusk_core::state::{ModelState, NamedTensor, checksum};
+use tusk_udfs::images_table::ImagesTable;
+use tusk_udfs::predict::PlanOnly;
+use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session_config};
+
+use crate::fixture::{TWO, draw, next};
+
+fn session() -> SessionContext {
+    let predictor: Arc<dyn Predictor> = Arc::new(PlanOnly);
+    let state = session_builder(session_config(), Arc::<RuntimeEnv>::default(), &predictor).build();
+    SessionContext::new_with_state(state)
+}
+
+fn task(phase: Phase) -> TrainTask {
+    let spec = ModelSpec { group: Some("patient".into()), ..ModelSpec::new(Architecture::Cnn) };
+    TrainTask {
+        run: RunId::starting_at(1_764_000_000_000),
+        epoch: 7,
+        phase,
+        rows: Rows::HeldOut,
+        workers: 3,
+        threads: 2,
+        definition: ModelDefinition {
+            spec,
+            classes: vec!["NORMAL".into(), "it's \"ill\"".into()],
+            positive: Some(1),
+            loss: Loss::BinaryCrossentropy,
+            precision: Precision::Bf16,
+            preprocessing: Preprocessing { image_size: 128, channels: 1, mean: 0.1 + 0.2, std: f64::MIN_POSITIVE },
+            class_weights: vec![1.0 / 3.0, 2.5e-7],
+        },
+        store: "s3://bucket/models".into(),
+        weights: Some(FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) }),
+    }
+}
+
+fn text(plan: &Arc<dyn ExecutionPlan>) -> String {
+    displayable(plan.as_ref()).indent(true).to_string()
+}
+
+/// A folder of pictures as a physical plan.
+async fn images_plan(context: &SessionContext, folder: &std::path::Path) -> Arc<dyn ExecutionPlan> {
+    draw(folder, TWO, 2);
+    let table = ImagesTable::try_new(folder.to_str().unwrap()).unwrap();
+    let frame = context.read_table(Arc::new(table)).unwrap();
+    frame.select_columns(&["image", "label"]).unwrap().create_physical_plan().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_training_operator_survives_the_wire_with_its_task_and_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, codec) = (session(), physical_codec());
+    let source = images_plan(&context, folder.path()).await;
+    for phase in [Phase::Profile, Phase::Train, Phase::Validate] {
+        let exec = TrainExec::try_new(Arc::new(task(phase)), Arc::clone(&source)).unwrap();
+        let plan: Arc<dyn ExecutionPlan> = Arc::new(exec.clone());
+        let bytes = encode_plan(Arc::clone(&plan), codec.as_ref()).unwrap();
+        let again = decode_plan(&bytes, &context.task_ctx(), codec.as_ref()).unwrap();
+        assert_eq!(text(&plan), text(&again));
+        let decoded = again.downcast_ref::<TrainExec>().unwrap();
+        assert_eq!(decoded.task(), exec.task());
+        assert_eq!(text(decoded.source()), text(&source));
+        assert_eq!(decoded.explain(), exec.explain());
+        assert_eq!(encode_plan(again, codec.as_ref()).unwrap(), bytes, "a plan has one form on the wire");
+    }
+}
+
+#[tokio::test]
+async fn plans_of_others_pass_through_the_codec_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, codec) = (session(), physical_codec());
+    let images = images_plan(&context, folder.path()).await;
+    let file = folder.path().join("t.parquet");
+    let frame = context.sql("SELECT 1 AS a, 'x' AS b").await.unwrap();
+    frame.write_parquet(file.to_str().unwrap(), Default::default(), None).await.unwrap();
+    context.register_parquet("t", file.to_str().unwrap(), ParquetReadOptions::default()).await.unwrap();
+    let sql = "SELECT b, sum(a) AS s FROM t WHERE predict('m', X'00') IS NULL GROUP BY b ORDER BY s";
+    let query = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    for plan in [images, query] {
+        let bytes = encode_plan(Arc::clone(&plan), codec.as_ref()).unwrap();
+        let again = decode_plan(&bytes, &context.task_ctx(), codec.as_ref()).unwrap();
+        assert_eq!(text(&plan), text(&again));
+    }
+}
+
+#[tokio::test]
+async fn a_table_of_images_survives_the_logical_codec() {
+    let folder = tempfile::tempdir().unwrap();
+    draw(folder.path(), TWO, 1);
+    let (context, codec) = (session(), logical_codec());
+    let table: Arc<dyn TableProvider> = Arc::new(ImagesTable::try_new(folder.path().to_str().unwrap()).unwrap());
+    let name = TableReference::bare("t");
+    let mut bytes = Vec::new();
+    codec.try_encode_table_provider(&name, Arc::clone(&table), &mut bytes).unwrap();
+    let again = codec.try_decode_table_provider(&bytes, &name, table.schema(), &context.task_ctx()).unwrap();
+    let location = |table: &Arc<dyn TableProvider>| table.downcast_ref::<ImagesTable>().unwrap().location().to_owned();
+    assert_eq!(location(&table), location(&again));
+}
+
+/// Buffers of random bytes of 0 to 299 bytes, the same in every run.
+fn noise(count: usize) -> impl Iterator<Item = Vec<u8>> {
+    let mut state = 20_261_123;
+    (0..count).map(move |index| (0..index % 300).map(|_| next(&mut state) as u8).collect())
+}
+
+#[tokio::test]
+async fn random_bytes_are_no_plan_no_operator_and_no_table() {
+    let context = session();
+    let (physical, logical) = (physical_codec(), logical_codec());
+    let (task, schema) = (context.task_ctx(), tusk_core::physical::answer_schema());
+    let converter = DefaultPhysicalProtoConverter {};
+    for bytes in noise(600) {
+        assert!(decode_plan(&bytes, &task, physical.as_ref()).is_err(), "{bytes:?}");
+        assert!(physical.try_decode(&bytes, &[], &task, &converter).is_err(), "{bytes:?}");
+        let table = logical.try_decode_table_provider(&bytes, &TableReference::bare("t"), Arc::clone(&schema), &task);
+        assert!(table.is_err(), "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_with_a_damaged_byte_or_a_missing_end_never_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, codec) = (session(), physical_codec());
+    let source = images_plan(&context, folder.path()).await;
+    let plan = Arc::new(TrainExec::try_new(Arc::new(task(Phase::Train)), source).unwrap());
+    let bytes = encode_plan(plan, codec.as_ref()).unwrap();
+    let mut refused = 0;
+    let mut state = 7;
+    for _ in 0..400 {
+        let mut damaged = bytes.clone();
+        let place = next(&mut state) as usize % bytes.len();
+        damaged[place] ^= 1 << (next(&mut state) % 8);
+        refused += usize::from(decode_plan(&damaged, &context.task_ctx(), codec.as_ref()).is_err());
+        let cut = decode_plan(&bytes[..place], &context.task_ctx(), codec.as_ref());
+        assert!(cut.is_err(), "a plan cut to {place} bytes of {} was read", bytes.len());
+    }
+    assert!(refused > 100, "only {refused} of 400 damaged plans were refused");
+}
+
+#[test]
+fn a_report_and_a_tensor_survive_as_answers_and_noise_is_none() {
+    let report = PhaseReport {
+        rows: 5,
+        train_rows: [("A".to_owned(), 3), ("B".to_owned(), 2)].into(),
+        unreadable: vec![UnreadableImage { name: "a.png".into(), reason: "it is empty".into() }],
+        fingerprint: u64::MAX,
+        loss_sum: 0.1 + 0.2,
+        ..PhaseReport::default()
+    };
+    let batch = answer_batch(WorkerId(4), REPORT, &serde_json::to_vec(&report).unwrap()).unwrap();
+    let rows: Vec<Answer<'_>> = Answer::rows(&batch).unwrap().collect();
+    assert_eq!(rows[0].report().unwrap(), Some(report));
+    let tensor = NamedTensor { name: "w".into(), shape: vec![2, 1, 3], data: vec![0.5, -1.0, 2.0, 3.0, -0.0, 1e-40] };
+    let bytes = tensor_bytes(&tensor);
+    let (shape, values) = tensor_header(&bytes).unwrap();
+    assert_eq!((shape, values.len()), (tensor.shape, 24));
+    for bytes in noise(400) {
+        let batch = answer_batch(WorkerId(0), REPORT, &bytes).unwrap();
+        assert!(Answer::rows(&batch).unwrap().all(|answer| answer.report().is_err()), "{bytes:?}");
+        // A short shape may come out of noise; a long one must be refused, not allocated.
+        let sides = tensor_header(&bytes).map_or(0, |(shape, _)| shape.len());
+        assert!(sides * 8 <= bytes.len(), "{bytes:?}");
+    }
+}
+
+#[test]
+fn noise_under_its_own_checksum_is_no_model_file() {
+    for bytes in noise(400) {
+        assert!(ModelState::from_safetensors("w", &bytes, &checksum(&bytes)).is_err(), "{bytes:?}");
+        assert!(serde_json::from_slice::<Manifest>(&bytes).is_err());
+        assert!(serde_json::from_slice::<RunRecord>(&bytes).is_err());
+        assert!(serde_json::from_slice::<TrainTask>(&bytes).is_err());
+    }
+}

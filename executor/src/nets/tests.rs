@@ -1,0 +1,207 @@
+//! The nets against PyTorch: `tests/reference/nets.py` says how the figures were made.
+
+use std::collections::HashMap;
+
+use tch::{Device, Kind, Tensor, no_grad};
+use tusk_core::manifest::ModelDefinition;
+use tusk_core::spec::{Architecture, Device as WantedDevice, Loss, Precision};
+use tusk_core::state::{ModelState, NamedTensor};
+
+use crate::session::{Session, initial_state, to_vec};
+use crate::testing::definition;
+
+/// Numbers in [-1, 1): splitmix64 from the FNV-1a hash of the name, 24 bits each.
+fn uniform(name: &str, count: usize) -> Vec<f64> {
+    let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let start = name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv);
+    (1..=count as u64)
+        .map(|i| {
+            let z = start.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z ^ (z >> 31)) >> 40) as f64 / f64::from(1 << 23) - 1.0
+        })
+        .collect()
+}
+
+/// The weights of the reference, by its formula.
+fn formula_state(definition: &ModelDefinition) -> ModelState {
+    let unity = ["running_var", "bn1.weight", "bn2.weight", "downsample.1.weight"];
+    ModelState::new(initial_state(definition).iter().map(|tensor| {
+        let (start, scale) = if tensor.shape.len() > 1 {
+            (0.0, (6.0 / tensor.shape[1..].iter().product::<usize>() as f64).sqrt())
+        } else if unity.iter().any(|end| tensor.name.ends_with(end)) {
+            (1.0, 0.2)
+        } else {
+            (0.0, 0.1)
+        };
+        let data = uniform(&tensor.name, tensor.data.len()).iter().map(|u| (start + scale * u) as f32).collect();
+        NamedTensor { name: tensor.name.clone(), shape: tensor.shape.clone(), data }
+    }))
+}
+
+fn input() -> Tensor {
+    let values: Vec<f32> = uniform("input", 2 * 64 * 64).into_iter().map(|u| u as f32).collect();
+    Tensor::from_slice(&values).view([2, 1, 64, 64])
+}
+
+/// The lines of nets.txt about one net, by their second and third word.
+fn reference(net: &str) -> HashMap<(&'static str, &'static str), Vec<f64>> {
+    let lines = include_str!("../../tests/reference/nets.txt").lines();
+    lines
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            (words.next() == Some(net)).then(|| {
+                let key = (words.next().unwrap(), words.next().unwrap());
+                (key, words.map(|word| word.parse().unwrap()).collect())
+            })
+        })
+        .collect()
+}
+
+/// Equal within 1e-4 of `scale`, the size of such a figure.
+fn assert_near(found: f64, wanted: f64, scale: f64, what: &str) {
+    assert!((found - wanted).abs() <= 1e-4 * scale, "{what}: {found} should be {wanted} (of size {scale})");
+}
+
+fn assert_outputs(found: &Tensor, wanted: &[f64], what: &str) {
+    let found = to_vec(found).unwrap();
+    assert_eq!(found.len(), wanted.len());
+    let size = wanted.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
+    found.iter().zip(wanted).for_each(|(f, w)| assert_near(f64::from(*f), *w, size, what));
+}
+
+/// A tensor against its sum, its sum of squares and its first four values.
+fn assert_tensor(found: &[f32], wanted: &[f64], what: &str) {
+    let [sum, squares, first @ ..] = wanted else { panic!("{what}: a sum and a sum of squares") };
+    let found: Vec<f64> = found.iter().map(|v| f64::from(*v)).collect();
+    let norm = squares.sqrt();
+    assert_near(found.iter().map(|v| v * v).sum(), *squares, *squares, what);
+    assert_near(found.iter().sum(), *sum, norm.max(sum.abs()), what);
+    let typical = norm / (found.len() as f64).sqrt();
+    found.iter().zip(first).for_each(|(f, w)| assert_near(*f, *w, typical.max(w.abs()), what));
+}
+
+fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition) {
+    let wanted = reference(name);
+    let mut session = Session::new(definition, &formula_state(definition), "the formula").unwrap();
+    assert_eq!(
+        session.params.flat().numel() as f64,
+        wanted[&("all", "parameters")][0],
+        "the net is not the one that tests/reference/nets.py transcribes; change it there and run it again"
+    );
+    let x = input();
+    let outputs = no_grad(|| session.net.forward(&session.params, &x, false)).unwrap();
+    assert_outputs(&outputs, &wanted[&("eval", "outputs")], "outputs of prediction");
+
+    let outputs = session.net.forward(&session.params, &x, true).unwrap();
+    assert_outputs(&outputs, &wanted[&("train", "outputs")], "outputs of training");
+    let loss = session.row_losses(&outputs, &Tensor::from_slice(&[0_i64, 1])).unwrap().mean(Kind::Float);
+    let wanted_loss = wanted[&("train", "loss")][0];
+    assert_near(loss.double_value(&[]), wanted_loss, wanted_loss, "loss");
+    loss.backward();
+
+    let gradient = to_vec(&session.params.flat_gradient().unwrap()).unwrap();
+    let (mut start, mut compared) = (0, 0);
+    for tensor in session.params.state().unwrap() {
+        let found = gradient.get(start..start + tensor.data.len());
+        start += tensor.data.len();
+        if let Some(wanted) = wanted.get(&("gradient", tensor.name.as_str())) {
+            assert_tensor(found.unwrap(), wanted, &format!("gradient of {}", tensor.name));
+            compared += 1;
+        }
+        if let Some(wanted) = wanted.get(&("buffer", tensor.name.as_str())) {
+            assert_tensor(&tensor.data, wanted, &tensor.name);
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, wanted.len() - 4, "every tensor of the reference is in the net");
+    session.params.zero_gradients();
+    assert_eq!(session.params.flat_gradient().unwrap().abs().max().double_value(&[]), 0.0);
+}
+
+#[test]
+fn resnet18_agrees_with_torchvision_forward_and_backward() {
+    let two_logits = ModelDefinition { loss: Loss::CategoricalCrossentropy, ..definition(Architecture::Resnet18) };
+    assert_agrees_with_pytorch("resnet18", &two_logits);
+}
+
+#[test]
+fn cnn_agrees_with_its_transcription_in_pytorch_forward_and_backward() {
+    assert_agrees_with_pytorch("cnn", &definition(Architecture::Cnn));
+}
+
+#[test]
+fn bf16_convolutions_stay_near_those_of_f32_and_answer_in_f32() {
+    let f32 = definition(Architecture::Cnn);
+    let bf16 = ModelDefinition { precision: Precision::Bf16, ..f32.clone() };
+    let state = formula_state(&f32);
+    let outputs = [f32, bf16].map(|definition| {
+        let session = Session::new(&definition, &state, "the formula").unwrap();
+        let outputs = session.net.forward(&session.params, &input().to_kind(session.kind), true).unwrap();
+        assert_eq!(outputs.kind(), Kind::Float);
+        let running: Vec<NamedTensor> = session.params.state().unwrap();
+        let mean = running.into_iter().find(|tensor| tensor.name == "bn1.running_mean").unwrap();
+        [to_vec(&outputs).unwrap(), mean.data].concat()
+    });
+    let size = outputs[0].iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+    let apart = outputs[0].iter().zip(&outputs[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // bf16 has 8 bits of precision: the two differ, but by a few per cent.
+    assert!(apart > 0.0 && apart < 0.05 * size, "{outputs:?}");
+}
+
+#[test]
+fn a_batch_with_one_value_per_channel_leaves_the_running_statistics_finite() {
+    // 32 pixels are 1 x 1 in ResNet's last stage, and the last batch of an epoch may hold a single picture.
+    let definition = definition(Architecture::Resnet18);
+    let session = Session::new(&definition, &initial_state(&definition), "the start").unwrap();
+    let outputs = session.net.forward(&session.params, &input().narrow(0, 0, 1).narrow(2, 0, 32).narrow(3, 0, 32), true);
+    assert!(to_vec(&outputs.unwrap()).unwrap()[0].is_finite());
+    for tensor in session.params.state().unwrap() {
+        assert!(tensor.data.iter().all(|v| v.is_finite()), "{}", tensor.name);
+    }
+}
+
+#[test]
+fn weights_of_another_net_are_refused_with_the_tensor_that_differs() {
+    let definition = definition(Architecture::Cnn);
+    let state = initial_state(&definition);
+    let refusal = |state: &ModelState| Session::new(&definition, state, "model lungs").unwrap_err().to_string();
+
+    let without = ModelState::new(state.iter().filter(|tensor| tensor.name != "fc.bias").cloned());
+    assert_eq!(refusal(&without), "the weights of model lungs do not fit: tensor fc.bias is missing");
+
+    let bent = ModelState::new(state.iter().cloned().map(|tensor| match tensor.name.as_str() {
+        "fc.bias" => NamedTensor { shape: vec![2], data: vec![0.0; 2], ..tensor },
+        _ => tensor,
+    }));
+    assert_eq!(refusal(&bent), "the weights of model lungs do not fit: fc.bias is [2] and should be [1]");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused_and_says_what_to_use() {
+    let mut definition = definition(Architecture::Cnn);
+    definition.spec.device = WantedDevice::Cuda(4096);
+    let refusal = Session::new(&definition, &initial_state(&definition), "the start").unwrap_err().to_string();
+    let reason = match tch::Cuda::device_count() {
+        0 => "this machine or this build of libtorch has no CUDA device",
+        _ => "the machine has fewer devices",
+    };
+    assert_eq!(refusal, format!("device cuda:4096 is not there: {reason}; use device = 'auto' or 'cpu'"));
+    definition.spec.device = WantedDevice::Cpu;
+    assert_eq!(Session::new(&definition, &initial_state(&definition), "the start").unwrap().device, Device::Cpu);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_weights_and_another_gives_others() {
+    let definition = definition(Architecture::Cnn);
+    let mut other = definition.clone();
+    other.spec.seed += 1;
+    assert_eq!(initial_state(&definition), initial_state(&definition));
+    assert_ne!(initial_state(&definition).get("conv1.weight"), initial_state(&other).get("conv1.weight"));
+    let state = initial_state(&definition);
+    let weights = &state.get("layer3.0.conv2.weight").unwrap().data;
+    let variance = weights.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / weights.len() as f64;
+    let outputs = state.get("layer3.0.conv2.weight").unwrap().shape[0];
+    assert!((variance * (outputs * 9) as f64 / 2.0 - 1.0).abs() < 0.02, "He's variance, not {variance}");
+}

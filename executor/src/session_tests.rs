@@ -1,0 +1,57 @@
+//! Losses and probabilities against the same figures worked out by hand.
+
+use tch::Tensor;
+use tusk_core::manifest::ModelDefinition;
+use tusk_core::spec::{Architecture, Loss};
+
+use crate::session::{Session, initial_state, to_vec};
+use crate::testing::definition;
+
+fn session(loss: Loss, positive: usize) -> Session {
+    let definition = ModelDefinition { loss, positive: Some(positive), ..definition(Architecture::Cnn) };
+    Session::new(&definition, &initial_state(&definition), "the start").unwrap()
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn assert_near(found: &[f32], wanted: &[f64]) {
+    assert_eq!(found.len(), wanted.len());
+    assert!(found.iter().zip(wanted).all(|(f, w)| (f64::from(*f) - w).abs() < 1e-6), "{found:?} is not {wanted:?}");
+}
+
+#[test]
+fn one_logit_is_the_positive_class_wherever_it_stands() {
+    let (outputs, classes) = (Tensor::from_slice(&[1.5_f32, -0.5]).view([2, 1]), Tensor::from_slice(&[0_i64, 1]));
+    let losses = |loss, positive| to_vec(&session(loss, positive).row_losses(&outputs, &classes).unwrap()).unwrap();
+    let (p, q) = (sigmoid(1.5), sigmoid(-0.5));
+    assert_near(&losses(Loss::BinaryCrossentropy, 1), &[-(1.0 - p).ln(), -q.ln()]);
+    assert_near(&losses(Loss::BinaryCrossentropy, 0), &[-p.ln(), -(1.0 - q).ln()]);
+    assert_near(&losses(Loss::MeanSquaredError, 1), &[p * p, (q - 1.0).powi(2)]);
+    assert_near(&losses(Loss::MeanSquaredError, 0), &[(p - 1.0).powi(2), q * q]);
+    let probabilities = |positive| session(Loss::BinaryCrossentropy, positive).probabilities(&outputs).unwrap();
+    assert_near(&probabilities(1), &[1.0 - p, p, 1.0 - q, q]);
+    assert_near(&probabilities(0), &[p, 1.0 - p, q, 1.0 - q]);
+}
+
+#[test]
+fn a_logit_per_class_is_a_softmax() {
+    let rows = [[0.2_f64, 1.0, -0.7], [3.0, 0.0, 0.5]];
+    let values: Vec<f32> = rows.iter().flatten().map(|v| *v as f32).collect();
+    let (outputs, classes) = (Tensor::from_slice(&values).view([2, 3]), Tensor::from_slice(&[2_i64, 0]));
+    let softmax = rows.map(|row| {
+        let sum: f64 = row.iter().map(|v| v.exp()).sum();
+        row.map(|v| v.exp() / sum)
+    });
+    let (a, b) = (softmax[0], softmax[1]);
+    let losses = |loss| to_vec(&session(loss, 1).row_losses(&outputs, &classes).unwrap()).unwrap();
+    assert_near(&losses(Loss::CategoricalCrossentropy), &[-a[2].ln(), -b[0].ln()]);
+    let squares = [
+        a[0].powi(2) + a[1].powi(2) + (a[2] - 1.0).powi(2),
+        (b[0] - 1.0).powi(2) + b[1].powi(2) + b[2].powi(2),
+    ];
+    assert_near(&losses(Loss::MeanSquaredError), &squares);
+    let probabilities = session(Loss::CategoricalCrossentropy, 1).probabilities(&outputs).unwrap();
+    assert_near(&probabilities, softmax.as_flattened());
+}

@@ -1,0 +1,129 @@
+//! Small tables, models and tasks for the tests of this crate.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use datafusion::arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+use tusk_core::event::NoProgress;
+use tusk_core::ids::{RunId, WorkerId};
+use tusk_core::manifest::{ModelDefinition, Preprocessing};
+use tusk_core::physical::{Phase, Rows, TrainTask};
+use tusk_core::spec::{Architecture, Augment, Device, Loss, ModelSpec, Precision, Schedule};
+use tusk_udfs::pixels::{Channels, Pixels, encode};
+
+use crate::error::Result;
+use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache};
+use crate::trainer::TaskEnvironment;
+
+/// A row of a table: image, label, group, name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) image: Option<Vec<u8>>,
+    pub(crate) label: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) name: Option<String>,
+}
+
+/// The rows as the training operator reads them.
+pub(crate) fn table(records: &[Record]) -> RecordBatch {
+    let text = |of: fn(&Record) -> Option<&str>| -> ArrayRef { Arc::new(records.iter().map(of).collect::<StringArray>()) };
+    let images: BinaryArray = records.iter().map(|record| record.image.as_deref()).collect();
+    RecordBatch::try_from_iter_with_nullable([
+        ("image", Arc::new(images) as ArrayRef, true),
+        ("label", text(|r| r.label.as_deref()), true),
+        ("group", text(|r| r.group.as_deref()), true),
+        ("name", text(|r| r.name.as_deref()), true),
+    ])
+    .unwrap()
+}
+
+/// A grey picture, one level per pixel from its column and row.
+pub(crate) fn picture(side: u32, format: &str, level: impl Fn(u32, u32) -> u8) -> Vec<u8> {
+    let data = (0..side * side).map(|i| level(i % side, i / side)).collect();
+    encode(&Pixels::new(side, side, Channels::Grey, data).unwrap(), format, 95).unwrap()
+}
+
+/// Pictures of 32 pixels with a bright square on the left or on the right, speckled so that no two are the same.
+pub(crate) fn squares(count: u32) -> Vec<Record> {
+    (0..count)
+        .map(|i| {
+            let is_left = i % 2 == 0;
+            let (left, top) = (if is_left { 3 } else { 19 } + i % 3, 4 + i * 5 % 14);
+            let image = picture(32, if i % 3 == 0 { "jpeg" } else { "png" }, |x, y| {
+                let inside = (left..left + 10).contains(&x) && (top..top + 10).contains(&y);
+                let speckle = ((x * 7 + y * 13 + i * 31).wrapping_mul(2_654_435_761) >> 27) as u8;
+                if inside { 180 + speckle } else { 40 + speckle }
+            });
+            let label = Some(if is_left { "left" } else { "right" }.to_owned());
+            Record { image: Some(image), label, group: None, name: Some(format!("{i}.png")) }
+        })
+        .collect()
+}
+
+/// A cache with these budgets in the system's temporary folder.
+pub(crate) fn cache(memory_bytes_max: u64, disk_bytes_max: u64) -> Arc<ShardCache> {
+    let folder: PathBuf = std::env::temp_dir();
+    Arc::new(ShardCache::new(CacheLimits { memory_bytes_max, disk_bytes_max, folder }))
+}
+
+/// One worker's builder for grey pictures of `side` pixels.
+pub(crate) fn builder(cache: &Arc<ShardCache>, worker: u32, workers: u32, side: u32) -> ShardBuilder {
+    let cancelled = Arc::new(AtomicBool::new(false));
+    ShardBuilder::new(Arc::clone(cache), (WorkerId(worker), workers), (side, Channels::Grey), 2, cancelled)
+}
+
+/// One worker's shard of a table that comes in batches of seven rows.
+pub(crate) fn shard(cache: &Arc<ShardCache>, records: &[Record], worker: u32, workers: u32, side: u32) -> Result<Shard> {
+    let mut builder = builder(cache, worker, workers, side);
+    records.chunks(7).try_for_each(|rows| builder.push(&table(rows)))?;
+    builder.finish()
+}
+
+/// The only shard of the squares.
+pub(crate) fn squares_shard(count: u32) -> Shard {
+    shard(&cache(1 << 30, 0), &squares(count), 0, 1, 32).unwrap()
+}
+
+/// A model of the squares on the CPU in f32: a constant learning rate, nothing random but the start and the order.
+pub(crate) fn definition(architecture: Architecture) -> ModelDefinition {
+    ModelDefinition {
+        spec: ModelSpec {
+            epochs: 4,
+            batch_size: 8,
+            schedule: Schedule::Constant,
+            image_size: 32,
+            augment: Augment::default(),
+            validation_fraction: 0.0,
+            device: Device::Cpu,
+            ..ModelSpec::new(architecture)
+        },
+        classes: vec!["left".into(), "right".into()],
+        positive: Some(1),
+        loss: Loss::BinaryCrossentropy,
+        precision: Precision::F32,
+        preprocessing: Preprocessing { image_size: 32, channels: 1, mean: 0.3, std: 0.2 },
+        class_weights: vec![1.0, 1.0],
+    }
+}
+
+/// The task of one epoch.
+pub(crate) fn task(definition: &ModelDefinition, epoch: u32) -> TrainTask {
+    TrainTask {
+        run: RunId::from("run-test".to_owned()),
+        epoch,
+        phase: Phase::Train,
+        rows: Rows::Training,
+        workers: 1,
+        threads: 2,
+        definition: definition.clone(),
+        store: String::new(),
+        weights: None,
+    }
+}
+
+/// The first worker's environment for a task that nobody cancels.
+pub(crate) fn environment(task: &TrainTask) -> TaskEnvironment<'_> {
+    static NEVER: AtomicBool = AtomicBool::new(false);
+    TaskEnvironment { task, worker: WorkerId(0), cancelled: &NEVER, progress: &NoProgress }
+}

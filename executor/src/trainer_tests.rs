@@ -1,0 +1,265 @@
+//! Epochs over a toy table: they repeat to the bit, learn, stop when told, and add up over workers.
+
+use std::sync::atomic::AtomicBool;
+
+use tch::{Device, Kind, Tensor};
+use tusk_core::event::NoProgress;
+use tusk_core::ids::WorkerId;
+use tusk_core::manifest::ModelDefinition;
+use tusk_core::physical::{PhaseReport, Rows, TrainTask};
+use tusk_core::spec::{Architecture, Augment, Loss, ModelSpec, Optimizer as Algorithm, Precision};
+use tusk_core::state::{ModelState, NamedTensor};
+
+use crate::error::{Error, Result};
+use crate::nets::Net;
+use crate::nets::layers::Linear;
+use crate::nets::layout::{Init, Layout, Params};
+use crate::optimizer::Optimizer;
+use crate::session::{Session, initial_state};
+use crate::shard::Shard;
+use crate::testing::{Record, cache, definition, environment, shard, squares, squares_shard, task};
+use crate::trainer::{TaskEnvironment, Scores, score, train_epoch};
+
+/// Trains all epochs of a definition: a report per epoch, and the last state.
+fn train(definition: &ModelDefinition, shard: &Shard) -> (Vec<PhaseReport>, ModelState) {
+    tch::set_num_threads(2);
+    let mut state = initial_state(definition);
+    let reports = (1..=definition.spec.epochs)
+        .map(|epoch| {
+            let (report, tensors) = train_epoch(&environment(&task(definition, epoch)), shard, &state).unwrap();
+            state = ModelState::new(tensors);
+            report
+        })
+        .collect();
+    (reports, state)
+}
+
+fn scores(definition: &ModelDefinition, shard: &Shard, state: &ModelState) -> Scores {
+    let task = TrainTask { rows: Rows::All, ..task(definition, 1) };
+    score(&environment(&task), shard, state).unwrap().1
+}
+
+/// Share of rows whose likeliest class is the true one.
+fn accuracy(scores: &Scores) -> f64 {
+    let rows = scores.probabilities.chunks_exact(2).zip(&scores.truth);
+    let right = rows.filter(|(p, truth)| u32::from(p[1] > p[0]) == **truth).count();
+    right as f64 / scores.truth.len() as f64
+}
+
+fn bits(state: &ModelState) -> Vec<(&str, Vec<u32>)> {
+    state.iter().map(|t| (t.name.as_str(), t.data.iter().map(|v| v.to_bits()).collect())).collect()
+}
+
+#[test]
+fn training_repeats_to_the_bit_in_whatever_order_the_table_stands() {
+    let mut definition = definition(Architecture::Cnn);
+    definition.spec.augment = Augment::xray();
+    definition.spec.epochs = 2;
+    let records = squares(24);
+    let reversed: Vec<Record> = records.iter().rev().cloned().collect();
+    let cache = cache(1 << 30, 0);
+    let [a, b] = [&records, &reversed].map(|records| {
+        let (reports, state) = train(&definition, &shard(&cache, records, 0, 1, 32).unwrap());
+        assert!(reports.iter().all(|report| report.rows == 24));
+        (reports.iter().map(|r| r.loss_sum.to_bits()).collect::<Vec<_>>(), state)
+    });
+    assert_eq!(a.0, b.0);
+    assert!(bits(&a.1) == bits(&b.1));
+    definition.spec.seed += 1;
+    let (_, other) = train(&definition, &squares_shard(24));
+    assert!(bits(&a.1) != bits(&other));
+}
+
+/// Trains on the squares and asserts that the loss falls and that the classes are told apart.
+fn assert_learns(definition: &ModelDefinition) {
+    let shard = squares_shard(48);
+    let (reports, state) = train(definition, &shard);
+    let losses: Vec<f64> = reports.iter().map(|report| report.loss_sum / report.rows as f64).collect();
+    let what = format!("{:?} with {:?}: losses {losses:?}", definition.loss, definition.spec.optimizer);
+    assert!(losses[0].is_finite() && losses.last().unwrap() < &(0.5 * losses[0]), "{what}");
+    let scores = scores(definition, &shard, &state);
+    assert_eq!(scores.truth.len(), 48);
+    assert!(scores.probabilities.chunks_exact(2).all(|p| (p[0] + p[1] - 1.0).abs() < 1e-5));
+    assert!(accuracy(&scores) > 0.95, "{what}, accuracy {}", accuracy(&scores));
+}
+
+#[test]
+fn every_optimizer_learns_an_easy_task() {
+    for (optimizer, learning_rate) in [(Algorithm::Sgd, 0.05), (Algorithm::Adam, 3e-3), (Algorithm::Adamw, 3e-3)] {
+        let mut definition = definition(Architecture::Cnn);
+        definition.spec = ModelSpec { optimizer, learning_rate, weight_decay: 1e-3, epochs: 6, ..definition.spec };
+        assert_learns(&definition);
+    }
+}
+
+#[test]
+fn every_loss_learns_an_easy_task_whichever_class_is_positive() {
+    for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy, Loss::MeanSquaredError] {
+        for positive in [0, 1] {
+            let mut definition = ModelDefinition { loss, positive: Some(positive), ..definition(Architecture::Cnn) };
+            definition.spec.epochs = 6;
+            assert_learns(&definition);
+        }
+    }
+}
+
+#[test]
+fn bf16_learns_an_easy_task_and_keeps_its_weights_in_f32() {
+    let mut definition = ModelDefinition { precision: Precision::Bf16, ..definition(Architecture::Cnn) };
+    definition.spec.epochs = 6;
+    assert_learns(&definition);
+}
+
+#[test]
+fn a_cancelled_task_trains_and_scores_nothing() {
+    let definition = definition(Architecture::Cnn);
+    let (task, cancelled) = (task(&definition, 1), AtomicBool::new(true));
+    let env = TaskEnvironment { task: &task, worker: WorkerId(0), cancelled: &cancelled, progress: &NoProgress };
+    let (shard, state) = (squares_shard(8), initial_state(&definition));
+    assert!(matches!(train_epoch(&env, &shard, &state), Err(Error::Cancelled)));
+    assert!(matches!(score(&env, &shard, &state), Err(Error::Cancelled)));
+}
+
+#[test]
+fn a_worker_without_rows_answers_with_no_weights() {
+    let definition = definition(Architecture::Cnn);
+    let empty = shard(&cache(0, 0), &[], 0, 1, 32).unwrap();
+    let (report, tensors) = train_epoch(&environment(&task(&definition, 1)), &empty, &initial_state(&definition)).unwrap();
+    assert!(report.rows == 0 && tensors.is_empty());
+}
+
+#[test]
+fn training_never_sees_held_out_rows() {
+    let mut definition = definition(Architecture::Cnn);
+    definition.spec.validation_fraction = 0.4;
+    let shard = squares_shard(24);
+    let seed = definition.spec.seed;
+    let training = shard.select(Rows::Training, seed, 0.4);
+    assert!(training.len() < 24 && !training.is_empty());
+    let (report, tensors) = train_epoch(&environment(&task(&definition, 1)), &shard, &initial_state(&definition)).unwrap();
+    assert_eq!(report.rows, training.len() as u64);
+    // The same epoch over a table that has the training rows only.
+    let kept: Vec<u64> = training.iter().map(|row| row.content).collect();
+    let content = |record: &Record| tusk_core::random::content_hash(record.image.as_deref().unwrap());
+    let records: Vec<Record> = squares(24).into_iter().filter(|record| kept.contains(&content(record))).collect();
+    let alone = crate::testing::shard(&cache(1 << 30, 0), &records, 0, 1, 32).unwrap();
+    let (_, wanted) = train_epoch(&environment(&task(&definition, 1)), &alone, &initial_state(&definition)).unwrap();
+    assert!(bits(&ModelState::new(tensors)) == bits(&ModelState::new(wanted)));
+}
+
+#[test]
+fn a_class_that_the_model_does_not_know_is_an_error_and_not_a_wrong_truth() {
+    let definition = definition(Architecture::Cnn);
+    let mut records = squares(4);
+    records[0].label = Some("upside down".into());
+    let shard = shard(&cache(1 << 30, 0), &records, 0, 1, 32).unwrap();
+    let task = TrainTask { rows: Rows::All, ..task(&definition, 1) };
+    let refusal = score(&environment(&task), &shard, &initial_state(&definition)).unwrap_err().to_string();
+    assert!(refusal.contains("a class that the training rows do not have"), "{refusal}");
+}
+
+#[test]
+fn a_weight_of_zero_silences_a_class() {
+    let definition = ModelDefinition { class_weights: vec![1.0, 0.0], ..definition(Architecture::Cnn) };
+    let right: Vec<Record> = squares(12).into_iter().filter(|r| r.label.as_deref() == Some("right")).collect();
+    let shard = shard(&cache(1 << 30, 0), &right, 0, 1, 32).unwrap();
+    let (report, _) = train_epoch(&environment(&task(&definition, 1)), &shard, &initial_state(&definition)).unwrap();
+    assert_eq!((report.rows, report.loss_sum), (6, 0.0));
+}
+
+/// One linear layer: a net without batch normalisation, whose gradient is a mean over rows.
+#[derive(Debug)]
+struct Flat(Linear);
+
+impl Net for Flat {
+    fn forward(&self, params: &Params, x: &Tensor, _train: bool) -> Result<Tensor> {
+        self.0.forward(params, &x.f_flatten(1, -1)?)
+    }
+}
+
+/// The weights after one step of plain SGD of a linear net on these rows of a fixed batch.
+fn linear_step(first: i64, count: i64) -> Vec<f64> {
+    let mut definition = definition(Architecture::Cnn);
+    definition.spec = ModelSpec {
+        optimizer: Algorithm::Sgd,
+        momentum: 0.0,
+        weight_decay: 0.1,
+        learning_rate: 0.5,
+        ..definition.spec
+    };
+    let mut layout = Layout::default();
+    let net = Flat(Linear::new(&mut layout, "fc", 16, 1));
+    let state = layout.initial_state(7);
+    let mut session = Session::new(&definition, &initial_state(&definition), "the start").unwrap();
+    session.net = Box::new(net);
+    session.params = Params::load(layout, &state, "the start", Device::Cpu, Kind::Float).unwrap();
+    let mut optimizer = Optimizer::new(&definition.spec, &session.params, &state).unwrap();
+    let x = (Tensor::arange(6 * 16, (Kind::Float, Device::Cpu)) * 0.7).sin().view([6, 1, 4, 4]).narrow(0, first, count);
+    let truth = Tensor::from_slice(&[0_i64, 1, 1, 0, 1, 0]).narrow(0, first, count);
+    let outputs = session.net.forward(&session.params, &x, true).unwrap();
+    session.row_losses(&outputs, &truth).unwrap().mean(Kind::Float).backward();
+    optimizer.step(&mut session.params, definition.spec.learning_rate).unwrap();
+    session.params.state().unwrap().iter().flat_map(|t| &t.data).map(|v| f64::from(*v)).collect()
+}
+
+#[test]
+fn the_weighted_mean_of_two_workers_is_the_step_of_one() {
+    let (one, first, second) = (linear_step(0, 6), linear_step(0, 4), linear_step(4, 2));
+    let mut largest = 0.0_f64;
+    for ((one, first), second) in one.iter().zip(&first).zip(&second) {
+        assert!((one - (4.0 * first + 2.0 * second) / 6.0).abs() < 1e-6);
+        largest = largest.max((first - second).abs());
+    }
+    assert!(largest > 1e-2, "the two workers did learn different things: {largest}");
+}
+
+/// The constants of tests/reference/optimizers.py.
+const START: [f32; 3] = [1.0, -2.0, 0.5];
+const TARGET: [f32; 3] = [0.25, 1.0, -1.0];
+const CURVATURE: [f32; 3] = [1.0, 2.0, 3.0];
+const LEARNING_RATE: f64 = 0.1;
+
+/// The parameters after each of three steps. Before the last, the optimizer is written down and read again, as between
+/// two epochs.
+fn three_steps(optimizer: Algorithm, weight_decay: f64) -> Vec<f32> {
+    let spec = ModelSpec { optimizer, weight_decay, momentum: 0.9, ..ModelSpec::new(Architecture::Cnn) };
+    let mut layout = Layout::default();
+    let weight = layout.weight("w".into(), &[1, 2], Init::Constant(0.0));
+    let bias = layout.weight("b".into(), &[1], Init::Constant(0.0));
+    let state = ModelState::new([
+        NamedTensor { name: "w".into(), shape: vec![1, 2], data: START[..2].to_vec() },
+        NamedTensor { name: "b".into(), shape: vec![1], data: START[2..].to_vec() },
+    ]);
+    let mut params = Params::load(layout, &state, "the start", Device::Cpu, Kind::Float).unwrap();
+    let mut optimizer = Optimizer::new(&spec, &params, &ModelState::default()).unwrap();
+    let mut values = Vec::new();
+    for step in 0..3 {
+        if step == 2 {
+            let moments = ModelState::new(optimizer.state().unwrap());
+            optimizer = Optimizer::new(&spec, &params, &moments).unwrap();
+        }
+        let all = Tensor::cat(&[params.weight(weight).view([-1]), params.weight(bias).view([-1])], 0);
+        let apart = (all - Tensor::from_slice(&TARGET)).square() * Tensor::from_slice(&CURVATURE);
+        (apart.sum(Kind::Float) * 0.5).backward();
+        optimizer.step(&mut params, LEARNING_RATE).unwrap();
+        values.extend(params.state().unwrap().into_iter().flat_map(|tensor| tensor.data));
+    }
+    values
+}
+
+#[test]
+fn optimizers_step_as_pytorchs_do_and_go_on_from_their_moments() {
+    let reference = include_str!("../tests/reference/optimizers.txt");
+    let mut compared = 0;
+    for line in reference.lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let found = three_steps(Algorithm::from_word(words[0]).unwrap(), words[1].parse().unwrap());
+        assert_eq!(found.len(), words[2..].len());
+        for (found, wanted) in found.iter().zip(&words[2..]) {
+            let wanted: f64 = wanted.parse().unwrap();
+            assert!((f64::from(*found) - wanted).abs() < 2e-6, "{line}\n{found} should be {wanted}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 6 * 9);
+}
