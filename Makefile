@@ -36,7 +36,7 @@ lint: setup ## Check the formatting, the lints and the documentation's links.
 bench: build ## Run the micro-benchmarks.
 	@$(ENV) cargo bench -p tusk-benches
 
-docs: setup ## Build the API documentation, and check docs/functions.md and docs/options.md against the code.
+docs: setup ## Build the API documentation (the manual is in docs/).
 	@$(ENV) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
 clean: ## Remove what was built; libtorch stays.

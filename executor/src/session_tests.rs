@@ -47,10 +47,8 @@ fn a_logit_per_class_is_a_softmax() {
     let (a, b) = (softmax[0], softmax[1]);
     let losses = |loss| to_vec(&session(loss, 1).row_losses(&outputs, &classes).unwrap()).unwrap();
     assert_near(&losses(Loss::CategoricalCrossentropy), &[-a[2].ln(), -b[0].ln()]);
-    let squares = [
-        a[0].powi(2) + a[1].powi(2) + (a[2] - 1.0).powi(2),
-        (b[0] - 1.0).powi(2) + b[1].powi(2) + b[2].powi(2),
-    ];
+    let squares =
+        [a[0].powi(2) + a[1].powi(2) + (a[2] - 1.0).powi(2), (b[0] - 1.0).powi(2) + b[1].powi(2) + b[2].powi(2)];
     assert_near(&losses(Loss::MeanSquaredError), &squares);
     let probabilities = session(Loss::CategoricalCrossentropy, 1).probabilities(&outputs).unwrap();
     assert_near(&probabilities, softmax.as_flattened());

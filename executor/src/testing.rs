@@ -27,7 +27,8 @@ pub(crate) struct Record {
 
 /// The rows as the training operator reads them.
 pub(crate) fn table(records: &[Record]) -> RecordBatch {
-    let text = |of: fn(&Record) -> Option<&str>| -> ArrayRef { Arc::new(records.iter().map(of).collect::<StringArray>()) };
+    let text =
+        |of: fn(&Record) -> Option<&str>| -> ArrayRef { Arc::new(records.iter().map(of).collect::<StringArray>()) };
     let images: BinaryArray = records.iter().map(|record| record.image.as_deref()).collect();
     RecordBatch::try_from_iter_with_nullable([
         ("image", Arc::new(images) as ArrayRef, true),
@@ -74,7 +75,13 @@ pub(crate) fn builder(cache: &Arc<ShardCache>, worker: u32, workers: u32, side: 
 }
 
 /// One worker's shard of a table that comes in batches of seven rows.
-pub(crate) fn shard(cache: &Arc<ShardCache>, records: &[Record], worker: u32, workers: u32, side: u32) -> Result<Shard> {
+pub(crate) fn shard(
+    cache: &Arc<ShardCache>,
+    records: &[Record],
+    worker: u32,
+    workers: u32,
+    side: u32,
+) -> Result<Shard> {
     let mut builder = builder(cache, worker, workers, side);
     records.chunks(7).try_for_each(|rows| builder.push(&table(rows)))?;
     builder.finish()

@@ -18,7 +18,7 @@ use crate::optimizer::Optimizer;
 use crate::session::{Session, initial_state};
 use crate::shard::Shard;
 use crate::testing::{Record, cache, definition, environment, shard, squares, squares_shard, task};
-use crate::trainer::{TaskEnvironment, Scores, score, train_epoch};
+use crate::trainer::{Scores, TaskEnvironment, score, train_epoch};
 
 /// Trains all epochs of a definition: a report per epoch, and the last state.
 fn train(definition: &ModelDefinition, shard: &Shard) -> (Vec<PhaseReport>, ModelState) {
@@ -124,7 +124,8 @@ fn a_cancelled_task_trains_and_scores_nothing() {
 fn a_worker_without_rows_answers_with_no_weights() {
     let definition = definition(Architecture::Cnn);
     let empty = shard(&cache(0, 0), &[], 0, 1, 32).unwrap();
-    let (report, tensors) = train_epoch(&environment(&task(&definition, 1)), &empty, &initial_state(&definition)).unwrap();
+    let (report, tensors) =
+        train_epoch(&environment(&task(&definition, 1)), &empty, &initial_state(&definition)).unwrap();
     assert!(report.rows == 0 && tensors.is_empty());
 }
 
@@ -136,7 +137,8 @@ fn training_never_sees_held_out_rows() {
     let seed = definition.spec.seed;
     let training = shard.select(Rows::Training, seed, 0.4);
     assert!(training.len() < 24 && !training.is_empty());
-    let (report, tensors) = train_epoch(&environment(&task(&definition, 1)), &shard, &initial_state(&definition)).unwrap();
+    let (report, tensors) =
+        train_epoch(&environment(&task(&definition, 1)), &shard, &initial_state(&definition)).unwrap();
     assert_eq!(report.rows, training.len() as u64);
     // The same epoch over a table that has the training rows only.
     let kept: Vec<u64> = training.iter().map(|row| row.content).collect();

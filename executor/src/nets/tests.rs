@@ -155,7 +155,8 @@ fn a_batch_with_one_value_per_channel_leaves_the_running_statistics_finite() {
     // 32 pixels are 1 x 1 in ResNet's last stage, and the last batch of an epoch may hold a single picture.
     let definition = definition(Architecture::Resnet18);
     let session = Session::new(&definition, &initial_state(&definition), "the start").unwrap();
-    let outputs = session.net.forward(&session.params, &input().narrow(0, 0, 1).narrow(2, 0, 32).narrow(3, 0, 32), true);
+    let outputs =
+        session.net.forward(&session.params, &input().narrow(0, 0, 1).narrow(2, 0, 32).narrow(3, 0, 32), true);
     assert!(to_vec(&outputs.unwrap()).unwrap()[0].is_finite());
     for tensor in session.params.state().unwrap() {
         assert!(tensor.data.iter().all(|v| v.is_finite()), "{}", tensor.name);

@@ -149,9 +149,8 @@ impl ShardCache {
     /// Drops the idle shard of a medium that was used longest ago.
     fn evict_one(&self, medium: Medium) -> bool {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let frees = |shard: &Arc<Shard>| {
-            Arc::strong_count(shard) == 1 && shard.is_in_memory() == (medium == Medium::Memory)
-        };
+        let frees =
+            |shard: &Arc<Shard>| Arc::strong_count(shard) == 1 && shard.is_in_memory() == (medium == Medium::Memory);
         let idle = |slot: &Slot| Arc::strong_count(&slot.shard) == 1 && slot.shard.get().is_some_and(frees);
         let oldest = slots.iter().filter(|(_, slot)| idle(slot)).min_by_key(|(_, slot)| slot.last_used);
         match oldest.map(|(key, _)| key.clone()) {

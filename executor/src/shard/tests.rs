@@ -1,8 +1,8 @@
 //! Who gets which row, what memory and disk bound, and what becomes of rows that cannot be used.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tusk_core::ids::WorkerId;
 use tusk_core::physical::Rows;
@@ -131,7 +131,8 @@ fn rows_that_cannot_be_used_are_counted_and_named_by_exactly_one_worker() {
 
 #[test]
 fn more_unreadable_images_than_are_named_are_still_counted() {
-    let broken = |i: u32| Record { image: Some(i.to_le_bytes().to_vec()), label: Some("x".into()), ..Record::default() };
+    let broken =
+        |i: u32| Record { image: Some(i.to_le_bytes().to_vec()), label: Some("x".into()), ..Record::default() };
     let records: Vec<Record> = (0..50).map(broken).collect();
     let shard = shard(&cache(1 << 30, 0), &records, 0, 1, 32).unwrap();
     assert_eq!((shard.skipped, shard.unreadable.len(), shard.rows.len()), (50, 20, 0));

@@ -1,0 +1,75 @@
+//! The manual's pages on functions and options are written by the code that they describe.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p tusk-udfs --test manual` renews them.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use datafusion::logical_expr::Documentation;
+use tusk_core::engine::Predictor;
+use tusk_core::spec::OPTIONS;
+use tusk_udfs::predict::PlanOnly;
+use tusk_udfs::session::{aggregate_functions, scalar_functions};
+
+fn page_of_functions() -> String {
+    let predictor: Arc<dyn Predictor> = Arc::new(PlanOnly);
+    let scalar = scalar_functions(&predictor);
+    let aggregate = aggregate_functions();
+    let names = scalar.iter().map(|f| f.name()).chain(aggregate.iter().map(|f| f.name()));
+    let documentation = scalar.iter().map(|f| f.documentation()).chain(aggregate.iter().map(|f| f.documentation()));
+    let mut page = String::from(
+        "# Functions\n\nEvery function works in any query, on every executor, beside all of DataFusion's. This page is \
+         written by `udfs/tests/manual.rs` from the functions' own documentation.\n",
+    );
+    let mut section = "";
+    for (name, documentation) in names.zip(documentation) {
+        let documentation: &Documentation = documentation.unwrap_or_else(|| panic!("{name} is not documented"));
+        if documentation.doc_section.label != section {
+            section = documentation.doc_section.label;
+            write!(page, "\n## {section}\n").unwrap();
+        }
+        write!(page, "\n### `{}`\n\n{}\n", documentation.syntax_example, documentation.description).unwrap();
+        for (argument, meaning) in documentation.arguments.iter().flatten() {
+            write!(page, "\n- **{argument}**: {meaning}").unwrap();
+        }
+        let example = documentation.sql_example.as_ref().unwrap_or_else(|| panic!("{name} has no example"));
+        write!(page, "\n\n{example}\n").unwrap();
+    }
+    page
+}
+
+fn page_of_options() -> String {
+    let mut page = String::from(
+        "# Options of CREATE MODEL\n\n`OPTIONS (key = value, ...)`; `\"group\"` stands in quotes because it is a \
+         reserved word. This page is written by `udfs/tests/manual.rs` from `core/src/spec/options.rs`.\n\n\
+         | option | default | accepts | meaning |\n|---|---|---|---|\n",
+    );
+    for option in OPTIONS {
+        writeln!(page, "| {} | {} | {} | {} |", option.name, option.default, option.expected, option.meaning).unwrap();
+    }
+    page.push_str("| resume | false | true or false | go on from the last checkpoint of this model's run |\n");
+    page
+}
+
+fn check(file: &str, page: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == page,
+        "docs/{file} is not what the code says; UPDATE_GOLDEN=1 cargo test -p tusk-udfs --test manual renews it"
+    );
+}
+
+#[test]
+fn the_page_of_functions_is_what_the_functions_say() {
+    check("functions.md", &page_of_functions());
+}
+
+#[test]
+fn the_page_of_options_is_what_the_options_say() {
+    check("options.md", &page_of_options());
+}
