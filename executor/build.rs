@@ -1,8 +1,16 @@
-//! Lets binaries and tests find libtorch where they were linked against it, without LD_LIBRARY_PATH.
+//! Lets binaries and tests find libtorch where they were linked against it, without LD_LIBRARY_PATH. Every crate with
+//! binaries or tests that run nets builds with this script.
+
+use std::path::Path;
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    if let Ok(libtorch) = std::env::var("LIBTORCH") {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
+    let Ok(libtorch) = std::env::var("LIBTORCH") else { return };
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
+    if Path::new(&libtorch).join("lib/libtorch_cuda.so").exists() {
+        // Nothing refers to the CUDA library by name: without this the linker leaves it out, and no device is found.
+        for argument in ["-Wl,--no-as-needed", &format!("-L{libtorch}/lib"), "-ltorch_cuda", "-Wl,--as-needed"] {
+            println!("cargo:rustc-link-arg={argument}");
+        }
     }
 }

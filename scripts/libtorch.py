@@ -24,8 +24,10 @@ CPU_LIBRARIES = {
     "nvidia/cu13/lib/libcupti.so.13",
 }
 FREE_BYTES = {"cpu": 3 << 30, "cuda": 14 << 30}
+# The wheels of one Python and one glibc, whatever this machine has: pip matches platforms exactly.
+PLATFORMS = [f"manylinux_2_{minor}" for minor in range(28, 4, -1)] + ["manylinux2014", "manylinux2010", "manylinux1"]
 WHEEL_TARGET = ["--only-binary=:all:", "--implementation=cp", "--python-version=3.11"] + [
-    f"--platform={p}_x86_64" for p in ("manylinux_2_28", "manylinux_2_27", "manylinux_2_25", "manylinux_2_17", "manylinux2014")
+    f"--platform={platform}_x86_64" for platform in PLATFORMS
 ]
 
 
