@@ -229,6 +229,9 @@ impl PhysicalExtensionCodec for TuskPhysicalCodec {
         match OperatorMessage::decode(buf).map_err(|e| wire("operator", &e))?.kind {
             Some(OperatorKind::Train(message)) => {
                 let task: TrainTask = serde_json::from_slice(&message.task).map_err(|e| wire("training task", &e))?;
+                if task.workers == 0 || task.definition.spec.batch_size == 0 {
+                    return Err(wire("training task", &"it has no workers, or batches of no rows").into());
+                }
                 let source = decode_plan(&message.source, ctx, self)?;
                 let [workers] = inputs else {
                     return Err(wire("training task", &format!("it has {} inputs", inputs.len())).into());

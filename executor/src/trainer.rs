@@ -101,13 +101,15 @@ pub(crate) fn train_epoch(
     let (mut clock, mut pixels) = (LibtorchClock::default(), Vec::new());
     let (mut loss_sum, mut rate, mut done) = (0.0, 0.0, 0);
     let mut reported = Instant::now();
-    let steps = rows.len().div_ceil(spec.batch_size as usize);
-    for (step, batch) in rows.chunks(spec.batch_size as usize).enumerate() {
+    let steps = rows.len().div_ceil(spec.batch_size.max(1) as usize);
+    for step in 0..steps {
         env.check()?;
+        // Batches of one size, give or take a row: a last batch of two would step as far on far less.
+        let batch = &rows[step * rows.len() / steps..(step + 1) * rows.len() / steps];
         shard.gather(batch, &mut pixels)?;
         let images: Vec<u64> = batch.iter().map(|row| row.content).collect();
         let truth = truth_of(batch, &classes)?;
-        let progress = (f64::from(task.epoch - 1) + step as f64 / steps as f64) / f64::from(spec.epochs);
+        let progress = (f64::from(task.epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.epochs);
         rate = learning_rate(spec, progress);
         let loss = clock.time(|| -> Result<f64> {
             let x = pipeline.input(&pixels, &images, task.epoch)?;

@@ -67,7 +67,8 @@ words! {
         BinaryCrossentropy = "binary_crossentropy",
         /// A logit per class, softmax, cross-entropy.
         CategoricalCrossentropy = "categorical_crossentropy",
-        /// The squared distance of the probabilities to the one-hot truth.
+        /// The squared distance of the probabilities to the one-hot truth; of the positive class alone where there
+        /// are two.
         MeanSquaredError = "mean_squared_error",
     }
 }
