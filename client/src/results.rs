@@ -3,12 +3,13 @@
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The rows of a statement. Those of CREATE MODEL come one by one, as epochs finish.
 pub struct Results {
@@ -58,7 +59,7 @@ impl Results {
     /// # Errors
     /// Why the statement failed.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        Ok(self.stream.next().await.transpose()?)
+        self.stream.next().await.transpose().map_err(unwrapped)
     }
 
     /// All rows.
@@ -66,7 +67,7 @@ impl Results {
     /// # Errors
     /// Why the statement failed.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
-        Ok(self.stream.try_collect().await?)
+        self.stream.try_collect().await.map_err(unwrapped)
     }
 
     /// All rows as a table of text.
@@ -79,6 +80,18 @@ impl Results {
         if batches.is_empty() {
             batches.push(RecordBatch::new_empty(schema));
         }
-        Ok(pretty_format_batches(&batches).map_err(datafusion::error::DataFusionError::from)?.to_string())
+        Ok(pretty_format_batches(&batches).map_err(DataFusionError::from)?.to_string())
+    }
+}
+
+/// An error of a run or of ours, out of the wrapping that it went through the stream in.
+fn unwrapped(error: DataFusionError) -> Error {
+    let DataFusionError::External(inner) = error else { return error.into() };
+    match inner.downcast::<tusk_scheduler::Error>() {
+        Ok(error) => Error::Training(*error),
+        Err(inner) => match inner.downcast::<tusk_core::Error>() {
+            Ok(error) => Error::Core(*error),
+            Err(inner) => DataFusionError::External(inner).into(),
+        },
     }
 }

@@ -17,7 +17,7 @@ pub enum Error {
         column: u64,
     },
     /// A key of `OPTIONS (...)` that does not exist.
-    #[error("unknown option '{option}'{}. The options are: {known}", did_you_mean(suggestion.as_deref()))]
+    #[error("unknown option '{option}'{} The options are: {known}", did_you_mean(suggestion.as_deref()))]
     UnknownOption {
         /// The key as written.
         option: String,

@@ -26,12 +26,15 @@ const MODELS_WAIT: Duration = Duration::from_millis(500);
 pub(crate) struct Words {
     /// Names as they are written in SQL.
     names: BTreeSet<String>,
+    /// Those that also stand in quotes: models and columns.
+    quoted: BTreeSet<String>,
     files: FilenameCompleter,
 }
 
 impl Words {
     /// Looks up the names that there are now.
     pub(crate) async fn refresh(&mut self, context: &TuskContext) {
+        self.quoted.clear();
         self.names = OPTIONS.iter().map(|option| option.name.to_owned()).collect();
         self.names.extend(Architecture::WORDS.iter().map(|word| (*word).to_owned()));
         let session = context.session();
@@ -46,14 +49,15 @@ impl Words {
         for (_, schema) in schemas {
             for name in schema.table_names().into_iter().take(TABLES_MAX) {
                 if let Ok(Some(table)) = schema.table(&name).await {
-                    self.names.extend(table.schema().fields().iter().map(|field| field.name().clone()));
+                    self.quoted.extend(table.schema().fields().iter().map(|field| field.name().clone()));
                 }
                 self.names.insert(name);
             }
         }
         if let Ok(Ok(models)) = tokio::time::timeout(MODELS_WAIT, context.store().manifests()).await {
-            self.names.extend(models.iter().map(|model| model.name.to_string()));
+            self.quoted.extend(models.iter().map(|model| model.name.to_string()));
         }
+        self.names.extend(self.quoted.iter().cloned());
     }
 
     /// Where the word before the cursor begins, and what it may become.
@@ -69,7 +73,8 @@ impl Words {
             return (start, Vec::new());
         }
         let starts = |name: &str| name.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word));
-        let mut fitting: Vec<String> = self.names.iter().filter(|name| starts(name)).cloned().collect();
+        let names = if in_quotes(before) { &self.quoted } else { &self.names };
+        let mut fitting: Vec<String> = names.iter().filter(|name| starts(name)).cloned().collect();
         if !in_quotes(before) {
             let lower = word.chars().all(|c| !c.is_uppercase());
             let case = |word: &str| if lower { word.to_lowercase() } else { word.to_owned() };
@@ -115,7 +120,7 @@ mod tests {
 
     fn words() -> Words {
         let names = ["predict(", "predict_proba(", "pneumonia", "Élan"].map(str::to_owned).into();
-        Words { names, ..Words::default() }
+        Words { names, quoted: ["pneumonia".to_owned()].into(), ..Words::default() }
     }
 
     #[test]
@@ -125,8 +130,8 @@ mod tests {
     }
 
     #[test]
-    fn names_are_completed_inside_quotes_and_keywords_are_not() {
-        assert_eq!(words().candidates("SELECT predict('pn"), (16, vec!["pneumonia".to_owned()]));
+    fn models_are_completed_inside_quotes_and_other_words_are_not() {
+        assert_eq!(words().candidates("SELECT predict('p"), (16, vec!["pneumonia".to_owned()]));
         assert_eq!(words().candidates("SELECT 'sele").1, Vec::<String>::new());
     }
 

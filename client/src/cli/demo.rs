@@ -66,7 +66,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
         "the ROC AUC on the test patients is {roc_auc:.4}, and should be {ROC_AUC_MIN} or more; \
          with few patients or epochs that happens: try more of them (--patients, --epochs)"
     );
-    say(&format!("Done in {seconds:.0} s: ROC AUC {roc_auc:.4} on patients that the model has never seen."))?;
+    say(&format!("\nDone in {seconds:.0} s: ROC AUC {roc_auc:.4} on patients that the model has never seen."))?;
     say(&NEXT_STEPS.replace("DIR", &dir.display().to_string()))
 }
 
@@ -76,10 +76,12 @@ Tusk trains image classifiers by SQL. This is the whole tour, on chest X-rays th
 
 const NEXT_STEPS: &str = "\
 What to try next:
-  tusk sql --store DIR/store                a shell with this model; \\? shows what it understands
-  tusk ingest MY_XRAYS --out my.parquet     your own pictures: a folder per class, at any depth
-  tusk sql -c \"CREATE EXTERNAL TABLE my STORED AS PARQUET LOCATION 'my.parquet';
-               CREATE MODEL mine USING cnn TRAIN ON my\"";
+  a shell with this model (\\? shows what it understands):
+    tusk sql --store DIR/store
+  your own X-rays, a folder per class:
+    tusk ingest MY_XRAYS --out my.parquet
+    tusk sql -c \"CREATE EXTERNAL TABLE my STORED AS PARQUET LOCATION 'my.parquet';
+                 CREATE MODEL mine USING cnn TRAIN ON my\"";
 
 /// Draws pictures and ingests them.
 fn prepare(dir: &Path, name: &str, purpose: &str, options: &PhantomOptions) -> Result<()> {

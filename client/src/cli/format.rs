@@ -59,6 +59,7 @@ impl Printer {
                 self.waiting.push(batch);
                 Ok(())
             }
+            Format::Table if batch.num_rows() == 0 => Ok(()),
             Format::Table => self.push_live(&batch),
             Format::Csv => self.print_csv(&batch),
             Format::Json => {
@@ -92,7 +93,7 @@ impl Printer {
     }
 
     fn push_live(&mut self, batch: &RecordBatch) -> Result<()> {
-        let grid = Grid::new(&self.schema, std::slice::from_ref(batch))?;
+        let grid = Grid::live(&self.schema, batch)?;
         if self.live_table.is_none() {
             // Only a terminal is too narrow: a file has room for everything.
             let width = if stdout().is_terminal() { line_width() } else { usize::MAX };

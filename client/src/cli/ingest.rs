@@ -6,9 +6,9 @@ use anyhow::Result;
 use regex::Regex;
 use tusk::ingest::{IngestOptions, IngestSummary, ingest};
 
+use super::PathArgument;
 use super::format::print_line;
 use super::progress::Counter;
-use super::PathArgument;
 
 /// Arguments of `tusk ingest`.
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,5 @@
 //! The commands. Results go to stdout, progress and errors to stderr.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line prints")]
+#![expect(clippy::print_stderr, reason = "a command line prints")]
 
 mod completion;
 mod demo;
@@ -51,30 +51,74 @@ pub(crate) struct ClusterArguments {
 
 /// Runs a command.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    match arguments.command {
-        Command::Sql(arguments) => sql::run(arguments).await,
+    let result = match arguments.command {
+        Command::Sql(arguments) => Box::pin(sql::run(arguments)).await,
         Command::Ingest(arguments) => tokio::task::spawn_blocking(move || ingest::run(arguments)).await?,
-        Command::Demo(arguments) => demo::run(arguments).await,
-    }
+        Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
+    };
+    result.or_else(|error| if reader_is_gone(&error) { Ok(()) } else { Err(error) })
 }
 
 /// Shows an error and its causes.
 pub(crate) fn complain(error: &anyhow::Error) {
-    eprintln!("tusk: {error}");
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        if !error.to_string().contains(&cause) {
-            eprintln!("  because: {cause}");
+    let mut messages = messages(error).into_iter();
+    eprintln!("tusk: {}", messages.next().unwrap_or_default());
+    messages.for_each(|cause| eprintln!("  because: {cause}"));
+}
+
+/// The error and those of its causes that say something new.
+fn messages(error: &anyhow::Error) -> Vec<String> {
+    let mut messages: Vec<String> = Vec::new();
+    for cause in error.chain().map(ToString::to_string) {
+        // DataFusion's word for errors that are not its own: ours, mostly.
+        let cause = cause.trim_start_matches("External error: ").to_owned();
+        if !messages.iter().any(|said| said.contains(&cause)) {
+            messages.push(cause);
         }
     }
+    messages
+}
+
+/// Whether the error is that nobody reads the output any more, as in `tusk sql ... | head`.
+fn reader_is_gone(error: &anyhow::Error) -> bool {
+    let io_error = error.downcast_ref::<std::io::Error>();
+    io_error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Logs to stderr; quiet unless `RUST_LOG` says otherwise.
 pub(crate) fn log_to_stderr() {
-    let quiet = "warn,ballista=error,ballista_core=off,ballista_scheduler=error,ballista_executor=error,datafusion=error";
+    // The end of a run is told by the statement that started it.
+    let quiet = "warn,tusk_scheduler::service=error,ballista=error,ballista_core=off,ballista_scheduler=error,\
+        ballista_executor=error,datafusion=error";
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
 /// A path as an argument.
 pub(crate) type PathArgument = PathBuf;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_repeats_what_was_said_is_not_shown() {
+        let error = anyhow::anyhow!("no field x").context("planning: no field x").context("statement 2 failed");
+        assert_eq!(messages(&error), ["statement 2 failed", "planning: no field x"]);
+        let error = anyhow::anyhow!("run ended").context("External error: run ended");
+        assert_eq!(messages(&error), ["run ended"]);
+    }
+
+    #[test]
+    fn a_reader_that_went_away_is_no_error_wherever_it_was_noticed() {
+        let error = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(reader_is_gone(&error().into()));
+        assert!(reader_is_gone(&anyhow::Error::from(error()).context("statement 1 failed")));
+        assert!(!reader_is_gone(&std::io::Error::from(std::io::ErrorKind::NotFound).into()));
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+}

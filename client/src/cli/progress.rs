@@ -31,6 +31,14 @@ impl Progress {
         self.lock().meter.clear();
     }
 
+    /// Makes room for what is said about Ctrl-C: the terminal shows `^C` where the cursor is.
+    pub(crate) fn interrupted(&self) {
+        self.clear();
+        if stderr().is_terminal() {
+            eprintln!();
+        }
+    }
+
     /// Prints a line, above the bar if there is one.
     pub(crate) fn line(&self, text: &str) {
         self.lock().meter.line(text);
@@ -68,7 +76,8 @@ impl Shown {
                 let (train, held_out) = (total(&data.train_rows), total(&data.val_rows));
                 let classes = data.train_rows.keys().cloned().collect::<Vec<_>>().join(", ");
                 self.meter.line(&format!(
-                    "{train} images to train on, {held_out} held out, {} unreadable; classes {classes}; read in {seconds:.1} s",
+                    "{train} images to train on, {held_out} held out, {} unreadable; classes {classes}; \
+                     read in {seconds:.1} s",
                     data.skipped
                 ));
             }
@@ -77,7 +86,8 @@ impl Shown {
             RunEvent::Epoch(_) => self.meter.clear(),
             RunEvent::Finished(manifest) => {
                 self.meter.clear();
-                self.meter.line(&format!("model '{}' is ready (epoch {} was best)", manifest.name, manifest.best_epoch));
+                self.meter
+                    .line(&format!("model '{}' is ready (epoch {} was best)", manifest.name, manifest.best_epoch));
             }
         }
     }

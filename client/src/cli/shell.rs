@@ -106,12 +106,15 @@ impl<'a> Shell<'a> {
             Err(ReadlineError::Eof) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
+        let word = line.trim();
+        // Within a statement too, or who forgot the semicolon could not leave.
+        if let Some(command) = word.strip_prefix('\\')
+            && (self.buffer.is_empty() || action(command, self.settings).is_ok())
+        {
+            self.remember(word);
+            return self.command(command).await;
+        }
         if self.buffer.is_empty() {
-            let word = line.trim();
-            if let Some(command) = word.strip_prefix('\\') {
-                self.remember(word);
-                return self.command(command).await;
-            }
             let word = word.trim_end_matches(';').trim_end();
             if word.eq_ignore_ascii_case("quit") || word.eq_ignore_ascii_case("exit") {
                 return Ok(false);
@@ -137,13 +140,10 @@ impl<'a> Shell<'a> {
             return;
         }
         if let Some(last) = pieces.pop_if(|last| !last.ended) {
-            let begin = last.text.as_ptr() as usize - buffer.as_ptr() as usize;
-            buffer[begin..].clone_into(&mut self.buffer);
+            buffer[last.begin..].clone_into(&mut self.buffer);
         }
         if let (Some(first), Some(last)) = (pieces.first(), pieces.last()) {
-            let begin = first.text.as_ptr() as usize - buffer.as_ptr() as usize;
-            let end = last.text.as_ptr() as usize - buffer.as_ptr() as usize + last.text.len();
-            let text = format!("{};", &buffer[begin..end]);
+            let text = format!("{};", &buffer[first.begin..last.begin + last.text.len()]);
             self.remember(&text);
         }
         for piece in &pieces {

@@ -12,9 +12,14 @@ use super::progress::Progress;
 use super::statements::{Piece, split};
 use super::{ClusterArguments, PathArgument, shell};
 
+/// How errors call scripts of the command line.
+const COMMAND: &str = "-c";
+
 /// Arguments of `tusk sql`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Without -c and -f a shell starts, or where there is no terminal the script is read from stdin.")]
+#[command(
+    after_help = "Without -c and -f a shell starts, or where there is no terminal the script is read from stdin."
+)]
 pub(crate) struct SqlArguments {
     /// Statements to run, separated by semicolons.
     #[arg(short = 'c', long = "command", value_name = "SQL")]
@@ -35,7 +40,7 @@ pub(crate) async fn run(arguments: SqlArguments) -> Result<()> {
     if commands.is_empty() && files.is_empty() && stdin().is_terminal() {
         return shell::run(&Connection::open(&cluster).await?, format).await;
     }
-    let mut scripts: Vec<Script> = commands.into_iter().map(|text| Script { name: "-c".to_owned(), text }).collect();
+    let mut scripts: Vec<Script> = commands.into_iter().map(|text| Script { name: COMMAND.to_owned(), text }).collect();
     for file in &files {
         let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
         scripts.push(Script { name: file.display().to_string(), text });
@@ -52,7 +57,8 @@ pub(crate) async fn run(arguments: SqlArguments) -> Result<()> {
         let total = statements.len();
         for (index, (piece, statement)) in statements.into_iter().enumerate() {
             let place = || script.place(index + 1, total, &piece);
-            connection.run(statement, format).await.map_err(|error| error.context(place()))?;
+            let outcome = connection.run(statement, format).await;
+            if script.is_one_command(total) { outcome } else { outcome.with_context(place) }?;
         }
     }
     Ok(())
@@ -70,10 +76,17 @@ impl Script {
         let total = pieces.len();
         let mut statements = Vec::with_capacity(total);
         for (index, piece) in pieces.into_iter().enumerate() {
-            let parsed = piece.parse().map_err(|error| error.context(self.place(index + 1, total, &piece)))?;
+            let parsed = piece.parse();
+            let place = || self.place(index + 1, total, &piece);
+            let parsed = if self.is_one_command(total) { parsed } else { parsed.with_context(place) }?;
             statements.extend(parsed.into_iter().map(|statement| (piece, statement)));
         }
         Ok(statements)
+    }
+
+    /// Whether it is one statement of the command line: an error needs not say which one failed.
+    fn is_one_command(&self, statements: usize) -> bool {
+        self.name == COMMAND && statements == 1
     }
 
     /// How errors call a statement.
@@ -135,7 +148,10 @@ impl Connection {
     async fn run_and_print(&self, statement: Statement, format: Format, live: bool) -> Result<(usize, bool)> {
         let mut results = tokio::select! {
             results = self.context.execute(statement) => results?,
-            _ = tokio::signal::ctrl_c() => return Err(Interrupted.into()),
+            _ = tokio::signal::ctrl_c() => {
+                self.progress.interrupted();
+                return Err(Interrupted.into());
+            }
         };
         let schema = results.schema();
         let has_columns = !schema.fields().is_empty();
@@ -157,13 +173,16 @@ impl Connection {
                     Some(batch) => printer.push(batch)?,
                     None => return Ok(()),
                 },
-                _ = tokio::signal::ctrl_c() => match &cancel {
-                    Some(cancel) if !cancel.is_cancelled() => {
-                        self.progress.line("stopping the training run; Ctrl-C again does not wait for it");
-                        cancel.cancel();
+                _ = tokio::signal::ctrl_c() => {
+                    self.progress.interrupted();
+                    match &cancel {
+                        Some(cancel) if !cancel.is_cancelled() => {
+                            self.progress.line("stopping the training run; Ctrl-C again does not wait for it");
+                            cancel.cancel();
+                        }
+                        _ => return Err(Interrupted.into()),
                     }
-                    _ => return Err(Interrupted.into()),
-                },
+                }
             }
         }
     }

@@ -8,7 +8,9 @@ use tusk_core::sql::{Statement, parse};
 pub(crate) struct Piece<'a> {
     /// From its first word on.
     pub(crate) text: &'a str,
-    /// Where it begins in the script, from 1.
+    /// Where it begins in the script, in bytes.
+    pub(crate) begin: usize,
+    /// The line in which it begins, from 1.
     pub(crate) line: usize,
     /// Where it begins in its line, in characters from 1.
     pub(crate) column: usize,
@@ -61,6 +63,7 @@ fn piece(script: &str, begin: usize, end: usize, ended: bool) -> Piece<'_> {
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     Piece {
         text: script[begin..end].trim_end(),
+        begin,
         line: before.matches('\n').count() + 1,
         column: before[line_start..].chars().count() + 1,
         ended,

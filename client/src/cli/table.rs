@@ -12,10 +12,12 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 const DECIMALS: usize = 4;
 /// At most so many characters of a list, struct or map are shown.
 const NESTED_MAX: usize = 200;
+/// Values of a turned table are not wrapped to less.
+const VALUE_WIDTH_MIN: usize = 20;
 /// At most so many rows are turned on their side.
 const TURNED_ROWS_MAX: usize = 3;
-/// What a column of a live table has place for: numbers rounded, and eight digits.
-const LIVE_WIDTH: usize = 8;
+/// What a column of numbers in a live table has place for, such as `0.0009755`.
+const LIVE_WIDTH: usize = 9;
 
 /// Cells with their header.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,15 @@ pub(crate) struct Grid {
 impl Grid {
     /// The cells of batches of one schema.
     pub(crate) fn new(schema: &Schema, batches: &[RecordBatch]) -> Result<Self> {
+        Self::with_decimals(schema, batches, 0)
+    }
+
+    /// The cells of rows that are printed before those below them are known.
+    pub(crate) fn live(schema: &Schema, batch: &RecordBatch) -> Result<Self> {
+        Self::with_decimals(schema, std::slice::from_ref(batch), DECIMALS)
+    }
+
+    fn with_decimals(schema: &Schema, batches: &[RecordBatch], decimals_min: usize) -> Result<Self> {
         let header = schema.fields().iter().map(|field| printable(field.name())).collect();
         let right = schema.fields().iter().map(|field| field.data_type().is_numeric()).collect();
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
@@ -39,7 +50,7 @@ impl Grid {
                 cells.extend(cells_of(batch.column(column))?);
             }
             if schema.field(column).data_type().is_floating() {
-                align_decimals(&mut cells);
+                align_decimals(&mut cells, decimals_min);
             }
             rows.iter_mut().zip(cells).for_each(|(row, cell)| row.push(cell));
         }
@@ -50,7 +61,7 @@ impl Grid {
     pub(crate) fn render(&self, width: usize) -> String {
         let upright = self.widths();
         if self.rows.len() <= TURNED_ROWS_MAX && !self.rows.is_empty() && total(&upright) > width {
-            let turned = self.turned();
+            let turned = self.turned(width);
             let widths = turned.widths();
             if total(&widths) < total(&upright) {
                 return turned.render_with(&widths);
@@ -68,17 +79,25 @@ impl Grid {
     }
 
     fn widths(&self) -> Vec<usize> {
-        let cells = |column| self.rows.iter().filter_map(move |row| row.get(column));
-        let width = |(column, name)| cells(column).map(cell_width).max().unwrap_or(0).max(cell_width(name));
-        self.header.iter().enumerate().map(width).collect()
+        let mut widths: Vec<usize> = self.header.iter().map(|name| cell_width(name)).collect();
+        for row in &self.rows {
+            widths.iter_mut().zip(row).for_each(|(width, cell)| *width = cell_width(cell).max(*width));
+        }
+        widths
     }
 
-    fn turned(&self) -> Self {
+    /// Columns become rows; their values are wrapped so that the table fits into `width` characters.
+    fn turned(&self, width: usize) -> Self {
+        let names = self.header.iter().map(|name| cell_width(name)).max().unwrap_or(0).max("column".len());
+        let value_width = (width.saturating_sub(names + 4) / self.rows.len().max(1)).saturating_sub(3);
+        let value_width = value_width.max(VALUE_WIDTH_MIN);
         let numbered = (1..=self.rows.len()).map(|row| format!("row {row}"));
         let values = if self.rows.len() == 1 { vec!["value".to_owned()] } else { numbered.collect() };
         let header: Vec<String> = std::iter::once("column".to_owned()).chain(values).collect();
-        let cells = |column| self.rows.iter().filter_map(move |row| row.get(column)).cloned();
-        let rows = self.header.iter().enumerate().map(|(i, name)| std::iter::once(name.clone()).chain(cells(i)).collect());
+        let cells =
+            |column: usize| self.rows.iter().filter_map(move |row| row.get(column)).map(|c| wrapped(c, value_width));
+        let rows =
+            self.header.iter().enumerate().map(|(i, name)| std::iter::once(name.clone()).chain(cells(i)).collect());
         Self { right: vec![false; header.len()], rows: rows.collect(), header }
     }
 }
@@ -153,8 +172,25 @@ fn line(cells: &[String], widths: &[usize], right: &[bool]) -> String {
     lines.join("\n")
 }
 
-fn cell_width(cell: &String) -> usize {
+fn cell_width(cell: &str) -> usize {
     cell.split('\n').map(measure_text_width).max().unwrap_or(0)
+}
+
+/// Breaks lines behind a space where there is one, and so that none is longer than `width` characters.
+fn wrapped(cell: &str, width: usize) -> String {
+    let mut lines = Vec::new();
+    for line in cell.split('\n') {
+        let mut rest = line;
+        while measure_text_width(rest) > width {
+            let fits = rest.char_indices().map(|(at, c)| at + c.len_utf8());
+            let fits = fits.take_while(|end| measure_text_width(&rest[..*end]) <= width).last().unwrap_or(rest.len());
+            let end = rest[..fits].rfind(' ').map_or(fits, |space| space + 1);
+            lines.push(rest[..end].trim_end());
+            rest = &rest[end..];
+        }
+        lines.push(rest);
+    }
+    lines.join("\n")
 }
 
 /// A column as text.
@@ -208,6 +244,8 @@ fn rounded_value(value: f64) -> f64 {
 
 /// Four decimals; four digits of small numbers.
 fn rounded_text(value: f64) -> String {
+    // Takes the sign off zero.
+    let value = value + 0.0;
     let size = value.abs();
     if !value.is_finite() || size >= 1e15 {
         return value.to_string();
@@ -227,9 +265,10 @@ fn rounded_text(value: f64) -> String {
 }
 
 /// Gives the numbers of a column as many decimals as the one that has the most, unless small numbers need many.
-fn align_decimals(cells: &mut [String]) {
-    let decimals = |cell: &str| cell.split_once('.').filter(|_| !cell.contains('e')).map(|(_, decimals)| decimals.len());
-    let most = cells.iter().filter_map(|cell| decimals(cell)).max().unwrap_or(0);
+fn align_decimals(cells: &mut [String], decimals_min: usize) {
+    let decimals =
+        |cell: &str| cell.split_once('.').filter(|_| !cell.contains('e')).map(|(_, decimals)| decimals.len());
+    let most = cells.iter().filter_map(|cell| decimals(cell)).max().unwrap_or(0).max(decimals_min);
     if most <= DECIMALS {
         for cell in cells {
             if let Some(has) = decimals(cell) {
@@ -291,12 +330,13 @@ mod tests {
             (0.9, "0.9"),
             (-1.5, "-1.5"),
             (12.0, "12.0"),
-            (1234.567_89, "1234.5679"),
+            (1_234.567_89, "1234.5679"),
             (0.001, "0.001"),
             (0.000_975_528, "0.0009755"),
             (0.099_999_9, "0.1"),
             (0.000_012_34, "1.234e-5"),
             (0.0, "0.0"),
+            (-0.0, "0.0"),
             (f64::NAN, "NaN"),
             (f64::NEG_INFINITY, "-inf"),
         ] {
@@ -339,6 +379,16 @@ mod tests {
     }
 
     #[test]
+    fn long_values_of_a_turned_table_are_wrapped_into_the_terminal() {
+        assert_eq!(wrapped("one two three", 8), "one two\nthree");
+        assert_eq!(wrapped("éééééé\nab", 4), "éééé\néé\nab");
+        let cell = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
+        let table = grid(vec![("error", cell(&"word ".repeat(30))), ("model", cell("m"))]).render(60);
+        assert!(table.contains("| column | value"), "{table}");
+        assert!(table.lines().all(|line| line.len() <= 60), "{table}");
+    }
+
+    #[test]
     fn images_are_shown_by_their_size() {
         let images: ArrayRef = Arc::new(BinaryArray::from(vec![&[0xff_u8; 20][..], &[1, 2]]));
         let table = grid(vec![("image", images)]).render(120);
@@ -364,12 +414,15 @@ mod tests {
     fn live_rows_keep_their_columns_whatever_comes() {
         let row = |loss: f64, rows: u64| {
             let loss: ArrayRef = Arc::new(Float64Array::from(vec![loss]));
-            grid(vec![("loss", loss), ("rows", Arc::new(UInt64Array::from(vec![rows])))])
+            let rows: ArrayRef = Arc::new(UInt64Array::from(vec![rows]));
+            let batch = RecordBatch::try_from_iter([("loss", loss), ("rows", rows)]).unwrap();
+            Grid::live(&batch.schema(), &batch).unwrap()
         };
         let (table, header) = LiveTable::begin(&row(0.5, 9), 120, &[]);
-        let rows = [row(0.5, 9), row(0.123_456, 12_345_678)].iter().flat_map(|grid| table.rows(grid)).collect::<Vec<_>>();
-        assert_eq!(header.lines().nth(1), Some("|     loss |     rows |"));
-        assert_eq!(rows, ["|      0.5 |        9 |", "|   0.1235 | 12345678 |"]);
+        let rows =
+            [row(0.5, 9), row(0.123_456, 12_345_678)].iter().flat_map(|grid| table.rows(grid)).collect::<Vec<_>>();
+        assert_eq!(header.lines().nth(1), Some("|      loss |      rows |"));
+        assert_eq!(rows, ["|    0.5000 |         9 |", "|    0.1235 |  12345678 |"]);
     }
 
     #[test]

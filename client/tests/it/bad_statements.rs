@@ -35,9 +35,9 @@ async fn everything_that_ends_a_statement_early_leaves_the_name_free() {
 async fn random_text_is_refused_and_panics_nothing() {
     let fixture = Fixture::new().await;
     let words = [
-        "CREATE", "MODEL", "OR", "REPLACE", "m", "USING", "cnn", "OPTIONS", "(", ")", "=", "epochs", "1", "'x'", "TRAIN",
-        "ON", "xrays", "EXPLAIN", "EVALUATE", "SHOW", "TRAINING", "DROP", "IF", "EXISTS", ";", "\"", "'", "-", "é",
-        "SELECT", "*", ",",
+        "CREATE", "MODEL", "OR", "REPLACE", "m", "USING", "cnn", "OPTIONS", "(", ")", "=", "epochs", "1", "'x'",
+        "TRAIN", "ON", "xrays", "EXPLAIN", "EVALUATE", "SHOW", "TRAINING", "DROP", "IF", "EXISTS", ";", "\"", "'", "-",
+        "é", "SELECT", "*", ",",
     ];
     let mut state = 5;
     for _ in 0..2000 {
@@ -50,4 +50,29 @@ async fn random_text_is_refused_and_panics_nothing() {
         }
     }
     assert_eq!(fixture.refusal("").await, "expected one statement, found 0 at line 1, column 1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_refuses_reads_as_it_was_written() {
+    let fixture = Fixture::new().await;
+    fixture.train("bars", 1, "", "xrays").await;
+    for (sql, message) in [
+        (
+            "SELECT predict('bar', image) FROM xrays",
+            "there is no model 'bar' in file://{dir}/store; did you mean 'bars'?. SHOW MODELS lists them",
+        ),
+        (
+            "SELECT predict_proba('bars', image, 'COVID') FROM xrays",
+            "model 'bars' has no class 'COVID'; its classes are NORMAL, PNEUMONIA",
+        ),
+        (
+            "SELECT predict(label, image) FROM xrays",
+            "predict(model, image): the model is one name for the whole query, not a column",
+        ),
+        ("SELECT resize_image(image, 0, 4) FROM xrays", "resize_image: width is 0; use 1 to 65535 pixels"),
+    ] {
+        let found = fixture.refusal(sql).await;
+        assert!(found.contains(message), "{sql}: {found}");
+        assert!(!found.contains("Job ") && !found.contains("Shared("), "{sql}: {found}");
+    }
 }

@@ -26,7 +26,7 @@ pub(crate) const PER_CLASS: u64 = 24;
 
 /// Options of a model that trains in well under a second per epoch.
 pub(crate) const TINY: &str =
-    "image_size = 32, batch_size = 8, precision = 'f32', \"group\" = 'group', validation_fraction = 0.25";
+    "image_size = 32, batch_size = 8, precision = 'f32', \"group\" = 'group', validation_fraction = 0.4";
 
 /// The next number of a SplitMix64 sequence (Steele et al. 2014).
 pub(crate) fn next(state: &mut u64) -> u64 {
@@ -53,8 +53,7 @@ pub(crate) fn draw(folder: &Path, classes: &[&str], per_class: u64) {
         std::fs::create_dir_all(&folder).unwrap();
         for index in 0..per_class {
             let number = class as u64 * per_class + index;
-            let (format, ending) =
-                if index % 2 == 0 { (ImageFormat::Png, "png") } else { (ImageFormat::Jpeg, "jpeg") };
+            let (format, ending) = if index % 2 == 0 { (ImageFormat::Png, "png") } else { (ImageFormat::Jpeg, "jpeg") };
             let path = folder.join(format!("person{:03}_{}.{ending}", number / 4, number % 4));
             picture(class, number).save_with_format(path, format).unwrap();
         }

@@ -22,10 +22,7 @@ async fn the_plan_of_a_query_predicts_where_it_scans() {
     let local = datafusion::physical_planner::DefaultPhysicalPlanner::default();
     let physical =
         datafusion::physical_planner::PhysicalPlanner::create_physical_plan(&local, &logical, &state).await.unwrap();
-    let text = format!(
-        "logical:\n{}\nphysical:\n{}",
-        logical.display_indent(),
-        displayable(physical.as_ref()).indent(false)
-    );
+    let text =
+        format!("logical:\n{}\nphysical:\n{}", logical.display_indent(), displayable(physical.as_ref()).indent(false));
     assert_golden("predict.txt", &fixture.normalise(&text));
 }

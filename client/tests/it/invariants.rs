@@ -87,7 +87,8 @@ async fn a_model_learns_what_can_be_learned() {
     let loss = |row: &Vec<String>| row[2].parse::<f64>().unwrap();
     assert!(loss(&epochs[0]) > 0.3, "{epochs:?}");
     assert!(loss(epochs.last().unwrap()) < 0.5 * loss(&epochs[0]), "{epochs:?}");
-    let auc = fixture.cell("SELECT roc_auc(label, predict_proba('m', image, 'PNEUMONIA')) FROM xrays").await;
+    let auc =
+        fixture.cell("SELECT roc_auc(label = 'PNEUMONIA', predict_proba('m', image, 'PNEUMONIA')) FROM xrays").await;
     assert!(auc.parse::<f64>().unwrap() > 0.95, "{auc}");
 }
 
@@ -132,11 +133,8 @@ async fn the_mean_and_deviation_of_the_data_are_stored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn data_larger_than_the_memory_budget_gives_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let cache = |memory, disk| CacheLimits {
-        memory_bytes_max: memory,
-        disk_bytes_max: disk,
-        folder: folder.path().to_owned(),
-    };
+    let cache =
+        |memory, disk| CacheLimits { memory_bytes_max: memory, disk_bytes_max: disk, folder: folder.path().to_owned() };
     let in_memory = Fixture::new().await;
     let on_disk = Fixture::with(TWO, cache(1, 1 << 30)).await;
     for fixture in [&in_memory, &on_disk] {

@@ -85,10 +85,7 @@ async fn one_name_is_trained_once_at_a_time_and_cancelled_by_sql() {
     let mut results = fixture.context.sql(&create("m", 200, ", early_stop = false", "xrays")).await.unwrap();
     results.next().await.unwrap().unwrap();
     let message = fixture.refusal(&create("m", 2, "", "xrays")).await;
-    assert_eq!(
-        message,
-        "model 'm' is being trained already; SHOW TRAINING m shows it, CANCEL TRAINING m ends it"
-    );
+    assert_eq!(message, "model 'm' is being trained already; SHOW TRAINING m shows it, CANCEL TRAINING m ends it");
     assert_eq!(fixture.rows("SHOW TRAINING m").await[0][2], "running");
     assert_eq!(fixture.cell("CANCEL TRAINING m").await, "training of 'm' is cancelled");
     assert_eq!(fixture.rows("SHOW TRAINING m").await[0][2], "cancelled");

@@ -52,7 +52,7 @@ impl Database {
         let mut rows = cells(&batches);
         for row in &mut rows {
             for (cell, field) in row.iter_mut().zip(schema.fields()) {
-                *cell = self.fixture.normalise(cell);
+                *cell = self.fixture.normalise(cell).replace('\n', "\\n");
                 let is_timed = matches!(field.data_type(), DataType::Float64 | DataType::Timestamp(..));
                 if is_about_models(sql) && is_timed && cell != "NULL" {
                     *cell = "#".to_owned();
