@@ -17,7 +17,7 @@ pub enum Error {
         column: u64,
     },
     /// A key of `OPTIONS (...)` that does not exist.
-    #[error("unknown option '{option}'{} The options are: {known}", did_you_mean(suggestion.as_deref()))]
+    #[error("unknown option '{option}'{} The options are: {known}", stop_or_suggest(suggestion.as_deref()))]
     UnknownOption {
         /// The key as written.
         option: String,
@@ -53,7 +53,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A model that is not in the store.
-    #[error("there is no model '{name}' in {store}{}. SHOW MODELS lists them", did_you_mean(suggestion.as_deref()))]
+    #[error("there is no model '{name}' in {store}{} SHOW MODELS lists them", stop_or_suggest(suggestion.as_deref()))]
     ModelNotFound {
         /// The name.
         name: String,
@@ -128,6 +128,11 @@ impl From<Error> for DataFusionError {
 /// The part of an error message that names the nearest thing that exists.
 fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |s| format!("; did you mean '{s}'?"))
+}
+
+/// The same at the end of a sentence that another follows.
+fn stop_or_suggest(suggestion: Option<&str>) -> String {
+    suggestion.map_or_else(|| ".".to_owned(), |s| did_you_mean(Some(s)))
 }
 
 /// The candidate nearest to `word`, if one is near enough to be a slip of the pen.

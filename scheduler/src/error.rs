@@ -38,7 +38,7 @@ pub enum Error {
         reason: String,
     },
     /// The run was cancelled.
-    #[error("training of '{model}' was cancelled after {epochs} epochs; OPTIONS (resume = true) goes on from there")]
+    #[error("training of '{model}' was cancelled; epochs kept: {epochs}. OPTIONS (resume = true) goes on from there")]
     Cancelled {
         /// The model.
         model: String,
