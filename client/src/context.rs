@@ -53,7 +53,10 @@ impl Default for ContextOptions {
 
 impl std::fmt::Debug for ContextOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ContextOptions").field("store", &self.store).field("threads", &self.threads).finish_non_exhaustive()
+        f.debug_struct("ContextOptions")
+            .field("store", &self.store)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
     }
 }
 

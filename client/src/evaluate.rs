@@ -152,8 +152,10 @@ impl Collected {
             }
             let label = truth.value(row);
             let Some(class) = classes.iter().position(|class| class == label) else {
-                let message =
-                    format!("{rows_name} has the class '{label}', which the model does not know; its classes are {}", classes.join(", "));
+                let message = format!(
+                    "{rows_name} has the class '{label}', which the model does not know; its classes are {}",
+                    classes.join(", ")
+                );
                 return Err(Error::Data { message }.into());
             };
             if maps.is_null(row) {

@@ -172,10 +172,13 @@ pub(crate) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> 
         // Of the wall time after the first epoch, the share inside calls to libtorch.
         ("libtorch_share_after_first", maybe((later_seconds > 0.0).then(|| later_libtorch / later_seconds))),
         ("active", Arc::new(BooleanArray::from(vec![active]))),
-        ("error", match &record.error {
-            Some(error) => text(error),
-            None => new_null_array(&DataType::Utf8, 1),
-        }),
+        (
+            "error",
+            match &record.error {
+                Some(error) => text(error),
+                None => new_null_array(&DataType::Utf8, 1),
+            },
+        ),
     ])
 }
 

@@ -87,12 +87,8 @@ impl Rows {
     pub(crate) fn image(&self, spec: &ModelSpec) -> Result<Expr> {
         let data_type = self.data_type("image", &spec.image)?;
         if !is_image_type(&data_type) {
-            let message = format!(
-                "column '{}' of {} is {data_type}; {}",
-                spec.image,
-                self.name,
-                accepted_image_types()
-            );
+            let message =
+                format!("column '{}' of {} is {data_type}; {}", spec.image, self.name, accepted_image_types());
             return Err(tusk_core::Error::Data { message }.into());
         }
         self.column("image", &spec.image)

@@ -80,7 +80,8 @@ pub(crate) async fn materialize(context: &TuskContext, name: &str, plan: Logical
         DataFrame::new(context.local().state(), plan).write_parquet(&path, options, None).await?;
     }
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
-    let config = ListingTableConfig::new(ListingTableUrl::parse(&path)?).with_listing_options(options).with_schema(schema);
+    let config =
+        ListingTableConfig::new(ListingTableUrl::parse(&path)?).with_listing_options(options).with_schema(schema);
     Ok(Arc::new(ListingTable::try_new(config)?))
 }
 

@@ -16,9 +16,7 @@ use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Extension as LogicalExtension, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
-use datafusion_proto::physical_plan::{
-    AsExecutionPlan, PhysicalExtensionCodec, PhysicalProtoConverterExtension,
-};
+use datafusion_proto::physical_plan::{AsExecutionPlan, PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use prost::Message;
 
@@ -144,9 +142,7 @@ impl LogicalExtensionCodec for TuskLogicalCodec {
             Some(TableKind::Extension(message)) => {
                 find(&self.extensions, &message.name, "table")?.decode_table(&message.body)
             }
-            Some(TableKind::Ballista(bytes)) => {
-                self.ballista.try_decode_table_provider(&bytes, table_ref, schema, ctx)
-            }
+            Some(TableKind::Ballista(bytes)) => self.ballista.try_decode_table_provider(&bytes, table_ref, schema, ctx),
             None => Err(wire("table", &"it is of a kind this version does not know").into()),
         }
     }

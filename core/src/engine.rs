@@ -76,7 +76,9 @@ impl Predictions {
                 let is_positive = probabilities.get(positive).is_some_and(|p| f64::from(*p) >= threshold);
                 if is_positive { positive } else { 1 - positive.min(1) }
             }
-            None => (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap_or(0),
+            None => {
+                (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap_or(0)
+            }
         }
     }
 

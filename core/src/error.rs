@@ -121,7 +121,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<Error> for DataFusionError {
     fn from(error: Error) -> Self {
-        DataFusionError::External(Box::new(error))
+        // As text: a job's error travels as its Debug form, in which only text stays readable.
+        DataFusionError::Execution(error.to_string())
     }
 }
 
@@ -146,13 +147,36 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c.to_owned())
 }
 
-/// The first cause, out of the layers of wrapping that the error of a distributed job arrives in.
+/// The first cause, out of the layers of wrapping that the error of a distributed job arrives in: each process that it
+/// went through quotes the one before, most of them in Rust's Debug form.
 #[must_use]
 pub fn first_cause(error: &str) -> String {
+    let quoted = ["Execution(\"", "Plan(\"", "Internal(\""];
+    if let Some(start) = quoted.iter().filter_map(|mark| error.rfind(mark).map(|at| at + mark.len())).max() {
+        return unquoted(&error[start..]);
+    }
     let text = error.lines().next().unwrap_or(error).trim();
-    let markers = ["External error: ", "Execution error: ", "Arrow error: ", "DataFusion error: "];
-    let start = markers.iter().filter_map(|marker| text.rfind(marker).map(|at| at + marker.len())).max().unwrap_or(0);
+    let marks = ["External error: ", "Execution error: ", "Arrow error: ", "DataFusion error: "];
+    let start = marks.iter().filter_map(|mark| text.rfind(mark).map(|at| at + mark.len())).max().unwrap_or(0);
     text[start..].trim_end_matches(['"', ')', ']', '}']).to_owned()
+}
+
+/// The text of a string in Debug form, up to its closing quote.
+fn unquoted(debug: &str) -> String {
+    let mut text = String::new();
+    let mut characters = debug.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => break,
+            '\\' => match characters.next() {
+                Some('n') => text.push('\n'),
+                Some(escaped) => text.push(escaped),
+                None => break,
+            },
+            plain => text.push(plain),
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -165,6 +189,8 @@ mod tests {
                        DataFusionError(External(\"External error: the images of 'x' are bad\"))";
         assert_eq!(first_cause(wrapped), "the images of 'x' are bad");
         assert_eq!(first_cause("no executor"), "no executor");
+        let debug = r#"Job x failed: Task failed: DataFusionError(Shared(Execution("model \"m\" has no class 'x'")))"#;
+        assert_eq!(first_cause(debug), "model \"m\" has no class 'x'");
     }
 
     #[test]

@@ -43,7 +43,8 @@ impl ModelStore {
         std::fs::create_dir_all(path)
             .map_err(|e| invalid(format!("the folder cannot be made ({e}); give --store a folder you may write to")))?;
         let path = FsPath::new(path).canonicalize().map_err(|e| invalid(e.to_string()))?;
-        let store = LocalFileSystem::new_with_prefix(&path).map_err(|e| invalid(e.to_string()))?.with_automatic_cleanup(true);
+        let store =
+            LocalFileSystem::new_with_prefix(&path).map_err(|e| invalid(e.to_string()))?.with_automatic_cleanup(true);
         Ok(Self { url: format!("file://{}", path.display()), store: Arc::new(store) })
     }
 
@@ -234,8 +235,8 @@ impl ModelStore {
     }
 
     async fn write_json<T: serde::Serialize>(&self, path: &Path, value: &T) -> Result<()> {
-        let json = serde_json::to_vec_pretty(value)
-            .map_err(|e| Error::Wire { what: "manifest", reason: e.to_string() })?;
+        let json =
+            serde_json::to_vec_pretty(value).map_err(|e| Error::Wire { what: "manifest", reason: e.to_string() })?;
         self.write(path, json).await
     }
 

@@ -43,13 +43,7 @@ struct Draw {
 
 impl InputPipeline {
     /// A pipeline whose input is in `kind` on `device`. With [`Augment::default`] nothing is random.
-    pub(crate) fn new(
-        preprocessing: &Preprocessing,
-        augment: Augment,
-        seed: u64,
-        device: Device,
-        kind: Kind,
-    ) -> Self {
+    pub(crate) fn new(preprocessing: &Preprocessing, augment: Augment, seed: u64, device: Device, kind: Kind) -> Self {
         let bank = if augment.has(Transform::Noise) { NOISE_BANK } else { 0 };
         let noise = normal(derive(seed, "noise", &[]), bank, 1.0);
         Self { preprocessing: preprocessing.clone(), augment, seed, noise, device, kind }

@@ -130,8 +130,7 @@ async fn start_tasks(
     };
     let (stop, _stopped) = tokio::sync::mpsc::channel(1);
     let health = ballista_executor::health::ExecutorHealth::new();
-    let server =
-        executor_server::startup(scheduler, Arc::new(config), executor, codec, stop, shutdown, health).await?;
+    let server = executor_server::startup(scheduler, Arc::new(config), executor, codec, stop, shutdown, health).await?;
     Ok(tokio::spawn(async move {
         if let Ok(Err(error)) = server.await {
             tracing::error!(%error, "the executor's task service stopped");

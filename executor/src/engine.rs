@@ -11,7 +11,7 @@ use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, Sendable
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use futures::StreamExt;
 use tokio::sync::mpsc::Sender;
-use tusk_core::codec::encode_plan;
+use tusk_core::codec::{decode_plan, encode_plan};
 use tusk_core::engine::TrainEngine;
 use tusk_core::event::{Progress, SharedProgress};
 use tusk_core::ids::WorkerId;
@@ -127,6 +127,9 @@ impl Work {
             preprocessing.channels,
             preprocessing.image_size
         ));
+        // A plan of its own for each build: the scans of one plan share the list of what is left to read, so a second
+        // reader of the same plan finds it empty.
+        let source = decode_plan(&plan, &context, self.shared.codec.as_ref())?;
         self.shared.cache.get_or_build(key, self.build(source, context)).await
     }
 
@@ -269,6 +272,7 @@ fn profile(shard: &Shard, task: &TrainTask) -> PhaseReport {
     };
     PhaseReport {
         rows: shard.rows.len() as u64,
+        rows_seen: shard.rows_seen,
         train_rows: count(&training),
         val_rows: count(&held_out),
         null_labels: shard.null_labels,

@@ -90,7 +90,8 @@ impl Optimizer {
 
     /// The moments as tensors of the model's state.
     pub(crate) fn state(&self) -> Result<Vec<NamedTensor>> {
-        let step = NamedTensor { name: format!("{OPTIMIZER_PREFIX}step"), shape: vec![1], data: vec![self.step as f32] };
+        let step =
+            NamedTensor { name: format!("{OPTIMIZER_PREFIX}step"), shape: vec![1], data: vec![self.step as f32] };
         let mut tensors = vec![step, named(&format!("{OPTIMIZER_PREFIX}exp_avg"), &self.average)?];
         if let Some(square) = &self.square {
             tensors.push(named(&format!("{OPTIMIZER_PREFIX}exp_avg_sq"), square)?);

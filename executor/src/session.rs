@@ -31,8 +31,7 @@ pub(crate) fn outputs(definition: &ModelDefinition) -> usize {
 
 /// The weights that a seed gives.
 pub(crate) fn initial_state(definition: &ModelDefinition) -> ModelState {
-    let (_, layout) =
-        nets::build(definition.spec.architecture, definition.preprocessing.channels, outputs(definition));
+    let (_, layout) = nets::build(definition.spec.architecture, definition.preprocessing.channels, outputs(definition));
     layout.initial_state(definition.spec.seed)
 }
 
@@ -102,7 +101,11 @@ fn device(wanted: WantedDevice) -> Result<Device> {
         WantedDevice::Cuda(n) if n < count => Ok(Device::Cuda(n)),
         WantedDevice::Cuda(n) => Err(Error::NoDevice {
             device: format!("cuda:{n}"),
-            reason: if count == 0 { "this machine or this build of libtorch has no CUDA device" } else { "the machine has fewer devices" },
+            reason: if count == 0 {
+                "this machine or this build of libtorch has no CUDA device"
+            } else {
+                "the machine has fewer devices"
+            },
         }),
     }
 }

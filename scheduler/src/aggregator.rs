@@ -70,7 +70,8 @@ impl Aggregator {
                 None if first => {
                     let numel = shape.iter().try_fold(1_usize, |n, side| n.checked_mul(*side));
                     let numel = numel.ok_or_else(|| refuse(format!("its shape {shape:?} is too large")))?;
-                    let sum = Sum { shape, values: Vec::with_capacity(numel), worker, filled: 0, pieces: 0, workers: 1 };
+                    let sum =
+                        Sum { shape, values: Vec::with_capacity(numel), worker, filled: 0, pieces: 0, workers: 1 };
                     self.sums.insert(answer.name.to_owned(), sum);
                 }
                 None => return Err(refuse("no other worker has it".into())),
@@ -81,7 +82,8 @@ impl Aggregator {
                 Some(sum) => (sum.worker, sum.filled, sum.pieces, sum.workers) = (worker, 0, 0, sum.workers + 1),
             }
         }
-        let Some(sum) = self.sums.get_mut(answer.name).filter(|s| s.worker == worker && s.pieces == answer.piece) else {
+        let Some(sum) = self.sums.get_mut(answer.name).filter(|s| s.worker == worker && s.pieces == answer.piece)
+        else {
             return Err(refuse(format!("piece {} is out of order", answer.piece)));
         };
         let (chunks, rest) = bytes.as_chunks::<4>();
@@ -192,10 +194,7 @@ mod tests {
         assert!(fold(&mut aggregator, 0, 1, &[("w", &[1.0])]).is_err());
         let mut aggregator = Aggregator::default();
         let error = fold(&mut aggregator, 1, 1, &[("w", &[1.0])]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "worker 1 sent an update that cannot be averaged: the next worker is 0"
-        );
+        assert_eq!(error.to_string(), "worker 1 sent an update that cannot be averaged: the next worker is 0");
     }
 
     #[test]

@@ -46,7 +46,9 @@ pub enum Error {
         epochs: usize,
     },
     /// Two runs for one name.
-    #[error("model '{model}' is being trained already; SHOW TRAINING {model} shows it, CANCEL TRAINING {model} ends it")]
+    #[error(
+        "model '{model}' is being trained already; SHOW TRAINING {model} shows it, CANCEL TRAINING {model} ends it"
+    )]
     AlreadyTraining {
         /// The model.
         model: String,

@@ -62,7 +62,10 @@ impl RunHandle {
     /// Why the run failed, or that it was cancelled.
     pub async fn finish(self) -> Result<Manifest> {
         self.outcome.await.unwrap_or_else(|error| {
-            Err(Error::Job { phase: "the training run".to_owned(), reason: format!("it stopped unexpectedly: {error}") })
+            Err(Error::Job {
+                phase: "the training run".to_owned(),
+                reason: format!("it stopped unexpectedly: {error}"),
+            })
         })
     }
 }

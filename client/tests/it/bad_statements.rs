@@ -59,7 +59,7 @@ async fn what_a_task_refuses_reads_as_it_was_written() {
     for (sql, message) in [
         (
             "SELECT predict('bar', image) FROM xrays",
-            "there is no model 'bar' in file://{dir}/store; did you mean 'bars'?. SHOW MODELS lists them",
+            "there is no model 'bar' in file://{dir}/store; did you mean 'bars'? SHOW MODELS lists them",
         ),
         (
             "SELECT predict_proba('bars', image, 'COVID') FROM xrays",

@@ -84,7 +84,7 @@ async fn a_warm_start_begins_where_the_other_model_ended() {
     let refusal = fixture.refusal(&crate::fixture::create("m", 1, ", warm_start = 'frist'", "xrays")).await;
     assert_eq!(
         refusal,
-        "there is no model 'frist' in file://{dir}/store; did you mean 'first'?. SHOW MODELS lists them"
+        "there is no model 'frist' in file://{dir}/store; did you mean 'first'? SHOW MODELS lists them"
     );
     // A head for other classes is new.
     let three =

@@ -21,8 +21,8 @@ async fn cancel_after_an_epoch(fixture: &Fixture, sql: &str) -> String {
 async fn a_resumed_run_gives_the_bytes_of_one_that_was_never_interrupted() {
     let fixture = Fixture::new().await;
     let message = cancel_after_an_epoch(&fixture, &create("m", 6, "", "xrays")).await;
-    assert!(message.starts_with("training of 'm' was cancelled after "), "{message}");
-    assert!(message.ends_with(" epochs; OPTIONS (resume = true) goes on from there"), "{message}");
+    assert!(message.starts_with("training of 'm' was cancelled; epochs kept: "), "{message}");
+    assert!(message.ends_with(". OPTIONS (resume = true) goes on from there"), "{message}");
     assert!(fixture.rows("SHOW MODELS").await.is_empty());
     let row = fixture.rows("SHOW TRAINING m").await.remove(0);
     assert_eq!((row[2].as_str(), row[4].as_str()), ("cancelled", "6"), "{row:?}");

@@ -69,6 +69,8 @@ pub struct UnreadableImage {
 pub struct PhaseReport {
     /// Rows used.
     pub rows: u64,
+    /// Rows of the whole table that the worker looked through (profile): the same for all, or some saw only a part.
+    pub rows_seen: u64,
     /// Rows per class that would be trained on (profile).
     pub train_rows: BTreeMap<String, u64>,
     /// Rows per class that would be held out (profile).

@@ -62,11 +62,7 @@ impl TrainExec {
 
     /// The operator over a given table of workers, as it arrives over the wire.
     #[must_use]
-    pub fn with_workers(
-        task: Arc<TrainTask>,
-        source: Arc<dyn ExecutionPlan>,
-        workers: Arc<dyn ExecutionPlan>,
-    ) -> Self {
+    pub fn with_workers(task: Arc<TrainTask>, source: Arc<dyn ExecutionPlan>, workers: Arc<dyn ExecutionPlan>) -> Self {
         let properties = Arc::new(PlanProperties::new(
             EquivalenceProperties::new(answer_schema()),
             Partitioning::UnknownPartitioning(workers.output_partitioning().partition_count()),
@@ -155,7 +151,9 @@ impl ExecutionPlan for TrainExec {
         let answers = workers
             .map(move |batch| {
                 let batch = batch?;
-                let numbers = batch.column(0).as_primitive::<UInt32Type>();
+                let numbers = batch.columns().first().and_then(|column| column.as_primitive_opt::<UInt32Type>());
+                let numbers = numbers
+                    .ok_or_else(|| DataFusionError::Execution("TrainExec's input is no table of workers".to_owned()))?;
                 let streams = numbers
                     .values()
                     .iter()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Architecture, Augment, ClassWeights, Device, Loss, Mode, ModelSpec, Normalize, OptionValue, Optimizer, Precision,
+    Architecture, Augment, ClassWeights, Device, Loss, Mode, ModelSpec, Normalize, Optimizer, OptionValue, Precision,
     Schedule, Threshold, Transform,
 };
 use crate::error::{Error, Result, nearest};
@@ -54,22 +54,33 @@ pub const OPTIONS: &[OptionDef] = &[
     option!("seed", "42", "a whole number from 0", "where every random number comes from", |s, v| {
         s.seed = digits(v)?.parse().ok()?
     }),
-    option!("loss", "by classes", "'binary_crossentropy', 'categorical_crossentropy', 'mean_squared_error'",
-        "what training minimises; binary for two classes, categorical for more", |s, v| {
-        s.loss = Some(Loss::from_word(&text(v)?)?)
-    }),
+    option!(
+        "loss",
+        "by classes",
+        "'binary_crossentropy', 'categorical_crossentropy', 'mean_squared_error'",
+        "what training minimises; binary for two classes, categorical for more",
+        |s, v| { s.loss = Some(Loss::from_word(&text(v)?)?) }
+    ),
     option!("optimizer", "'adamw'", "'sgd', 'adam', 'adamw'", "how weights follow gradients", |s, v| {
         s.optimizer = Optimizer::from_word(&text(v)?)?
     }),
     option!("learning_rate", "per architecture", "a number above 0 and up to 10", "peak learning rate", |s, v| {
         s.learning_rate = above(v, 0.0, 10.0)?
     }),
-    option!("momentum", "0.9", "a number from 0 to below 1", "momentum of sgd, first beta of adam and adamw", |s, v| {
-        s.momentum = within(v, 0.0, 0.999_999)?
-    }),
-    option!("weight_decay", "0.05", "a number from 0 to 1", "weight decay of all but biases and normalisation", |s, v| {
-        s.weight_decay = within(v, 0.0, 1.0)?
-    }),
+    option!(
+        "momentum",
+        "0.9",
+        "a number from 0 to below 1",
+        "momentum of sgd, first beta of adam and adamw",
+        |s, v| { s.momentum = within(v, 0.0, 0.999_999)? }
+    ),
+    option!(
+        "weight_decay",
+        "0.05",
+        "a number from 0 to 1",
+        "weight decay of all but biases and normalisation",
+        |s, v| { s.weight_decay = within(v, 0.0, 1.0)? }
+    ),
     option!("schedule", "'cosine'", "'constant', 'step', 'cosine'", "how the learning rate moves", |s, v| {
         s.schedule = Schedule::from_word(&text(v)?)?
     }),
@@ -79,21 +90,41 @@ pub const OPTIONS: &[OptionDef] = &[
     option!("frequency", "'epoch'", "'epoch'", "how often workers exchange", |_s, v| {
         (text(v)?.eq_ignore_ascii_case("epoch")).then_some(())?
     }),
-    option!("workers", "'auto'", "'auto' or a whole number from 1 to 10000", "workers; one per executor device", |s, v| {
-        s.workers = if is_word(v, "auto") { None } else { Some(whole(v, 1, 10_000)?) }
-    }),
-    option!("image_size", "per architecture", "a multiple of 32 up to 1024", "side of the picture the net sees", |s, v| {
-        s.image_size = whole(v, 32, 1024).filter(|side| side.is_multiple_of(32))?
-    }),
+    option!(
+        "workers",
+        "'auto'",
+        "'auto' or a whole number from 1 to 10000",
+        "workers; one per executor device",
+        |s, v| { s.workers = if is_word(v, "auto") { None } else { Some(whole(v, 1, 10_000)?) } }
+    ),
+    option!(
+        "image_size",
+        "per architecture",
+        "a multiple of 32 up to 1024",
+        "side of the picture the net sees",
+        |s, v| { s.image_size = whole(v, 32, 1024).filter(|side| side.is_multiple_of(32))? }
+    ),
     option!("channels", "1", "1 or 3", "grey or RGB", |s, v| {
-        s.channels = match digits(v)? { "1" => 1, "3" => 3, _ => return None }
+        s.channels = match digits(v)? {
+            "1" => 1,
+            "3" => 3,
+            _ => return None,
+        }
     }),
-    option!("normalize", "'data'", "'data', 'none' or 'mean,std' with both in [0, 1]", "how pixels are centred", |s, v| {
-        s.normalize = normalize(&text(v)?)?
-    }),
-    option!("augment", "'xray'",
+    option!(
+        "normalize",
+        "'data'",
+        "'data', 'none' or 'mean,std' with both in [0, 1]",
+        "how pixels are centred",
+        |s, v| { s.normalize = normalize(&text(v)?)? }
+    ),
+    option!(
+        "augment",
+        "'xray'",
         "'xray', 'none', or a list of rotate, shift, zoom, brightness, contrast, gamma, noise, cutout, horizontal_flip",
-        "random changes to training pictures", |s, v| s.augment = augment(&text(v)?)?),
+        "random changes to training pictures",
+        |s, v| s.augment = augment(&text(v)?)?
+    ),
     option!("class_weights", "'auto'", "'auto', 'none' or 'CLASS=weight, ...'", "how much a class counts", |s, v| {
         s.class_weights = class_weights(&text(v)?)?
     }),
@@ -109,9 +140,15 @@ pub const OPTIONS: &[OptionDef] = &[
     option!("positive", "last class", "a class", "the class whose probability is thresholded", |s, v| {
         s.positive = Some(label(v))
     }),
-    option!("threshold", "'auto'", "'auto' or a number between 0 and 1", "where a probability becomes positive", |s, v| {
-        s.threshold = if is_word(v, "auto") { Threshold::Auto } else { Threshold::Given(above(v, 0.0, 1.0)?) }
-    }),
+    option!(
+        "threshold",
+        "'auto'",
+        "'auto' or a number between 0 and 1",
+        "where a probability becomes positive",
+        |s, v| {
+            s.threshold = if is_word(v, "auto") { Threshold::Auto } else { Threshold::Given(above(v, 0.0, 1.0)?) }
+        }
+    ),
     option!("precision", "'auto'", "'auto', 'f32', 'bf16'", "number format inside the net", |s, v| {
         s.precision = Precision::from_word(&text(v)?)?
     }),
@@ -162,7 +199,12 @@ fn invalid(option: &str, value: &OptionValue, expected: &str) -> Error {
         OptionValue::Text(text) => nearest(text, words).filter(|word| !word.eq_ignore_ascii_case(text)),
         _ => None,
     };
-    Error::InvalidOption { option: option.to_owned(), value: value.to_string(), expected: expected.to_owned(), suggestion }
+    Error::InvalidOption {
+        option: option.to_owned(),
+        value: value.to_string(),
+        expected: expected.to_owned(),
+        suggestion,
+    }
 }
 
 fn text(value: &OptionValue) -> Option<String> {
@@ -227,11 +269,9 @@ fn augment(text: &str) -> Option<Augment> {
     match text.to_lowercase().as_str() {
         "xray" => Some(Augment::xray()),
         "none" => Some(Augment::default()),
-        list => list
-            .split(',')
-            .map(|word| Transform::from_word(word.trim()))
-            .collect::<Option<Vec<_>>>()
-            .map(Augment::of),
+        list => {
+            list.split(',').map(|word| Transform::from_word(word.trim())).collect::<Option<Vec<_>>>().map(Augment::of)
+        }
     }
 }
 

@@ -97,7 +97,8 @@ pub enum ModelStatement {
 
 /// A name as SQL: in quotes unless it is a plain word.
 fn quoted(name: &str) -> Ident {
-    let plain = name.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_lowercase() || (i > 0 && c.is_ascii_digit()));
+    let plain =
+        name.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_lowercase() || (i > 0 && c.is_ascii_digit()));
     if plain { Ident::new(name) } else { Ident::with_quote('"', name) }
 }
 

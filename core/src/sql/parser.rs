@@ -294,7 +294,9 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_left_to_datafusion() {
-        for sql in ["CREATE TABLE model AS SELECT 1", "SHOW TABLES", "DESCRIBE t", "EXPLAIN SELECT 1", "DROP TABLE model"] {
+        for sql in
+            ["CREATE TABLE model AS SELECT 1", "SHOW TABLES", "DESCRIBE t", "EXPLAIN SELECT 1", "DROP TABLE model"]
+        {
             assert!(matches!(parse(sql).unwrap()[0], Statement::DataFusion(_)), "{sql}");
         }
     }
@@ -302,14 +304,20 @@ mod tests {
     #[test]
     fn a_syntax_error_says_line_column_and_what_was_expected() {
         for (sql, message) in [
+            ("CREATE MODEL m\n  TRAIN FROM t", "syntax error: expected ON, found FROM at line 2, column 9"),
             (
-                "CREATE MODEL m\n  TRAIN FROM t",
-                "syntax error: expected ON, found FROM at line 2, column 9",
+                "CREATE MODEL m OPTIONS (epochs 3) TRAIN ON t",
+                "syntax error: expected '=' after the option's name, found 3 at line 1, column 32",
             ),
-            ("CREATE MODEL m OPTIONS (epochs 3) TRAIN ON t", "syntax error: expected '=' after the option's name, found 3 at line 1, column 32"),
-            ("CREATE MODEL m", "syntax error: expected USING, OPTIONS or TRAIN ON, found the end of the statement at line 1, column 15"),
+            (
+                "CREATE MODEL m",
+                "syntax error: expected USING, OPTIONS or TRAIN ON, found the end of the statement at line 1, column 15",
+            ),
             ("EVALUATE m ON t", "syntax error: expected MODEL, found m at line 1, column 10"),
-            ("SHOW MODELS now", "syntax error: expected ';' or the end of the statement, found now at line 1, column 13"),
+            (
+                "SHOW MODELS now",
+                "syntax error: expected ';' or the end of the statement, found now at line 1, column 13",
+            ),
         ] {
             assert_eq!(parse(sql).unwrap_err().to_string(), message);
         }

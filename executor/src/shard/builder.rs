@@ -102,7 +102,8 @@ impl ShardBuilder {
 
     /// Takes one batch of the columns image, label, group, name.
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
-        let images = ImageColumn::try_new(batch.column(0).as_ref()).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let images =
+            ImageColumn::try_new(batch.column(0).as_ref()).map_err(|e| DataFusionError::External(Box::new(e)))?;
         let [labels, groups, names] = [1, 2, 3].map(|column| text(batch.column(column)));
         let (labels, groups, names) = (labels?, groups?, names?);
         let mut candidates = Vec::new();
@@ -147,9 +148,8 @@ impl ShardBuilder {
                 PixelStore::Memory { chunks, images_per_chunk, _reservations: reservations }
             }
             Growing::Disk { file, path, reservations } => {
-                let file = file
-                    .into_inner()
-                    .map_err(|e| Error::ShardFile { path: path.clone(), source: e.into_error() })?;
+                let file =
+                    file.into_inner().map_err(|e| Error::ShardFile { path: path.clone(), source: e.into_error() })?;
                 PixelStore::Disk { file, path, _reservations: reservations }
             }
         };
@@ -164,6 +164,7 @@ impl ShardBuilder {
         Ok(Shard {
             rows: self.rows,
             labels,
+            rows_seen: self.rows_seen,
             null_labels: self.null_labels,
             skipped: self.skipped,
             unreadable: self.unreadable,

@@ -50,6 +50,8 @@ pub(crate) struct Shard {
     pub(crate) rows: Vec<Row>,
     /// The labels that occur.
     pub(crate) labels: Vec<String>,
+    /// Rows of the whole table, other workers' included.
+    pub(crate) rows_seen: u64,
     /// Rows without a label.
     pub(crate) null_labels: u64,
     /// Rows whose image is missing or unreadable.

@@ -21,12 +21,7 @@ pub(crate) fn undecided(spec: &ModelSpec) -> ModelDefinition {
         positive: None,
         loss: spec.loss.unwrap_or(Loss::CategoricalCrossentropy),
         precision: spec.precision,
-        preprocessing: Preprocessing {
-            image_size: spec.image_size,
-            channels: spec.channels,
-            mean: 0.0,
-            std: 1.0,
-        },
+        preprocessing: Preprocessing { image_size: spec.image_size, channels: spec.channels, mean: 0.0, std: 1.0 },
         class_weights: Vec::new(),
     }
 }
@@ -87,6 +82,14 @@ impl Profile<'_> {
     fn check_rows(&self, spec: &ModelSpec, data: &DataProfile) -> Result<()> {
         let reports = || self.train.iter().chain(self.validate);
         let refuse = |message: String| Err(Error::Data { message });
+        for reports in [self.train, self.validate] {
+            if let Some(odd) = reports.iter().find(|r| r.rows_seen != reports[0].rows_seen) {
+                return refuse(format!(
+                    "{} changed while it was read: one worker saw {} rows, another {}. Run the statement again",
+                    self.name, reports[0].rows_seen, odd.rows_seen
+                ));
+            }
+        }
         let null_labels: u64 = reports().map(|r| r.null_labels).sum();
         if null_labels > 0 {
             return refuse(format!(

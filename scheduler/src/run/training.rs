@@ -17,10 +17,10 @@ use tusk_core::spec::Precision;
 use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
 
+use super::TrainingRequest;
 use super::data::{Profile, undecided};
 use super::progress;
 use super::validation::Validation;
-use super::TrainingRequest;
 use crate::aggregator::Aggregator;
 use crate::error::{Error, Result};
 use crate::job::JobRunner;
@@ -316,8 +316,7 @@ impl Run {
         plan: Arc<TrainExec>,
         mut fold: impl FnMut(&Answer<'_>) -> Result<()>,
     ) -> Result<()> {
-        let cancelled =
-            || Error::Cancelled { model: self.record.model.to_string(), epochs: self.record.epochs.len() };
+        let cancelled = || Error::Cancelled { model: self.record.model.to_string(), epochs: self.record.epochs.len() };
         let Some(batches) = self.context.jobs.run(phase, plan, &self.context.cancel).await? else {
             return Err(cancelled());
         };

@@ -26,7 +26,9 @@ impl Validation {
             "truth" => self.truth.extend(words.iter().map(|w| u32::from_le_bytes(*w) as usize)),
             "probabilities" => self.probabilities.extend(words.iter().map(|w| f32::from_le_bytes(*w))),
             "groups" => {}
-            other => return Err(Error::Wire { what: "validation answer", reason: format!("it has an array '{other}'") }),
+            other => {
+                return Err(Error::Wire { what: "validation answer", reason: format!("it has an array '{other}'") });
+            }
         }
         Ok(())
     }

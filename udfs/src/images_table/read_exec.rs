@@ -131,8 +131,9 @@ impl ExecutionPlan for ReadImagesExec {
         vec![&self.input]
     }
 
+    /// The order is kept, but the columns are others: an order of the list says nothing in terms of these.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![false]
     }
 
     /// The list is cut into partitions already; an exchange below would hide it from the scheduler.

@@ -66,7 +66,10 @@ mod tests {
             Ok(Predictions {
                 classes: ["NORMAL".to_owned(), "PNEUMONIA".to_owned()].into(),
                 decision: Some((1, 0.3)),
-                probabilities: percent.iter().flat_map(|p| [1.0 - f32::from(*p) / 100.0, f32::from(*p) / 100.0]).collect(),
+                probabilities: percent
+                    .iter()
+                    .flat_map(|p| [1.0 - f32::from(*p) / 100.0, f32::from(*p) / 100.0])
+                    .collect(),
                 valid: percent.iter().map(|p| *p != 255).collect(),
             })
         }
@@ -121,7 +124,10 @@ mod tests {
             ("SELECT predict('m')", "predict(model, image) takes 2 arguments, not 1"),
             ("SELECT predict(1, X'00')", "predict(model, image): the model is a name in quotes, not Int64"),
             ("SELECT predict('m', 3)", "predict(model, image): the image is bytes or an image struct, not Int64"),
-            ("SELECT predict_proba('m', X'00', 'COVID')", "model 'm' has no class 'COVID'; its classes are NORMAL, PNEUMONIA"),
+            (
+                "SELECT predict_proba('m', X'00', 'COVID')",
+                "model 'm' has no class 'COVID'; its classes are NORMAL, PNEUMONIA",
+            ),
             ("SELECT predict('no such', X'00')", "'no such' is no model name"),
         ] {
             let error = run(sql).await.unwrap_err().to_string();

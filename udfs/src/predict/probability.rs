@@ -70,10 +70,8 @@ impl Hash for PredictProba {
 
 /// Map<Utf8, Float32>, as arrow's builder names its fields.
 fn map_type() -> DataType {
-    let entry = Fields::from(vec![
-        Field::new("keys", DataType::Utf8, false),
-        Field::new("values", DataType::Float32, true),
-    ]);
+    let entry =
+        Fields::from(vec![Field::new("keys", DataType::Utf8, false), Field::new("values", DataType::Float32, true)]);
     DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entry), false)), false)
 }
 
