@@ -11,7 +11,7 @@ use tusk::{ContextOptions, TuskContext};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let pictures = folder.path().join("xrays");
-    write_tree(&pictures, &PhantomOptions { patients: 60, ..PhantomOptions::default() }, &mut |_, _| {})?;
+    write_tree(&pictures, &PhantomOptions { patients: 200, ..PhantomOptions::default() }, &mut |_, _| {})?;
 
     let store = folder.path().join("store").display().to_string();
     let tusk = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::default() }).await?;
@@ -21,9 +21,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         "CREATE TABLE wards AS SELECT patient, CASE WHEN random() < 0.5 THEN 'A' ELSE 'B' END AS ward \
          FROM (SELECT DISTINCT patient FROM patients)"
             .into(),
-        "CREATE MODEL pneumonia OPTIONS (\"group\" = 'patient', epochs = 3, image_size = 64) TRAIN ON patients".into(),
+        "CREATE MODEL pneumonia OPTIONS (\"group\" = 'patient', epochs = 6) TRAIN ON patients".into(),
     ] {
-        println!("{}", tusk.sql(&statement).await?.to_table().await?);
+        let results = tusk.sql(&statement).await?;
+        let has_columns = !results.schema().fields().is_empty();
+        let table = results.to_table().await?;
+        if has_columns {
+            println!("{table}");
+        }
     }
 
     // DataFusion's own DataFrame, on the same cluster and with the same functions.

@@ -10,20 +10,21 @@ use tusk::{ContextOptions, ImageClassifier, TuskContext};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let pictures = folder.path().join("xrays");
-    write_tree(&pictures, &PhantomOptions { patients: 60, ..PhantomOptions::default() }, &mut |_, _| {})?;
+    write_tree(&pictures, &PhantomOptions { patients: 200, ..PhantomOptions::default() }, &mut |_, _| {})?;
 
     let store = folder.path().join("store").display().to_string();
     let tusk = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::default() }).await?;
     let xrays = tusk.read_images(&pictures.display().to_string())?;
 
-    let classifier = ImageClassifier::cnn().name("pneumonia").label("label").epochs(3).option("image_size", 64_u64);
+    let classifier = ImageClassifier::cnn().name("pneumonia").label("label").epochs(6);
     let model = classifier.fit(&tusk, &xrays).await?;
     for epoch in model.history() {
-        println!("epoch {}: loss {:.3}, validation ROC AUC {:?}", epoch.epoch, epoch.train_loss, epoch.val_roc_auc);
+        let auc = epoch.val_roc_auc.unwrap_or(f64::NAN);
+        println!("epoch {}: loss {:.3}, validation ROC AUC {auc:.3}", epoch.epoch, epoch.train_loss);
     }
 
     let evaluation = model.evaluate(&xrays).await?;
-    println!("{} images, ROC AUC {:?}", evaluation.rows, evaluation.report.roc_auc.value);
+    println!("{} images, ROC AUC {:.3}", evaluation.rows, evaluation.report.roc_auc.value.unwrap_or(f64::NAN));
     model.transform(xrays)?.select_columns(&["path", "label", "prediction", "probability"])?.show_limit(5).await?;
     Ok(())
 }

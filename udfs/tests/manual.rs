@@ -1,6 +1,7 @@
 //! The manual's pages on functions and options are written by the code that they describe.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p tusk-udfs --test manual` renews them.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::fmt::Write;
 use std::path::PathBuf;
