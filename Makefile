@@ -34,7 +34,7 @@ lint: setup ## Check the formatting, the lints and the documentation's links.
 	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
 
 bench: build ## Run the micro-benchmarks.
-	@$(ENV) cargo bench -p tusk-benches
+	@$(ENV) cargo bench --workspace --bench micro --profile dev
 
 docs: setup ## Build the API documentation (the manual is in docs/).
 	@$(ENV) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
