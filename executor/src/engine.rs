@@ -16,8 +16,9 @@ use tusk_core::engine::TrainEngine;
 use tusk_core::event::{Progress, SharedProgress};
 use tusk_core::ids::WorkerId;
 use tusk_core::manifest::Timing;
-use tusk_core::physical::{Phase, PhaseReport, REPORT, Rows, TrainTask, answer_batch, answer_schema, tensor_bytes};
-use tusk_core::state::{ModelState, NamedTensor, checksum};
+use tusk_core::physical::{Phase, PhaseReport, REPORT, Rows, TrainTask, answer_batch, answer_schema, shard_key};
+use tusk_core::physical::tensor_bytes;
+use tusk_core::state::{ModelState, NamedTensor};
 use tusk_core::store::ModelStore;
 use tusk_udfs::pixels::Channels;
 
@@ -117,16 +118,8 @@ impl Work {
 
     /// The worker's shard, and whether it had to be built.
     async fn shard(&self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<(Arc<Shard>, bool)> {
-        let preprocessing = &self.task.definition.preprocessing;
-        let plan = encode_plan(Arc::clone(&source), self.shared.codec.as_ref())?;
-        let key = ShardKey(format!(
-            "{} worker {} of {} at {}x{}",
-            checksum(&plan),
-            self.worker,
-            self.task.workers,
-            preprocessing.channels,
-            preprocessing.image_size
-        ));
+        let key = ShardKey(shard_key(&self.task, self.worker));
+        let plan = encode_plan(source, self.shared.codec.as_ref())?;
         // A plan of its own for each build: the scans of one plan share the list of what is left to read, so a second
         // reader of the same plan finds it empty.
         let source = decode_plan(&plan, &context, self.shared.codec.as_ref())?;

@@ -125,6 +125,7 @@ pub(crate) fn task(definition: &ModelDefinition, epoch: u32) -> TrainTask {
         threads: 2,
         definition: definition.clone(),
         store: String::new(),
+        source_checksum: "cd".repeat(32),
         weights: None,
     }
 }

@@ -55,6 +55,11 @@ impl JobRunner {
         Ok(Self { url: url.to_owned(), client, session_id, codec, message_bytes_max })
     }
 
+    /// How plans are written.
+    pub(crate) fn codec(&self) -> &dyn PhysicalExtensionCodec {
+        self.codec.as_ref()
+    }
+
     /// Runs a plan; the stream gives its rows, partition after partition. `phase` names it in errors. When `cancel`
     /// fires, the job's tasks are stopped and [`Error::Cancelled`]'s place is taken by `None`.
     pub(crate) async fn run(

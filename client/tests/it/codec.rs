@@ -51,6 +51,7 @@ fn task(phase: Phase) -> TrainTask {
             class_weights: vec![1.0 / 3.0, 2.5e-7],
         },
         store: "s3://bucket/models".into(),
+        source_checksum: "cd".repeat(32),
         weights: Some(FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) }),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::RunId;
+use crate::ids::{RunId, WorkerId};
 use crate::manifest::{FileRef, ModelDefinition, Timing};
 
 /// Which of its rows a worker uses.
@@ -51,8 +51,19 @@ pub struct TrainTask {
     pub definition: ModelDefinition,
     /// The model store's URL.
     pub store: String,
+    /// The checksum of the source's plan: with the preprocessing it tells which decoded shard serves.
+    pub source_checksum: String,
     /// The weights and moments to start from; `None` means those that the seed gives.
     pub weights: Option<FileRef>,
+}
+
+/// The name of the decoded shard that a worker of this task reads: the same for every job over the same rows, pixels
+/// and number of workers, whichever run it belongs to.
+#[must_use]
+pub fn shard_key(task: &TrainTask, worker: WorkerId) -> String {
+    let TrainTask { source_checksum, workers, definition, .. } = task;
+    let (channels, side) = (definition.preprocessing.channels, definition.preprocessing.image_size);
+    format!("{source_checksum} worker {worker} of {workers} at {channels}x{side}")
 }
 
 /// An image that could not be used.

@@ -7,6 +7,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
+use tusk_core::codec::encode_plan;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
 use tusk_core::manifest::{
@@ -14,7 +15,7 @@ use tusk_core::manifest::{
 };
 use tusk_core::physical::{Answer, Phase, PhaseReport, Rows, TrainExec, TrainTask};
 use tusk_core::spec::Precision;
-use tusk_core::state::ModelState;
+use tusk_core::state::{ModelState, checksum};
 use tusk_core::store::ModelStore;
 
 use super::TrainingRequest;
@@ -294,7 +295,8 @@ impl Run {
         weights: Option<FileRef>,
         source: &Arc<dyn ExecutionPlan>,
     ) -> Result<Arc<TrainExec>> {
-        let task = task_of(&self.record, self.context.store.url(), phase, rows, epoch, weights);
+        let mut task = task_of(&self.record, self.context.store.url(), phase, rows, epoch, weights);
+        task.source_checksum = checksum(&encode_plan(Arc::clone(source), self.context.jobs.codec())?);
         Ok(Arc::new(TrainExec::try_new(Arc::new(task), Arc::clone(source))?))
     }
 
@@ -353,6 +355,7 @@ fn task_of(
         threads: record.threads,
         definition: record.definition.clone(),
         store: store.to_owned(),
+        source_checksum: String::new(),
         weights,
     }
 }
@@ -369,6 +372,7 @@ pub(crate) fn explain(request: &TrainingRequest, workers: u32, store: &str) -> R
         threads: 1,
         definition: ModelDefinition { precision: Precision::Auto, ..definition },
         store: store.to_owned(),
+        source_checksum: String::new(),
         weights: None,
     };
     Ok(TrainExec::try_new(Arc::new(task), Arc::clone(&request.train))?.explain())
