@@ -28,7 +28,8 @@ pub struct Progress {
 }
 
 /// One step in the life of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RunEvent {
     /// It has begun, or goes on from a checkpoint.
     Started {

@@ -44,6 +44,9 @@ pub struct EpochReport {
     pub skipped: u64,
     /// Workers.
     pub workers: u32,
+    /// Images that had to be decoded for it: 0 where every worker found its shard.
+    #[serde(default)]
+    pub decoded: u64,
     /// Wall time of the epoch, validation and checkpoint included.
     pub seconds: f64,
     /// Parts of that time.

@@ -4,6 +4,7 @@
 //! models/NAME/manifest.json            the published model; replaced atomically, always last
 //! models/NAME/weights-HASH.safetensors its weights, named by their content
 //! runs/NAME/run.json                   the last run: enough to resume it
+//! runs/NAME/request.bin                what it was asked to do: enough to resume it without being asked again
 //! runs/NAME/epoch-00007.safetensors    weights and optimizer moments after an epoch
 //! ```
 
@@ -106,9 +107,12 @@ impl ModelStore {
     /// # Errors
     /// [`Error::Store`].
     pub async fn model_names(&self) -> Result<Vec<ModelName>> {
-        let folder = Path::from("models");
-        let listing = self.store.list_with_delimiter(Some(&folder)).await;
-        let listing = listing.map_err(|e| self.failed("list", &folder, e))?;
+        self.names_below(&Path::from("models")).await
+    }
+
+    async fn names_below(&self, folder: &Path) -> Result<Vec<ModelName>> {
+        let listing = self.store.list_with_delimiter(Some(folder)).await;
+        let listing = listing.map_err(|e| self.failed("list", folder, e))?;
         let mut names: Vec<ModelName> =
             listing.common_prefixes.iter().filter_map(|p| ModelName::new(p.filename()?).ok()).collect();
         names.sort();
@@ -187,6 +191,41 @@ impl ModelStore {
     /// [`Error::Store`].
     pub async fn write_run(&self, record: &RunRecord) -> Result<()> {
         self.write_json(&run_path(&record.model), record).await
+    }
+
+    /// Takes back the record of a run that came to nothing.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn delete_run(&self, name: &ModelName) -> Result<()> {
+        for path in self.list(&Path::from(format!("runs/{name}"))).await? {
+            self.delete(&path).await?;
+        }
+        Ok(())
+    }
+
+    /// The names of all models that have a run, sorted.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn run_names(&self) -> Result<Vec<ModelName>> {
+        self.names_below(&Path::from("runs")).await
+    }
+
+    /// Records what a run was asked to do.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn write_request(&self, name: &ModelName, request: Vec<u8>) -> Result<()> {
+        self.write(&request_path(name), request).await
+    }
+
+    /// What the last run of this name was asked to do.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn request(&self, name: &ModelName) -> Result<Option<Vec<u8>>> {
+        Ok(self.read(&request_path(name)).await?.map(Into::into))
     }
 
     /// Writes the checkpoint of an epoch.
@@ -269,6 +308,10 @@ impl ModelStore {
 
 fn manifest_path(name: &ModelName) -> Path {
     Path::from(format!("models/{name}/manifest.json"))
+}
+
+fn request_path(name: &ModelName) -> Path {
+    Path::from(format!("runs/{name}/request.bin"))
 }
 
 fn run_path(name: &ModelName) -> Path {

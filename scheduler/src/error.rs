@@ -1,6 +1,7 @@
 //! What can go wrong in a run.
 
 use datafusion::error::DataFusionError;
+use tusk_core::error::first_cause;
 use tusk_core::manifest::RunRecord;
 
 /// The errors of this crate.
@@ -11,8 +12,11 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] tusk_core::Error),
     /// The rows could not be planned or read.
-    #[error(transparent)]
-    DataFusion(#[from] DataFusionError),
+    #[error("{}", message_of(source))]
+    Query {
+        /// DataFusion's or Ballista's error.
+        source: Box<DataFusionError>,
+    },
     /// A job failed on the cluster, after its retries.
     #[error("{phase} failed: {reason}")]
     Job {
@@ -20,6 +24,42 @@ pub enum Error {
         phase: String,
         /// The executor's own words.
         reason: String,
+    },
+    /// A job ended without an answer, and not by its own fault: an executor was lost, or the way to it.
+    #[error("{phase} was lost: {reason}")]
+    Lost {
+        /// Which job.
+        phase: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A job was lost as often as it may be.
+    #[error("{phase} was given up after {attempts} attempts, the last one ended with: {reason}. Check the executors")]
+    GivenUp {
+        /// Which job.
+        phase: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// What happened last.
+        reason: String,
+    },
+    /// The scheduler of this process could not be set up.
+    #[error("the scheduler cannot start: {reason}")]
+    Cluster {
+        /// What happened.
+        reason: String,
+    },
+    /// A scheduler elsewhere refused a statement.
+    #[error("{message}")]
+    Refused {
+        /// Its own words.
+        message: String,
+    },
+    /// What this session cannot do.
+    #[error("{what} is done by the scheduler: use TuskContext::sql, or ask it with tusk sql --scheduler")]
+    NotHere {
+        /// What was asked.
+        what: &'static str,
     },
     /// The scheduler cannot be reached.
     #[error("the scheduler at {url} cannot be reached: {reason}. Check that it runs and that the address is right")]
@@ -81,8 +121,20 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl From<Error> for DataFusionError {
     fn from(error: Error) -> Self {
         match error {
-            Error::DataFusion(inner) => inner,
+            Error::Query { source } => *source,
             other => DataFusionError::External(Box::new(other)),
         }
     }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(source: DataFusionError) -> Self {
+        Self::Query { source: Box::new(source) }
+    }
+}
+
+/// A query's error without the wrappings of the jobs and tasks it went through.
+fn message_of(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    if text.contains("Job ") && text.contains(" failed") { first_cause(&text) } else { text }
 }

@@ -3,61 +3,82 @@
 use std::sync::Arc;
 
 use ballista_core::client::BallistaClient;
-use ballista_core::serde::protobuf::execute_query_params::Query;
-use ballista_core::serde::protobuf::get_job_status_result::FlightProxy;
-use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
-use ballista_core::serde::protobuf::{
-    CancelJobParams, CreateUpdateSessionParams, ExecuteQueryParams, PartitionLocation, job_status::Status,
-};
-use ballista_core::utils::create_grpc_client_endpoint;
+use ballista_core::extension::BallistaConfigGrpcEndpoint;
+use ballista_core::serde::protobuf::{JobStatus, PartitionLocation, job_status::Status};
+use ballista_scheduler::scheduler_server::SchedulerServer;
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionContext;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use futures::{Stream, StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
-use tusk_core::codec::encode_plan;
 use tusk_core::error::first_cause;
 
 use crate::error::{Error, Result};
+
+/// Ballista's scheduler with DataFusion's plans.
+pub(crate) type Scheduler = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
 /// Retries of a fetch of a job's rows, and the wait between them.
 const FETCH_RETRIES: u8 = 3;
 const FETCH_RETRY_WAIT_MS: u64 = 500;
 
-/// Submits jobs to a scheduler.
-#[derive(Clone, Debug)]
+/// Statuses of a job that may wait to be read.
+const STATUSES_WAITING_MAX: usize = 16;
+
+/// What a task's own error looks like in the error of its job. Everything else (a lost executor, a lost shuffle file)
+/// is the cluster's, and another attempt may succeed.
+const TASK_ERROR: &str = "runtime execution error";
+
+/// The session that all jobs of training runs belong to.
+const SESSION: &str = "tusk-training";
+
+/// Submits jobs to the scheduler of this process.
+#[derive(Clone)]
 pub(crate) struct JobRunner {
-    url: String,
-    client: SchedulerGrpcClient<Channel>,
-    session_id: String,
+    scheduler: Scheduler,
+    session: Arc<SessionContext>,
     codec: Arc<dyn PhysicalExtensionCodec>,
     message_bytes_max: usize,
+    tls: Option<Arc<BallistaConfigGrpcEndpoint>>,
+}
+
+impl std::fmt::Debug for JobRunner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JobRunner").field("scheduler", &self.scheduler.scheduler_endpoint).finish_non_exhaustive()
+    }
 }
 
 impl JobRunner {
-    /// Connects to the scheduler at `url` and opens a session there.
-    pub(crate) async fn connect(
-        url: &str,
-        codec: Arc<dyn PhysicalExtensionCodec>,
-        message_bytes_max: usize,
-    ) -> Result<Self> {
-        let failed = |reason: String| Error::Scheduler { url: url.to_owned(), reason };
-        let http = url.replacen("df://", "http://", 1);
-        let endpoint = create_grpc_client_endpoint(http, None).map_err(|e| failed(e.to_string()))?;
-        let channel = endpoint.connect().await.map_err(|e| failed(e.to_string()))?;
-        let mut client = SchedulerGrpcClient::new(channel)
-            .max_encoding_message_size(message_bytes_max)
-            .max_decoding_message_size(message_bytes_max);
-        let session_id = uuid::Uuid::new_v4().to_string();
-        let session = CreateUpdateSessionParams { session_id: session_id.clone(), settings: Vec::new() };
-        client.create_update_session(session).await.map_err(|e| failed(e.message().to_owned()))?;
-        Ok(Self { url: url.to_owned(), client, session_id, codec, message_bytes_max })
+    /// Opens a session at the scheduler.
+    pub(crate) async fn new(scheduler: Scheduler, codec: Arc<dyn PhysicalExtensionCodec>) -> Result<Self> {
+        let sessions = &scheduler.state.session_manager;
+        let config = scheduler.state.config.override_config_producer.as_ref().map(|f| f()).unwrap_or_default();
+        let session = sessions.create_or_update_session(SESSION, &config).await;
+        let session = session.map_err(|e| Error::Cluster { reason: e.to_string() })?;
+        let config = &scheduler.state.config;
+        let message_bytes_max = config.grpc_client_max_message_size as usize;
+        let endpoint = config.override_create_grpc_client_endpoint.clone().filter(|_| config.use_tls);
+        let tls = endpoint.map(|f| Arc::new(BallistaConfigGrpcEndpoint::new(f)));
+        Ok(Self { scheduler, session, codec, message_bytes_max, tls })
     }
 
     /// How plans are written.
-    pub(crate) fn codec(&self) -> &dyn PhysicalExtensionCodec {
-        self.codec.as_ref()
+    pub(crate) fn codec(&self) -> &Arc<dyn PhysicalExtensionCodec> {
+        &self.codec
+    }
+
+    /// What plans are read with.
+    pub(crate) fn task_context(&self) -> Arc<TaskContext> {
+        self.session.task_ctx()
+    }
+
+    /// Jobs under way and jobs that wait.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.scheduler.running_job_number(), self.scheduler.pending_job_number())
     }
 
     /// Runs a plan; the stream gives its rows, partition after partition. `phase` names it in errors. When `cancel`
@@ -68,36 +89,27 @@ impl JobRunner {
         plan: Arc<dyn ExecutionPlan>,
         cancel: &CancellationToken,
     ) -> Result<Option<impl Stream<Item = Result<RecordBatch>>>> {
-        let failed = |reason: String| Error::Job { phase: phase.to_owned(), reason };
-        let mut request = tonic::Request::new(ExecuteQueryParams {
-            query: Some(Query::PhysicalPlan(encode_plan(plan, self.codec.as_ref())?)),
-            settings: Vec::new(),
-            session_id: self.session_id.clone(),
-            operation_id: uuid::Uuid::new_v4().to_string(),
-        });
-        ballista_core::version::insert_version_header(request.metadata_mut());
-        let mut client = self.client.clone();
-        let statuses = client.execute_query_push(request).await.map_err(|e| failed(e.message().to_owned()))?;
-        let mut statuses = statuses.into_inner();
-        let mut job_id = String::new();
-        let (locations, proxy) = loop {
-            let update = tokio::select! {
-                update = statuses.next() => update,
+        let lost = |reason: String| Error::Lost { phase: phase.to_owned(), reason };
+        let (subscriber, mut statuses) = mpsc::channel::<JobStatus>(STATUSES_WAITING_MAX);
+        let submitted =
+            self.scheduler.submit_physical_plan(phase, Arc::clone(&self.session), plan, Some(subscriber)).await;
+        let job_id = submitted.map_err(|e| lost(e.to_string()))?;
+        let locations = loop {
+            let status = tokio::select! {
+                status = statuses.recv() => status,
                 () = cancel.cancelled() => {
-                    if let Err(error) = client.cancel_job(CancelJobParams { job_id: job_id.clone() }).await {
+                    if let Err(error) = self.scheduler.cancel_job(job_id.clone()).await {
                         tracing::warn!(%job_id, %error, "the job could not be cancelled");
                     }
                     return Ok(None);
                 }
             };
-            let update = update
-                .ok_or_else(|| failed("the scheduler went away".to_owned()))?
-                .map_err(|e| failed(e.message().to_owned()))?;
-            let Some(status) = update.status else { continue };
-            job_id = status.job_id;
-            match status.status {
-                Some(Status::Successful(done)) => break (done.partition_location, update.flight_proxy),
-                Some(Status::Failed(job)) => return Err(failed(first_cause(&job.error))),
+            match status.ok_or_else(|| lost("the job vanished from the scheduler".to_owned()))?.status {
+                Some(Status::Successful(done)) => break done.partition_location,
+                Some(Status::Failed(job)) if job.error.contains(TASK_ERROR) => {
+                    return Err(Error::Job { phase: phase.to_owned(), reason: first_cause(&job.error) });
+                }
+                Some(Status::Failed(job)) => return Err(lost(first_cause(&job.error))),
                 Some(Status::Queued(_) | Status::Running(_)) | None => {}
             }
         };
@@ -105,50 +117,49 @@ impl JobRunner {
         let phase = phase.to_owned();
         let rows = futures::stream::iter(locations)
             .then(move |location| {
-                let (runner, proxy, phase) = (runner.clone(), proxy.clone(), phase.clone());
-                async move { runner.fetch(&phase, location, proxy).await }
+                let (runner, phase) = (runner.clone(), phase.clone());
+                async move { runner.fetch(&phase, location).await }
             })
             .try_flatten();
         Ok(Some(rows))
     }
 
-    /// The rows of one partition, from the executor that wrote them or through the scheduler.
+    /// The rows of one partition, from the executor that wrote them.
     async fn fetch(
         &self,
         phase: &str,
         location: PartitionLocation,
-        proxy: Option<FlightProxy>,
     ) -> Result<impl Stream<Item = Result<RecordBatch>> + use<>> {
         let phase = phase.to_owned();
-        let failed = move |reason: String| Error::Job { phase: phase.clone(), reason };
+        let lost = move |reason: String| Error::Lost { phase: phase.clone(), reason };
         let layout = location.layout();
         let (Some(executor), Some(partition)) = (location.executor_meta, location.partition_id) else {
-            return Err(failed("the scheduler did not say where the rows are".to_owned()));
+            return Err(lost("the scheduler did not say where the rows are".to_owned()));
         };
-        let executor_port = u16::try_from(executor.port).unwrap_or(0);
-        let address = match proxy {
-            Some(FlightProxy::External(address)) => format!("http://{address}"),
-            Some(FlightProxy::Local(true)) => self.url.clone(),
-            Some(FlightProxy::Local(false)) | None => format!("http://{}:{executor_port}", executor.host),
-        };
-        let url = url::Url::parse(&address).map_err(|e| failed(format!("{address}: {e}")))?;
-        let (host, port) = (url.host_str().unwrap_or("localhost").to_owned(), url.port().unwrap_or(0));
-        let retry = (FETCH_RETRIES, FETCH_RETRY_WAIT_MS);
-        let client =
-            BallistaClient::try_new(&host, port, self.message_bytes_max, false, None, retry.0, retry.1, 0, 0).await;
-        let mut client = client.map_err(|e| failed(e.to_string()))?;
-        let rows = client
-            .fetch_partition_proxied(
-                &executor.id,
-                &partition.into(),
-                location.file_id,
-                layout,
-                &executor.host,
-                executor_port,
-                true,
-            )
-            .await;
-        let rows = rows.map_err(|e| failed(e.to_string()))?;
-        Ok(rows.map_err(move |e| failed(e.to_string())))
+        let port = u16::try_from(executor.port).unwrap_or(0);
+        let client = BallistaClient::try_new(
+            &executor.host,
+            port,
+            self.message_bytes_max,
+            self.tls.is_some(),
+            self.tls.clone(),
+            FETCH_RETRIES,
+            FETCH_RETRY_WAIT_MS,
+            0,
+            0,
+        );
+        let mut client = client.await.map_err(|e| lost(e.to_string()))?;
+        let partition = partition.into();
+        let rows = client.fetch_partition_proxied(
+            &executor.id,
+            &partition,
+            location.file_id,
+            layout,
+            &executor.host,
+            port,
+            true,
+        );
+        let rows = rows.await.map_err(|e| lost(e.to_string()))?;
+        Ok(rows.map_err(move |e| lost(e.to_string())))
     }
 }

@@ -1,18 +1,35 @@
 //! The control plane: training runs, the aggregator, and the scheduler they live in. No libtorch here.
 //!
-//! [`TrainingService`] owns the runs of a process. A run (`run`) submits one job for its profile and two per epoch
-//! (`job`), folds the workers' answers ([`Aggregator`]), asks its state machine what comes next (`run::progress`), and
-//! publishes the model.
+//! A [`SchedulerNode`] is Ballista's scheduler with everything of ours on the same port: Flight SQL (`flight`) for
+//! sessions ([`Session`]) behind one door (`gate`, `auth`), placement of tasks (`placement`), and the
+//! [`TrainingService`], which owns the runs. A run (`run`) submits one job for its profile and two per epoch (`job`),
+//! folds the workers' answers ([`Aggregator`]), asks its state machine what comes next (`run::progress`), and publishes
+//! the model.
 
 mod aggregator;
-mod embedded;
+mod auth;
+mod catalog;
 mod error;
+mod executors;
+pub mod flags;
+mod flight;
+mod gate;
 mod job;
+mod metrics;
+mod node;
+mod placement;
 mod run;
 mod service;
+mod session;
 
 pub use aggregator::Aggregator;
-pub use embedded::{EmbeddedScheduler, SchedulerSettings};
+pub use catalog::Catalog;
 pub use error::{Error, Result};
+pub use executors::{Executors, SharedExecutors};
+pub use flight::{ClusterStatus, EVENTS_HEADER, FOLLOW, Follow, MANIFEST_ACTION, STATUS_ACTION, TRAIN};
+pub use node::{NodeSettings, SchedulerNode};
 pub use run::TrainingRequest;
-pub use service::{ActiveRuns, RunHandle, ServiceSettings, TrainingService};
+pub use service::{RunHandle, RunSummary, TrainingService};
+pub use session::{
+    EvaluateOptions, Evaluation, OnEvent, Results, Rows, Session, SessionSettings, Training, evaluate, one_statement,
+};

@@ -4,44 +4,55 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tusk_core::event::{Progress, ProgressSink, RunEvent};
 use tusk_core::ids::{ModelName, RunId};
-use tusk_core::manifest::{Manifest, RunRecord};
+use tusk_core::manifest::{EpochReport, Manifest, RunRecord, RunStatus};
 use tusk_core::store::ModelStore;
 
 use crate::error::{Error, Result};
-use crate::job::JobRunner;
+use crate::executors::SharedExecutors;
+use crate::job::{JobRunner, Scheduler};
+use crate::metrics;
 use crate::run::{Run, RunContext, TrainingRequest, explain, unix_ms};
 
 /// Events that a slow watcher may lag behind before it misses some. Far above what a run sends in a minute.
 const EVENTS_WAITING_MAX: usize = 4096;
 
 /// What a training service is made of.
-#[derive(Debug)]
-pub struct ServiceSettings {
-    /// The scheduler that epoch jobs go to, as `http://host:port` or `df://host:port`.
-    pub scheduler_url: String,
+pub(crate) struct ServiceSettings {
+    /// The scheduler that jobs go to.
+    pub(crate) scheduler: Scheduler,
     /// Where models go.
-    pub store: ModelStore,
+    pub(crate) store: ModelStore,
     /// How plans are written.
-    pub codec: Arc<dyn PhysicalExtensionCodec>,
-    /// Workers where a spec leaves them to us: one per executor device.
-    pub workers: u32,
-    /// Threads per worker.
-    pub threads: u32,
-    /// The largest gRPC message, in bytes.
-    pub message_bytes_max: usize,
+    pub(crate) codec: Arc<dyn PhysicalExtensionCodec>,
+    /// Who says how many devices and threads there are.
+    pub(crate) executors: SharedExecutors,
+    /// Threads per worker, where no executor has said.
+    pub(crate) threads: u32,
 }
 
 /// A run that was started. Dropping the handle leaves the run alone.
 #[derive(Debug)]
 pub struct RunHandle {
+    /// Epochs that were done before one began to watch.
+    pub past: Vec<EpochReport>,
     /// What happens in it.
     pub events: broadcast::Receiver<RunEvent>,
     cancel: CancellationToken,
-    outcome: tokio::task::JoinHandle<Result<Manifest>>,
+    outcome: Outcome,
+}
+
+/// How a run's end is learned.
+#[derive(Debug)]
+enum Outcome {
+    /// From the task that runs it.
+    Task(tokio::task::JoinHandle<Result<Manifest>>),
+    /// From its record, by one who did not start it.
+    Record(TrainingService, ModelName),
 }
 
 impl RunHandle {
@@ -61,12 +72,15 @@ impl RunHandle {
     /// # Errors
     /// Why the run failed, or that it was cancelled.
     pub async fn finish(self) -> Result<Manifest> {
-        self.outcome.await.unwrap_or_else(|error| {
-            Err(Error::Job {
-                phase: "the training run".to_owned(),
-                reason: format!("it stopped unexpectedly: {error}"),
-            })
-        })
+        match self.outcome {
+            Outcome::Task(task) => task.await.unwrap_or_else(|error| {
+                Err(Error::Job {
+                    phase: "the training run".to_owned(),
+                    reason: format!("it stopped unexpectedly: {error}"),
+                })
+            }),
+            Outcome::Record(service, name) => service.outcome(&name).await,
+        }
     }
 }
 
@@ -80,9 +94,26 @@ pub struct TrainingService {
 struct Inner {
     jobs: JobRunner,
     store: ModelStore,
-    workers: u32,
+    executors: SharedExecutors,
     threads: u32,
     active: Arc<ActiveRuns>,
+}
+
+/// A run under way, in a line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// The model.
+    pub model: ModelName,
+    /// The run.
+    pub run: RunId,
+    /// The last epoch that is done; 0 before the first.
+    pub epoch: u32,
+    /// Epochs asked for; 0 while the rows are read.
+    pub epochs: u32,
+    /// ROC AUC of the held-out rows after the last epoch.
+    pub val_roc_auc: Option<f64>,
+    /// Milliseconds since 1970 when it was started, or resumed.
+    pub started_unix_ms: u64,
 }
 
 /// The runs under way. Takes the executors' progress and hands it to those who watch.
@@ -94,6 +125,7 @@ pub struct ActiveRuns {
 #[derive(Debug)]
 struct ActiveRun {
     run: RunId,
+    summary: RunSummary,
     events: broadcast::Sender<RunEvent>,
     cancel: CancellationToken,
     idle: watch::Receiver<()>,
@@ -102,6 +134,16 @@ struct ActiveRun {
 impl ActiveRuns {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ModelName, ActiveRun>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ActiveRuns {
+    /// Notes an epoch that is done.
+    pub(crate) fn epoch_done(&self, name: &ModelName, epoch: &EpochReport) {
+        if let Some(active) = self.lock().get_mut(name) {
+            active.summary.epoch = epoch.epoch;
+            active.summary.val_roc_auc = epoch.val_roc_auc;
+        }
     }
 }
 
@@ -118,13 +160,85 @@ impl ProgressSink for ActiveRuns {
 
 impl TrainingService {
     /// A service whose runs are entered in `active`, to which executors report.
+    pub(crate) async fn new(settings: ServiceSettings, active: Arc<ActiveRuns>) -> Result<Self> {
+        let ServiceSettings { scheduler, store, codec, executors, threads } = settings;
+        let jobs = JobRunner::new(scheduler, codec).await?;
+        Ok(Self { inner: Arc::new(Inner { jobs, store, executors, threads, active }) })
+    }
+
+    /// The runs under way.
+    pub(crate) fn active(&self) -> &Arc<ActiveRuns> {
+        &self.inner.active
+    }
+
+    /// How plans are written.
+    pub(crate) fn codec(&self) -> &Arc<dyn PhysicalExtensionCodec> {
+        self.inner.jobs.codec()
+    }
+
+    /// Jobs under way and jobs that wait.
+    pub(crate) fn jobs(&self) -> (usize, usize) {
+        self.inner.jobs.counts()
+    }
+
+    /// The runs under way, in a line each, by model.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<RunSummary> {
+        let mut summaries: Vec<_> = self.inner.active.lock().values().map(|active| active.summary.clone()).collect();
+        summaries.sort_by(|a, b| a.model.cmp(&b.model));
+        summaries
+    }
+
+    /// Takes up every run that was under way when the scheduler ended, from its last checkpoint.
     ///
     /// # Errors
-    /// [`Error::Scheduler`] when the scheduler does not answer.
-    pub async fn connect(settings: ServiceSettings, active: Arc<ActiveRuns>) -> Result<Self> {
-        let jobs = JobRunner::connect(&settings.scheduler_url, settings.codec, settings.message_bytes_max).await?;
-        let ServiceSettings { store, workers, threads, .. } = settings;
-        Ok(Self { inner: Arc::new(Inner { jobs, store, workers, threads, active }) })
+    /// When the store cannot be read. A run that cannot be taken up is passed over with an error in the log.
+    pub async fn resume_all(&self) -> Result<usize> {
+        let mut resumed = 0;
+        for name in self.inner.store.run_names().await? {
+            match self.resume(&name).await {
+                Ok(taken_up) => resumed += usize::from(taken_up),
+                Err(error) => tracing::error!(model = %name, %error, "the run could not be taken up again"),
+            }
+        }
+        Ok(resumed)
+    }
+
+    async fn resume(&self, name: &ModelName) -> Result<bool> {
+        let store = &self.inner.store;
+        let Some(record) = store.run(name).await?.filter(|record| record.status == RunStatus::Running) else {
+            return Ok(false);
+        };
+        let Some(bytes) = store.request(name).await? else { return Ok(false) };
+        let request = TrainingRequest::decode(&bytes, &self.inner.jobs.task_context(), self.codec().as_ref())?;
+        tracing::info!(model = %name, run = %record.run, epochs = record.epochs.len(), "taking up a run");
+        // It was let in before: a model of its name may be there since.
+        self.start(TrainingRequest { resume: true, or_replace: true, ..request }).await?;
+        Ok(true)
+    }
+
+    /// Watches a run that somebody else started; its epochs so far are in [`Self::training`].
+    ///
+    /// # Errors
+    /// [`Error::NoTraining`].
+    pub async fn follow(&self, name: &ModelName) -> Result<RunHandle> {
+        let watched = self.inner.active.lock().get(name).map(|active| (active.events.subscribe(), active.cancel.clone()));
+        // Subscribed before the record is read: no epoch falls between the two.
+        let past = self.training(name).await?.epochs;
+        let (events, cancel) = watched.unwrap_or_else(|| (broadcast::channel(1).1, CancellationToken::new()));
+        Ok(RunHandle { past, events, cancel, outcome: Outcome::Record(self.clone(), name.clone()) })
+    }
+
+    /// What became of the last run of a model.
+    async fn outcome(&self, name: &ModelName) -> Result<Manifest> {
+        let record = self.training(name).await?;
+        let model = name.to_string();
+        match record.status {
+            RunStatus::Finished => Ok(self.inner.store.manifest(name).await?),
+            RunStatus::Cancelled => Err(Error::Cancelled { model, epochs: record.epochs.len() }),
+            RunStatus::Failed => Err(Error::Refused { message: record.error.unwrap_or_default() }),
+            RunStatus::Running => Err(Error::NoTraining { model, what: "is under way in this scheduler" }),
+        }
     }
 
     /// Where models go.
@@ -149,8 +263,17 @@ impl TrainingService {
             if active.contains_key(&name) {
                 return Err(Error::AlreadyTraining { model: name.to_string() });
             }
-            let entry = ActiveRun { run: run.clone(), events: events.clone(), cancel: cancel.clone(), idle };
-            active.insert(name.clone(), entry);
+            let summary = RunSummary {
+                model: name.clone(),
+                run: run.clone(),
+                epoch: 0,
+                epochs: request.spec.epochs,
+                val_roc_auc: None,
+                started_unix_ms: unix_ms(),
+            };
+            let (events, cancel) = (events.clone(), cancel.clone());
+            active.insert(name.clone(), ActiveRun { run: run.clone(), summary, events, cancel, idle });
+            metrics::RUNS_ACTIVE.set(i64::try_from(active.len()).unwrap_or(i64::MAX));
         }
         let guard = Deregister { active: Arc::clone(&inner.active), name: name.clone(), _busy: busy };
         if !request.or_replace && inner.store.find_manifest(&name).await?.is_some() {
@@ -160,22 +283,13 @@ impl TrainingService {
             jobs: inner.jobs.clone(),
             store: inner.store.clone(),
             events,
+            active: Arc::clone(&inner.active),
             cancel: cancel.clone(),
-            workers: inner.workers,
-            threads: inner.threads,
+            workers: inner.executors.devices().max(1),
+            threads: inner.executors.threads().unwrap_or(inner.threads),
         };
-        let outcome = tokio::spawn(async move {
-            let guard = guard;
-            let mut run = Run::begin(context, request, run).await?;
-            guard.rename(run.id());
-            let outcome = run.train().await;
-            if let Err(error) = &outcome {
-                tracing::warn!(model = %guard.name, %error, "training ended early");
-                run.give_up(error).await;
-            }
-            outcome
-        });
-        Ok(RunHandle { events: watcher, cancel, outcome })
+        let outcome = tokio::spawn(run_to_its_end(context, request, run, guard));
+        Ok(RunHandle { past: Vec::new(), events: watcher, cancel, outcome: Outcome::Task(outcome) })
     }
 
     /// The plan of an epoch job.
@@ -183,7 +297,7 @@ impl TrainingService {
     /// # Errors
     /// When the operator cannot be made.
     pub fn explain(&self, request: &TrainingRequest) -> Result<String> {
-        explain(request, self.inner.workers, self.inner.store.url())
+        explain(request, self.inner.executors.devices().max(1), self.inner.store.url())
     }
 
     /// Cancels the run of a model and waits until it has stopped.
@@ -217,6 +331,37 @@ impl TrainingService {
     }
 }
 
+/// What a run's task does. A run that ends before its rows are known leaves what was there before.
+async fn run_to_its_end(
+    context: RunContext,
+    request: TrainingRequest,
+    run: RunId,
+    guard: Deregister,
+) -> Result<Manifest> {
+    let (store, name) = (context.store.clone(), request.name.clone());
+    let before = store.run(&name).await?;
+    let mut run = match Run::begin(context, request, run).await {
+        Ok(run) => run,
+        Err(error) => {
+            let put_back = match &before {
+                Some(record) => store.write_run(record).await,
+                None => store.delete_run(&name).await,
+            };
+            if let Err(error) = put_back {
+                tracing::warn!(model = %name, %error, "the record of a run that did not begin is left");
+            }
+            return Err(error);
+        }
+    };
+    guard.rename(run.id());
+    let outcome = run.train().await;
+    if let Err(error) = &outcome {
+        tracing::warn!(model = %guard.name, %error, "training ended early");
+        run.give_up(error).await;
+    }
+    outcome
+}
+
 /// Takes a run off the list however it ends.
 struct Deregister {
     active: Arc<ActiveRuns>,
@@ -229,12 +374,15 @@ impl Deregister {
     fn rename(&self, run: &RunId) {
         if let Some(active) = self.active.lock().get_mut(&self.name) {
             active.run = run.clone();
+            active.summary.run = run.clone();
         }
     }
 }
 
 impl Drop for Deregister {
     fn drop(&mut self) {
-        self.active.lock().remove(&self.name);
+        let mut active = self.active.lock();
+        active.remove(&self.name);
+        metrics::RUNS_ACTIVE.set(i64::try_from(active.len()).unwrap_or(i64::MAX));
     }
 }

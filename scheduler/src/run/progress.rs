@@ -43,6 +43,7 @@ mod tests {
             images: 1,
             skipped: 0,
             workers: 1,
+            decoded: 0,
             seconds: 1.0,
             timing: Timing::default(),
         };

@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tusk_core::codec::encode_plan;
 use tusk_core::event::RunEvent;
-use tusk_core::ids::RunId;
+use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::{
     EpochReport, FORMAT_VERSION, FileRef, Manifest, ModelDefinition, RunRecord, RunStatus, Timing,
 };
@@ -19,12 +19,15 @@ use tusk_core::state::{ModelState, checksum};
 use tusk_core::store::ModelStore;
 
 use super::TrainingRequest;
+use super::attempts::Attempts;
 use super::data::{Profile, undecided};
 use super::progress;
 use super::validation::Validation;
 use crate::aggregator::Aggregator;
 use crate::error::{Error, Result};
 use crate::job::JobRunner;
+use crate::metrics;
+use crate::service::ActiveRuns;
 
 /// What a run works with.
 #[derive(Clone, Debug)]
@@ -32,6 +35,7 @@ pub(crate) struct RunContext {
     pub(crate) jobs: JobRunner,
     pub(crate) store: ModelStore,
     pub(crate) events: broadcast::Sender<RunEvent>,
+    pub(crate) active: Arc<ActiveRuns>,
     pub(crate) cancel: CancellationToken,
     /// Workers where the spec leaves them to us.
     pub(crate) workers: u32,
@@ -83,6 +87,12 @@ impl Run {
             best: None,
         };
         let mut this = Self { context, request, record };
+        if previous.is_none() {
+            // Before the rows are read: a scheduler that dies now knows what it was doing when it is started again.
+            let bytes = this.request.encode(this.context.jobs.codec().as_ref())?;
+            this.context.store.write_request(&this.record.model, bytes).await?;
+            this.context.store.write_run(&this.record).await?;
+        }
         this.profile(previous).await?;
         Ok(this)
     }
@@ -112,12 +122,15 @@ impl Run {
         let data = profile.data();
         let mut definition = profile.define(&self.request.spec, &data)?;
         if let Some(previous) = previous {
-            if previous.data.fingerprint != data.fingerprint {
+            // A run that ended before its rows were known has no fingerprint, and nothing to lose.
+            if !previous.epochs.is_empty() && previous.data.fingerprint != data.fingerprint {
                 let reason = "the rows have changed".to_owned();
                 return Err(Error::CannotResume { record: Box::new(previous), reason });
             }
             // What was decided from the machine stays as it was.
-            definition.precision = previous.definition.precision;
+            if !previous.epochs.is_empty() {
+                definition.precision = previous.definition.precision;
+            }
             self.record = RunRecord { status: RunStatus::Running, error: None, ..previous };
         } else {
             self.record.profile_seconds = started.elapsed().as_secs_f64();
@@ -162,6 +175,8 @@ impl Run {
         while progress::goes_on(&self.request.spec, &self.record.epochs) {
             let epoch = self.record.epochs.last().map_or(0, |e| e.epoch) + 1;
             let report = self.epoch(epoch).await?;
+            self.context.active.epoch_done(&self.record.model, &report);
+            observe(&self.record.model, &report);
             self.emit(RunEvent::Epoch(report));
         }
         let manifest = self.publish().await?;
@@ -195,6 +210,7 @@ impl Run {
             images,
             skipped: self.record.data.skipped,
             workers: self.record.workers,
+            decoded: trained.reports.iter().chain(&validation.reports).map(|r| r.decoded).sum(),
             seconds: 0.0,
             timing,
         };
@@ -217,6 +233,16 @@ impl Run {
     }
 
     async fn train_epoch(&self, epoch: u32) -> Result<Trained> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.try_train_epoch(epoch).await {
+                Err(error) => attempts.after(error, &self.context.cancel).await?,
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn try_train_epoch(&self, epoch: u32) -> Result<Trained> {
         let weights = self.record.last.clone();
         let plan = self.plan(Phase::Train, self.training_rows(), epoch, weights, &self.request.train)?;
         let mut aggregator = Aggregator::default();
@@ -234,6 +260,16 @@ impl Run {
     }
 
     async fn validate(&self, epoch: u32, weights: &FileRef) -> Result<Validation> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.try_validate(epoch, weights).await {
+                Err(error) => attempts.after(error, &self.context.cancel).await?,
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn try_validate(&self, epoch: u32, weights: &FileRef) -> Result<Validation> {
         let (rows, source) = match &self.request.validate {
             Some(source) => (Rows::All, source),
             None if self.record.data.val_rows.is_empty() => return Ok(Validation::default()),
@@ -296,11 +332,26 @@ impl Run {
         source: &Arc<dyn ExecutionPlan>,
     ) -> Result<Arc<TrainExec>> {
         let mut task = task_of(&self.record, self.context.store.url(), phase, rows, epoch, weights);
-        task.source_checksum = checksum(&encode_plan(Arc::clone(source), self.context.jobs.codec())?);
+        task.source_checksum = checksum(&encode_plan(Arc::clone(source), self.context.jobs.codec().as_ref())?);
         Ok(Arc::new(TrainExec::try_new(Arc::new(task), Arc::clone(source))?))
     }
 
     async fn reports(&self, phase: Phase, rows: Rows, source: &Arc<dyn ExecutionPlan>) -> Result<Vec<PhaseReport>> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.try_reports(phase, rows, source).await {
+                Err(error) => attempts.after(error, &self.context.cancel).await?,
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn try_reports(
+        &self,
+        phase: Phase,
+        rows: Rows,
+        source: &Arc<dyn ExecutionPlan>,
+    ) -> Result<Vec<PhaseReport>> {
         let plan = self.plan(phase, rows, 0, None, source)?;
         let mut reports = Vec::new();
         self.answers("reading the images", plan, |answer| {
@@ -318,7 +369,7 @@ impl Run {
         plan: Arc<TrainExec>,
         mut fold: impl FnMut(&Answer<'_>) -> Result<()>,
     ) -> Result<()> {
-        let cancelled = || Error::Cancelled { model: self.record.model.to_string(), epochs: self.record.epochs.len() };
+        let cancelled = || self.cancelled();
         let Some(batches) = self.context.jobs.run(phase, plan, &self.context.cancel).await? else {
             return Err(cancelled());
         };
@@ -332,10 +383,40 @@ impl Run {
         if self.context.cancel.is_cancelled() { Err(cancelled()) } else { Ok(()) }
     }
 
+    fn cancelled(&self) -> Error {
+        Error::Cancelled { model: self.record.model.to_string(), epochs: self.record.epochs.len() }
+    }
+
     fn emit(&self, event: RunEvent) {
         // Nobody has to listen.
         drop(self.context.events.send(event));
     }
+}
+
+/// Tells Prometheus of an epoch.
+fn observe(model: &ModelName, report: &EpochReport) {
+    let timing = &report.timing;
+    let workers = f64::from(report.workers.max(1));
+    // Workers' seconds add up; what is left of the wall time went to the cluster.
+    let (decode, train, validate) = (timing.decode / workers, timing.train / workers, timing.validate / workers);
+    let known = decode + train + validate + timing.aggregate + timing.checkpoint;
+    let parts = [
+        ("decode", decode),
+        ("train", train),
+        ("validate", validate),
+        ("aggregate", timing.aggregate),
+        ("checkpoint", timing.checkpoint),
+        ("other", (report.seconds - known).max(0.0)),
+    ];
+    for (part, seconds) in parts {
+        metrics::EPOCH_SECONDS.with_label_values(&[part]).inc_by(seconds.max(0.0));
+    }
+    metrics::EPOCHS.inc();
+    metrics::IMAGES_TRAINED.inc_by(report.images);
+    metrics::IMAGES_DECODED.inc_by(report.decoded);
+    metrics::RUN_EPOCH.with_label_values(&[model.as_str()]).set(i64::from(report.epoch));
+    let decoded = i64::try_from(report.decoded).unwrap_or(i64::MAX);
+    metrics::RUN_DECODED.with_label_values(&[model.as_str()]).set(decoded);
 }
 
 fn task_of(

@@ -16,9 +16,9 @@ use tusk_core::random::content_hash;
 use tusk_core::spec::OptionValue;
 use tusk_udfs::predict::PredictProba;
 
-use crate::context::TuskContext;
+use super::Session;
 use crate::error::Result;
-use crate::source::Rows;
+use super::source::Rows;
 
 /// Draws of the bootstrap behind the intervals.
 const RESAMPLES: usize = 1000;
@@ -28,18 +28,21 @@ const BOOTSTRAP_SEED: u64 = 42;
 
 /// What EVALUATE may be told.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct EvaluateOptions {
+pub struct EvaluateOptions {
     image: Option<String>,
     label: Option<String>,
     group: Option<String>,
-    pub(crate) threshold: Option<f64>,
+    threshold: Option<f64>,
 }
 
 impl EvaluateOptions {
     const NAMES: [&'static str; 4] = ["image", "label", "group", "threshold"];
 
     /// The options of a statement.
-    pub(crate) fn parse(options: &[(String, OptionValue)]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When one is unknown or its value does not fit.
+    pub fn parse(options: &[(String, OptionValue)]) -> Result<Self> {
         let mut parsed = Self::default();
         for (key, value) in options {
             let key = key.to_lowercase();
@@ -95,13 +98,15 @@ struct Collected {
 }
 
 /// Evaluates a model on rows.
-pub(crate) async fn evaluate(
-    context: &TuskContext,
-    name: &ModelName,
+///
+/// # Errors
+/// When a column is missing, a label is not one of the model's classes, or there are no rows.
+pub async fn evaluate(
+    context: &Session,
+    manifest: &Manifest,
     rows: &Rows,
     options: &EvaluateOptions,
 ) -> Result<Evaluation> {
-    let manifest = context.store().manifest(name).await?;
     let mut spec = manifest.definition.spec.clone();
     if let Some(image) = &options.image {
         spec.image.clone_from(image);
@@ -118,7 +123,7 @@ pub(crate) async fn evaluate(
     let columns: Vec<Expr> = vec![
         rows.label(&spec)?.alias("truth"),
         cast(rows.group(&spec)?, DataType::Utf8).alias("group"),
-        predict.call(vec![lit(name.as_str()), image]).alias("probabilities"),
+        predict.call(vec![lit(manifest.name.as_str()), image]).alias("probabilities"),
     ];
     let scored = DataFrame::new(context.local().state(), rows.plan.clone()).select(columns)?;
     let mut batches = context.data_frame(scored.into_unoptimized_plan()).execute_stream().await?;
@@ -129,7 +134,7 @@ pub(crate) async fn evaluate(
     if collected.truth.is_empty() && collected.skipped == 0 {
         return Err(Error::Data { message: format!("{} has no rows to evaluate", rows.name) }.into());
     }
-    Ok(collected.judge(&manifest, spec.group.is_some(), options.threshold))
+    Ok(collected.judge(manifest, spec.group.is_some(), options.threshold))
 }
 
 impl Collected {

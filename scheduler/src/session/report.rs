@@ -12,10 +12,10 @@ use tusk_core::manifest::{EpochReport, Manifest, RunRecord, RunStatus, Timing};
 use tusk_core::metrics::Interval;
 
 use crate::error::Result;
-use crate::evaluate::Evaluation;
+use super::evaluate::Evaluation;
 
 /// The columns of CREATE MODEL's rows.
-pub(crate) fn epoch_schema() -> SchemaRef {
+pub fn epoch_schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         let field = |name: &str, data_type, nullable| Field::new(name, data_type, nullable);
         Arc::new(Schema::new(vec![
@@ -36,7 +36,7 @@ pub(crate) fn epoch_schema() -> SchemaRef {
 }
 
 /// One epoch as a row of [`epoch_schema`].
-pub(crate) fn epoch(model: &ModelName, report: &EpochReport) -> Result<RecordBatch, DataFusionError> {
+pub(super) fn epoch(model: &ModelName, report: &EpochReport) -> Result<RecordBatch, DataFusionError> {
     let number = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let maybe = |value: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let columns: Vec<ArrayRef> = vec![
@@ -56,7 +56,7 @@ pub(crate) fn epoch(model: &ModelName, report: &EpochReport) -> Result<RecordBat
 }
 
 /// SHOW MODELS.
-pub(crate) fn models(manifests: &[Manifest]) -> Result<RecordBatch> {
+pub(super) fn models(manifests: &[Manifest]) -> Result<RecordBatch> {
     let text = |value: fn(&Manifest) -> String| -> ArrayRef {
         Arc::new(manifests.iter().map(|m| Some(value(m))).collect::<StringArray>())
     };
@@ -79,7 +79,7 @@ pub(crate) fn models(manifests: &[Manifest]) -> Result<RecordBatch> {
 }
 
 /// DESCRIBE MODEL: one property a row.
-pub(crate) fn description(manifest: &Manifest) -> Result<RecordBatch> {
+pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
     let definition = &manifest.definition;
     let (spec, input) = (&definition.spec, &definition.preprocessing);
     let optional = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |v| format!("{v:.4}"));
@@ -132,7 +132,7 @@ pub(crate) fn description(manifest: &Manifest) -> Result<RecordBatch> {
 }
 
 /// SHOW TRAINING: one row with the state of the last run and where its time went.
-pub(crate) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> {
+pub(super) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> {
     let number = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
     let count = |value: u64| -> ArrayRef { Arc::new(UInt64Array::from(vec![value])) };
@@ -183,7 +183,7 @@ pub(crate) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> 
 }
 
 /// EVALUATE MODEL: one row.
-pub(crate) fn evaluation(evaluation: &Evaluation) -> Result<RecordBatch> {
+pub(super) fn evaluation(evaluation: &Evaluation) -> Result<RecordBatch> {
     let maybe = |value: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let count = |value: u64| -> ArrayRef { Arc::new(UInt64Array::from(vec![value])) };
     let mut columns: Vec<(String, ArrayRef)> = vec![

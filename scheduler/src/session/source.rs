@@ -13,30 +13,30 @@ use tusk_core::spec::ModelSpec;
 use tusk_udfs::pixels::{accepted_image_types, is_image_type};
 use tusk_udfs::session::physical_codec;
 
-use crate::context::TuskContext;
+use super::Session;
 use crate::error::Result;
-use crate::tables;
+use super::tables;
 
 /// Bytes of a plan above which it carries rows, and these are better written to Parquet.
 const PLAN_BYTES_MAX: usize = 1 << 20;
 
 /// The rows of a statement.
 #[derive(Clone, Debug)]
-pub(crate) struct Rows {
+pub struct Rows {
     /// What gives them.
-    pub(crate) plan: LogicalPlan,
+    pub plan: LogicalPlan,
     /// How errors call them.
-    pub(crate) name: String,
+    pub name: String,
 }
 
 impl Rows {
     /// The rows of a query.
-    pub(crate) async fn of_query(context: &TuskContext, sql: &str, name: String) -> Result<Self> {
+    pub(super) async fn of_query(context: &Session, sql: &str, name: String) -> Result<Self> {
         Ok(Self { plan: context.local().state().create_logical_plan(sql).await?, name })
     }
 
     /// A column by its name, ignoring case where only one fits.
-    pub(crate) fn column(&self, option: &str, name: &str) -> Result<Expr> {
+    pub(super) fn column(&self, option: &str, name: &str) -> Result<Expr> {
         Ok(Expr::Column(Column::from_name(self.field_name(option, name)?)))
     }
 
@@ -69,7 +69,7 @@ impl Rows {
     }
 
     /// The label as text.
-    pub(crate) fn label(&self, spec: &ModelSpec) -> Result<Expr> {
+    pub(super) fn label(&self, spec: &ModelSpec) -> Result<Expr> {
         let data_type = self.data_type("label", &spec.label)?;
         let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
         let is_dictionary = matches!(&data_type, DataType::Dictionary(..));
@@ -84,7 +84,10 @@ impl Rows {
     }
 
     /// The image, checked for its type.
-    pub(crate) fn image(&self, spec: &ModelSpec) -> Result<Expr> {
+    ///
+    /// # Errors
+    /// When there is no such column, or it holds no images.
+    pub fn image(&self, spec: &ModelSpec) -> Result<Expr> {
         let data_type = self.data_type("image", &spec.image)?;
         if !is_image_type(&data_type) {
             let message =
@@ -95,7 +98,7 @@ impl Rows {
     }
 
     /// The group as text, or NULL where there is none.
-    pub(crate) fn group(&self, spec: &ModelSpec) -> Result<Expr> {
+    pub(super) fn group(&self, spec: &ModelSpec) -> Result<Expr> {
         match &spec.group {
             Some(group) => Ok(cast(self.column("group", group)?, DataType::Utf8)),
             None => Ok(lit(ScalarValue::Utf8(None))),
@@ -103,9 +106,9 @@ impl Rows {
     }
 
     /// The physical plan that training reads.
-    pub(crate) async fn training_plan(
+    pub(super) async fn training_plan(
         &self,
-        context: &TuskContext,
+        context: &Session,
         spec: &ModelSpec,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         // A join may bring two: then neither names the row.

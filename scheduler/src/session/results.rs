@@ -31,12 +31,12 @@ impl Results {
     }
 
     /// Rows of a training run, which `cancel` ends.
-    pub(crate) fn of_run(stream: SendableRecordBatchStream, cancel: CancellationToken) -> Self {
+    pub fn of_run(stream: SendableRecordBatchStream, cancel: CancellationToken) -> Self {
         Self { stream, cancel: Some(cancel) }
     }
 
     /// Rows that are there already.
-    pub(crate) fn of_batch(batch: RecordBatch) -> Self {
+    pub fn of_batch(batch: RecordBatch) -> Self {
         let schema = batch.schema();
         let stream = futures::stream::once(async move { Ok(batch) });
         Self::new(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
@@ -87,8 +87,8 @@ impl Results {
 /// An error of a run or of ours, out of the wrapping that it went through the stream in.
 fn unwrapped(error: DataFusionError) -> Error {
     let DataFusionError::External(inner) = error else { return error.into() };
-    match inner.downcast::<tusk_scheduler::Error>() {
-        Ok(error) => Error::Training(*error),
+    match inner.downcast::<Error>() {
+        Ok(error) => *error,
         Err(inner) => match inner.downcast::<tusk_core::Error>() {
             Ok(error) => Error::Core(*error),
             Err(inner) => DataFusionError::External(inner).into(),

@@ -15,17 +15,17 @@ use datafusion_proto::logical_plan::AsLogicalPlan;
 use datafusion_proto::protobuf::LogicalPlanNode;
 use tusk_udfs::session::logical_codec;
 
-use crate::context::TuskContext;
+use super::Session;
 use crate::error::{Error, Result};
-use crate::results::Results;
+use super::results::Results;
 
 /// Runs a plan of DataFusion's.
-pub(crate) async fn execute(context: &TuskContext, plan: LogicalPlan) -> Result<Results> {
+pub(super) async fn execute(context: &Session, plan: LogicalPlan) -> Result<Results> {
     match plan {
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => create_table(context, create).await,
         LogicalPlan::Statement(_) => {
             // SET and its like: both sessions follow.
-            context.session().execute_logical_plan(plan.clone()).await?;
+            context.distributed().execute_logical_plan(plan.clone()).await?;
             run(context.local().execute_logical_plan(plan).await?).await
         }
         LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) => run(context.local().execute_logical_plan(plan).await?).await,
@@ -38,7 +38,7 @@ async fn run(frame: DataFrame) -> Result<Results> {
 }
 
 /// Whether a plan can be sent to the cluster, and is worth it: one without tables is answered here.
-pub(crate) fn can_travel(plan: &LogicalPlan) -> bool {
+pub(super) fn can_travel(plan: &LogicalPlan) -> bool {
     let mut reads_table = false;
     let walked = plan.apply_with_subqueries(|node| {
         reads_table |= matches!(node, LogicalPlan::TableScan(_));
@@ -48,7 +48,7 @@ pub(crate) fn can_travel(plan: &LogicalPlan) -> bool {
     walked.is_ok() && reads_table && LogicalPlanNode::try_from_logical_plan(plan, codec.as_ref()).is_ok()
 }
 
-async fn create_table(context: &TuskContext, create: CreateMemoryTable) -> Result<Results> {
+async fn create_table(context: &Session, create: CreateMemoryTable) -> Result<Results> {
     let CreateMemoryTable { name, input, if_not_exists, or_replace, .. } = create;
     let session = context.local();
     let exists = session.table_exist(name.clone())?;
@@ -67,7 +67,7 @@ async fn create_table(context: &TuskContext, create: CreateMemoryTable) -> Resul
 }
 
 /// Writes a plan's rows to Parquet in the session's folder and gives the table over them.
-pub(crate) async fn materialize(context: &TuskContext, name: &str, plan: LogicalPlan) -> Result<Arc<ListingTable>> {
+pub(super) async fn materialize(context: &Session, name: &str, plan: LogicalPlan) -> Result<Arc<ListingTable>> {
     let folder = tempfile::Builder::new()
         .prefix(&format!("{}-", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")))
         .tempdir_in(context.folder())
@@ -85,7 +85,7 @@ pub(crate) async fn materialize(context: &TuskContext, name: &str, plan: Logical
     Ok(Arc::new(ListingTable::try_new(config)?))
 }
 
-async fn nothing(context: &TuskContext) -> Result<Results> {
+async fn nothing(context: &Session) -> Result<Results> {
     let empty = LogicalPlan::EmptyRelation(EmptyRelation {
         produce_one_row: false,
         schema: Arc::new(datafusion::common::DFSchema::empty()),
@@ -94,6 +94,6 @@ async fn nothing(context: &TuskContext) -> Result<Results> {
 }
 
 /// An error of the file system, on its own folders.
-pub(crate) fn io_error(error: std::io::Error) -> Error {
+pub(super) fn io_error(error: std::io::Error) -> Error {
     DataFusionError::IoError(error).into()
 }

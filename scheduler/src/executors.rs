@@ -1,0 +1,141 @@
+//! The executors as they describe themselves: their devices, the shards they hold, how far their tasks are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tusk_core::event::{Progress, ProgressSink};
+use tusk_core::report::{ExecutorReport, WIRE_VERSION};
+
+use crate::metrics;
+
+/// A report older than this says nothing about the present: reports come once a second.
+const REPORT_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// The most executors that are remembered.
+const EXECUTORS_MAX: usize = 16_384;
+
+/// What is known of an executor.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its last report.
+    pub report: ExecutorReport,
+    /// When it came.
+    pub at: Instant,
+}
+
+/// Takes the executors' reports and answers from them.
+#[derive(Debug, Default)]
+pub struct Executors {
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+impl Executors {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a report, and hands the progress in it on.
+    ///
+    /// # Errors
+    /// In words, when it is of another version or there are too many executors.
+    pub(crate) fn report(&self, report: ExecutorReport, progress: &dyn ProgressSink) -> Result<(), String> {
+        if report.wire_version != WIRE_VERSION {
+            return Err(format!(
+                "executor {} speaks version {} of Tusk's messages and this scheduler {WIRE_VERSION}; run the same \
+                 version of Tusk on every node",
+                report.executor_id, report.wire_version
+            ));
+        }
+        let news: Vec<Progress> = report.progress.clone();
+        {
+            let mut known = self.lock();
+            known.retain(|_, executor| executor.at.elapsed() < REPORT_AGE_MAX);
+            if known.len() >= EXECUTORS_MAX && !known.contains_key(&report.executor_id) {
+                return Err(format!("there are {EXECUTORS_MAX} executors already"));
+            }
+            known.insert(report.executor_id.clone(), Known { report, at: Instant::now() });
+            metrics::EXECUTORS.set(i64::try_from(known.len()).unwrap_or(i64::MAX));
+            let devices: usize = known.values().map(|executor| executor.report.devices.len()).sum();
+            metrics::DEVICES.set(i64::try_from(devices).unwrap_or(i64::MAX));
+        }
+        news.into_iter().for_each(|news| progress.report(news));
+        Ok(())
+    }
+
+    /// The executors that have reported lately, by id.
+    #[must_use]
+    pub fn alive(&self) -> Vec<ExecutorReport> {
+        let known = self.lock();
+        known.values().filter(|k| k.at.elapsed() < REPORT_AGE_MAX).map(|k| k.report.clone()).collect()
+    }
+
+    /// Devices of all executors; 0 where none has reported.
+    #[must_use]
+    pub fn devices(&self) -> u32 {
+        self.alive().iter().map(|report| u32::try_from(report.devices.len()).unwrap_or(u32::MAX)).sum()
+    }
+
+    /// Threads that every worker may use, wherever it runs: the fewest that an executor offers.
+    #[must_use]
+    pub fn threads(&self) -> Option<u32> {
+        self.alive().iter().map(|report| report.threads_per_device).filter(|threads| *threads > 0).min()
+    }
+
+    /// Training tasks that an executor takes at a time; one, until it has said more.
+    pub(crate) fn slots(&self, executor_id: &str) -> u32 {
+        let known = self.lock();
+        known.get(executor_id).map_or(1, |k| u32::try_from(k.report.devices.len()).unwrap_or(1).max(1))
+    }
+
+    /// Which executors hold which shards.
+    pub(crate) fn holders(&self) -> HashMap<String, Vec<String>> {
+        let mut holders: HashMap<String, Vec<String>> = HashMap::new();
+        for report in self.alive() {
+            for shard in report.shards {
+                holders.entry(shard).or_default().push(report.executor_id.clone());
+            }
+        }
+        holders
+    }
+}
+
+/// Executors shared by the services of a scheduler.
+pub type SharedExecutors = Arc<Executors>;
+
+#[cfg(test)]
+mod tests {
+    use tusk_core::event::NoProgress;
+    use tusk_core::report::DeviceReport;
+
+    use super::*;
+
+    fn report(id: &str, devices: usize, threads: u32, shards: &[&str]) -> ExecutorReport {
+        ExecutorReport {
+            wire_version: WIRE_VERSION,
+            executor_id: id.into(),
+            devices: vec![DeviceReport::default(); devices],
+            threads_per_device: threads,
+            shards: shards.iter().map(|s| (*s).to_owned()).collect(),
+            ..ExecutorReport::default()
+        }
+    }
+
+    #[test]
+    fn devices_add_up_and_threads_are_those_of_the_weakest() {
+        let executors = Executors::default();
+        assert_eq!((executors.devices(), executors.threads(), executors.slots("a")), (0, None, 1));
+        executors.report(report("a", 4, 8, &["s0"]), &NoProgress).unwrap();
+        executors.report(report("b", 1, 2, &["s0", "s1"]), &NoProgress).unwrap();
+        assert_eq!((executors.devices(), executors.threads(), executors.slots("a")), (5, Some(2), 4));
+        assert_eq!(executors.holders()["s0"], ["a", "b"]);
+        assert_eq!(executors.holders()["s1"], ["b"]);
+    }
+
+    #[test]
+    fn a_report_of_another_version_is_refused() {
+        let other = ExecutorReport { wire_version: WIRE_VERSION + 1, ..report("a", 1, 1, &[]) };
+        let error = Executors::default().report(other, &NoProgress).unwrap_err();
+        assert!(error.contains("run the same version of Tusk on every node"), "{error}");
+    }
+}

@@ -1,0 +1,184 @@
+//! The flags of `tusk-scheduler`: Ballista's and ours.
+
+use std::io::Read;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Command, Parser};
+use tokio::net::TcpListener;
+use tusk_core::store::ModelStore;
+use tusk_process::logs::LogFormat;
+use tusk_process::tls::{ClientTls, ServerTls};
+use tusk_udfs::session::session_config;
+
+use crate::auth;
+use crate::catalog::Catalog;
+use crate::node::{NodeSettings, SchedulerNode};
+
+/// The control plane of a Tusk cluster: takes SQL, plans it, hands it to executors, and trains models with them.
+#[derive(Debug, Parser)]
+#[command(name = "tusk-scheduler", version, long_version = tusk_process::version::long(None, None), about, long_about = None)]
+pub struct Flags {
+    #[command(flatten)]
+    tusk: TuskFlags,
+    #[command(flatten, next_help_heading = "Ballista")]
+    ballista: ballista_scheduler::config::Config,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Tusk")]
+struct TuskFlags {
+    /// Where models are kept: a path that every node sees, or s3://, gs://, az://.
+    #[arg(long, value_name = "URL", default_value = "tusk-store")]
+    store: String,
+    /// The tables that every client sees: a folder of Parquet, CSV and image folders, or a catalog in TOML.
+    #[arg(long, value_name = "DIR|FILE")]
+    data: Option<PathBuf>,
+    /// Where CREATE TABLE writes; every node must see it. Default: the folder `tables` of a store that is a path.
+    #[arg(long, value_name = "DIR")]
+    tables: Option<PathBuf>,
+    /// The users who may come in, with argon2 hashes and rights, in TOML. Without it anybody may do anything.
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
+    /// This node's certificate, PEM. With it the port speaks TLS only.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// The authority that signed the certificates of executors: they must show one (mTLS).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+    /// Listen on other addresses than the loopback one although there are neither users nor certificates.
+    #[arg(long)]
+    insecure_listen: bool,
+    /// Threads of a worker, until an executor says how many it has.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: u32,
+    /// How long requests under way may take after SIGTERM.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    drain_timeout_seconds: u64,
+    /// The form of the log on stderr.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// What is logged, as in tracing's EnvFilter.
+    #[arg(long, value_name = "FILTER", default_value = "info,datafusion=warn,ballista=warn,ballista_scheduler=info")]
+    log_level: String,
+    /// Read a password from stdin, print the hash for the users' file, and end.
+    #[arg(long)]
+    hash_password: bool,
+    /// Print a new bearer token and its line for the users' file, and end.
+    #[arg(long)]
+    new_token: bool,
+}
+
+impl Flags {
+    /// The flags of this process; ends it where they cannot be understood.
+    #[must_use]
+    pub fn of_process() -> Self {
+        tusk_process::flags::parse_or_exit(defaults)
+    }
+}
+
+/// Defaults that fit training: a lost executor is noticed within seconds, and nobody from outside comes in unasked.
+fn defaults(command: Command) -> Command {
+    command
+        .mut_arg("bind_host", |arg| arg.default_value("127.0.0.1"))
+        .mut_arg("executor_timeout_seconds", |arg| arg.default_value("20"))
+        .mut_arg("expire_dead_executor_interval_seconds", |arg| arg.default_value("3"))
+        .mut_arg("no_executors_grace_period_seconds", |arg| arg.default_value("120"))
+        .mut_arg("executor_termination_grace_period", |arg| arg.default_value("10"))
+        .mut_arg("scheduler_policy", |arg| arg.default_value("push-staged").hide(true))
+        .mut_arg("task_distribution", |arg| arg.hide(true))
+        .mut_arg("log_dir", |arg| arg.hide(true))
+        .mut_arg("log_level_setting", |arg| arg.hide(true))
+        .mut_arg("log_rotation_policy", |arg| arg.hide(true))
+        .mut_arg("print_thread_info", |arg| arg.hide(true))
+}
+
+/// Runs a scheduler until it is told to end.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(flags: Flags) -> Result<()> {
+    let Flags { tusk, ballista } = flags;
+    if tusk.hash_password || tusk.new_token {
+        return print_secret(&tusk);
+    }
+    tusk_process::logs::init(tusk.log_format, &tusk.log_level)?;
+    let is_guarded = tusk.users.is_some() || tusk.tls_client_ca.is_some();
+    let host: IpAddr = match ballista.bind_host.as_str() {
+        "localhost" => IpAddr::from([127, 0, 0, 1]),
+        host => host.parse().with_context(|| format!("--bind-host {host} is no address"))?,
+    };
+    if !is_guarded && !host.is_loopback() && !tusk.insecure_listen {
+        bail!(
+            "--bind-host {host} lets other machines in, and there are neither --users nor --tls-client-ca: anybody \
+             could read, train and delete. Set one of them up, bind to 127.0.0.1, or say --insecure-listen"
+        );
+    }
+    if !is_guarded {
+        tracing::warn!(
+            %host,
+            "no users and no client certificates are set up: anybody who reaches this address may do anything"
+        );
+    }
+    let listener = TcpListener::bind((host, ballista.bind_port)).await;
+    let listener = listener.with_context(|| format!("port {} of {host} cannot be opened", ballista.bind_port))?;
+    let store = ModelStore::open(&tusk.store)?;
+    let tables = tusk.tables.clone().or_else(|| {
+        let path = store.url().strip_prefix("file://")?;
+        Some(PathBuf::from(path).join("tables"))
+    });
+    let server_tls = tusk.tls_cert.clone().zip(tusk.tls_key.clone()).map(|(cert, key)| ServerTls {
+        cert,
+        key,
+        client_ca: tusk.tls_client_ca.clone(),
+        client_certificate_required: false,
+    });
+    let client_tls = match (&server_tls, &tusk.tls_client_ca) {
+        (Some(tls), Some(ca)) => Some(ClientTls { ca: ca.clone(), identity: Some((tls.cert.clone(), tls.key.clone())) }),
+        (Some(tls), None) => Some(ClientTls { ca: tls.cert.clone(), identity: None }),
+        (None, _) => None,
+    };
+    let settings = NodeSettings {
+        ballista: ballista.try_into().map_err(|e| anyhow::anyhow!("{e}"))?,
+        session: session_config(),
+        runtime: Arc::default(),
+        store,
+        threads: tusk.threads,
+        catalog: tusk.data.as_deref().map(Catalog::open).transpose()?.unwrap_or_default(),
+        tables,
+        users: tusk.users.clone(),
+        server_tls,
+        client_tls,
+    };
+    let url = settings.store.url().to_owned();
+    let node = SchedulerNode::start(listener, settings).await?;
+    tracing::info!(address = %node.address(), store = url, "tusk-scheduler {} is up", env!("CARGO_PKG_VERSION"));
+    let resumed = node.training().resume_all().await?;
+    if resumed > 0 {
+        tracing::info!(runs = resumed, "runs were taken up from their last checkpoints");
+    }
+    tusk_process::signal::terminated().await?;
+    tracing::info!("draining");
+    node.drain(Duration::from_secs(tusk.drain_timeout_seconds)).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn print_secret(flags: &TuskFlags) -> Result<()> {
+    if flags.new_token {
+        let (token, hash) = auth::new_token();
+        println!("token = \"{hash}\"\n# the token itself, which nobody can read from the line above:\n# {token}");
+    } else {
+        let mut password = String::new();
+        std::io::stdin().read_to_string(&mut password)?;
+        println!("password = \"{}\"", auth::hash_password(password.trim_end_matches(['\n', '\r']))?);
+    }
+    Ok(())
+}

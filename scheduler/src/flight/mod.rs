@@ -1,0 +1,149 @@
+//! Arrow Flight on the scheduler's port: Flight SQL for any client, Tusk's own messages, Ballista's partitions.
+//!
+//! * `sql`: Flight SQL's calls, each a few lines; `sessions` keeps what lies between two calls of a client
+//! * `stream`: rows on their way; `metadata`: what drivers ask about the server
+//! * `actions`: executors' reports, runs that are asked for or followed from elsewhere
+
+mod actions;
+mod metadata;
+mod sessions;
+mod sql;
+mod stream;
+
+use std::sync::Arc;
+
+use arrow_flight::sql::metadata::{SqlInfoData, XdbcTypeInfoData};
+use ballista_core::flight_proxy_service::BallistaFlightProxyService;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::LogicalPlan;
+use tokio::sync::mpsc;
+use tonic::{Extensions, Status};
+use tusk_core::event::RunEvent;
+use tusk_core::sql::Statement;
+
+pub use actions::{FOLLOW, Follow, MANIFEST_ACTION, STATUS_ACTION, Status as ClusterStatus, TRAIN};
+pub use stream::EVENTS_HEADER;
+
+use crate::auth::{Identity, Users};
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::executors::SharedExecutors;
+use crate::metrics;
+use crate::service::TrainingService;
+use crate::session::{OnEvent, Results, Session, SessionSettings, one_statement, only_reads};
+use sessions::SharedSessions;
+use stream::{EVENTS_WAITING_MAX, status_of};
+
+/// Makes the settings of a new session.
+pub(crate) type SessionFactory = Arc<dyn Fn() -> SessionSettings + Send + Sync>;
+
+/// The Flight service. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct TuskFlight {
+    new_session: SessionFactory,
+    catalog: Catalog,
+    training: TrainingService,
+    executors: SharedExecutors,
+    sessions: SharedSessions,
+    users: Option<Arc<Users>>,
+    proxy: BallistaFlightProxyService,
+    sql_info: Arc<SqlInfoData>,
+    type_info: Arc<XdbcTypeInfoData>,
+}
+
+impl TuskFlight {
+    pub(crate) fn new(
+        new_session: SessionFactory,
+        catalog: Catalog,
+        training: TrainingService,
+        executors: SharedExecutors,
+        users: Option<Arc<Users>>,
+        proxy: BallistaFlightProxyService,
+    ) -> Result<Self> {
+        let failed = |status: Status| Error::Cluster { reason: status.message().to_owned() };
+        Ok(Self {
+            new_session,
+            catalog,
+            training,
+            executors,
+            sessions: SharedSessions::default(),
+            users,
+            proxy,
+            sql_info: Arc::new(metadata::sql_info().map_err(failed)?),
+            type_info: Arc::new(metadata::type_info().map_err(failed)?),
+        })
+    }
+
+    /// Who asks. The router has put it into the request, or has refused the request.
+    #[expect(clippy::result_large_err, reason = "tonic's own error")]
+    fn identity(extensions: &Extensions) -> Result<Identity, Status> {
+        extensions.get::<Identity>().cloned().ok_or_else(|| Status::unauthenticated("nobody is known to ask"))
+    }
+
+    /// The asker's session.
+    async fn session(&self, identity: &Identity) -> Result<Session, Status> {
+        let open = async {
+            let session = Session::open((self.new_session)()).await.map_err(status_of)?;
+            self.catalog.register(session.local()).await.map_err(status_of)?;
+            Ok(session)
+        };
+        self.sessions.get(&identity.session, open).await
+    }
+
+    /// A text as a statement that the asker may run.
+    #[expect(clippy::result_large_err, reason = "tonic's own error")]
+    fn statement(identity: &Identity, sql: &str) -> Result<Statement, Status> {
+        let statement = one_statement(sql).map_err(status_of)?;
+        if identity.may_train || only_reads(&statement) {
+            return Ok(statement);
+        }
+        metrics::REFUSED.inc();
+        let user = identity.user.as_deref().unwrap_or("this client");
+        Err(Status::permission_denied(format!(
+            "{user} may only query: it has no right to train, or to change anything. Ask the cluster's keeper for \
+             rights = [\"query\", \"train\"]"
+        )))
+    }
+
+    /// Starts a statement.
+    async fn start(
+        &self,
+        identity: &Identity,
+        sql: &str,
+        parameters: Vec<ScalarValue>,
+        with_events: bool,
+    ) -> Result<(Results, Option<mpsc::Receiver<RunEvent>>), Status> {
+        let statement = Self::statement(identity, sql)?;
+        let kind = if matches!(statement, Statement::Model(_)) { "model" } else { "query" };
+        let session = self.session(identity).await?;
+        let (on_event, events) = if with_events { watcher() } else { (None, None) };
+        let results = match statement {
+            Statement::DataFusion(_) if !parameters.is_empty() => {
+                let plan = plan_of(&session, statement).await?;
+                let plan = plan.with_param_values(parameters).map_err(|e| status_of(e.into()))?;
+                session.execute_plan(plan).await
+            }
+            statement => session.execute_watched(statement, on_event).await,
+        };
+        let outcome = if results.is_ok() { "started" } else { "refused" };
+        metrics::STATEMENTS.with_label_values(&[kind, outcome]).inc();
+        Ok((results.map_err(status_of)?, events))
+    }
+}
+
+/// The plan of a statement of DataFusion's.
+async fn plan_of(session: &Session, statement: Statement) -> Result<LogicalPlan, Status> {
+    match statement {
+        Statement::DataFusion(statement) => {
+            session.local().state().statement_to_plan(*statement).await.map_err(|e| status_of(e.into()))
+        }
+        Statement::Model(_) => Err(Status::invalid_argument("a statement about models has no parameters")),
+    }
+}
+
+/// A listener for a run's events and where they come out. Events that find no room are left out.
+fn watcher() -> (Option<OnEvent>, Option<mpsc::Receiver<RunEvent>>) {
+    let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
+    let on_event: OnEvent = Arc::new(move |event: &RunEvent| drop(sender.try_send(event.clone())));
+    (Some(on_event), Some(receiver))
+}

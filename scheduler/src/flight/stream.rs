@@ -1,0 +1,103 @@
+//! Rows on their way to a client, with what happens in a run between them for those who ask.
+
+use std::pin::Pin;
+
+use arrow_flight::FlightData;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
+use bytes::Bytes;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc;
+use tonic::{Response, Status};
+use tusk_core::event::RunEvent;
+
+use crate::error::Error;
+use crate::session::Results;
+
+/// The request header by which a client asks for events between the rows. They come as messages without data, whose
+/// metadata is a [`RunEvent`] in JSON; other clients never see one.
+pub const EVENTS_HEADER: &str = "tusk-events";
+
+/// Events that may wait for a slow client before it misses some.
+pub(crate) const EVENTS_WAITING_MAX: usize = 256;
+
+/// Flight's stream of data.
+pub(crate) type DataStream = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
+
+/// Rows that are there already.
+pub(crate) fn of_batch(batch: RecordBatch) -> Response<DataStream> {
+    let schema = batch.schema();
+    Response::new(encoded(schema, stream::once(async move { Ok(batch) })))
+}
+
+/// Rows that may still be coming, and events if they are wanted.
+pub(crate) fn of_results(results: Results, events: Option<mpsc::Receiver<RunEvent>>) -> DataStream {
+    let schema = results.schema();
+    let rows = stream::try_unfold(results, |mut results| async move {
+        Ok(results.next().await.map_err(status_of)?.map(|batch| (batch, results)))
+    });
+    let rows = encoded(schema, rows);
+    match events {
+        None => rows,
+        Some(events) => Box::pin(stream::unfold((rows, events, true), with_events)),
+    }
+}
+
+/// The next message: the schema before anything else, then events as they happen between the rows, and those that are
+/// left when the rows end.
+async fn with_events(
+    (mut rows, mut events, first): (DataStream, mpsc::Receiver<RunEvent>, bool),
+) -> Option<(Result<FlightData, Status>, (DataStream, mpsc::Receiver<RunEvent>, bool))> {
+    let row = if first {
+        rows.next().await
+    } else {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => return Some((Ok(event_message(&event)), (rows, events, false))),
+            row = rows.next() => row,
+        }
+    };
+    match row {
+        Some(row) => Some((row, (rows, events, false))),
+        None => {
+            let event = events.try_recv().ok()?;
+            let over: DataStream = Box::pin(stream::empty());
+            Some((Ok(event_message(&event)), (over, events, false)))
+        }
+    }
+}
+
+fn event_message(event: &RunEvent) -> FlightData {
+    let json = serde_json::to_vec(event).unwrap_or_default();
+    FlightData { app_metadata: Bytes::from(json), ..FlightData::default() }
+}
+
+fn encoded(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static) -> DataStream {
+    let rows = rows.map_err(|status| FlightError::Tonic(Box::new(status)));
+    let encoded = FlightDataEncoderBuilder::new().with_schema(schema).build(rows);
+    Box::pin(encoded.map_err(|error| match error {
+        FlightError::Tonic(status) => *status,
+        other => Status::internal(other.to_string()),
+    }))
+}
+
+/// An error in gRPC's terms; the text is ours.
+pub(crate) fn status_of(error: Error) -> Status {
+    let text = error.to_string();
+    match &error {
+        Error::Core(error) => match error {
+            tusk_core::Error::ModelNotFound { .. } => Status::not_found(text),
+            tusk_core::Error::ModelExists { .. } => Status::already_exists(text),
+            tusk_core::Error::Store { .. } => Status::unavailable(text),
+            _ => Status::invalid_argument(text),
+        },
+        Error::AlreadyTraining { .. } => Status::already_exists(text),
+        Error::NoTraining { .. } => Status::not_found(text),
+        Error::Cancelled { .. } => Status::cancelled(text),
+        Error::CannotResume { .. } | Error::NotHere { .. } => Status::failed_precondition(text),
+        Error::Query { .. } => Status::invalid_argument(text),
+        _ => Status::internal(text),
+    }
+}

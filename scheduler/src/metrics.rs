@@ -1,0 +1,72 @@
+//! What Prometheus sees of the scheduler. Ballista's own figures are beside these.
+
+use std::sync::LazyLock;
+
+use prometheus::{
+    CounterVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector, default_registry,
+};
+
+fn registered<T: Collector + Clone + 'static>(metric: prometheus::Result<T>) -> T {
+    #[expect(clippy::expect_used, reason = "names and labels are constants that the tests register")]
+    let metric = metric.expect("the metric's name is valid");
+    let registry: &Registry = default_registry();
+    if let Err(error) = registry.register(Box::new(metric.clone())) {
+        tracing::warn!(%error, "a metric could not be registered");
+    }
+    metric
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ident = $text:literal $(, $labels:expr)?;)+) => {
+        $($(#[doc = $doc])+
+        pub(crate) static $name: LazyLock<$type> =
+            LazyLock::new(|| registered($type::with_opts(Opts::new($text, concat!($($doc),+))) ));)+
+
+        /// Makes every metric known, so that one that has not moved yet shows as zero.
+        pub(crate) fn register() {
+            $(LazyLock::force(&$name);)+
+        }
+    };
+}
+
+macro_rules! vectors {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ident = $text:literal, $labels:expr;)+) => {
+        $($(#[doc = $doc])+
+        pub(crate) static $name: LazyLock<$type> =
+            LazyLock::new(|| registered($type::new(Opts::new($text, concat!($($doc),+)), $labels)));)+
+    };
+}
+
+metrics! {
+    /// Jobs of runs that were lost with an executor and run again.
+    JOB_RETRIES: IntCounter = "tusk_run_job_retries_total";
+    /// Training runs under way.
+    RUNS_ACTIVE: IntGauge = "tusk_runs_active";
+    /// Epochs finished.
+    EPOCHS: IntCounter = "tusk_run_epochs_total";
+    /// Images trained on, over all epochs.
+    IMAGES_TRAINED: IntCounter = "tusk_run_images_trained_total";
+    /// Images decoded into shards for epochs and profiles.
+    IMAGES_DECODED: IntCounter = "tusk_run_images_decoded_total";
+    /// Executors that have reported within the last seconds.
+    EXECUTORS: IntGauge = "tusk_scheduler_executors";
+    /// Training devices of those executors.
+    DEVICES: IntGauge = "tusk_scheduler_devices";
+    /// SQL sessions that are open.
+    SESSIONS: IntGauge = "tusk_scheduler_sql_sessions";
+    /// Statements whose rows wait to be fetched.
+    STATEMENTS_WAITING: IntGauge = "tusk_scheduler_sql_statements_waiting";
+    /// Requests refused for a missing or wrong identity or right.
+    REFUSED: IntCounter = "tusk_scheduler_refused_total";
+}
+
+vectors! {
+    /// Seconds of finished epochs by part: decode, train, validate, aggregate, checkpoint, other.
+    EPOCH_SECONDS: CounterVec = "tusk_run_epoch_seconds_total", &["part"];
+    /// Statements by kind and outcome.
+    STATEMENTS: IntCounterVec = "tusk_scheduler_statements_total", &["kind", "outcome"];
+    /// Epoch that a model's run is in.
+    RUN_EPOCH: IntGaugeVec = "tusk_run_epoch", &["model"];
+    /// Images decoded in the last epoch of a model's run: 0 when every worker found its shard.
+    RUN_DECODED: IntGaugeVec = "tusk_run_epoch_images_decoded", &["model"];
+}

@@ -1,0 +1,246 @@
+//! Which executor a task goes to.
+//!
+//! A training task goes back to the executor that holds its worker's decoded shard; where that executor is lost or
+//! busy with another run, any other with a free device takes it and builds the shard anew. An executor takes one
+//! training task per device, and keeps as many of its vcores for that: a query never waits for an epoch, nor an epoch
+//! for a query. Every other task goes round-robin, as Ballista's own policy has it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ballista_core::JobId;
+use ballista_core::execution_plans::{RangeShuffleReaderExec, ShuffleReaderExec};
+use ballista_core::extension::SessionConfigExt;
+use ballista_core::serde::protobuf::job_status::Status;
+use ballista_core::serde::scheduler::TaskKey;
+use ballista_core::serde::protobuf::{AvailableVcores, task_status};
+use ballista_scheduler::cluster::{BoundTask, DistributionPolicy};
+use ballista_scheduler::state::execution_graph::{TaskDescription, create_task_info};
+use ballista_scheduler::state::execution_stage::{ExecutionStage, RunningStage};
+use ballista_scheduler::state::task_manager::JobInfoCache;
+use datafusion::error::Result;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use tusk_core::ids::WorkerId;
+use tusk_core::physical::{TrainExec, shard_key};
+
+use crate::executors::SharedExecutors;
+
+/// Sends training to shards and devices, and everything else round-robin.
+#[derive(Debug)]
+pub(crate) struct StickyPlacement {
+    executors: SharedExecutors,
+}
+
+/// An executor in one round of placement.
+struct Seat<'a> {
+    budget: &'a mut AvailableVcores,
+    /// Training tasks that it may still take.
+    training: u32,
+}
+
+impl Seat<'_> {
+    /// Vcores that other tasks may use: those that training does not keep.
+    fn open(&self) -> u32 {
+        self.budget.vcores.saturating_sub(self.training)
+    }
+}
+
+impl StickyPlacement {
+    pub(crate) fn new(executors: SharedExecutors) -> Self {
+        Self { executors }
+    }
+
+    /// The free places of this round, the freest executor first.
+    fn seats<'a>(&self, budgets: Vec<&'a mut AvailableVcores>, training: &HashMap<String, u32>) -> Vec<Seat<'a>> {
+        let seat = |budget: &'a mut AvailableVcores| {
+            let busy = training.get(&budget.executor_id).copied().unwrap_or(0);
+            let free = self.executors.slots(&budget.executor_id).saturating_sub(busy);
+            Seat { training: free.min(budget.vcores), budget }
+        };
+        let mut seats: Vec<Seat<'_>> = budgets.into_iter().map(seat).collect();
+        seats.sort_by(|a, b| {
+            b.budget.vcores.cmp(&a.budget.vcores).then_with(|| a.budget.executor_id.cmp(&b.budget.executor_id))
+        });
+        seats
+    }
+}
+
+#[async_trait]
+impl DistributionPolicy for StickyPlacement {
+    async fn bind_tasks(
+        &self,
+        budgets: Vec<&mut AvailableVcores>,
+        running_jobs: Arc<HashMap<JobId, JobInfoCache>>,
+    ) -> Result<Vec<BoundTask>> {
+        let mut jobs: Vec<(&JobId, &JobInfoCache)> =
+            running_jobs.iter().filter(|(_, job)| matches!(job.status, Some(Status::Running(_)))).collect();
+        // The oldest first: nobody waits for ever.
+        jobs.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+        let mut training = HashMap::new();
+        for (_, job) in &jobs {
+            job.execution_graph.read().await.stages().values().for_each(|stage| count_training(stage, &mut training));
+        }
+        let mut seats = self.seats(budgets, &training);
+        let holders = self.executors.holders();
+        let mut bound = Vec::new();
+        for (job_id, job) in jobs {
+            let mut graph = job.execution_graph.write().await;
+            let session_id = graph.session_id().to_string();
+            let mut done = Vec::new();
+            while let Some(stage) = graph.fetch_running_stage(&done) {
+                done.push(stage.stage_id);
+                let place = Place { job_id, session_id: &session_id };
+                match train_exec(&stage.plan).map(TrainExec::task).cloned() {
+                    Some(task) => {
+                        let key = |worker: u32| shard_key(&task, WorkerId(worker));
+                        place.training(stage, &mut seats, &|worker| holders.get(&key(worker)), &mut bound);
+                    }
+                    None => place.query(stage, &mut seats, &mut bound),
+                }
+            }
+        }
+        Ok(bound)
+    }
+
+    fn name(&self) -> &str {
+        "sticky shards"
+    }
+}
+
+/// A job whose tasks are being placed.
+struct Place<'a> {
+    job_id: &'a JobId,
+    session_id: &'a str,
+}
+
+impl Place<'_> {
+    /// One task per worker: to a holder of its shard first, then to whoever has a device free.
+    fn training<'h>(
+        &self,
+        stage: &mut RunningStage,
+        seats: &mut [Seat<'_>],
+        holders: &dyn Fn(u32) -> Option<&'h Vec<String>>,
+        bound: &mut Vec<BoundTask>,
+    ) {
+        let mut left = Vec::new();
+        for partition in stage.pending.next_slice(usize::MAX) {
+            let holder = u32::try_from(partition).ok().and_then(holders);
+            let seat = seats.iter_mut().find(|seat| {
+                seat.training > 0 && holder.is_some_and(|ids| ids.contains(&seat.budget.executor_id))
+            });
+            match seat {
+                Some(seat) => bound.push(self.bind(stage, seat, vec![partition], 1, true)),
+                None => left.push(partition),
+            }
+        }
+        let mut waiting = Vec::new();
+        for partition in left {
+            // Spread over executors before a second task goes to one.
+            match seats.iter_mut().filter(|seat| seat.training > 0).max_by_key(|seat| seat.training) {
+                Some(seat) => bound.push(self.bind(stage, seat, vec![partition], 1, true)),
+                None => waiting.push(partition),
+            }
+        }
+        stage.pending.reschedule(waiting);
+    }
+
+    /// Tasks of a query: one per executor and turn, as large as its open vcores.
+    fn query(&self, stage: &mut RunningStage, seats: &mut [Seat<'_>], bound: &mut Vec<BoundTask>) {
+        let collapses = has_input_collapse(&stage.plan);
+        let most = stage.session_config.ballista_config().max_partitions_per_task();
+        let most = if most == 0 { usize::MAX } else { most };
+        while !stage.pending.is_empty() {
+            let mut placed = false;
+            for seat in seats.iter_mut() {
+                let open = seat.open();
+                if open == 0 || stage.pending.is_empty() {
+                    continue;
+                }
+                // What collapses needs all of its input in one task, and keeps one vcore busy.
+                let size = if collapses { usize::MAX } else { (open as usize).min(most) };
+                let partitions = stage.pending.next_slice(size);
+                let vcores = if collapses { 1 } else { u32::try_from(partitions.len()).unwrap_or(open) };
+                bound.push(self.bind(stage, seat, partitions, vcores, false));
+                placed = true;
+            }
+            if !placed {
+                return;
+            }
+        }
+    }
+
+    fn bind(
+        &self,
+        stage: &mut RunningStage,
+        seat: &mut Seat<'_>,
+        partitions: Vec<usize>,
+        vcores: u32,
+        trains: bool,
+    ) -> BoundTask {
+        seat.budget.vcores = seat.budget.vcores.saturating_sub(vcores);
+        if trains {
+            seat.training -= 1;
+        }
+        let executor_id = seat.budget.executor_id.clone();
+        let task_id = stage.task_infos.len();
+        let failures = partitions.iter().filter_map(|p| stage.task_failure_numbers.get(*p)).max();
+        let task_attempt = failures.copied().unwrap_or(0);
+        let mut info = create_task_info(executor_id.clone(), task_id);
+        info.global_input_partition_ids.clone_from(&partitions);
+        info.vcores_consumed = vcores;
+        stage.task_infos.push(info);
+        let task = TaskDescription {
+            session_id: self.session_id.to_owned(),
+            key: TaskKey { job_id: self.job_id.clone(), stage_id: stage.stage_id, task_id },
+            stage_attempt_num: stage.stage_attempt_num,
+            task_attempt,
+            global_input_partition_ids: partitions,
+            vcores_consumed: vcores,
+            plan: Arc::clone(&stage.plan),
+            session_config: Arc::clone(&stage.session_config),
+        };
+        (executor_id, task)
+    }
+}
+
+/// Adds the training tasks of a stage that are running, by executor.
+fn count_training(stage: &ExecutionStage, counts: &mut HashMap<String, u32>) {
+    let ExecutionStage::Running(stage) = stage else { return };
+    if train_exec(&stage.plan).is_none() {
+        return;
+    }
+    for info in &stage.task_infos {
+        if let task_status::Status::Running(running) = &info.task_status {
+            *counts.entry(running.executor_id.clone()).or_default() += 1;
+        }
+    }
+}
+
+/// The training operator of a stage, below its shuffle writer.
+fn train_exec(plan: &Arc<dyn ExecutionPlan>) -> Option<&TrainExec> {
+    let mut node = plan;
+    loop {
+        if let Some(train) = node.downcast_ref::<TrainExec>() {
+            return Some(train);
+        }
+        node = *node.children().first()?;
+    }
+}
+
+/// Whether an operator of a stage brings all partitions into one: then its tasks cannot be split. Stops where the
+/// stage ends or forks, as Ballista's own binding does.
+fn has_input_collapse(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let mut children = plan.children();
+    while let [node] = children[..] {
+        if node.downcast_ref::<ShuffleReaderExec>().is_some() || node.downcast_ref::<RangeShuffleReaderExec>().is_some()
+        {
+            return false;
+        }
+        if node.output_partitioning().partition_count() == 1 {
+            return true;
+        }
+        children = node.children();
+    }
+    false
+}

@@ -1,0 +1,90 @@
+//! Another attempt for a job that the cluster lost: an epoch is a pure function, so it answers the same.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+use crate::metrics;
+
+/// Attempts of one job. Ballista has retried its tasks by then.
+pub(crate) const ATTEMPTS_MAX: u32 = 6;
+
+/// The wait before the second attempt; it doubles from one to the next.
+const FIRST_WAIT_MS: u64 = 500;
+
+/// The longest wait between attempts.
+const WAIT_MS_MAX: u64 = 10_000;
+
+/// The attempts of one job.
+#[derive(Debug)]
+pub(crate) struct Attempts {
+    done: u32,
+    wait_ms: u64,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self { done: 0, wait_ms: FIRST_WAIT_MS }
+    }
+}
+
+impl Attempts {
+    /// Returns when it is time for another attempt: after a wait, or at once when cancelled, which the attempt sees.
+    ///
+    /// # Errors
+    /// `error` itself, when the job failed by its own fault; [`Error::GivenUp`] when it was lost too often.
+    pub(crate) async fn after(&mut self, error: Error, cancel: &CancellationToken) -> Result<()> {
+        let Error::Lost { phase, reason } = error else { return Err(error) };
+        self.done += 1;
+        if self.done == ATTEMPTS_MAX {
+            return Err(Error::GivenUp { phase, attempts: self.done, reason });
+        }
+        let (attempt, wait_ms) = (self.done, self.wait_ms);
+        tracing::warn!(phase, reason, attempt, attempts_max = ATTEMPTS_MAX, wait_ms, "a job was lost; it is run again");
+        metrics::JOB_RETRIES.inc();
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
+            () = cancel.cancelled() => {}
+        }
+        self.wait_ms = (wait_ms * 2).min(WAIT_MS_MAX);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost() -> Error {
+        Error::Lost { phase: "training epoch 3".into(), reason: "executor x is gone".into() }
+    }
+
+    #[tokio::test]
+    async fn a_job_that_is_always_lost_is_given_up_and_says_why() {
+        let (mut attempts, cancel) = (Attempts { done: 0, wait_ms: 1 }, CancellationToken::new());
+        for _ in 1..ATTEMPTS_MAX {
+            attempts.after(lost(), &cancel).await.unwrap();
+        }
+        assert_eq!(attempts.wait_ms, 32);
+        let error = attempts.after(lost(), &cancel).await.unwrap_err();
+        let expected = "training epoch 3 was given up after 6 attempts, the last one ended with: executor x is gone. \
+                        Check the executors";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_by_itself_is_not_run_again() {
+        let own = Error::Job { phase: "p".into(), reason: "x-ray 7 is bad".into() };
+        let outcome = Attempts::default().after(own, &CancellationToken::new()).await;
+        assert!(matches!(outcome, Err(Error::Job { .. })));
+    }
+
+    #[tokio::test]
+    async fn cancelling_ends_the_wait() {
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let mut attempts = Attempts { done: 0, wait_ms: 3_600_000 };
+        assert!(attempts.after(lost(), &cancel).await.is_ok());
+    }
+}

@@ -1,0 +1,103 @@
+//! What a run was asked to do, as bytes: so that a scheduler that is started again can go on with it, and so that a
+//! program elsewhere can ask for it.
+
+use std::sync::Arc;
+
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use prost::Message;
+use tusk_core::Error;
+use tusk_core::codec::{decode_plan, encode_plan};
+use tusk_core::ids::ModelName;
+use tusk_core::report::WIRE_VERSION;
+use tusk_core::spec::ModelSpec;
+
+use crate::error::Result;
+
+/// What a validated CREATE MODEL asks of the training service.
+#[derive(Clone, Debug)]
+pub struct TrainingRequest {
+    /// The model.
+    pub name: ModelName,
+    /// What it is to be.
+    pub spec: ModelSpec,
+    /// The rows to learn from: columns image, label, group, name.
+    pub train: Arc<dyn ExecutionPlan>,
+    /// The rows to validate on, if they are not a share of the training rows.
+    pub validate: Option<Arc<dyn ExecutionPlan>>,
+    /// How errors call the rows: the table's name, or "the query".
+    pub train_name: String,
+    /// Whether a model of this name may be replaced.
+    pub or_replace: bool,
+    /// Whether to go on from the last checkpoint.
+    pub resume: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RequestMessage {
+    #[prost(uint32, tag = "1")]
+    wire_version: u32,
+    #[prost(string, tag = "2")]
+    name: String,
+    /// The spec as JSON.
+    #[prost(bytes, tag = "3")]
+    spec: Vec<u8>,
+    #[prost(bytes, tag = "4")]
+    train: Vec<u8>,
+    #[prost(bytes, optional, tag = "5")]
+    validate: Option<Vec<u8>>,
+    #[prost(string, tag = "6")]
+    train_name: String,
+    #[prost(bool, tag = "7")]
+    or_replace: bool,
+    #[prost(bool, tag = "8")]
+    resume: bool,
+}
+
+impl TrainingRequest {
+    /// The request as bytes.
+    ///
+    /// # Errors
+    /// When a plan cannot travel.
+    pub fn encode(&self, codec: &dyn PhysicalExtensionCodec) -> Result<Vec<u8>> {
+        let validate = self.validate.as_ref().map(|plan| encode_plan(Arc::clone(plan), codec)).transpose()?;
+        let message = RequestMessage {
+            wire_version: WIRE_VERSION,
+            name: self.name.to_string(),
+            spec: serde_json::to_vec(&self.spec).map_err(|e| wire(e.to_string()))?,
+            train: encode_plan(Arc::clone(&self.train), codec)?,
+            validate,
+            train_name: self.train_name.clone(),
+            or_replace: self.or_replace,
+            resume: self.resume,
+        };
+        Ok(message.encode_to_vec())
+    }
+
+    /// The request of these bytes.
+    ///
+    /// # Errors
+    /// When they are no request, or of another version.
+    pub fn decode(bytes: &[u8], context: &TaskContext, codec: &dyn PhysicalExtensionCodec) -> Result<Self> {
+        let message = RequestMessage::decode(bytes).map_err(|e| wire(e.to_string()))?;
+        if message.wire_version != WIRE_VERSION {
+            let version = message.wire_version;
+            return Err(wire(format!("it is of version {version} and this process of {WIRE_VERSION}")).into());
+        }
+        let plan = |bytes: &Vec<u8>| decode_plan(bytes, context, codec);
+        Ok(Self {
+            name: ModelName::new(message.name)?,
+            spec: serde_json::from_slice(&message.spec).map_err(|e| wire(e.to_string()))?,
+            train: plan(&message.train)?,
+            validate: message.validate.as_ref().map(plan).transpose()?,
+            train_name: message.train_name,
+            or_replace: message.or_replace,
+            resume: message.resume,
+        })
+    }
+}
+
+fn wire(reason: String) -> Error {
+    Error::Wire { what: "training request", reason }
+}

@@ -1,0 +1,264 @@
+//! A session: a catalog, a cluster that runs its queries, and the statements about models.
+//!
+//! The scheduler has one for each of its SQL clients; a program that embeds a cluster has one of its own.
+
+mod evaluate;
+mod report;
+mod results;
+mod source;
+mod statements;
+mod tables;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ballista::extension::SessionContextExt;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use tempfile::TempDir;
+use tusk_core::engine::Predictor;
+use tusk_core::event::RunEvent;
+use tusk_core::sql::{ModelStatement, Statement, parse};
+use tusk_udfs::images_table::ImagesTable;
+use tusk_udfs::session::{aggregate_functions, scalar_functions, session_builder};
+
+use crate::error::{Error, Result};
+use crate::service::TrainingService;
+
+pub use evaluate::{EvaluateOptions, Evaluation, evaluate};
+pub use results::Results;
+pub use source::Rows;
+pub use statements::{Training, epoch_rows, model_schema};
+
+/// Called with everything that happens in the runs of a session.
+pub type OnEvent = Arc<dyn Fn(&RunEvent) + Send + Sync>;
+
+/// What a session is made of.
+pub struct SessionSettings {
+    /// The scheduler that queries go to, as `http://host:port` or `df://host:port`.
+    pub scheduler_url: String,
+    /// What the session starts from.
+    pub config: SessionConfig,
+    /// Object stores and memory.
+    pub runtime: Arc<RuntimeEnv>,
+    /// Applies models, where queries run in this process.
+    pub predictor: Arc<dyn Predictor>,
+    /// The training service, where it lives in this process.
+    pub training: Option<TrainingService>,
+    /// Called with everything that happens in runs.
+    pub on_event: Option<OnEvent>,
+    /// Below which the tables of CREATE TABLE are kept; the system's temporary folder where `None`. Executors on other
+    /// hosts must see it under the same path.
+    pub tables: Option<PathBuf>,
+    /// Whether a file may be queried by its path in quotes.
+    pub url_tables: bool,
+}
+
+/// A session. Cheap to clone.
+#[derive(Clone)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Plans, and runs what cannot travel. Shares its catalog with `distributed`.
+    local: SessionContext,
+    /// Runs on the cluster.
+    distributed: SessionContext,
+    training: Option<TrainingService>,
+    predictor: Arc<dyn Predictor>,
+    on_event: Option<OnEvent>,
+    /// Tables made by CREATE TABLE.
+    folder: TempDir,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("training", &self.inner.training).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// When the URL is none, or the folder for tables cannot be made.
+    pub async fn open(settings: SessionSettings) -> Result<Self> {
+        let SessionSettings { scheduler_url, config, runtime, predictor, training, on_event, tables, url_tables } =
+            settings;
+        let local = SessionContext::new_with_state(session_builder(config, runtime, &predictor).build());
+        let local = if url_tables { local.enable_url_table() } else { local };
+        let distributed = SessionContext::remote_with_state(&scheduler_url, local.state()).await?;
+        // Becoming Ballista's, the session lost our functions.
+        scalar_functions(&predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
+        aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
+        let mut folder = tempfile::Builder::new();
+        folder.prefix("tusk-tables-");
+        let folder = match tables {
+            Some(parent) => std::fs::create_dir_all(&parent).and_then(|()| folder.tempdir_in(parent)),
+            None => folder.tempdir(),
+        };
+        let folder = folder.map_err(tables::io_error)?;
+        Ok(Self { inner: Arc::new(Inner { local, distributed, training, predictor, on_event, folder }) })
+    }
+
+    /// Runs one statement.
+    ///
+    /// # Errors
+    /// When it does not parse (with line and column), plan or start; or when there is more than one.
+    pub async fn sql(&self, sql: &str) -> Result<Results> {
+        self.execute(one_statement(sql)?).await
+    }
+
+    /// Runs a parsed statement.
+    ///
+    /// # Errors
+    /// When it cannot be planned or started.
+    pub async fn execute(&self, statement: Statement) -> Result<Results> {
+        self.execute_watched(statement, self.inner.on_event.clone()).await
+    }
+
+    /// Runs a parsed statement; `on_event` hears of its run, if it starts one.
+    ///
+    /// # Errors
+    /// When it cannot be planned or started.
+    pub async fn execute_watched(&self, statement: Statement, on_event: Option<OnEvent>) -> Result<Results> {
+        match statement {
+            Statement::Model(statement) => statements::execute(self, statement, on_event).await,
+            Statement::DataFusion(statement) => {
+                let plan = self.inner.local.state().statement_to_plan(*statement).await?;
+                self.execute_plan(plan).await
+            }
+        }
+    }
+
+    /// Runs a statement of DataFusion's that is planned already.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn execute_plan(&self, plan: LogicalPlan) -> Result<Results> {
+        tables::execute(self, plan).await
+    }
+
+    /// A query as a DataFrame that runs on the cluster.
+    ///
+    /// # Errors
+    /// When it cannot be planned.
+    pub async fn query(&self, sql: &str) -> Result<DataFrame> {
+        let plan = self.inner.local.state().create_logical_plan(sql).await?;
+        Ok(self.data_frame(plan))
+    }
+
+    /// A Parquet file or folder as a DataFrame.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn read_parquet(&self, path: &str) -> Result<DataFrame> {
+        let frame = self.inner.local.read_parquet(path, ParquetReadOptions::default()).await?;
+        Ok(self.data_frame(frame.into_unoptimized_plan()))
+    }
+
+    /// A folder of images as a DataFrame with the columns path, image, label, width, height, format.
+    ///
+    /// # Errors
+    /// When the location is no folder.
+    pub fn read_images(&self, location: &str) -> Result<DataFrame> {
+        let frame = self.inner.local.read_table(Arc::new(ImagesTable::try_new(location)?))?;
+        Ok(self.data_frame(frame.into_unoptimized_plan()))
+    }
+
+    /// DataFusion's session, whose queries run on the cluster.
+    #[must_use]
+    pub fn distributed(&self) -> &SessionContext {
+        &self.inner.distributed
+    }
+
+    /// The session that plans, and that runs what cannot travel. Its catalog is the one of both.
+    #[must_use]
+    pub fn local(&self) -> &SessionContext {
+        &self.inner.local
+    }
+
+    /// The training service.
+    ///
+    /// # Errors
+    /// [`Error::NotHere`] when it lives in another process.
+    pub fn training(&self) -> Result<&TrainingService> {
+        self.inner.training.as_ref().ok_or(Error::NotHere { what: "training" })
+    }
+
+    /// What applies models in this process.
+    #[must_use]
+    pub fn predictor(&self) -> &Arc<dyn Predictor> {
+        &self.inner.predictor
+    }
+
+    /// What is called with everything that happens in runs.
+    #[must_use]
+    pub fn on_event(&self) -> Option<&OnEvent> {
+        self.inner.on_event.as_ref()
+    }
+
+    /// The folder of the tables that this session made.
+    fn folder(&self) -> PathBuf {
+        self.inner.folder.path().to_owned()
+    }
+
+    /// A plan as a DataFrame that runs where it can.
+    #[must_use]
+    pub fn data_frame(&self, plan: LogicalPlan) -> DataFrame {
+        let session = if tables::can_travel(&plan) { &self.inner.distributed } else { &self.inner.local };
+        DataFrame::new(session.state(), plan)
+    }
+}
+
+/// The only statement of a text.
+///
+/// # Errors
+/// When it does not parse, or there is not exactly one.
+pub fn one_statement(sql: &str) -> Result<Statement> {
+    let mut statements = parse(sql)?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(statement), true) => Ok(statement),
+        (found, _) => Err(tusk_core::Error::Syntax {
+            message: format!("expected one statement, found {}", statements.len() + usize::from(found.is_some())),
+            line: 1,
+            column: 1,
+        }
+        .into()),
+    }
+}
+
+/// Whether a statement only reads: what a client without the right to train may run.
+#[must_use]
+pub fn only_reads(statement: &Statement) -> bool {
+    use datafusion::sql::parser::Statement as DataFusionStatement;
+    use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+    match statement {
+        Statement::Model(statement) => match statement {
+            ModelStatement::Create { explain, .. } => *explain,
+            ModelStatement::CancelTraining(_) | ModelStatement::Drop { .. } => false,
+            ModelStatement::Evaluate(_)
+            | ModelStatement::ShowModels
+            | ModelStatement::Describe(_)
+            | ModelStatement::ShowTraining(_) => true,
+        },
+        Statement::DataFusion(statement) => match statement.as_ref() {
+            DataFusionStatement::Statement(statement) => matches!(
+                statement.as_ref(),
+                SqlStatement::Query(_)
+                    | SqlStatement::ShowTables { .. }
+                    | SqlStatement::ShowColumns { .. }
+                    | SqlStatement::ShowVariable { .. }
+                    | SqlStatement::ShowFunctions { .. }
+                    | SqlStatement::ExplainTable { .. }
+            ),
+            DataFusionStatement::Explain(explain) => {
+                only_reads(&Statement::DataFusion(explain.statement.clone()))
+            }
+            _ => false,
+        },
+    }
+}

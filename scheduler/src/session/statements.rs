@@ -1,0 +1,210 @@
+//! The statements about models, each to its rows.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::stream;
+use tokio::sync::broadcast::error::RecvError;
+use tusk_core::event::RunEvent;
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::EpochReport;
+use tusk_core::spec::{Architecture, ModelSpec, architecture, parse as parse_options};
+use tusk_core::sql::{CreateModel, ModelStatement, Source};
+use crate::run::TrainingRequest;
+use crate::service::RunHandle;
+
+use super::{OnEvent, Session};
+use crate::error::{Error, Result};
+use super::evaluate::{EvaluateOptions, evaluate};
+use super::report;
+use super::results::Results;
+use super::source::Rows;
+
+/// Runs a statement about models.
+pub(super) async fn execute(
+    context: &Session,
+    statement: ModelStatement,
+    on_event: Option<OnEvent>,
+) -> Result<Results> {
+    match statement {
+        ModelStatement::Create { explain, create } => create_model(context, create, explain, on_event).await,
+        ModelStatement::Evaluate(statement) => {
+            let rows = Rows::of_query(context, &statement.on.to_query(), name_of(&statement.on)).await?;
+            let options = EvaluateOptions::parse(&statement.options)?;
+            let manifest = context.training()?.store().manifest(&statement.name).await?;
+            let evaluation = evaluate(context, &manifest, &rows, &options).await?;
+            Ok(Results::of_batch(report::evaluation(&evaluation)?))
+        }
+        ModelStatement::ShowModels => Ok(Results::of_batch(report::models(&context.training()?.store().manifests().await?)?)),
+        ModelStatement::Describe(name) => {
+            Ok(Results::of_batch(report::description(&context.training()?.store().manifest(&name).await?)?))
+        }
+        ModelStatement::ShowTraining(name) => {
+            let record = context.training()?.training(&name).await?;
+            Ok(Results::of_batch(report::training(&record, context.training()?.is_active(&name))?))
+        }
+        ModelStatement::CancelTraining(name) => {
+            context.training()?.cancel(&name).await?;
+            Ok(Results::of_batch(status(&format!("training of '{name}' is cancelled"))?))
+        }
+        ModelStatement::Drop { if_exists, name } => drop_model(context, &name, if_exists).await,
+    }
+}
+
+/// How errors call the rows of a statement.
+fn name_of(source: &Source) -> String {
+    match source {
+        Source::Table(name) => name.to_string(),
+        Source::Query(_) => "the query".to_owned(),
+    }
+}
+
+async fn create_model(
+    context: &Session,
+    create: CreateModel,
+    explain: bool,
+    on_event: Option<OnEvent>,
+) -> Result<Results> {
+    let net = create.architecture.as_deref().map_or(Ok(Architecture::Cnn), architecture)?;
+    let (spec, resume) = parse_options(net, &create.options)?;
+    if create.if_not_exists && context.training()?.store().find_manifest(&create.name).await?.is_some() {
+        return Ok(Results::of_batch(RecordBatch::new_empty(report::epoch_schema())));
+    }
+    let train = Rows::of_query(context, &create.train_on.to_query(), name_of(&create.train_on)).await?;
+    let validate = match &create.validate_on {
+        Some(source) => Some(Rows::of_query(context, &source.to_query(), name_of(source)).await?),
+        None => None,
+    };
+    let request = Training { name: create.name, spec, train, validate, or_replace: create.or_replace, resume };
+    if explain {
+        let plan = context.training()?.explain(&request.request(context).await?)?;
+        let lines: ArrayRef = Arc::new(plan.lines().map(Some).collect::<StringArray>());
+        return Ok(Results::of_batch(RecordBatch::try_from_iter([("plan", lines)]).map_err(DataFusionError::from)?));
+    }
+    let name = request.name.clone();
+    Ok(epoch_rows(name, request.start(context).await?, on_event, 0))
+}
+
+/// A training that is about to start.
+#[derive(Debug)]
+pub struct Training {
+    /// The model.
+    pub name: ModelName,
+    /// What it is to be.
+    pub spec: ModelSpec,
+    /// The rows to learn from.
+    pub train: Rows,
+    /// The rows to validate on, if they are not a share of the training rows.
+    pub validate: Option<Rows>,
+    /// Whether a model of this name may be replaced.
+    pub or_replace: bool,
+    /// Whether to go on from the last checkpoint.
+    pub resume: bool,
+}
+
+impl Training {
+    /// The request for the training service.
+    ///
+    /// # Errors
+    /// When a column is missing or the rows cannot be planned.
+    pub async fn request(&self, context: &Session) -> Result<TrainingRequest> {
+        let validate = match &self.validate {
+            Some(rows) => Some(rows.training_plan(context, &self.spec).await?),
+            None => None,
+        };
+        Ok(TrainingRequest {
+            name: self.name.clone(),
+            spec: self.spec.clone(),
+            train: self.train.training_plan(context, &self.spec).await?,
+            validate,
+            train_name: self.train.name.clone(),
+            or_replace: self.or_replace,
+            resume: self.resume,
+        })
+    }
+
+    /// Starts it with the training service of this process.
+    ///
+    /// # Errors
+    /// Those of [`Self::request`] and [`TrainingService::start`](crate::TrainingService::start).
+    pub async fn start(&self, context: &Session) -> Result<RunHandle> {
+        Ok(context.training()?.start(self.request(context).await?).await?)
+    }
+}
+
+/// The epochs of a run after `after_epoch` as rows, as they finish; then the run's error, if it ends with one.
+pub fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<OnEvent>, after_epoch: u32) -> Results {
+    let cancel = run.cancellation();
+    let past: VecDeque<EpochReport> = std::mem::take(&mut run.past).into();
+    let rows = stream::try_unfold((Some(run), past, after_epoch), move |(run, mut past, mut seen)| {
+        let (model, on_event) = (model.clone(), on_event.clone());
+        async move {
+            let Some(mut run) = run else { return Ok(None) };
+            loop {
+                let event = match past.pop_front() {
+                    Some(epoch) => Ok(RunEvent::Epoch(epoch)),
+                    None => run.events.recv().await,
+                };
+                match event {
+                    // One that was in the record already.
+                    Ok(RunEvent::Epoch(epoch)) if epoch.epoch <= seen => {}
+                    Ok(event) => {
+                        if let Some(on_event) = &on_event {
+                            on_event(&event);
+                        }
+                        if let RunEvent::Epoch(epoch) = event {
+                            seen = epoch.epoch;
+                            return Ok(Some((report::epoch(&model, &epoch)?, (Some(run), past, seen))));
+                        }
+                    }
+                    Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events of the run were missed"),
+                    Err(RecvError::Closed) => {
+                        run.finish().await.map_err(DataFusionError::from)?;
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    });
+    Results::of_run(Box::pin(RecordBatchStreamAdapter::new(report::epoch_schema(), rows)), cancel)
+}
+
+async fn drop_model(context: &Session, name: &ModelName, if_exists: bool) -> Result<Results> {
+    if context.training()?.is_active(name) {
+        return Err(Error::AlreadyTraining { model: name.to_string() });
+    }
+    if !if_exists {
+        // Says which names there are.
+        context.training()?.store().manifest(name).await?;
+    }
+    let existed = context.training()?.store().drop_model(name).await?;
+    let message = if existed { format!("model '{name}' is dropped") } else { format!("there was no model '{name}'") };
+    Ok(Results::of_batch(status(&message)?))
+}
+
+fn status(message: &str) -> Result<RecordBatch> {
+    let column: ArrayRef = Arc::new(StringArray::from(vec![message]));
+    Ok(RecordBatch::try_from_iter([("status", column)]).map_err(DataFusionError::from)?)
+}
+
+/// The columns of a statement's rows. Those of figures that depend on the model or the rows are given where they are
+/// the same for all.
+pub fn model_schema(statement: &ModelStatement) -> SchemaRef {
+    let empty = |batch: Result<RecordBatch>| batch.map_or_else(|_| Arc::new(Schema::empty()), |b| b.schema());
+    match statement {
+        ModelStatement::Create { explain: false, .. } => report::epoch_schema(),
+        ModelStatement::Create { explain: true, .. } => {
+            Arc::new(Schema::new(vec![Field::new("plan", DataType::Utf8, true)]))
+        }
+        ModelStatement::ShowModels => empty(report::models(&[])),
+        ModelStatement::Describe(_) | ModelStatement::ShowTraining(_) | ModelStatement::Evaluate(_) => {
+            Arc::new(Schema::empty())
+        }
+        ModelStatement::CancelTraining(_) | ModelStatement::Drop { .. } => empty(status("")),
+    }
+}
