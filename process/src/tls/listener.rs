@@ -1,0 +1,184 @@
+//! Listening with and without TLS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::connect_info::Connected;
+use axum::serve::IncomingStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+
+/// How long a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Handshakes at a time; a client beyond them waits to be accepted.
+const HANDSHAKES_MAX: usize = 256;
+
+/// Connections that wait for the server after their handshake.
+const ACCEPTED_MAX: usize = 64;
+
+/// Connections that [`terminate`] forwards at a time.
+const FORWARDED_MAX: usize = 4096;
+
+/// How long to wait after the system refused a connection: it has most likely run out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its address.
+    pub addr: SocketAddr,
+    /// Whether it showed a certificate that our authority signed.
+    pub certificate: bool,
+}
+
+/// A listening socket for `axum::serve`, with or without TLS. Stops when dropped.
+#[derive(Debug)]
+pub struct Listener {
+    local: SocketAddr,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Plain(TcpListener),
+    Tls { accepted: mpsc::Receiver<(TlsStream<TcpStream>, Peer)>, task: JoinHandle<()> },
+}
+
+impl Listener {
+    /// Without TLS.
+    ///
+    /// # Errors
+    /// When the system does not say where it listens.
+    pub fn plain(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self { local: listener.local_addr()?, source: Source::Plain(listener) })
+    }
+
+    /// With TLS. Handshakes happen beside each other and have a time limit, so that a slow client delays no other.
+    ///
+    /// # Errors
+    /// When the system does not say where it listens.
+    pub fn tls(listener: TcpListener, acceptor: TlsAcceptor) -> io::Result<Self> {
+        let local = listener.local_addr()?;
+        let (sender, accepted) = mpsc::channel(ACCEPTED_MAX);
+        let task = tokio::spawn(accept_all(listener, acceptor, sender));
+        Ok(Self { local, source: Source::Tls { accepted, task } })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.local
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Source::Tls { task, .. } = &self.source {
+            task.abort();
+        }
+    }
+}
+
+impl axum::serve::Listener for Listener {
+    type Io = Either<TcpStream, TlsStream<TcpStream>>;
+    type Addr = Peer;
+
+    async fn accept(&mut self) -> (Self::Io, Peer) {
+        match &mut self.source {
+            Source::Plain(listener) => {
+                let (stream, addr) = accept(listener).await;
+                (Either::Left(stream), Peer { addr, certificate: false })
+            }
+            Source::Tls { accepted, .. } => match accepted.recv().await {
+                Some((stream, peer)) => (Either::Right(stream), peer),
+                // The task ends with this listener only.
+                None => std::future::pending().await,
+            },
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Peer> {
+        Ok(Peer { addr: self.local, certificate: false })
+    }
+}
+
+impl Connected<IncomingStream<'_, Listener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Listener>) -> Self {
+        *stream.remote_addr()
+    }
+}
+
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, addr)) => {
+                // Small messages must not wait for each other. A socket that is gone already says so when it is read.
+                let _ = stream.set_nodelay(true);
+                return (stream, addr);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    accepted: mpsc::Sender<(TlsStream<TcpStream>, Peer)>,
+) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    loop {
+        let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+        let (stream, addr) = accept(&listener).await;
+        let (acceptor, accepted) = (acceptor.clone(), accepted.clone());
+        tokio::spawn(async move {
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    drop(permit);
+                    let certificate = stream.get_ref().1.peer_certificates().is_some_and(|c| !c.is_empty());
+                    // Nobody listens any more when this fails.
+                    let _ = accepted.send((stream, Peer { addr, certificate })).await;
+                }
+                Ok(Err(error)) => tracing::debug!(%addr, %error, "a TLS handshake failed"),
+                Err(_) => tracing::debug!(%addr, "a TLS handshake took too long"),
+            }
+        });
+    }
+}
+
+/// Takes TLS connections and forwards what they carry to `target`, a plaintext server on this machine. Ends when the
+/// handle is aborted; connections end with their peers.
+///
+/// # Errors
+/// When the system does not say where it listens.
+pub fn terminate(listener: TcpListener, acceptor: TlsAcceptor, target: SocketAddr) -> io::Result<JoinHandle<()>> {
+    let mut listener = Listener::tls(listener, acceptor)?;
+    let forwarded = Arc::new(Semaphore::new(FORWARDED_MAX));
+    Ok(tokio::spawn(async move {
+        loop {
+            let Ok(permit) = Arc::clone(&forwarded).acquire_owned().await else { return };
+            let (mut outside, peer) = axum::serve::Listener::accept(&mut listener).await;
+            tokio::spawn(async move {
+                let _permit = permit;
+                let forward = async {
+                    let mut inside = TcpStream::connect(target).await?;
+                    inside.set_nodelay(true)?;
+                    tokio::io::copy_bidirectional(&mut outside, &mut inside).await
+                };
+                if let Err(error) = forward.await {
+                    tracing::debug!(peer = %peer.addr, %target, %error, "a forwarded connection ended");
+                }
+            });
+        }
+    }))
+}
