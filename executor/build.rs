@@ -7,6 +7,9 @@ fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let Ok(libtorch) = std::env::var("LIBTORCH") else { return };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
+    if let Ok(version) = std::fs::read_to_string(Path::new(&libtorch).join("build-version")) {
+        println!("cargo:rustc-env=TUSK_LIBTORCH_VERSION={}", version.trim());
+    }
     if Path::new(&libtorch).join("lib/libtorch_cuda.so").exists() {
         // Nothing refers to the CUDA library by name: without this the linker leaves it out, and no device is found.
         for argument in ["-Wl,--no-as-needed", &format!("-L{libtorch}/lib"), "-ltorch_cuda", "-Wl,--as-needed"] {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use ballista_core::serde::BallistaCodec;
+use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
-use tusk_core::engine::{Predictor, with_engine};
+use tusk_core::engine::Predictor;
 use tusk_core::event::SharedProgress;
-use tusk_executor::{CacheLimits, EmbeddedExecutor, ExecutorSettings, TorchEngine};
+use tusk_executor::{CacheLimits, EmbeddedExecutor, ExecutorSettings, Plugin, PluginSettings};
 use tusk_scheduler::{EmbeddedScheduler, SchedulerSettings};
 use tusk_udfs::predict::PlanOnly;
 use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session_config};
@@ -46,22 +46,19 @@ impl EmbeddedCluster {
         };
         let scheduler = EmbeddedScheduler::start(SchedulerSettings {
             session_builder: Arc::new(session),
-            config: config.clone(),
-            logical_codec: Arc::clone(&logical),
-            physical_codec: Arc::clone(&physical),
+            config,
+            logical_codec: logical,
+            physical_codec: physical,
             message_bytes_max: MESSAGE_BYTES_MAX,
         })
         .await?;
-        let engine = TorchEngine::new(cache, Arc::clone(&physical), progress);
-        let functions = session_builder(config.clone(), Arc::clone(&runtime), predictor).build();
+        let settings = PluginSettings { cache, threads, ..PluginSettings::default() };
+        let plugin = Plugin::with(&settings, predictor, Some(runtime), progress).map_err(DataFusionError::from)?;
         let executor = EmbeddedExecutor::start(ExecutorSettings {
             scheduler_url: scheduler.url(),
             vcores: threads,
             message_bytes_max: MESSAGE_BYTES_MAX,
-            config: with_engine(config, Arc::new(engine)),
-            runtime,
-            codec: BallistaCodec::new(logical, physical),
-            functions: (&functions).into(),
+            plugin: Arc::new(plugin),
         })
         .await?;
         Ok(Self { _executor: executor, scheduler })

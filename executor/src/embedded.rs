@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, TcpListener as StdListener};
 use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
-use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_core::serde::BallistaCodec;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource};
@@ -18,12 +17,12 @@ use ballista_executor::flight_service::BallistaFlightService;
 use ballista_executor::metrics::LoggingMetricsCollector;
 use ballista_executor::shutdown::ShutdownNotifier;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::prelude::SessionConfig;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
+
+use crate::plugin::Plugin;
 
 /// What an executor in this process is made of.
 #[derive(Debug)]
@@ -34,14 +33,8 @@ pub struct ExecutorSettings {
     pub vcores: usize,
     /// The largest gRPC message, in bytes.
     pub message_bytes_max: usize,
-    /// The session of its tasks, with the training engine as an extension.
-    pub config: SessionConfig,
-    /// Object stores and memory.
-    pub runtime: Arc<RuntimeEnv>,
-    /// How plans are read.
-    pub codec: BallistaCodec,
-    /// The functions of its tasks.
-    pub functions: BallistaFunctionRegistry,
+    /// Its engine, functions and codecs.
+    pub plugin: Arc<Plugin>,
 }
 
 /// A running executor. Stops when dropped; its shuffle files go with it.
@@ -74,7 +67,8 @@ impl EmbeddedExecutor {
             os_info: Some(ExecutorOperatingSystemSpecification::default()),
             ballista_protocol_version: BALLISTA_PROTOCOL_VERSION,
         };
-        let (config, runtime) = (settings.config, settings.runtime);
+        let plugin = settings.plugin;
+        let (config, runtime) = (plugin.config.clone(), plugin.runtime.clone().unwrap_or_default());
         let config_producer: ConfigProducer = Arc::new(move || config.clone());
         let runtime_producer: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));
         let executor = Arc::new(Executor::with_default_execution_engine(
@@ -82,7 +76,7 @@ impl EmbeddedExecutor {
             &folder,
             runtime_producer,
             config_producer,
-            Arc::new(settings.functions),
+            Arc::clone(&plugin.functions),
             Arc::new(LoggingMetricsCollector::default()),
             settings.vcores,
         ));
@@ -98,7 +92,7 @@ impl EmbeddedExecutor {
             }
         });
         let shutdown = ShutdownNotifier::new();
-        let server = start_tasks(&settings.scheduler_url, settings.codec, executor, grpc_port, &shutdown).await;
+        let server = start_tasks(&settings.scheduler_url, plugin.codec(), executor, grpc_port, &shutdown).await;
         let server = server.map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(Self { _work_dir: work_dir, stop: shutdown.notify_shutdown, servers: vec![flight, server] })
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
@@ -13,16 +14,20 @@ use futures::StreamExt;
 use tokio::sync::mpsc::Sender;
 use tusk_core::codec::{decode_plan, encode_plan};
 use tusk_core::engine::TrainEngine;
-use tusk_core::event::{Progress, SharedProgress};
+use tusk_core::event::{Progress, ProgressSink, SharedProgress};
 use tusk_core::ids::WorkerId;
 use tusk_core::manifest::Timing;
-use tusk_core::physical::{Phase, PhaseReport, REPORT, Rows, TrainTask, answer_batch, answer_schema, shard_key};
 use tusk_core::physical::tensor_bytes;
+use tusk_core::physical::{Phase, PhaseReport, REPORT, Rows, TrainTask, answer_batch, answer_schema, shard_key};
+use tusk_core::report::DeviceWork;
 use tusk_core::state::{ModelState, NamedTensor};
 use tusk_core::store::ModelStore;
 use tusk_udfs::pixels::Channels;
 
+use crate::activity::Activity;
+use crate::devices::DevicePool;
 use crate::error::{Error, Result};
+use crate::figures::Figures;
 use crate::session::{has_bf16, initial_state};
 use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache, ShardKey};
 use crate::trainer::{TaskEnvironment, score, train_epoch};
@@ -46,9 +51,8 @@ pub struct TorchEngine {
 struct Shared {
     cache: Arc<ShardCache>,
     codec: Arc<dyn PhysicalExtensionCodec>,
-    progress: SharedProgress,
-    /// The process's one training slot: two workers on one device would only slow each other down.
-    device: Mutex<()>,
+    activity: Arc<Activity>,
+    devices: Arc<DevicePool>,
     /// The last state read, so that the workers of one process and the two jobs of an epoch read it once.
     last_state: Mutex<Option<(String, Arc<ModelState>)>>,
 }
@@ -71,12 +75,36 @@ struct Work {
 }
 
 impl TorchEngine {
-    /// An engine with this cache, which tells plans apart by `codec` and reports to `progress`.
-    #[must_use]
-    pub fn new(limits: CacheLimits, codec: Arc<dyn PhysicalExtensionCodec>, progress: SharedProgress) -> Self {
+    /// An engine with this cache, which tells plans apart by `codec`, computes on `devices` and reports to `progress`.
+    ///
+    /// # Errors
+    /// When its figures cannot be made.
+    pub fn new(
+        limits: CacheLimits,
+        codec: Arc<dyn PhysicalExtensionCodec>,
+        devices: DevicePool,
+        progress: SharedProgress,
+    ) -> Result<Self> {
         let cache = Arc::new(ShardCache::new(limits));
-        let shared = Shared { cache, codec, progress, device: Mutex::new(()), last_state: Mutex::new(None) };
-        Self { shared: Arc::new(shared) }
+        let activity = Arc::new(Activity::new(Figures::new()?, progress, devices.changed()));
+        let devices = Arc::new(devices);
+        let shared = Shared { cache, codec, activity, devices, last_state: Mutex::new(None) };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// What it is doing.
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.shared.activity
+    }
+
+    /// What it computes on.
+    pub(crate) fn devices(&self) -> &Arc<DevicePool> {
+        &self.shared.devices
+    }
+
+    /// What it keeps.
+    pub(crate) fn cache(&self) -> &ShardCache {
+        &self.shared.cache
     }
 }
 
@@ -94,7 +122,10 @@ impl TrainEngine for TorchEngine {
         let sender = answers.tx();
         answers.spawn(async move {
             let _guard = CancelOnDrop(cancelled);
-            work.run(source, context, sender).await.map_err(DataFusionError::from)
+            let running = work.shared.activity.begin(&work.task, work.worker);
+            let result = work.run(source, context, sender).await;
+            running.end(&result);
+            result.map_err(DataFusionError::from)
         });
         Ok(answers.build())
     }
@@ -110,7 +141,12 @@ impl Work {
         let (shard, built) = self.shard(source, context).await?;
         let state = match self.task.phase {
             Phase::Profile => Arc::default(),
-            Phase::Train | Phase::Validate => self.state().await?,
+            Phase::Train | Phase::Validate => {
+                let started = Instant::now();
+                let state = self.state().await?;
+                self.figures().observe("pull", started.elapsed().as_secs_f64());
+                state
+            }
         };
         let compute = tokio::task::spawn_blocking(move || self.compute(&shard, built, &state, &sender));
         compute.await.map_err(|e| DataFusionError::Execution(format!("a training thread stopped: {e}")))?
@@ -123,7 +159,18 @@ impl Work {
         // A plan of its own for each build: the scans of one plan share the list of what is left to read, so a second
         // reader of the same plan finds it empty.
         let source = decode_plan(&plan, &context, self.shared.codec.as_ref())?;
-        self.shared.cache.get_or_build(key, self.build(source, context)).await
+        let (shard, built) = self.shared.cache.get_or_build(key, self.build(source, context)).await?;
+        if built {
+            self.figures().shard_misses.inc();
+            self.figures().observe("decode", shard.seconds);
+        } else {
+            self.figures().shard_hits.inc();
+        }
+        Ok((shard, built))
+    }
+
+    fn figures(&self) -> &Figures {
+        &self.shared.activity.figures
     }
 
     async fn build(&self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Shard> {
@@ -159,7 +206,7 @@ impl Work {
 
     fn report_decoding(&self, builder: &ShardBuilder) {
         let (images, seconds) = builder.progress();
-        self.shared.progress.report(Progress {
+        self.shared.activity.report(Progress {
             run: self.task.run.clone(),
             worker: self.worker,
             epoch: 0,
@@ -213,21 +260,36 @@ impl Work {
             let json = serde_json::to_vec(&report).map_err(|e| DataFusionError::External(Box::new(e)))?;
             send(REPORT, &json)
         };
-        let slot = self.shared.device.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.task.phase == Phase::Profile {
+            return send_report(profile(shard, &self.task));
+        }
+        let work = DeviceWork { run: self.task.run.clone(), worker: self.worker, epoch: self.task.epoch };
+        let lease = self.shared.devices.acquire(self.task.definition.spec.device, work, &self.cancelled)?;
         tch::set_num_threads(i32::try_from(self.task.threads).unwrap_or(1));
-        let progress = self.shared.progress.as_ref();
-        let env = TaskEnvironment { task: &self.task, worker: self.worker, cancelled: &self.cancelled, progress };
+        let env = TaskEnvironment {
+            task: &self.task,
+            worker: self.worker,
+            cancelled: &self.cancelled,
+            progress: self.shared.activity.as_ref(),
+            device: lease.device(),
+        };
         match self.task.phase {
-            Phase::Profile => send_report(profile(shard, &self.task)),
+            Phase::Profile => Ok(()),
             Phase::Train => {
                 let (report, tensors) = train_epoch(&env, shard, state)?;
-                drop(slot);
+                drop(lease);
+                self.figures().observe("train", report.timing.train);
+                let started = Instant::now();
                 send_report(report)?;
-                tensors.iter().try_for_each(|tensor| send(&tensor.name, &tensor_bytes(tensor)))
+                tensors.iter().try_for_each(|tensor| send(&tensor.name, &tensor_bytes(tensor)))?;
+                self.figures().observe("push", started.elapsed().as_secs_f64());
+                Ok(())
             }
             Phase::Validate => {
                 let (report, scores) = score(&env, shard, state)?;
-                drop(slot);
+                drop(lease);
+                self.figures().observe("validate", report.timing.validate);
+                self.figures().images_scored.inc_by(report.rows);
                 send_report(report)?;
                 send("truth", &scores.truth.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())?;
                 send("probabilities", &scores.probabilities.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())?;

@@ -54,6 +54,27 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// A list of devices that cannot be used.
+    #[error("--devices {given} cannot be used: {reason}")]
+    Devices {
+        /// As given.
+        given: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Certificates that cannot be used.
+    #[error(transparent)]
+    Tls {
+        /// Why not.
+        source: tusk_process::tls::TlsError,
+    },
+    /// A figure that Prometheus does not take.
+    #[error("a metric cannot be registered: {source}")]
+    Metric {
+        /// Its own words.
+        #[from]
+        source: prometheus::Error,
+    },
     /// The job was cancelled.
     #[error("the job was cancelled")]
     Cancelled,

@@ -2,18 +2,28 @@
 //!
 //! The only crate with tch. A task walks through it like this: [`TorchEngine`] finds the worker's shard in the cache or
 //! builds it from the table (`shard`), then one thread trains an epoch or scores rows (`trainer`) with a net (`nets`),
-//! an input pipeline (`augment`) and an optimizer (`optimizer`).
+//! an input pipeline (`augment`) and an optimizer (`optimizer`), on a device of the pool (`devices`).
+//!
+//! [`Plugin`] and [`install`] put this into any executor of Ballista; [`run`] is `tusk-executor` (`process`).
 
+mod activity;
 mod augment;
 #[cfg(test)]
 mod augment_tests;
+mod devices;
 mod embedded;
 mod engine;
 mod error;
+mod figures;
+pub mod flags;
 mod nets;
 mod optimizer;
+mod plugin;
 mod predictor;
+mod process;
+mod reporter;
 mod schedule;
+mod secure;
 mod session;
 #[cfg(test)]
 mod session_tests;
@@ -23,9 +33,14 @@ mod testing;
 mod trainer;
 #[cfg(test)]
 mod trainer_tests;
+pub mod version;
 
+pub use devices::{DeviceLease, DevicePool};
 pub use embedded::{EmbeddedExecutor, ExecutorSettings};
 pub use engine::TorchEngine;
 pub use error::{Error, Result};
+pub use plugin::{Plugin, PluginSettings, install};
 pub use predictor::TorchPredictor;
+pub use process::{ProcessError, run};
+pub use reporter::{Identity, start_reporting};
 pub use shard::CacheLimits;

@@ -36,9 +36,14 @@ pub(crate) fn initial_state(definition: &ModelDefinition) -> ModelState {
 }
 
 impl Session {
-    /// The net of a definition with the weights of `state`; `what` names them in errors.
+    /// The net of a definition with the weights of `state`, on the device that the definition asks for; `what` names
+    /// the weights in errors.
     pub(crate) fn new(definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
-        let device = device(definition.spec.device)?;
+        Self::on(device(definition.spec.device)?, definition, state, what)
+    }
+
+    /// The same on a device that the executor chose.
+    pub(crate) fn on(device: Device, definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
         let kind = if definition.precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float };
         let (net, layout) =
             nets::build(definition.spec.architecture, definition.preprocessing.channels, outputs(definition));
@@ -91,7 +96,7 @@ pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(values)
 }
 
-/// The device that a spec asks for.
+/// The device that a spec asks for, for work that takes none from the executor's pool.
 fn device(wanted: WantedDevice) -> Result<Device> {
     let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
     match wanted {

@@ -133,5 +133,5 @@ pub(crate) fn task(definition: &ModelDefinition, epoch: u32) -> TrainTask {
 /// The first worker's environment for a task that nobody cancels.
 pub(crate) fn environment(task: &TrainTask) -> TaskEnvironment<'_> {
     static NEVER: AtomicBool = AtomicBool::new(false);
-    TaskEnvironment { task, worker: WorkerId(0), cancelled: &NEVER, progress: &NoProgress }
+    TaskEnvironment { task, worker: WorkerId(0), cancelled: &NEVER, progress: &NoProgress, device: tch::Device::Cpu }
 }

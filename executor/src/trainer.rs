@@ -34,6 +34,7 @@ pub(crate) struct TaskEnvironment<'a> {
     pub(crate) worker: WorkerId,
     pub(crate) cancelled: &'a AtomicBool,
     pub(crate) progress: &'a dyn ProgressSink,
+    pub(crate) device: tch::Device,
 }
 
 impl TaskEnvironment<'_> {
@@ -91,7 +92,7 @@ pub(crate) fn train_epoch(
     let shuffle = derive(spec.seed, "shuffle", &[u64::from(task.epoch), u64::from(env.worker.0)]);
     rows.shuffle(&mut Pcg64::seed_from_u64(shuffle));
     let classes = class_map(shard, task)?;
-    let mut session = Session::new(definition, state, "the last checkpoint")?;
+    let mut session = Session::on(env.device, definition, state, "the last checkpoint")?;
     let mut optimizer = Optimizer::new(spec, &session.params, state)?;
     let pipeline =
         InputPipeline::new(&definition.preprocessing, spec.augment.clone(), spec.seed, session.device, session.kind);
@@ -157,7 +158,7 @@ pub(crate) fn score(env: &TaskEnvironment<'_>, shard: &Shard, state: &ModelState
         return Ok((PhaseReport::default(), scores));
     }
     let classes = class_map(shard, task)?;
-    let session = Session::new(definition, state, "the checkpoint to validate")?;
+    let session = Session::on(env.device, definition, state, "the checkpoint to validate")?;
     let pipeline =
         InputPipeline::new(&definition.preprocessing, Augment::default(), spec.seed, session.device, session.kind);
     let (mut clock, mut pixels) = (LibtorchClock::default(), Vec::new());

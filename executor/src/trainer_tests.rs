@@ -3,8 +3,6 @@
 use std::sync::atomic::AtomicBool;
 
 use tch::{Device, Kind, Tensor};
-use tusk_core::event::NoProgress;
-use tusk_core::ids::WorkerId;
 use tusk_core::manifest::ModelDefinition;
 use tusk_core::physical::{PhaseReport, Rows, TrainTask};
 use tusk_core::spec::{Architecture, Augment, Loss, ModelSpec, Optimizer as Algorithm, Precision};
@@ -114,7 +112,7 @@ fn bf16_learns_an_easy_task_and_keeps_its_weights_in_f32() {
 fn a_cancelled_task_trains_and_scores_nothing() {
     let definition = definition(Architecture::Cnn);
     let (task, cancelled) = (task(&definition, 1), AtomicBool::new(true));
-    let env = TaskEnvironment { task: &task, worker: WorkerId(0), cancelled: &cancelled, progress: &NoProgress };
+    let env = TaskEnvironment { cancelled: &cancelled, ..environment(&task) };
     let (shard, state) = (squares_shard(8), initial_state(&definition));
     assert!(matches!(train_epoch(&env, &shard, &state), Err(Error::Cancelled)));
     assert!(matches!(score(&env, &shard, &state), Err(Error::Cancelled)));

@@ -119,6 +119,15 @@ impl ShardCache {
         Ok((Arc::clone(shard), built))
     }
 
+    /// The shards that are ready, the most recently used first, and the bytes used in memory and on disk.
+    pub(crate) fn contents(&self) -> (Vec<String>, u64, u64) {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ready: Vec<_> = slots.iter().filter(|(_, slot)| slot.shard.initialized()).collect();
+        ready.sort_by_key(|(_, slot)| std::cmp::Reverse(slot.last_used));
+        let keys = ready.into_iter().map(|(key, _)| key.0.clone()).collect();
+        (keys, self.used.memory.load(Ordering::Relaxed), self.used.disk.load(Ordering::Relaxed))
+    }
+
     /// Sets memory aside, at the cost of shards that nobody uses; `None` when there is not enough.
     pub(crate) fn reserve_memory(&self, bytes: u64) -> Option<Reservation> {
         self.reserve(Medium::Memory, bytes, self.limits.memory_bytes_max)

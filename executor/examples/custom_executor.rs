@@ -1,0 +1,38 @@
+//! An executor of your own with Tusk in it: Ballista's process, your settings, and the plugin.
+//!
+//! ```text
+//! cargo run -p tusk-executor --example custom_executor -- SCHEDULER_HOST MODEL_STORE
+//! ```
+
+use std::sync::Arc;
+
+use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
+use tusk_executor::{Plugin, PluginSettings, install, start_reporting};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut words = std::env::args().skip(1);
+    let scheduler_host = words.next().unwrap_or_else(|| "localhost".to_owned());
+    let store = words.next().unwrap_or_else(|| "tusk-store".to_owned());
+    tusk_process::logs::init(tusk_process::logs::LogFormat::Text, "info")?;
+
+    // What Tusk needs to know: where models are, and what to train on.
+    let plugin = Arc::new(Plugin::new(&PluginSettings { store, ..PluginSettings::default() })?);
+
+    // An executor as Ballista knows it. Functions and settings of your own go here.
+    let work_dir = tempfile::tempdir()?;
+    let config = ExecutorProcessConfig {
+        scheduler_host,
+        external_host: Some("localhost".to_owned()),
+        work_dir: Some(work_dir.path().display().to_string()),
+        executor_heartbeat_interval_seconds: 5,
+        ..ExecutorProcessConfig::default()
+    };
+    let config = install(config, &plugin);
+
+    // The scheduler asks for as many workers as there are devices, and sends them back to their shards.
+    let reports = start_reporting(&plugin, &config, "localhost")?;
+    start_executor_process(Arc::new(config)).await?;
+    reports.abort();
+    Ok(())
+}
