@@ -9,13 +9,11 @@ use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::{EpochReport, Manifest};
 use tusk_core::spec::{Architecture, OptionValue, parse as parse_options};
+use tusk_scheduler::{EvaluateOptions, Evaluation, Rows, Training, evaluate};
 use tusk_udfs::predict::{Predict, PredictProba};
 
 use crate::context::TuskContext;
 use crate::error::Result;
-use crate::evaluate::{EvaluateOptions, Evaluation, evaluate};
-use crate::model_statements::{Options, Training};
-use crate::source::Rows;
 
 /// Numbers the models that were given no name.
 static UNNAMED: AtomicU64 = AtomicU64::new(1);
@@ -25,7 +23,7 @@ static UNNAMED: AtomicU64 = AtomicU64::new(1);
 pub struct ImageClassifier {
     architecture: Architecture,
     name: Option<String>,
-    options: Options,
+    options: Vec<(String, OptionValue)>,
 }
 
 impl ImageClassifier {
@@ -103,13 +101,8 @@ impl ImageClassifier {
         let train = Rows { plan: frame.logical_plan().clone(), name: "the DataFrame".to_owned() };
         let name = ModelName::new(self.name.clone().unwrap_or_else(unnamed))?;
         let training = Training { name, spec, train, validate: None, or_replace: true, resume };
-        let mut run = training.start(context).await?;
-        if let Some(on_event) = context.on_event() {
-            while let Ok(event) = run.events.recv().await {
-                on_event(&event);
-            }
-        }
-        let manifest = run.finish().await?;
+        context.train(&training).await?.collect().await?;
+        let manifest = context.manifest(&training.name).await?;
         Ok(Model { context: context.clone(), manifest })
     }
 }
@@ -127,7 +120,7 @@ impl Model {
     /// # Errors
     /// When there is none.
     pub async fn load(context: &TuskContext, name: &str) -> Result<Self> {
-        let manifest = context.store().manifest(&ModelName::new(name)?).await?;
+        let manifest = context.manifest(&ModelName::new(name)?).await?;
         Ok(Self { context: context.clone(), manifest })
     }
 
@@ -152,7 +145,7 @@ impl Model {
         let image = rows.image(&self.manifest.definition.spec)?;
         let name = lit(self.manifest.name.as_str());
         let call = |function: ScalarUDF| -> Expr { function.call(vec![name.clone(), image.clone()]) };
-        let predictor = self.context.predictor();
+        let predictor = self.context.planner().predictor();
         let frame = frame
             .with_column("prediction", call(ScalarUDF::from(Predict::new(Arc::clone(predictor)))))?
             .with_column("probability", call(ScalarUDF::from(PredictProba::new(Arc::clone(predictor)))))?;
@@ -165,6 +158,6 @@ impl Model {
     /// When the frame lacks a column or has a class that the model does not know.
     pub async fn evaluate(&self, frame: &DataFrame) -> Result<Evaluation> {
         let rows = Rows { plan: frame.logical_plan().clone(), name: "the DataFrame".to_owned() };
-        evaluate(&self.context, &self.manifest.name, &rows, &EvaluateOptions::default()).await
+        evaluate(self.context.planner(), &self.manifest, &rows, &EvaluateOptions::default()).await
     }
 }

@@ -1,29 +1,35 @@
 //! The embedded cluster: a scheduler and an executor in this process, speaking to each other as on a real cluster.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ballista_scheduler::config::SchedulerConfig;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion_proto::logical_plan::LogicalExtensionCodec;
-use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tusk_core::engine::Predictor;
-use tusk_core::event::SharedProgress;
-use tusk_executor::{CacheLimits, EmbeddedExecutor, ExecutorSettings, Plugin, PluginSettings};
-use tusk_scheduler::{EmbeddedScheduler, SchedulerSettings};
-use tusk_udfs::predict::PlanOnly;
-use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session_config};
+use tusk_core::store::ModelStore;
+use tusk_executor::{CacheLimits, EmbeddedExecutor, ExecutorSettings, Identity, Plugin, PluginSettings};
+use tusk_scheduler::{Catalog, ClusterStatus, NodeSettings, SchedulerNode, TrainingService};
+use tusk_udfs::session::session_config;
 
 use crate::error::Result;
 
 /// The largest gRPC message, in bytes: Ballista's default.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 20;
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
+/// How often the executor tells the scheduler what it does.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 /// A scheduler and an executor. They stop when this is dropped.
 #[derive(Debug)]
 pub(crate) struct EmbeddedCluster {
     // Dropped in this order: an executor whose scheduler is gone complains.
     _executor: EmbeddedExecutor,
-    scheduler: EmbeddedScheduler,
+    reports: JoinHandle<()>,
+    scheduler: Arc<SchedulerNode>,
 }
 
 impl EmbeddedCluster {
@@ -32,40 +38,81 @@ impl EmbeddedCluster {
         threads: usize,
         cache: CacheLimits,
         runtime: Arc<RuntimeEnv>,
+        store: ModelStore,
         predictor: &Arc<dyn Predictor>,
-        progress: SharedProgress,
     ) -> Result<Self> {
-        let logical: Arc<dyn LogicalExtensionCodec> = logical_codec();
-        let physical: Arc<dyn PhysicalExtensionCodec> = physical_codec();
-        let config = session_config().with_target_partitions(threads);
-        let (scheduler_runtime, plan_only): (_, Arc<dyn Predictor>) = (Arc::clone(&runtime), Arc::new(PlanOnly));
-        let session = move |config| {
-            let rules = ballista_core::optimizer::ballista_default_optimizer_rules();
-            let builder = session_builder(config, Arc::clone(&scheduler_runtime), &plan_only);
-            Ok(builder.with_optimizer_rules(rules).build())
-        };
-        let scheduler = EmbeddedScheduler::start(SchedulerSettings {
-            session_builder: Arc::new(session),
-            config,
-            logical_codec: logical,
-            physical_codec: physical,
-            message_bytes_max: MESSAGE_BYTES_MAX,
-        })
-        .await?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DataFusionError::IoError)?;
+        let address = listener.local_addr().map_err(DataFusionError::IoError)?;
+        let ballista = SchedulerConfig::default().with_hostname(address.ip().to_string()).with_port(address.port());
+        let scheduler = SchedulerNode::start(
+            listener,
+            NodeSettings {
+                ballista,
+                session: session_config().with_target_partitions(threads),
+                runtime: Arc::clone(&runtime),
+                store,
+                threads: u32::try_from(threads).unwrap_or(u32::MAX),
+                catalog: Catalog::default(),
+                tables: None,
+                users: None,
+                server_tls: None,
+                client_tls: None,
+            },
+        );
+        let scheduler = Arc::new(scheduler.await?);
         let settings = PluginSettings { cache, threads, ..PluginSettings::default() };
-        let plugin = Plugin::with(&settings, predictor, Some(runtime), progress).map_err(DataFusionError::from)?;
+        let plugin = Plugin::with(&settings, predictor, Some(runtime), scheduler.training().progress());
+        let plugin = Arc::new(plugin.map_err(DataFusionError::from)?);
+        let identity = Identity { executor_id: uuid::Uuid::new_v4().to_string(), host: address.ip().to_string() };
         let executor = EmbeddedExecutor::start(ExecutorSettings {
+            executor_id: identity.executor_id.clone(),
             scheduler_url: scheduler.url(),
-            vcores: threads,
+            // Beside those that train, so that a query does not wait for an epoch.
+            vcores: threads + plugin.workers(),
             message_bytes_max: MESSAGE_BYTES_MAX,
-            plugin: Arc::new(plugin),
-        })
-        .await?;
-        Ok(Self { _executor: executor, scheduler })
+            plugin: Arc::clone(&plugin),
+        });
+        let executor = executor.await?;
+        report(&plugin, &scheduler, &identity);
+        let reports = tokio::spawn({
+            let scheduler = Arc::clone(&scheduler);
+            async move {
+                loop {
+                    tokio::time::sleep(REPORT_EVERY).await;
+                    report(&plugin, &scheduler, &identity);
+                }
+            }
+        });
+        Ok(Self { _executor: executor, reports, scheduler })
     }
 
     /// Where the scheduler listens.
     pub(crate) fn scheduler_url(&self) -> String {
         self.scheduler.url()
+    }
+
+    /// What the cluster is doing.
+    pub(crate) fn status(&self) -> ClusterStatus {
+        self.scheduler.status()
+    }
+
+    /// Trains.
+    pub(crate) fn training(&self) -> &TrainingService {
+        self.scheduler.training()
+    }
+}
+
+impl Drop for EmbeddedCluster {
+    fn drop(&mut self) {
+        self.reports.abort();
+    }
+}
+
+/// What an executor elsewhere would send. Progress is not in it: it goes to the runs directly.
+fn report(plugin: &Plugin, scheduler: &SchedulerNode, identity: &Identity) {
+    let mut report = plugin.report(identity);
+    report.progress.clear();
+    if let Err(error) = scheduler.take_report(report) {
+        tracing::warn!(error, "the embedded scheduler refused a report");
     }
 }

@@ -1,35 +1,31 @@
 //! [`TuskContext`]: SQL, tables and models on an embedded or a remote cluster.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use ballista::extension::SessionContextExt;
+use ballista_core::extension::SessionConfigExt;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::{ParquetReadOptions, SessionContext};
-use tempfile::TempDir;
+use datafusion::prelude::SessionContext;
 use tusk_core::engine::Predictor;
-use tusk_core::event::RunEvent;
-use tusk_core::sql::{Statement, parse};
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::Manifest;
+use tusk_core::sql::{ModelStatement, Statement};
 use tusk_core::store::ModelStore;
 use tusk_executor::{CacheLimits, TorchPredictor};
-use tusk_scheduler::{ActiveRuns, ServiceSettings, TrainingService};
-use tusk_udfs::images_table::ImagesTable;
-use tusk_udfs::session::{aggregate_functions, physical_codec, scalar_functions, session_builder, session_config};
+use tusk_process::tls::ClientTls;
+use tusk_scheduler::{ClusterStatus, OnEvent, Results, Session, SessionSettings, Training, one_statement};
+use tusk_udfs::predict::PlanOnly;
+use tusk_udfs::session::{physical_codec, session_config};
 
-use crate::cluster::{EmbeddedCluster, MESSAGE_BYTES_MAX};
-use crate::error::Result;
-use crate::results::Results;
-use crate::{model_statements, tables};
-
-/// Called with everything that happens in the runs of a context.
-pub type OnEvent = Arc<dyn Fn(&RunEvent) + Send + Sync>;
+use crate::cluster::EmbeddedCluster;
+use crate::error::{Error, Result};
+use crate::remote::{Credentials, Remote, http_url};
 
 /// How a context is set up.
 #[derive(Clone)]
 pub struct ContextOptions {
-    /// Where models are kept: a path or a URL.
+    /// Where the embedded cluster keeps models: a path or a URL. A remote cluster has its own.
     pub store: String,
     /// Threads of a worker, and tasks at a time of the embedded executor.
     pub threads: usize,
@@ -37,6 +33,10 @@ pub struct ContextOptions {
     pub cache: CacheLimits,
     /// Called with everything that happens in runs.
     pub on_event: Option<OnEvent>,
+    /// Who asks, on a remote cluster.
+    pub credentials: Credentials,
+    /// How a remote cluster is spoken to; plaintext without it.
+    pub tls: Option<ClientTls>,
 }
 
 impl Default for ContextOptions {
@@ -47,6 +47,8 @@ impl Default for ContextOptions {
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             cache: CacheLimits::default(),
             on_event: None,
+            credentials: Credentials::Nobody,
+            tls: None,
         }
     }
 }
@@ -60,29 +62,20 @@ impl std::fmt::Debug for ContextOptions {
     }
 }
 
-/// Where users begin: a session with its tables, a cluster that runs its queries, and a model store. Cheap to clone.
+/// Where users begin: a session with its tables, a cluster that runs its queries, and its models. Cheap to clone.
+///
+/// On a remote cluster, [`Self::sql`] is answered by the scheduler, with the scheduler's tables. DataFrames are planned
+/// here, and their files must be where the executors see them, too.
 #[derive(Clone, Debug)]
 pub struct TuskContext {
-    inner: Arc<Inner>,
+    session: Session,
+    cluster: Cluster,
 }
 
-struct Inner {
-    /// Plans, and runs what cannot travel. Shares its catalog with `distributed`.
-    local: SessionContext,
-    /// Runs on the cluster.
-    distributed: SessionContext,
-    training: TrainingService,
-    predictor: Arc<dyn Predictor>,
-    on_event: Option<OnEvent>,
-    /// Tables made by CREATE TABLE.
-    folder: TempDir,
-    cluster: Option<EmbeddedCluster>,
-}
-
-impl std::fmt::Debug for Inner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner").field("training", &self.training).finish_non_exhaustive()
-    }
+#[derive(Clone, Debug)]
+enum Cluster {
+    Embedded(Arc<EmbeddedCluster>),
+    Remote(Remote),
 }
 
 impl TuskContext {
@@ -101,64 +94,58 @@ impl TuskContext {
     pub async fn embedded_with(options: ContextOptions) -> Result<Self> {
         let store = ModelStore::open(&options.store)?;
         let predictor: Arc<dyn Predictor> = Arc::new(TorchPredictor::new(store.clone(), options.threads));
-        let active = Arc::new(ActiveRuns::default());
         let runtime = Arc::<RuntimeEnv>::default();
-        let progress = Arc::clone(&active);
-        let cache = options.cache.clone();
         let cluster =
-            EmbeddedCluster::start(options.threads, cache, Arc::clone(&runtime), &predictor, progress).await?;
-        let url = cluster.scheduler_url();
-        Self::build(&url, options, store, predictor, active, runtime, Some(cluster)).await
+            EmbeddedCluster::start(options.threads, options.cache, Arc::clone(&runtime), store, &predictor).await?;
+        let session = Session::open(SessionSettings {
+            scheduler_url: cluster.scheduler_url(),
+            config: session_config().with_target_partitions(options.threads),
+            runtime,
+            predictor,
+            training: Some(cluster.training().clone()),
+            on_event: options.on_event,
+            tables: None,
+            url_tables: true,
+        });
+        Ok(Self { session: session.await?, cluster: Cluster::Embedded(Arc::new(cluster)) })
     }
 
     /// A context on the cluster whose scheduler listens at `url` (`df://host:50050`), with the default options.
     ///
     /// # Errors
-    /// When the store cannot be opened or the scheduler does not answer.
+    /// When the scheduler does not answer.
     pub async fn remote(url: &str) -> Result<Self> {
         Self::remote_with(url, ContextOptions::default()).await
     }
 
-    /// A context on the cluster whose scheduler listens at `url`. Its executors carry Tusk and reach the same store.
+    /// A context on the cluster whose scheduler listens at `url`.
     ///
     /// # Errors
-    /// When the store cannot be opened or the scheduler does not answer.
+    /// When the scheduler does not answer, or the credentials are wrong.
     pub async fn remote_with(url: &str, options: ContextOptions) -> Result<Self> {
-        let store = ModelStore::open(&options.store)?;
-        let predictor: Arc<dyn Predictor> = Arc::new(TorchPredictor::new(store.clone(), options.threads));
-        Self::build(url, options, store, predictor, Arc::default(), Arc::default(), None).await
-    }
-
-    async fn build(
-        url: &str,
-        options: ContextOptions,
-        store: ModelStore,
-        predictor: Arc<dyn Predictor>,
-        active: Arc<ActiveRuns>,
-        runtime: Arc<RuntimeEnv>,
-        cluster: Option<EmbeddedCluster>,
-    ) -> Result<Self> {
-        let threads = u32::try_from(options.threads).unwrap_or(u32::MAX);
-        let training = ServiceSettings {
-            scheduler_url: url.to_owned(),
-            store,
-            codec: physical_codec(),
-            workers: 1,
-            threads,
-            message_bytes_max: MESSAGE_BYTES_MAX,
-        };
-        let training = TrainingService::connect(training, active).await?;
-        let config = session_config().with_target_partitions(options.threads);
-        let local = session_builder(config, runtime, &predictor).build();
-        let local = SessionContext::new_with_state(local).enable_url_table();
-        let distributed = SessionContext::remote_with_state(url, local.state()).await?;
-        // Becoming Ballista's, the session lost our functions.
-        scalar_functions(&predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
-        aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
-        let folder = tempfile::Builder::new().prefix("tusk-tables-").tempdir().map_err(tables::io_error)?;
-        let on_event = options.on_event;
-        let inner = Inner { local, distributed, training, predictor, on_event, folder, cluster };
-        Ok(Self { inner: Arc::new(inner) })
+        let remote = Remote::connect(url, &options.credentials, options.tls.as_ref()).await?;
+        let mut config = session_config().with_target_partitions(options.threads);
+        if let Some(authorization) = remote.authorization() {
+            let header = ("authorization".to_owned(), authorization.to_owned());
+            config = config.with_ballista_grpc_metadata(HashMap::from([header]));
+        }
+        if let Some(tls) = &options.tls {
+            let failed = |e: tusk_process::tls::TlsError| Error::Scheduler { url: url.to_owned(), reason: e.to_string() };
+            config = config
+                .with_ballista_use_tls(true)
+                .with_ballista_override_create_grpc_client_endpoint(tls.endpoint_override().map_err(failed)?);
+        }
+        let session = Session::open(SessionSettings {
+            scheduler_url: http_url(url),
+            config,
+            runtime: Arc::default(),
+            predictor: Arc::new(PlanOnly),
+            training: None,
+            on_event: options.on_event,
+            tables: None,
+            url_tables: true,
+        });
+        Ok(Self { session: session.await?, cluster: Cluster::Remote(remote) })
     }
 
     /// Runs one statement.
@@ -166,16 +153,7 @@ impl TuskContext {
     /// # Errors
     /// When it does not parse (with line and column), plan or start; or when there is more than one.
     pub async fn sql(&self, sql: &str) -> Result<Results> {
-        let mut statements = parse(sql)?;
-        match (statements.pop(), statements.is_empty()) {
-            (Some(statement), true) => self.execute(statement).await,
-            (found, _) => Err(tusk_core::Error::Syntax {
-                message: format!("expected one statement, found {}", statements.len() + usize::from(found.is_some())),
-                line: 1,
-                column: 1,
-            }
-            .into()),
-        }
+        self.execute(one_statement(sql)?).await
     }
 
     /// Runs a parsed statement.
@@ -183,13 +161,12 @@ impl TuskContext {
     /// # Errors
     /// When it cannot be planned or started.
     pub async fn execute(&self, statement: Statement) -> Result<Results> {
-        match statement {
-            Statement::Model(statement) => model_statements::execute(self, statement).await,
-            Statement::DataFusion(statement) => {
-                let plan = self.inner.local.state().statement_to_plan(*statement).await?;
-                tables::execute(self, plan).await
-            }
-        }
+        let Cluster::Remote(remote) = &self.cluster else { return self.session.execute(statement).await };
+        let model = match &statement {
+            Statement::Model(ModelStatement::Create { explain: false, create }) => Some(create.name.clone()),
+            _ => None,
+        };
+        remote.sql(&statement.to_string(), model, self.session.on_event().cloned()).await
     }
 
     /// A query as a DataFrame that runs on the cluster.
@@ -197,8 +174,7 @@ impl TuskContext {
     /// # Errors
     /// When it cannot be planned.
     pub async fn query(&self, sql: &str) -> Result<DataFrame> {
-        let plan = self.inner.local.state().create_logical_plan(sql).await?;
-        Ok(self.data_frame(plan))
+        self.session.query(sql).await
     }
 
     /// A Parquet file or folder as a DataFrame.
@@ -206,8 +182,7 @@ impl TuskContext {
     /// # Errors
     /// When it cannot be read.
     pub async fn read_parquet(&self, path: &str) -> Result<DataFrame> {
-        let frame = self.inner.local.read_parquet(path, ParquetReadOptions::default()).await?;
-        Ok(self.data_frame(frame.into_unoptimized_plan()))
+        self.session.read_parquet(path).await
     }
 
     /// A folder of images as a DataFrame with the columns path, image, label, width, height, format.
@@ -215,56 +190,71 @@ impl TuskContext {
     /// # Errors
     /// When the location is no folder.
     pub fn read_images(&self, location: &str) -> Result<DataFrame> {
-        let frame = self.inner.local.read_table(Arc::new(ImagesTable::try_new(location)?))?;
-        Ok(self.data_frame(frame.into_unoptimized_plan()))
+        self.session.read_images(location)
     }
 
     /// Where the scheduler of the embedded cluster listens, as `http://host:port`: other contexts of this machine may
     /// join it with [`Self::remote`]. `None` on a remote cluster.
     #[must_use]
     pub fn scheduler_url(&self) -> Option<String> {
-        self.inner.cluster.as_ref().map(EmbeddedCluster::scheduler_url)
+        match &self.cluster {
+            Cluster::Embedded(cluster) => Some(cluster.scheduler_url()),
+            Cluster::Remote(_) => None,
+        }
     }
 
     /// DataFusion's session, whose queries run on the cluster.
     #[must_use]
     pub fn session(&self) -> &SessionContext {
-        &self.inner.distributed
+        self.session.distributed()
     }
 
-    /// The session that plans, and that runs what cannot travel.
-    pub(crate) fn local(&self) -> &SessionContext {
-        &self.inner.local
+    /// Everything that is known of a published model.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub async fn manifest(&self, name: &ModelName) -> Result<Manifest> {
+        match &self.cluster {
+            Cluster::Embedded(cluster) => Ok(cluster.training().store().manifest(name).await?),
+            Cluster::Remote(remote) => remote.manifest(name).await,
+        }
     }
 
-    /// The training service.
+    /// Where the embedded cluster keeps models; `None` on a remote cluster.
     #[must_use]
-    pub fn training(&self) -> &TrainingService {
-        &self.inner.training
+    pub fn store(&self) -> Option<&ModelStore> {
+        match &self.cluster {
+            Cluster::Embedded(cluster) => Some(cluster.training().store()),
+            Cluster::Remote(_) => None,
+        }
     }
 
-    /// Where models are kept.
-    #[must_use]
-    pub fn store(&self) -> &ModelStore {
-        self.inner.training.store()
+    /// What the cluster is doing.
+    ///
+    /// # Errors
+    /// When the scheduler does not answer.
+    pub async fn cluster_status(&self) -> Result<ClusterStatus> {
+        match &self.cluster {
+            Cluster::Embedded(cluster) => Ok(cluster.status()),
+            Cluster::Remote(remote) => remote.cluster_status().await,
+        }
     }
 
-    pub(crate) fn predictor(&self) -> &Arc<dyn Predictor> {
-        &self.inner.predictor
+    /// What plans here.
+    pub(crate) fn planner(&self) -> &Session {
+        &self.session
     }
 
-    pub(crate) fn on_event(&self) -> Option<&OnEvent> {
-        self.inner.on_event.as_ref()
-    }
-
-    /// The folder of the tables that this session made.
-    pub(crate) fn folder(&self) -> PathBuf {
-        self.inner.folder.path().to_owned()
-    }
-
-    /// A plan as a DataFrame that runs where it can.
-    pub(crate) fn data_frame(&self, plan: LogicalPlan) -> DataFrame {
-        let session = if tables::can_travel(&plan) { &self.inner.distributed } else { &self.inner.local };
-        DataFrame::new(session.state(), plan)
+    /// Starts a run; its rows are its epochs.
+    pub(crate) async fn train(&self, training: &Training) -> Result<Results> {
+        let request = training.request(&self.session).await?;
+        let on_event = self.session.on_event().cloned();
+        match &self.cluster {
+            Cluster::Embedded(cluster) => Ok(cluster.training().start_watched(request, on_event).await?),
+            Cluster::Remote(remote) => {
+                let bytes = request.encode(physical_codec().as_ref())?;
+                remote.train(request.name, bytes, on_event).await
+            }
+        }
     }
 }

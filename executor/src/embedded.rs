@@ -27,6 +27,8 @@ use crate::plugin::Plugin;
 /// What an executor in this process is made of.
 #[derive(Debug)]
 pub struct ExecutorSettings {
+    /// The id under which the scheduler knows it.
+    pub executor_id: String,
     /// Where the scheduler listens, as `http://host:port`.
     pub scheduler_url: String,
     /// Tasks at a time.
@@ -57,7 +59,7 @@ impl EmbeddedExecutor {
         let grpc_port = free_port()?;
         let vcores = u32::try_from(settings.vcores).unwrap_or(u32::MAX);
         let metadata = ExecutorRegistration {
-            id: uuid::Uuid::new_v4().to_string(),
+            id: settings.executor_id,
             host: Some(Ipv4Addr::LOCALHOST.to_string()),
             port: u32::from(listener.local_addr()?.port()),
             grpc_port: u32::from(grpc_port),

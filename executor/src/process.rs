@@ -119,8 +119,8 @@ pub async fn run(flags: Flags) -> Result<(), ProcessError> {
     let config: ExecutorProcessConfig =
         flags.ballista.try_into().map_err(|e| ProcessError::Ballista { source: Box::new(e) })?;
     let mut config = install(config, &plugin);
-    // A task that trains holds a slot, so that there must be as many slots as workers.
-    config.vcores = threads.max(plugin.workers());
+    // The scheduler keeps a vcore for each worker: a query never waits for an epoch, nor an epoch for a query.
+    config.vcores = threads + plugin.workers();
     // Ballista's own waiting never ends; ours does.
     config.scheduler_connect_timeout_seconds = 0;
     let _work_dir = work_dir(&mut config)?;

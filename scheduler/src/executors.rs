@@ -17,11 +17,11 @@ const EXECUTORS_MAX: usize = 16_384;
 
 /// What is known of an executor.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub(crate) struct Known {
     /// Its last report.
-    pub report: ExecutorReport,
+    pub(crate) report: ExecutorReport,
     /// When it came.
-    pub at: Instant,
+    pub(crate) at: Instant,
 }
 
 /// Takes the executors' reports and answers from them.

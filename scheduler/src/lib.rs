@@ -31,5 +31,6 @@ pub use node::{NodeSettings, SchedulerNode};
 pub use run::TrainingRequest;
 pub use service::{RunHandle, RunSummary, TrainingService};
 pub use session::{
-    EvaluateOptions, Evaluation, OnEvent, Results, Rows, Session, SessionSettings, Training, evaluate, one_statement,
+    EvaluateOptions, Evaluation, OnEvent, Results, Rows, Session, SessionSettings, Training, epoch_schema, evaluate,
+    one_statement,
 };

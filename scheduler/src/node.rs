@@ -30,6 +30,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
 use tusk_core::engine::Predictor;
+use tusk_core::report::ExecutorReport;
 use tusk_core::store::ModelStore;
 use tusk_process::tls::{ClientTls, Listener, Peer, ServerTls};
 use tusk_udfs::predict::PlanOnly;
@@ -39,7 +40,7 @@ use crate::auth::Users;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::executors::{Executors, SharedExecutors};
-use crate::flight::{SessionFactory, TuskFlight};
+use crate::flight::{ClusterStatus, SessionFactory, TuskFlight};
 use crate::gate::{Gate, authorize};
 use crate::job::Scheduler;
 use crate::metrics;
@@ -175,6 +176,20 @@ impl SchedulerNode {
     #[must_use]
     pub fn training(&self) -> &TrainingService {
         &self.training
+    }
+
+    /// What the cluster is doing.
+    #[must_use]
+    pub fn status(&self) -> ClusterStatus {
+        ClusterStatus::of(&self.executors, &self.training)
+    }
+
+    /// Takes the report of an executor in this process.
+    ///
+    /// # Errors
+    /// In words, when it is refused.
+    pub fn take_report(&self, report: ExecutorReport) -> Result<(), String> {
+        self.executors.report(report, self.training.active().as_ref())
     }
 
     /// The executors as they describe themselves.

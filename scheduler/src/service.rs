@@ -7,7 +7,7 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
-use tusk_core::event::{Progress, ProgressSink, RunEvent};
+use tusk_core::event::{Progress, ProgressSink, RunEvent, SharedProgress};
 use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::{EpochReport, Manifest, RunRecord, RunStatus};
 use tusk_core::store::ModelStore;
@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::executors::SharedExecutors;
 use crate::job::{JobRunner, Scheduler};
 use crate::metrics;
+use crate::session::{OnEvent, Results, epoch_rows};
 use crate::run::{Run, RunContext, TrainingRequest, explain, unix_ms};
 
 /// Events that a slow watcher may lag behind before it misses some. Far above what a run sends in a minute.
@@ -118,7 +119,7 @@ pub struct RunSummary {
 
 /// The runs under way. Takes the executors' progress and hands it to those who watch.
 #[derive(Debug, Default)]
-pub struct ActiveRuns {
+pub(crate) struct ActiveRuns {
     runs: Mutex<HashMap<ModelName, ActiveRun>>,
 }
 
@@ -164,6 +165,12 @@ impl TrainingService {
         let ServiceSettings { scheduler, store, codec, executors, threads } = settings;
         let jobs = JobRunner::new(scheduler, codec).await?;
         Ok(Self { inner: Arc::new(Inner { jobs, store, executors, threads, active }) })
+    }
+
+    /// Where executors of this process put the progress of their tasks.
+    #[must_use]
+    pub fn progress(&self) -> SharedProgress {
+        Arc::clone(&self.inner.active) as SharedProgress
     }
 
     /// The runs under way.
@@ -290,6 +297,15 @@ impl TrainingService {
         };
         let outcome = tokio::spawn(run_to_its_end(context, request, run, guard));
         Ok(RunHandle { past: Vec::new(), events: watcher, cancel, outcome: Outcome::Task(outcome) })
+    }
+
+    /// Starts a run; its rows are its epochs, and `on_event` hears of everything else.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_watched(&self, request: TrainingRequest, on_event: Option<OnEvent>) -> Result<Results> {
+        let name = request.name.clone();
+        Ok(epoch_rows(name, self.start(request).await?, on_event, 0))
     }
 
     /// The plan of an epoch job.

@@ -54,8 +54,10 @@ impl Words {
                 self.names.insert(name);
             }
         }
-        if let Ok(Ok(models)) = tokio::time::timeout(MODELS_WAIT, context.store().manifests()).await {
-            self.quoted.extend(models.iter().map(|model| model.name.to_string()));
+        if let Some(store) = context.store()
+            && let Ok(Ok(models)) = tokio::time::timeout(MODELS_WAIT, store.model_names()).await
+        {
+            self.quoted.extend(models.iter().map(ToString::to_string));
         }
         self.names.extend(self.quoted.iter().cloned());
     }

@@ -16,7 +16,7 @@ use super::format::{Format, Printer, print_line};
 use super::ingest::ingest_with_bar;
 use super::progress::Counter;
 use super::sql::Connection;
-use super::{ClusterArguments, PathArgument};
+use super::{ClusterArguments, PathArgument, RemoteArguments};
 
 /// Below this area under the ROC curve on the test patients the demo has failed.
 const ROC_AUC_MIN: f64 = 0.9;
@@ -55,7 +55,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
     }
     let cluster = ClusterArguments {
         store: dir.join("store").display().to_string(),
-        scheduler: None,
+        remote: RemoteArguments::default(),
         threads: arguments.threads,
     };
     let connection = Connection::open(&cluster).await?;

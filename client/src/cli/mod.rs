@@ -16,6 +16,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+use tusk::{ContextOptions, Credentials};
+use tusk_process::tls::ClientTls;
 
 /// Image classifiers by SQL on a Ballista cluster.
 #[derive(Debug, Parser)]
@@ -38,15 +40,60 @@ enum Command {
 /// Where models are kept, and which cluster works.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ClusterArguments {
-    /// The model store: a folder or a URL.
+    /// The model store of the embedded cluster: a folder or a URL.
     #[arg(long, env = "TUSK_STORE", default_value = "tusk-store")]
     pub(crate) store: String,
-    /// A scheduler (df://host:50050) instead of the embedded cluster.
-    #[arg(long)]
-    pub(crate) scheduler: Option<String>,
+    #[command(flatten)]
+    pub(crate) remote: RemoteArguments,
     /// Threads of the embedded executor. Models are the same to the bit only for the same number.
     #[arg(long, env = "TUSK_THREADS")]
     pub(crate) threads: Option<usize>,
+}
+
+/// A cluster elsewhere, and how to come in.
+#[derive(Clone, Default, clap::Args)]
+#[command(next_help_heading = "A cluster elsewhere")]
+pub(crate) struct RemoteArguments {
+    /// A scheduler (df://host:50050) instead of the embedded cluster.
+    #[arg(long, value_name = "URL", env = "TUSK_SCHEDULER")]
+    pub(crate) scheduler: Option<String>,
+    /// The user to come in as.
+    #[arg(long, value_name = "NAME", env = "TUSK_USER", requires = "password")]
+    user: Option<String>,
+    /// The user's password; better in the environment than on the command line, which others can see.
+    #[arg(long, env = "TUSK_PASSWORD", hide_env_values = true)]
+    password: Option<String>,
+    /// A bearer token instead of a user; better in the environment.
+    #[arg(long, env = "TUSK_TOKEN", hide_env_values = true, conflicts_with = "user")]
+    token: Option<String>,
+    /// The authority that signed the scheduler's certificate, PEM. With it the connection speaks TLS.
+    #[arg(long, value_name = "FILE", env = "TUSK_TLS_CA")]
+    tls_ca: Option<PathBuf>,
+    /// A certificate to show, PEM.
+    #[arg(long, value_name = "FILE", env = "TUSK_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, PEM.
+    #[arg(long, value_name = "FILE", env = "TUSK_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for RemoteArguments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RemoteArguments").field("scheduler", &self.scheduler).finish_non_exhaustive()
+    }
+}
+
+impl RemoteArguments {
+    /// Who asks, and how.
+    pub(crate) fn put_into(&self, options: &mut ContextOptions) {
+        options.credentials = match (&self.token, self.user.clone().zip(self.password.clone())) {
+            (Some(token), _) => Credentials::Token(token.clone()),
+            (None, Some((user, password))) => Credentials::Password { user, password },
+            (None, None) => Credentials::Nobody,
+        };
+        let identity = self.tls_cert.clone().zip(self.tls_key.clone());
+        options.tls = self.tls_ca.clone().map(|ca| ClientTls { ca, identity });
+    }
 }
 
 /// Runs a command.

@@ -125,7 +125,8 @@ impl Connection {
         if let Some(threads) = arguments.threads {
             options.threads = threads.max(1);
         }
-        let context = match &arguments.scheduler {
+        arguments.remote.put_into(&mut options);
+        let context = match &arguments.remote.scheduler {
             Some(url) => TuskContext::remote_with(url, options).await?,
             None => TuskContext::embedded_with(options).await?,
         };

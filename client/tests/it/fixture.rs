@@ -148,7 +148,7 @@ impl Fixture {
     }
 
     pub(crate) async fn manifest(&self, name: &str) -> Manifest {
-        self.context.store().manifest(&ModelName::new(name).unwrap()).await.unwrap()
+        self.context.manifest(&ModelName::new(name).unwrap()).await.unwrap()
     }
 
     /// Where a model's weights lie.
@@ -164,7 +164,7 @@ impl Fixture {
 
 /// The options of a context whose store lies in a folder.
 pub(crate) fn context_options(dir: &Path, cache: CacheLimits) -> ContextOptions {
-    ContextOptions { store: dir.join("store").display().to_string(), threads: 2, cache, on_event: None }
+    ContextOptions { store: dir.join("store").display().to_string(), threads: 2, cache, ..ContextOptions::default() }
 }
 
 /// A CREATE MODEL with [`TINY`] options; `options` begin with a comma.

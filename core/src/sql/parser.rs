@@ -22,6 +22,15 @@ pub enum Statement {
     DataFusion(Box<DfStatement>),
 }
 
+impl std::fmt::Display for Statement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Model(statement) => write!(f, "{statement}"),
+            Self::DataFusion(statement) => write!(f, "{statement}"),
+        }
+    }
+}
+
 /// The statements of a script, separated by semicolons.
 ///
 /// # Errors

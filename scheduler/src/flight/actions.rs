@@ -12,9 +12,10 @@ use tusk_core::report::{ExecutorReport, REPORT_ACTION};
 
 use super::stream::{DataStream, EVENTS_HEADER, of_results, status_of};
 use super::{TuskFlight, watcher};
+use crate::executors::Executors;
 use crate::metrics;
 use crate::run::TrainingRequest;
-use crate::service::RunSummary;
+use crate::service::{RunSummary, TrainingService};
 use crate::session::epoch_rows;
 
 /// The ticket that starts a run: its value is a [`TrainingRequest`] as bytes, its rows are the epochs.
@@ -56,6 +57,14 @@ pub struct Status {
     pub jobs_queued: usize,
 }
 
+impl Status {
+    /// What is going on now.
+    pub(crate) fn of(executors: &Executors, training: &TrainingService) -> Self {
+        let (jobs_running, jobs_queued) = training.jobs();
+        Self { executors: executors.alive(), runs: training.summaries(), jobs_running, jobs_queued }
+    }
+}
+
 impl TuskFlight {
     /// A ticket that is not Flight SQL's.
     pub(super) async fn own_ticket(
@@ -82,7 +91,12 @@ impl TuskFlight {
                 (follow.model, run, follow.after_epoch)
             }
             // Ballista's tickets are no `Any`: what is left of one names no type of ours.
-            _ => return self.proxy.do_get(request).await,
+            _ => {
+                if !identity.is_node {
+                    self.require_train(identity.may_train)?;
+                }
+                return self.proxy.do_get(request).await;
+            }
         };
         let (name, run, after_epoch) = run;
         Ok(Response::new(of_results(epoch_rows(name, run, on_event, after_epoch), events)))
@@ -112,16 +126,11 @@ impl TuskFlight {
                 let manifest = self.training.store().manifest(&name).await.map_err(|e| status_of(e.into()))?;
                 serde_json::to_vec(&manifest).map_err(invalid)?
             }
-            STATUS_ACTION => serde_json::to_vec(&self.status()).map_err(invalid)?,
+            STATUS_ACTION => serde_json::to_vec(&Status::of(&self.executors, &self.training)).map_err(invalid)?,
             other => return Err(GrpcStatus::invalid_argument(format!("there is no action '{other}'"))),
         };
         let answer = ActionResult { body: body.into() };
         Ok(Response::new(stream::once(async move { Ok(answer) }).boxed()))
-    }
-
-    fn status(&self) -> Status {
-        let (jobs_running, jobs_queued) = self.training.jobs();
-        Status { executors: self.executors.alive(), runs: self.training.summaries(), jobs_running, jobs_queued }
     }
 
     #[expect(clippy::result_large_err, reason = "tonic's own error")]

@@ -28,9 +28,11 @@ use crate::error::{Error, Result};
 use crate::service::TrainingService;
 
 pub use evaluate::{EvaluateOptions, Evaluation, evaluate};
+pub use report::epoch_schema;
 pub use results::Results;
 pub use source::Rows;
-pub use statements::{Training, epoch_rows, model_schema};
+pub use statements::Training;
+pub(crate) use statements::{epoch_rows, model_schema};
 
 /// Called with everything that happens in the runs of a session.
 pub type OnEvent = Arc<dyn Fn(&RunEvent) + Send + Sync>;
@@ -233,7 +235,7 @@ pub fn one_statement(sql: &str) -> Result<Statement> {
 
 /// Whether a statement only reads: what a client without the right to train may run.
 #[must_use]
-pub fn only_reads(statement: &Statement) -> bool {
+pub(crate) fn only_reads(statement: &Statement) -> bool {
     use datafusion::sql::parser::Statement as DataFusionStatement;
     use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
     match statement {

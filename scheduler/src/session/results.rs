@@ -31,6 +31,7 @@ impl Results {
     }
 
     /// Rows of a training run, which `cancel` ends.
+    #[must_use]
     pub fn of_run(stream: SendableRecordBatchStream, cancel: CancellationToken) -> Self {
         Self { stream, cancel: Some(cancel) }
     }

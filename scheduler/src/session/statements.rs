@@ -86,8 +86,7 @@ async fn create_model(
         let lines: ArrayRef = Arc::new(plan.lines().map(Some).collect::<StringArray>());
         return Ok(Results::of_batch(RecordBatch::try_from_iter([("plan", lines)]).map_err(DataFusionError::from)?));
     }
-    let name = request.name.clone();
-    Ok(epoch_rows(name, request.start(context).await?, on_event, 0))
+    context.training()?.start_watched(request.request(context).await?, on_event).await
 }
 
 /// A training that is about to start.
@@ -127,18 +126,10 @@ impl Training {
             resume: self.resume,
         })
     }
-
-    /// Starts it with the training service of this process.
-    ///
-    /// # Errors
-    /// Those of [`Self::request`] and [`TrainingService::start`](crate::TrainingService::start).
-    pub async fn start(&self, context: &Session) -> Result<RunHandle> {
-        Ok(context.training()?.start(self.request(context).await?).await?)
-    }
 }
 
 /// The epochs of a run after `after_epoch` as rows, as they finish; then the run's error, if it ends with one.
-pub fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<OnEvent>, after_epoch: u32) -> Results {
+pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<OnEvent>, after_epoch: u32) -> Results {
     let cancel = run.cancellation();
     let past: VecDeque<EpochReport> = std::mem::take(&mut run.past).into();
     let rows = stream::try_unfold((Some(run), past, after_epoch), move |(run, mut past, mut seen)| {
@@ -194,7 +185,7 @@ fn status(message: &str) -> Result<RecordBatch> {
 
 /// The columns of a statement's rows. Those of figures that depend on the model or the rows are given where they are
 /// the same for all.
-pub fn model_schema(statement: &ModelStatement) -> SchemaRef {
+pub(crate) fn model_schema(statement: &ModelStatement) -> SchemaRef {
     let empty = |batch: Result<RecordBatch>| batch.map_or_else(|_| Arc::new(Schema::empty()), |b| b.schema());
     match statement {
         ModelStatement::Create { explain: false, .. } => report::epoch_schema(),

@@ -1,0 +1,381 @@
+//! A scheduler elsewhere, over Arrow Flight: statements as Flight SQL, so that there is one catalog; runs from Rust.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
+use arrow_flight::error::FlightError;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::sql::{Any, CommandStatementQuery, ProstMessageExt};
+use arrow_flight::{Action, FlightDescriptor, FlightInfo, HandshakeRequest, Ticket};
+use base64::Engine;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{Stream, StreamExt, TryStreamExt};
+use prost::Message;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use tusk_core::event::RunEvent;
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::Manifest;
+use tusk_process::tls::ClientTls;
+use tusk_scheduler::{
+    ClusterStatus, EVENTS_HEADER, FOLLOW, Follow, MANIFEST_ACTION, OnEvent, Results, STATUS_ACTION, TRAIN, epoch_schema,
+};
+
+use crate::error::{Error, Result};
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For how long a scheduler that went away during a run is looked for.
+const RECONNECT_MAX: Duration = Duration::from_secs(600);
+
+/// The wait between two looks.
+const RECONNECT_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a connection is probed, and for how long an answer is waited for: a scheduler that froze is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// The largest message, in bytes.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// How a client shows who it is.
+#[derive(Clone, Default)]
+pub enum Credentials {
+    /// It does not.
+    #[default]
+    Nobody,
+    /// A user's name and password.
+    Password {
+        /// The name.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A bearer token.
+    Token(String),
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nobody => "Nobody",
+            Self::Password { .. } => "Password",
+            Self::Token(_) => "Token",
+        })
+    }
+}
+
+/// A connection to a scheduler. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Remote {
+    url: String,
+    endpoint: Endpoint,
+    channel: Channel,
+    /// The value of the header `authorization`.
+    authorization: Option<String>,
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Remote").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    /// Connects, and logs in where there is a password.
+    pub(crate) async fn connect(url: &str, credentials: &Credentials, tls: Option<&ClientTls>) -> Result<Self> {
+        let failed = |reason: String| Error::Scheduler { url: url.to_owned(), reason };
+        let address = http_url(url);
+        let endpoint = Endpoint::from_shared(address).map_err(|e| failed(told(&e)))?;
+        let mut endpoint = endpoint
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE);
+        if let Some(tls) = tls {
+            let secure = tls.endpoint_override().map_err(|e| failed(e.to_string()))?;
+            endpoint = secure(endpoint).map_err(|e| failed(e.to_string()))?;
+        }
+        let channel = endpoint.connect().await.map_err(|e| failed(told(&e)))?;
+        let mut remote = Self { url: url.to_owned(), endpoint, channel, authorization: None };
+        match credentials {
+            Credentials::Nobody => {
+                // A session of its own, whichever connections it uses.
+                let session = uuid::Uuid::new_v4().simple();
+                remote.authorization = Some(format!("Bearer {session}"));
+                // Where users are set up, nobody is refused, and says how to come in.
+                remote.action("tusk.status", Vec::new()).await?;
+            }
+            Credentials::Token(token) => remote.authorization = Some(format!("Bearer {token}")),
+            Credentials::Password { user, password } => remote.log_in(user, password).await?,
+        }
+        Ok(remote)
+    }
+
+    async fn log_in(&mut self, user: &str, password: &str) -> Result<()> {
+        let basic = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        let mut request = Request::new(futures::stream::once(async { HandshakeRequest::default() }));
+        let header = format!("Basic {basic}").parse().map_err(|_| self.refused("the password is no header".into()))?;
+        request.metadata_mut().insert("authorization", header);
+        let mut answers = self.client().handshake(request).await.map_err(|e| self.status(&e))?.into_inner();
+        let answer = answers.message().await.map_err(|e| self.status(&e))?.unwrap_or_default();
+        self.authorization = Some(format!("Bearer {}", String::from_utf8_lossy(&answer.payload)));
+        Ok(())
+    }
+
+    /// The header that shows who asks, for Ballista's own client.
+    pub(crate) fn authorization(&self) -> Option<&str> {
+        self.authorization.as_deref()
+    }
+
+    fn client(&self) -> FlightServiceClient<Channel> {
+        FlightServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(Ok(header)) = self.authorization.as_ref().map(|text| text.parse()) {
+            request.metadata_mut().insert("authorization", header);
+        }
+        request.metadata_mut().insert(EVENTS_HEADER, tonic::metadata::MetadataValue::from_static("1"));
+        request
+    }
+
+    /// Runs a statement. The rows of CREATE MODEL go on over a scheduler that is restarted; `model` is its model.
+    pub(crate) async fn sql(&self, sql: &str, model: Option<ModelName>, on_event: Option<OnEvent>) -> Result<Results> {
+        let info = self.start(sql).await?;
+        let ticket = info.endpoint.first().and_then(|endpoint| endpoint.ticket.clone()).unwrap_or_default();
+        let schema = info.try_decode_schema().map_err(|e| self.refused(e.to_string()))?;
+        self.rows(Arc::new(schema), ticket, model, on_event).await
+    }
+
+    /// Starts a statement, and learns where its rows are.
+    async fn start(&self, sql: &str) -> Result<FlightInfo> {
+        let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
+        let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+        let info = self.client().get_flight_info(self.request(descriptor)).await;
+        Ok(info.map_err(|e| self.status(&e))?.into_inner())
+    }
+
+    /// Starts a run; `request` is a [`tusk_scheduler::TrainingRequest`] as bytes.
+    pub(crate) async fn train(&self, model: ModelName, request: Vec<u8>, on_event: Option<OnEvent>) -> Result<Results> {
+        self.rows(epoch_schema(), ticket(TRAIN, request), Some(model), on_event).await
+    }
+
+    /// The manifest of a model.
+    pub(crate) async fn manifest(&self, name: &ModelName) -> Result<Manifest> {
+        let body = self.action(MANIFEST_ACTION, name.as_str().as_bytes().to_vec()).await?;
+        serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
+    }
+
+    /// What the cluster is doing.
+    pub(crate) async fn cluster_status(&self) -> Result<ClusterStatus> {
+        let body = self.action(STATUS_ACTION, Vec::new()).await?;
+        serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
+    }
+
+    async fn action(&self, name: &str, body: Vec<u8>) -> Result<Vec<u8>> {
+        let action = Action { r#type: name.to_owned(), body: body.into() };
+        let mut answers =
+            self.client().do_action(self.request(action)).await.map_err(|e| self.status(&e))?.into_inner();
+        let answer = answers.message().await.map_err(|e| self.status(&e))?.unwrap_or_default();
+        Ok(answer.body.to_vec())
+    }
+
+    /// The rows behind a ticket.
+    async fn rows(
+        &self,
+        schema: SchemaRef,
+        ticket: Ticket,
+        model: Option<ModelName>,
+        on_event: Option<OnEvent>,
+    ) -> Result<Results> {
+        let messages = self.messages(ticket).await?;
+        let cancel = CancellationToken::new();
+        if let Some(model) = &model {
+            tokio::spawn(cancel_with(self.clone(), model.clone(), cancel.clone()));
+        }
+        let watch = Watch { remote: self.clone(), model: model.clone(), on_event, epoch: 0 };
+        let rows = futures::stream::try_unfold((watch, Some(messages)), |(mut watch, messages)| async move {
+            let Some(mut messages) = messages else { return Ok(None) };
+            Ok(watch.next(&mut messages).await?.map(|batch| (batch, (watch, Some(messages)))))
+        });
+        let rows = Box::pin(RecordBatchStreamAdapter::new(schema, rows.map_err(|e: Error| DataFusionError::from(e))));
+        Ok(match model {
+            Some(_) => Results::of_run(rows, cancel),
+            None => Results::new(rows),
+        })
+    }
+
+    async fn messages(&self, ticket: Ticket) -> Result<Messages> {
+        let data = self.client().do_get(self.request(ticket)).await.map_err(|e| self.status(&e))?.into_inner();
+        Ok(Box::pin(FlightDataDecoder::new(data.map_err(|status| FlightError::Tonic(Box::new(status))))))
+    }
+
+    fn refused(&self, message: String) -> Error {
+        Error::Refused { message }
+    }
+
+    /// A status in our words: the scheduler's own text, or that it cannot be reached.
+    fn status(&self, status: &Status) -> Error {
+        if is_transport(status) {
+            return Error::Scheduler { url: self.url.clone(), reason: told(status) };
+        }
+        Error::Refused { message: status.message().to_owned() }
+    }
+}
+
+type Messages = std::pin::Pin<Box<dyn Stream<Item = Result<arrow_flight::decode::DecodedFlightData, FlightError>> + Send>>;
+
+/// Follows the rows of one statement.
+struct Watch {
+    remote: Remote,
+    model: Option<ModelName>,
+    on_event: Option<OnEvent>,
+    /// The last epoch that was seen.
+    epoch: u32,
+}
+
+impl Watch {
+    /// The next rows.
+    async fn next(&mut self, messages: &mut Messages) -> Result<Option<RecordBatch>> {
+        loop {
+            match messages.next().await {
+                None => return Ok(None),
+                Some(Ok(message)) => match message.payload {
+                    DecodedPayload::RecordBatch(batch) => {
+                        self.note_epoch(&batch);
+                        return Ok(Some(batch));
+                    }
+                    DecodedPayload::Schema(_) => {}
+                    DecodedPayload::None => self.tell(&message.inner.app_metadata),
+                },
+                Some(Err(FlightError::Tonic(status))) if is_transport(&status) && self.model.is_some() => {
+                    *messages = self.reconnect(&status).await?;
+                }
+                Some(Err(FlightError::Tonic(status))) => return Err(self.remote.status(&status)),
+                Some(Err(error)) => return Err(self.remote.refused(error.to_string())),
+            }
+        }
+    }
+
+    fn note_epoch(&mut self, batch: &RecordBatch) {
+        use datafusion::arrow::array::AsArray;
+        use datafusion::arrow::datatypes::UInt32Type;
+        let epochs = batch.column_by_name("epoch").and_then(|column| column.as_primitive_opt::<UInt32Type>());
+        self.epoch = epochs.and_then(|epochs| epochs.values().iter().max().copied()).unwrap_or(self.epoch);
+    }
+
+    fn tell(&self, event: &[u8]) {
+        if let Some(on_event) = &self.on_event {
+            match serde_json::from_slice::<RunEvent>(event) {
+                Ok(event) => on_event(&event),
+                Err(error) => tracing::debug!(%error, "an event of another form"),
+            }
+        }
+    }
+
+    /// Finds the scheduler again and follows the run from the last epoch that was seen.
+    async fn reconnect(&mut self, lost: &Status) -> Result<Messages> {
+        let Some(model) = self.model.clone() else { return Err(self.remote.status(lost)) };
+        tracing::warn!(url = self.remote.url, %model, "the scheduler went away; looking for it");
+        let start = Instant::now();
+        let mut last = self.remote.status(lost);
+        while start.elapsed() < RECONNECT_MAX {
+            tokio::time::sleep(RECONNECT_WAIT).await;
+            match self.remote.endpoint.connect().await {
+                Err(error) => last = Error::Scheduler { url: self.remote.url.clone(), reason: told(&error) },
+                Ok(channel) => {
+                    self.remote.channel = channel;
+                    let follow = Follow { model: model.clone(), after_epoch: self.epoch };
+                    let follow = serde_json::to_vec(&follow).map_err(|e| self.remote.refused(e.to_string()))?;
+                    match self.remote.messages(ticket(FOLLOW, follow)).await {
+                        Ok(messages) => {
+                            tracing::warn!(url = self.remote.url, %model, "the scheduler is back");
+                            return Ok(messages);
+                        }
+                        // It has not taken up its runs yet.
+                        Err(error) => last = error,
+                    }
+                }
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Asks the scheduler to cancel a run when `cancel` fires.
+async fn cancel_with(remote: Remote, model: ModelName, cancel: CancellationToken) {
+    cancel.cancelled().await;
+    let sql = format!("CANCEL TRAINING \"{model}\"");
+    if let Err(error) = remote.start(&sql).await {
+        tracing::warn!(%model, %error, "the run could not be cancelled");
+    }
+}
+
+fn ticket(type_url: &str, value: Vec<u8>) -> Ticket {
+    let any = Any { type_url: type_url.to_owned(), value: value.into() };
+    Ticket::new(any.encode_to_vec())
+}
+
+/// Whether the connection failed, and not the request.
+fn is_transport(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
+}
+
+/// An error with its causes, the last of which says what happened.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    text
+}
+
+/// The address for HTTP of the ways in which a scheduler is named.
+pub(crate) fn http_url(url: &str) -> String {
+    for (scheme, http) in [("df://", "http://"), ("grpc://", "http://"), ("grpc+tls://", "https://")] {
+        if let Some(rest) = url.strip_prefix(scheme) {
+            return format!("{http}{rest}");
+        }
+    }
+    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheduler_may_be_named_in_several_ways() {
+        for (url, expected) in [
+            ("df://host:50050", "http://host:50050"),
+            ("grpc+tls://host:1", "https://host:1"),
+            ("http://host:1", "http://host:1"),
+            ("host:50050", "http://host:50050"),
+        ] {
+            assert_eq!(http_url(url), expected);
+        }
+    }
+
+    #[test]
+    fn credentials_are_not_shown() {
+        let password = Credentials::Password { user: "alice".into(), password: "secret".into() };
+        assert_eq!(format!("{password:?} {:?}", Credentials::Token("secret".into())), "Password Token");
+    }
+
+    #[tokio::test]
+    async fn a_scheduler_that_is_not_there_is_named() {
+        let error = Remote::connect("df://127.0.0.1:9", &Credentials::Nobody, None).await.unwrap_err().to_string();
+        assert!(error.starts_with("the scheduler at df://127.0.0.1:9 cannot be reached: "), "{error}");
+    }
+}
