@@ -22,7 +22,10 @@ if [ "$1" = --lock ]; then
     "$python" -m venv "$scratch" && "$scratch/bin/pip" install --quiet uv || fail "uv could not be installed."
     for folder in notebooks tests/cluster; do
         echo "python: renewing $folder/requirements.txt"
-        "$scratch/bin/uv" pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+        # The notebooks run in an image with one Python; the tests with whichever the machine has.
+        if [ "$folder" = notebooks ]; then target="--python-platform x86_64-manylinux_2_28"; else target=--universal; fi
+        # shellcheck disable=SC2086 # a list of flags
+        "$scratch/bin/uv" pip compile --quiet --upgrade $target --python-version 3.11 --generate-hashes --no-annotate \
             --native-tls --no-header --output-file "$folder/requirements.txt" "$folder/requirements.in" ||
             fail "$folder/requirements.in could not be resolved (uv's message is above)."
     done
