@@ -12,7 +12,7 @@ USER tusk
 WORKDIR /work
 # The last two are what NVIDIA's container runtime looks for; without a GPU they mean nothing.
 ENV LD_LIBRARY_PATH=/opt/libtorch/lib \
-    TUSK_BIND_HOST=0.0.0.0 TUSK_STORE=/store TUSK_WORK_DIR=/work \
+    TUSK_BIND_HOST=0.0.0.0 TUSK_STORE=/store TUSK_WORK_DIR=/work TUSK_CACHE_DIR=/work \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 EXPOSE 50051 50052 50053
 VOLUME ["/store", "/data", "/work"]

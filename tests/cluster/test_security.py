@@ -10,25 +10,22 @@ from cluster import BIN, create_model, free_ports, wait_for
 PASSWORD = "correct horse battery staple"
 
 
-def secret(command, text=""):
-    """The last line that one of the scheduler's commands for secrets prints."""
-    done = subprocess.run([BIN / "tusk-scheduler", command], input=text, capture_output=True, text=True, check=True)
-    return done.stdout
+def secret(flag, text=""):
+    """What one of the scheduler's flags for secrets prints, by line."""
+    done = subprocess.run([BIN / "tusk-scheduler", flag], input=text, capture_output=True, text=True, check=True)
+    return done.stdout.strip().splitlines()
 
 
 @pytest.fixture(scope="module")
 def users(tmp_path_factory):
     """A users' file, and the token of the user who may only query."""
-    password = secret("hash-password", PASSWORD + "\n").strip().splitlines()[-1]
-    words = [word.strip("\"',.:") for word in secret("new-token").split()]
-    token = next(word for word in words if word.startswith("tusk-"))
-    digest = next(word for word in words if len(word) == 64 and set(word) <= set("0123456789abcdef"))
+    (password,) = secret("--hash-password", PASSWORD + "\n")
+    digest, *_, token = secret("--new-token")
     file = tmp_path_factory.mktemp("users") / "users.toml"
     file.write_text(
-        f'[users.alice]\npassword = "{password}"\nrights = ["query", "train"]\n\n'
-        f'[users.report]\ntoken = "{digest}"\nrights = ["query"]\n'
+        f'[users.alice]\n{password}\nrights = ["query", "train"]\n\n[users.report]\n{digest}\nrights = ["query"]\n'
     )
-    return file, token
+    return file, token.strip("# ")
 
 
 def openssl(*words, cwd):
