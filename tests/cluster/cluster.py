@@ -16,12 +16,16 @@ import urllib.request
 
 import adbc_driver_flightsql.dbapi
 import psutil
+import pyarrow as pa
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("TUSK_BIN", ROOT / "target" / "debug"))
 
 # An executor counts as dead after so many seconds of silence. Ballista's own default is minutes.
 DEAD_AFTER_SECONDS = 6
+
+# What a client's driver raises when the server refuses or goes away.
+REFUSED = (adbc_driver_flightsql.dbapi.Error, pa.ArrowException, OSError)
 
 # A net that trains in about a second per epoch, so that there is time to kill something meanwhile.
 OPTIONS = {

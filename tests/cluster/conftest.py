@@ -1,10 +1,10 @@
 """What the tests share: drawn X-rays, clusters, and the model that an undisturbed run gives."""
 
 import itertools
-import pathlib
 import subprocess
 
 import pytest
+
 from cluster import BIN, Cluster, create_model
 
 IMAGES = 400

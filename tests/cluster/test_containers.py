@@ -7,6 +7,7 @@ import subprocess
 
 import adbc_driver_flightsql.dbapi
 import pytest
+
 from cluster import ROOT, create_model, free_ports, http, wait_for
 
 MIB = 1 << 20

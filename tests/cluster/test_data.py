@@ -6,7 +6,8 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cluster import create_model
+
+from cluster import REFUSED, create_model
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def poisoned(data, tmp_path):
 
 def test_a_poisoned_image_fails_the_run_within_its_retries_and_is_named(new_cluster, poisoned):
     cluster = new_cluster(data=poisoned)
-    with pytest.raises(Exception, match="person9999_1.jpeg") as failure:
+    with pytest.raises(REFUSED, match="person9999_1.jpeg") as failure:
         cluster.rows(create_model("m", max_bad_fraction=0))
     assert "max_bad_fraction" in str(failure.value)
     row = cluster.wait_status("m", "failed")
@@ -53,5 +54,5 @@ def test_a_poisoned_image_is_counted_and_skipped_where_it_is_allowed(new_cluster
     ],
 )
 def test_a_statement_that_cannot_be_run_says_why(shared, sql, words):
-    with pytest.raises(Exception, match=words):
+    with pytest.raises(REFUSED, match=words):
         shared.rows(sql)

@@ -4,6 +4,7 @@ import signal
 import time
 
 import pytest
+
 from cluster import DEAD_AFTER_SECONDS, create_model, wait_for
 
 

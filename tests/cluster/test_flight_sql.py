@@ -5,7 +5,8 @@ import time
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cluster import create_model
+
+from cluster import REFUSED, create_model
 
 FIGURES = ["accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "roc_auc"]
 
@@ -61,7 +62,7 @@ def test_the_statements_about_models(shared, model):
     plan = "\n".join(str(row) for row in shared.rows("EXPLAIN " + create_model("unseen")))
     assert "TrainExec" in plan
     assert shared.rows(create_model(model, statement="CREATE MODEL IF NOT EXISTS")) == []
-    with pytest.raises(Exception, match="exists"):
+    with pytest.raises(REFUSED, match="exists"):
         shared.rows(create_model(model))
 
 
@@ -70,7 +71,7 @@ def test_a_model_that_is_dropped_is_gone(shared):
     shared.rows("DROP MODEL short")
     assert "short" not in {row["model"] for row in shared.rows("SHOW MODELS")}
     shared.rows("DROP MODEL IF EXISTS short")
-    with pytest.raises(Exception, match="short"):
+    with pytest.raises(REFUSED, match="short"):
         shared.rows("DROP MODEL short")
 
 
@@ -82,9 +83,7 @@ def test_predictions_work_in_any_query(shared, model):
     assert len(rows) == 80
     assert {row["predicted"] for row in rows} <= {"NORMAL", "PNEUMONIA"}
     assert all(0 <= row["p"] <= 1 for row in rows)
-    auc = shared.value(
-        f"SELECT roc_auc(label, predict_proba('{model}', image, 'PNEUMONIA')) FROM xrays_test"
-    )
+    auc = shared.value(f"SELECT roc_auc(label, predict_proba('{model}', image, 'PNEUMONIA')) FROM xrays_test")
     assert 0 <= auc <= 1
     info = shared.rows("SELECT image_info(image) AS info FROM xrays LIMIT 1")[0]["info"]
     assert (info["width"], info["height"]) == (96, 96)
@@ -162,7 +161,7 @@ def test_a_large_result_streams_through(cursor):
 
 
 def test_an_error_leaves_the_connection_usable(cursor):
-    with pytest.raises(Exception, match="line 1, column 8|SELEKT|syntax"):
+    with pytest.raises(REFUSED, match="line 1, column 8|SELEKT|syntax"):
         cursor.execute("SELEKT 1")
     cursor.execute("SELECT 1")
     assert cursor.fetchall() == [(1,)]

@@ -6,6 +6,7 @@ import subprocess
 import time
 
 import pytest
+
 from cluster import DEAD_AFTER_SECONDS, Cluster, free_ports, wait_for
 
 NAMESPACE = f"tusk-{os.getpid()}"

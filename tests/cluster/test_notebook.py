@@ -4,6 +4,7 @@ import os
 
 import nbclient
 import nbformat
+
 from cluster import ROOT
 
 NOTEBOOK = ROOT / "notebooks" / "01_first_model.ipynb"

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from cluster import create_model
 
 
