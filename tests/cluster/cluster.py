@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -66,10 +67,11 @@ def free_ports(count):
         return [one.getsockname()[1] for one in sockets]
 
 
-def http(host, port, path):
-    """(status, text) of a GET, or (0, reason) when nobody answers."""
+def http(host, port, path, ca=None):
+    """(status, text) of a GET, or (0, reason) when nobody answers; over TLS where an authority is given."""
+    scheme, context = ("https", ssl.create_default_context(cafile=ca)) if ca else ("http", None)
     try:
-        with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=2) as response:
+        with urllib.request.urlopen(f"{scheme}://{host}:{port}{path}", timeout=2, context=context) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -102,7 +104,7 @@ class Process:
     env: dict
     host: str = "127.0.0.1"
     popen: subprocess.Popen = None
-    clear: bool = True
+    ca: str = None
 
     def start(self):
         with open(self.log, "ab") as log:
@@ -135,10 +137,10 @@ class Process:
     def ready(self):
         if not self.is_running():
             raise AssertionError(f"{self.name} ended with status {self.popen.returncode}:\n{self.log_tail()}")
-        return http(self.host, self.http_port, "/readyz")[0] == 200
+        return http(self.host, self.http_port, "/readyz", self.ca)[0] == 200
 
     def metrics(self):
-        status, text = http(self.host, self.http_port, "/metrics")
+        status, text = http(self.host, self.http_port, "/metrics", self.ca)
         return parse_metrics(text) if status == 200 else {}
 
     def metric(self, name):
@@ -157,7 +159,7 @@ class Process:
 class Cluster:
     """A scheduler and executors, each a process of its own, in one folder."""
 
-    def __init__(self, folder, data, executors=2, store=None, scheduler_flags=(), executor_flags=(), env=None):
+    def __init__(self, folder, data, executors=2, store=None, scheduler_flags=(), executor_flags=(), env=None, ca=None):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.data = pathlib.Path(data)
@@ -166,6 +168,7 @@ class Cluster:
         self.env = os.environ | {"RUST_BACKTRACE": "1", "TMPDIR": str(self.folder)} | (env or {})
         self.env = {key: value for key, value in self.env.items() if not key.startswith("TUSK_")}
         self.bind_host = "127.0.0.1"
+        self.ca = ca
         self.scheduler_flags = list(scheduler_flags)
         self.executor_flags = list(executor_flags)
         self.executors = []
@@ -216,6 +219,8 @@ class Cluster:
             *self.scheduler_flags,
         ]
         self.scheduler = Process("scheduler", command, port, port, self.folder / "scheduler.log", self.env)
+        if self.ca:
+            self.scheduler.host, self.scheduler.ca = "localhost", str(self.ca)
         self.scheduler.start()
         # Executors may be missing: it is healthy before it is ready.
         wait_for("the scheduler's health", lambda: self.is_healthy(self.scheduler), 30)
@@ -223,7 +228,7 @@ class Cluster:
     def is_healthy(self, process):
         if not process.is_running():
             raise AssertionError(f"{process.name} ended:\n{process.log_tail()}")
-        return not process.clear or http(process.host, process.http_port, "/healthz")[0] == 200
+        return http(process.host, process.http_port, "/healthz", process.ca)[0] == 200
 
     def executor_command(self, name, ports):
         flight, grpc, health = ports

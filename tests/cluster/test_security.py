@@ -95,15 +95,15 @@ def test_everything_goes_over_tls_when_it_is_set_up_and_a_stranger_is_refused(ne
     key = (certificates / "node.key").read_text()
     tls = [f"--tls-cert={certificates / 'node.pem'}", f"--tls-key={certificates / 'node.key'}"]
     cluster = new_cluster(
-        executors=0,
+        ca=certificates / "ca.pem",
         scheduler_flags=[*tls, f"--tls-client-ca={certificates / 'ca.pem'}", "--external-host=localhost"],
+        executor_flags=[
+            *tls,
+            f"--tls-ca={certificates / 'ca.pem'}",
+            "--scheduler-host=localhost",
+            "--external-host=localhost",
+        ],
     )
-    cluster.scheduler.clear = False
-    cluster.executor_flags = [*tls, f"--tls-ca={certificates / 'ca.pem'}", "--scheduler-host=localhost",
-                              "--external-host=localhost"]  # fmt: skip
-    for index in (1, 2):
-        executor = cluster.add_executor(f"executor-{index}")
-        wait_for(f"{executor.name} ready", executor.ready, 60)
     uri = f"grpc+tls://localhost:{cluster.scheduler.port}"
     options = {
         "uri": uri,
