@@ -8,11 +8,13 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 BUILD_LIBTORCH := $(or $(LIBTORCH),$(abspath $(TUSK_LIBTORCH_DIR))/$(TUSK_TORCH))
 ENV := CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" LIBTORCH="$(BUILD_LIBTORCH)"
 TUSK := "$(CARGO_TARGET_DIR)/debug/tusk"
+PYTHON_DIR := $(CARGO_TARGET_DIR)/python
+CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
-.PHONY: help setup build demo test lint bench docs clean
+.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench docs clean
 
 help: ## Show this.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "TUSK_TORCH=cuda builds against CUDA. LIBTORCH=/path uses a libtorch 2.11.0 that is there."
 
@@ -26,8 +28,23 @@ build: setup ## Build everything.
 demo: build ## Draw X-rays, train a CNN on them, evaluate it, ask it: about 3 minutes.
 	@$(TUSK) demo
 
-test: build ## Run all tests.
+test: build ## Run all tests: of the code, then of clusters of processes and of containers.
 	@$(ENV) cargo test --workspace
+	@$(MAKE) --no-print-directory test-faults
+
+test-faults: build ## Run the tests of clusters only: what happens when parts of them die. PYTEST='-k NAME' chooses.
+	@scripts/python.sh "$(PYTHON_DIR)"
+	@docker info >/dev/null 2>&1 || echo "no Docker engine answers here: the tests of containers are skipped"
+	@$(ENV) TUSK_BIN="$(CARGO_TARGET_DIR)/debug" "$(PYTHON_DIR)/bin/python" -m pytest tests/cluster $(PYTEST)
+
+cluster: build ## Start a cluster of containers on this machine: scheduler, three executors, JupyterLab.
+	@$(CLUSTER) up
+
+cluster-demo: ## Train on that cluster over Flight SQL and print the epochs.
+	@$(CLUSTER) demo
+
+cluster-down: ## Stop that cluster; models and data stay. VOLUMES=1 removes them, too.
+	@$(CLUSTER) down $(if $(VOLUMES),--volumes)
 
 lint: setup ## Check the formatting, the lints and the documentation's links.
 	@cargo fmt --all --check

@@ -21,7 +21,7 @@ use super::{ClusterArguments, PathArgument, RemoteArguments};
 /// Below this area under the ROC curve on the test patients the demo has failed.
 const ROC_AUC_MIN: f64 = 0.9;
 /// What names the patient in `person0123_2.jpeg`.
-const GROUP_REGEX: &str = r"person\d+";
+pub(crate) const GROUP_REGEX: &str = r"person\d+";
 
 /// Arguments of `tusk demo`.
 #[derive(Debug, clap::Args)]

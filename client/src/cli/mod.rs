@@ -3,6 +3,7 @@
 
 mod completion;
 mod demo;
+mod draw;
 mod format;
 mod ingest;
 mod progress;
@@ -33,6 +34,8 @@ enum Command {
     Sql(sql::SqlArguments),
     /// Images in folders to one Parquet file, shuffled and labelled.
     Ingest(ingest::IngestArguments),
+    /// Drawn X-rays to one Parquet file: something to try things on.
+    Draw(draw::DrawArguments),
     /// The whole tour on X-rays that it draws itself.
     Demo(demo::DemoArguments),
 }
@@ -101,6 +104,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let result = match arguments.command {
         Command::Sql(arguments) => Box::pin(sql::run(arguments)).await,
         Command::Ingest(arguments) => tokio::task::spawn_blocking(move || ingest::run(arguments)).await?,
+        Command::Draw(arguments) => tokio::task::spawn_blocking(move || draw::run(arguments)).await?,
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
     };
     result.or_else(|error| if reader_is_gone(&error) { Ok(()) } else { Err(error) })

@@ -1,0 +1,100 @@
+//! `tusk draw`: drawn X-rays as a Parquet file, for a first look, a cluster's demo, and tests.
+
+use anyhow::{Context, Result, ensure};
+use regex::Regex;
+use tusk::ingest::IngestOptions;
+use tusk::phantom::{PhantomOptions, write_tree};
+
+use super::PathArgument;
+use super::demo::GROUP_REGEX;
+use super::format::print_line;
+use super::ingest::ingest_with_bar;
+use super::progress::Counter;
+
+/// Pictures of a patient, at most, where `--patients` is not given.
+const IMAGES_PER_PATIENT: u32 = 4;
+
+/// Arguments of `tusk draw`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DrawArguments {
+    /// The Parquet file to write; one that exists is replaced.
+    #[arg(value_name = "OUT.parquet")]
+    out: PathArgument,
+    /// Pictures to draw.
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    images: u32,
+    /// Patients that share them evenly; four pictures each unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    patients: Option<u32>,
+    /// Side of a picture in pixels.
+    #[arg(long, value_name = "N", default_value_t = 160, value_parser = clap::value_parser!(u32).range(16..=4096))]
+    size: u32,
+    /// What the pictures depend on: another seed draws other patients.
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+}
+
+impl DrawArguments {
+    fn options(&self) -> Result<PhantomOptions> {
+        let images = self.images;
+        let even = (1..=IMAGES_PER_PATIENT).rev().find(|each| images.is_multiple_of(*each)).unwrap_or(1);
+        let patients = self.patients.unwrap_or(images / even);
+        ensure!(
+            images.is_multiple_of(patients),
+            "{patients} patients cannot share {images} images evenly; make --images a multiple of --patients"
+        );
+        Ok(PhantomOptions {
+            patients: patients as usize,
+            images_per_patient: (images / patients) as usize,
+            size: self.size,
+            seed: self.seed,
+            ..PhantomOptions::default()
+        })
+    }
+}
+
+/// Runs `tusk draw`. It blocks.
+pub(crate) fn run(arguments: DrawArguments) -> Result<()> {
+    let options = arguments.options()?;
+    let tree = tempfile::tempdir().context("a folder for the pictures cannot be made; set TMPDIR to one that can")?;
+    let mut counter = Counter::new("drawing");
+    write_tree(tree.path(), &options, &mut |done, total| counter.update(done, total))?;
+    drop(counter);
+    let mut ingest = IngestOptions::new([tree.path()], arguments.out);
+    ingest.group_regex = Some(Regex::new(GROUP_REGEX)?);
+    ingest.seed = arguments.seed;
+    print_line(ingest_with_bar(&ingest)?.to_string().trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(images: u32, patients: Option<u32>) -> DrawArguments {
+        DrawArguments { out: "x.parquet".into(), images, patients, size: 32, seed: 7 }
+    }
+
+    #[test]
+    fn patients_share_the_images_evenly_or_it_is_refused() {
+        let shared = |images, patients| {
+            let options = arguments(images, patients).options().unwrap();
+            (options.patients, options.images_per_patient)
+        };
+        assert_eq!(shared(400, None), (100, 4));
+        assert_eq!(shared(9, None), (3, 3));
+        assert_eq!(shared(7, None), (7, 1));
+        assert_eq!(shared(400, Some(50)), (50, 8));
+        let refusal = arguments(400, Some(30)).options().unwrap_err().to_string();
+        assert_eq!(refusal, "30 patients cannot share 400 images evenly; make --images a multiple of --patients");
+    }
+
+    #[test]
+    fn what_is_drawn_is_a_table_of_that_many_images() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("x.parquet");
+        run(DrawArguments { out: out.clone(), ..arguments(10, Some(5)) }).unwrap();
+        let file = std::fs::File::open(out).unwrap();
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+        assert_eq!(reader.metadata().file_metadata().num_rows(), 10);
+    }
+}

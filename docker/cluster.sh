@@ -1,0 +1,99 @@
+#!/bin/sh
+# A cluster of containers on this machine. `docker/cluster.sh up|demo|down [--volumes]`
+#   up      makes the images, draws X-rays into the data volume when it is empty, and starts everything
+#   demo    trains on them over Flight SQL, and prints the epochs as they finish
+#   down    stops everything; --volumes also removes models, data and notebooks
+# TUSK_TORCH=cuda uses the machine's NVIDIA GPUs. TUSK_PROJECT names the cluster, so that there can be several.
+set -eu
+cd "$(dirname "$0")/.."
+torch=${TUSK_TORCH:-cpu}
+project=${TUSK_PROJECT:-tusk}
+export TUSK_VERSION="${TUSK_VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}"
+export TUSK_BASE="${TUSK_BASE:-debian:bookworm-slim}"
+images=${TUSK_DEMO_IMAGES:-1000}
+epochs=${TUSK_DEMO_EPOCHS:-5}
+
+fail() {
+    echo "cluster: $*" >&2
+    exit 1
+}
+
+command -v docker >/dev/null 2>&1 || fail "docker is missing. Install Docker Engine and Compose, and run this again."
+docker info >/dev/null 2>&1 || fail "no Docker engine answers. Start it, or join the group docker, and run this again."
+
+compose() {
+    files="-f docker/compose.yaml"
+    [ "$torch" = cpu ] || files="$files -f docker/compose.gpu.yaml"
+    if docker compose version >/dev/null 2>&1; then
+        # shellcheck disable=SC2086 # a list of flags
+        docker compose -p "$project" $files "$@"
+    elif command -v docker-compose >/dev/null 2>&1; then
+        # shellcheck disable=SC2086
+        docker-compose -p "$project" $files "$@"
+    else
+        fail "neither \`docker compose\` nor docker-compose is there. Install one of them and run this again."
+    fi
+}
+
+# The secret that opens the notebook stays the same while the clone does.
+token() {
+    file=docker/context/notebook-token
+    if [ ! -s "$file" ]; then
+        mkdir -p docker/context
+        (umask 077 && od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$file")
+    fi
+    cat "$file"
+}
+TUSK_NOTEBOOK_TOKEN=${TUSK_NOTEBOOK_TOKEN:-$(token)}
+export TUSK_NOTEBOOK_TOKEN
+
+tag=$TUSK_VERSION
+[ "$torch" = cpu ] || tag=$TUSK_VERSION-cuda
+
+# `tusk` in a container that sees the data volume and nothing else.
+draw() {
+    docker run --rm --network none --read-only --tmpfs /tmp --user 10001 -v "${project}_data:/data" --entrypoint tusk \
+        "tusk-executor:$tag" draw "$@"
+}
+
+wait_healthy() {
+    for _ in $(seq 120); do
+        waiting=""
+        for id in $(compose ps -q); do
+            state=$(docker inspect --format '{{.Name}} {{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}' "$id")
+            case $state in *" healthy" | *" running") ;; *) waiting="$waiting ${state#/}," ;; esac
+        done
+        [ -n "$waiting" ] || return 0
+        sleep 1
+    done
+    compose logs --tail=30 >&2
+    fail "after two minutes these are not well:${waiting%,}. Their last lines are above."
+}
+
+case ${1:-} in
+up)
+    docker/base.sh "$TUSK_BASE"
+    docker/context.sh "$torch"
+    compose build --quiet 2>/dev/null || compose build
+    if ! docker run --rm --network none -v "${project}_data:/data" --entrypoint test "tusk-executor:$tag" -e /data/xrays.parquet; then
+        echo "cluster: drawing $images X-rays to train on and $((images / 5)) of other patients to test with"
+        draw /data/xrays.parquet --images "$images" --seed 42 >/dev/null
+        draw /data/xrays_test.parquet --images "$((images / 5))" --seed 43 >/dev/null
+    fi
+    compose up -d
+    wait_healthy
+    echo "Flight SQL, REST and metrics   127.0.0.1:${TUSK_PORT:-50050}"
+    echo "the first notebook             http://127.0.0.1:${TUSK_NOTEBOOK_PORT:-8888}/lab/tree/01_first_model.ipynb?token=$TUSK_NOTEBOOK_TOKEN"
+    ;;
+demo)
+    sql="CREATE OR REPLACE MODEL demo USING cnn OPTIONS (epochs = $epochs, image_size = 96, \"group\" = 'group') TRAIN ON xrays;
+EVALUATE MODEL demo ON xrays_test;"
+    echo "$sql"
+    compose exec -T executor-1 tusk sql --scheduler df://scheduler:50050 -c "$sql"
+    ;;
+down)
+    shift
+    compose down --remove-orphans "$@"
+    ;;
+*) fail "usage: docker/cluster.sh up | demo | down [--volumes]" ;;
+esac

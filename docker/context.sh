@@ -1,0 +1,64 @@
+#!/bin/sh
+# Lays out what the images are made of, below docker/context/: the binaries that `make build` built, stripped; libtorch's
+# libraries; the notebooks' packages as wheels. `docker/context.sh [cpu|cuda]`
+set -eu
+cd "$(dirname "$0")/.."
+torch=${1:-cpu}
+built=${CARGO_TARGET_DIR:-target}/debug
+libtorch=${LIBTORCH:-${TUSK_LIBTORCH_DIR:-.libtorch}/$torch}
+base=${TUSK_BASE:-debian:bookworm-slim}
+context=docker/context
+
+fail() {
+    echo "context: $*" >&2
+    exit 1
+}
+
+for name in tusk tusk-scheduler tusk-executor; do
+    [ -x "$built/$name" ] || fail "$built/$name is not there. Run \`make build\` first."
+done
+[ -e "$libtorch/lib/libtorch_cpu.so" ] || fail "$libtorch/lib holds no libtorch. Run \`make setup\`, or set LIBTORCH."
+[ "$torch" = cpu ] || [ -e "$libtorch/lib/libtorch_cuda.so" ] ||
+    fail "$libtorch/lib holds no CUDA build of libtorch. Run \`TUSK_TORCH=cuda make build\` first."
+
+# A binary runs with the C library that it was linked against, or a newer one.
+needs=$(objdump -T "$built/tusk-scheduler" "$built/tusk-executor" | sed -n 's/.*(GLIBC_\([0-9.]*\)).*/\1/p' | sort -Vu | tail -n 1)
+has=$(docker run --rm --network none "$base" ldd --version | sed -n '1s/.* //p')
+[ "$(printf '%s\n%s\n' "$needs" "$has" | sort -V | tail -n 1)" = "$has" ] ||
+    fail "the binaries need glibc $needs and $base has $has. Build on a system as old as the image (Debian 12), or set" \
+        "TUSK_BASE to an image with glibc $needs."
+
+mkdir -p "$context/scheduler" "$context/executor/$torch/bin" "$context/executor/$torch/lib" "$context/notebook/wheels"
+# stage FILE DEST: strips into DEST, unless that was done already.
+stage() {
+    [ -e "$2" ] && [ ! "$1" -nt "$2" ] && return
+    strip -o "$2" "$1"
+}
+stage "$built/tusk-scheduler" "$context/scheduler/tusk-scheduler"
+stage "$built/tusk-executor" "$context/executor/$torch/bin/tusk-executor"
+stage "$built/tusk" "$context/executor/$torch/bin/tusk"
+for library in "$libtorch"/lib/*.so*; do
+    # A linker script is no library.
+    case $library in */libtorch.so) [ "$(wc -c <"$library")" -gt 1000 ] || continue ;; esac
+    cp -u "$library" "$context/executor/$torch/lib/"
+done
+for role in scheduler executor notebook; do
+    cp -u docker/health.sh "$context/$role/health.sh"
+done
+
+rm -rf "$context/notebook/notebooks"
+mkdir -p "$context/notebook/notebooks"
+cp notebooks/*.ipynb "$context/notebook/notebooks/"
+if ! cmp -s notebooks/requirements.txt "$context/notebook/requirements.txt"; then
+    echo "context: downloading the notebooks' packages (about 150 MB)"
+    rm -rf "$context/notebook/wheels"
+    # Of the image's Python, not of this machine's.
+    platforms=""
+    for minor in 36 35 34 31 28 27 24 17 12 5; do platforms="$platforms --platform manylinux_2_${minor}_x86_64"; done
+    # shellcheck disable=SC2086 # a list of flags
+    python3 -m pip download --quiet --no-deps --require-hashes --only-binary=:all: --implementation cp --abi cp311 \
+        --abi abi3 --abi none --python-version 3.11 $platforms --platform manylinux2014_x86_64 \
+        --platform manylinux1_x86_64 --dest "$context/notebook/wheels" -r notebooks/requirements.txt ||
+        fail "the packages could not be downloaded (pip's message is above). Check the network and run this again."
+    cp notebooks/requirements.txt "$context/notebook/requirements.txt"
+fi

@@ -1,0 +1,57 @@
+"""A scheduler that dies: what it was doing goes on when it is started again, without anyone asking."""
+
+import time
+
+import pytest
+
+from cluster import create_model
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_a_killed_scheduler_resumes_its_runs_by_itself(cluster, undisturbed, epoch):
+    run = cluster.start_run("m")
+    if epoch:
+        cluster.wait_epoch("m", epoch)
+    cluster.wait_busy(cluster.executors[0])
+    cluster.scheduler.kill()
+    run.close()
+    time.sleep(1)
+    cluster.restart(cluster.scheduler)
+    row = cluster.wait_status("m", "finished")
+    assert row["epoch"] == row["epochs"] == 5
+    assert cluster.weights_sha256("m") == undisturbed()
+
+
+def test_a_client_of_a_killed_scheduler_reconnects_and_shows_all_epochs_once(cluster, undisturbed):
+    client = cluster.tusk_sql(create_model("m"))
+    cluster.wait_epoch("m", 2)
+    cluster.scheduler.kill()
+    time.sleep(1)
+    cluster.restart(cluster.scheduler)
+    assert client.popen.wait(90) == 0, client.log_tail()
+    epochs = [line.split(",")[1] for line in client.log_text().splitlines() if line.startswith("m,")]
+    assert epochs == ["1", "2", "3", "4", "5"], client.log_text()
+    assert cluster.weights_sha256("m") == undisturbed()
+
+
+def test_a_scheduler_that_stops_in_the_middle_of_a_run_resumes_it(cluster, undisturbed):
+    run = cluster.start_run("m")
+    cluster.wait_epoch("m", 1)
+    assert cluster.scheduler.stop(60) == 0
+    run.close()
+    cluster.restart(cluster.scheduler)
+    cluster.wait_status("m", "finished")
+    assert cluster.weights_sha256("m") == undisturbed()
+
+
+def test_a_cancelled_run_is_not_resumed(cluster):
+    run = cluster.start_run("m", epochs=50)
+    cluster.wait_epoch("m", 1)
+    cluster.rows("CANCEL TRAINING m")
+    run.close()
+    cluster.scheduler.kill()
+    cluster.restart(cluster.scheduler)
+    cluster.wait_ready()
+    time.sleep(2)
+    row = cluster.training("m")
+    assert (row["status"], row["active"]) == ("cancelled", False)

@@ -1,0 +1,140 @@
+"""A model store that is full or away for a while: retried, then a clear failure; the last checkpoint is whole."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from cluster import REFUSED, Proxy, create_model, free_ports, http, wait_for
+
+MOTO = """
+import sys, threading
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=int(sys.argv[1]), verbose=False)
+server.start()
+threading.Event().wait()
+"""
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of a few MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system takes root")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tusk", folder], capture_output=True, text=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder):
+    """Takes all the space that is left, in a file to be removed."""
+    ballast = folder / "ballast"
+    try:
+        with open(ballast, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1 << 12))
+    except OSError:
+        return ballast
+
+
+def noticed(cluster):
+    """Whether some process has met the store's failure and tries again."""
+    return any("; retrying" in process.log_text() for process in (cluster.scheduler, *cluster.executors))
+
+
+def assert_last_checkpoint_is_whole(cluster, model):
+    """What the run's record names is there, and a resumed run goes on from it."""
+    record = json.loads((cluster.store / "runs" / model / "run.json").read_text())
+    assert record["last"] is not None
+    checkpoint = (cluster.store / record["last"]["path"]).read_bytes()
+    length = int.from_bytes(checkpoint[:8], "little")
+    header = json.loads(checkpoint[8 : 8 + length])
+    end = max(tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__")
+    assert len(checkpoint) == 8 + length + end
+
+
+def test_a_full_store_that_is_emptied_again_changes_nothing(new_cluster, small_disk, undisturbed):
+    cluster = new_cluster(store=str(small_disk / "store"))
+    run = cluster.start_run("m")
+    cluster.wait_epoch("m", 1)
+    ballast = fill(small_disk)
+    wait_for("a write to fail", lambda: noticed(cluster), 60)
+    ballast.unlink()
+    assert [row["epoch"] for row in run.epochs()] == [1, 2, 3, 4, 5]
+    assert cluster.weights_sha256("m") == undisturbed()
+
+
+@pytest.mark.timeout(240)
+def test_a_store_that_stays_full_fails_the_run_clearly_and_keeps_the_checkpoint(new_cluster, small_disk, undisturbed):
+    cluster = new_cluster(store=str(small_disk / "store"))
+    run = cluster.start_run("m")
+    cluster.wait_epoch("m", 1)
+    ballast = fill(small_disk)
+    with pytest.raises(REFUSED) as failure:
+        list(run.epochs())
+    assert "No space left" in str(failure.value) or "full" in str(failure.value), failure.value
+    assert_last_checkpoint_is_whole(cluster, "m")
+    ballast.unlink()
+    cluster.rows(create_model("m", resume="true"))
+    assert cluster.weights_sha256("m") == undisturbed()
+
+
+class S3:
+    """An S3 server that models can be kept on, behind a proxy that can be cut."""
+
+    def __init__(self, folder):
+        (port,) = free_ports(1)
+        self.log = open(folder / "s3.log", "wb")
+        self.process = subprocess.Popen([sys.executable, "-c", MOTO, str(port)], stdout=self.log, stderr=self.log)
+        wait_for("the S3 server", lambda: http("127.0.0.1", port, "/moto-api/")[0] == 200, 60)
+        self.url = f"http://127.0.0.1:{port}"
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/models", method="PUT"))
+        self.proxy = Proxy(port)
+        self.env = {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "a-secret-that-no-log-shows",
+            "AWS_REGION": "us-east-1",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ENDPOINT": f"http://127.0.0.1:{self.proxy.port}",
+        }
+
+    def get(self, path):
+        with urllib.request.urlopen(f"{self.url}/models/{path}") as response:
+            return response.read()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+@pytest.fixture
+def s3(tmp_path):
+    server = S3(tmp_path)
+    yield server
+    server.close()
+
+
+def test_an_s3_store_that_is_away_for_a_while_changes_nothing(new_cluster, s3, undisturbed):
+    cluster = new_cluster(store="s3://models/tusk", env=s3.env)
+    run = cluster.start_run("m")
+    cluster.wait_epoch("m", 1)
+    s3.proxy.cut()
+    wait_for("the outage to be noticed", lambda: noticed(cluster), 60)
+    s3.proxy.mend()
+    assert [row["epoch"] for row in run.epochs()] == [1, 2, 3, 4, 5]
+    manifest = json.loads(s3.get("tusk/models/m/manifest.json"))
+    weights = s3.get(f"tusk/{manifest['weights']['path']}")
+    assert hashlib.sha256(weights).hexdigest() == undisturbed()
+    predicted = cluster.rows("SELECT predict('m', image) AS p, count(*) AS n FROM xrays_test GROUP BY 1")
+    assert sum(row["n"] for row in predicted) == 80
+    for process in [cluster.scheduler, *cluster.executors]:
+        assert "a-secret-that-no-log-shows" not in process.log_text()
