@@ -96,7 +96,12 @@ impl JobRunner {
             let Some(status) = update.status else { continue };
             job_id = status.job_id;
             match status.status {
-                Some(Status::Successful(done)) => break (done.partition_location, update.flight_proxy),
+                Some(Status::Successful(done)) => {
+                    // They stand in the order in which their tasks ended.
+                    let mut locations = done.partition_location;
+                    locations.sort_by_key(|location| location.partition_id.as_ref().map(|p| p.partition_id));
+                    break (locations, update.flight_proxy);
+                }
                 Some(Status::Failed(job)) => return Err(failed(first_cause(&job.error))),
                 Some(Status::Queued(_) | Status::Running(_)) | None => {}
             }
