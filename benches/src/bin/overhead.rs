@@ -17,7 +17,7 @@ use tusk_core::event::{NoProgress, RunEvent};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::EpochReport;
 use tusk_core::physical::Phase;
-use tusk_core::spec::{Architecture, Augment, ModelSpec};
+use tusk_core::spec::{Augment, ModelSpec, Precision, architecture};
 use tusk_executor::{CacheLimits, TorchEngine};
 use tusk_scheduler::TrainingRequest;
 use tusk_udfs::session::physical_codec;
@@ -37,6 +37,15 @@ struct Args {
     /// Pictures.
     #[arg(long, default_value_t = 64)]
     pictures: usize,
+    /// The net, as in `USING`.
+    #[arg(long, default_value = "cnn")]
+    net: String,
+    /// Side of the pictures.
+    #[arg(long, default_value_t = 64)]
+    side: u32,
+    /// The number format, as in `precision`.
+    #[arg(long, default_value = "auto")]
+    precision: String,
     /// Whether a share of the pictures is held out, so that each epoch is two jobs.
     #[arg(long)]
     validate: bool,
@@ -64,6 +73,8 @@ fn main() -> Result<()> {
     for (place, part) in PARTS.iter().chain(&["overhead", "whole epoch"]).enumerate() {
         writeln!(out, "{part:<40} | {:>10.1} | {:>11.1}", one[place], two[place])?;
     }
+    let rate = |whole: f64| args.pictures as f64 / whole * 1e3;
+    writeln!(out, "{:<40} | {:>10.1} | {:>11.1}", "images/s", rate(one[9]), rate(two[9]))?;
     writeln!(out, "overhead is the whole but training and validation's forward passes; the goal is {GOAL_MS} ms")?;
     Ok(())
 }
@@ -100,7 +111,7 @@ async fn parts(args: &Args, executors: usize) -> Result<Vec<f64>> {
 
 fn request(args: &Args) -> Result<TrainingRequest> {
     let patients = args.pictures.div_ceil(2);
-    let options = PhantomOptions { patients, images_per_patient: 2, size: 64, ..PhantomOptions::default() };
+    let options = PhantomOptions { patients, images_per_patient: 2, size: args.side, ..PhantomOptions::default() };
     let pictures = phantoms(&options).collect::<Result<Vec<Phantom>, _>>()?;
     let text =
         |of: fn(&Phantom) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(pictures.iter().map(of))) };
@@ -110,10 +121,11 @@ fn request(args: &Args) -> Result<TrainingRequest> {
     let spec = ModelSpec {
         epochs: args.epochs + WARM_UP as u32,
         early_stop: false,
-        image_size: 64,
+        image_size: args.side,
+        precision: Precision::from_word(&args.precision).context("precision is auto, f32 or bf16")?,
         augment: Augment::default(),
         validation_fraction: if args.validate { 0.25 } else { 0.0 },
-        ..ModelSpec::new(Architecture::Cnn)
+        ..ModelSpec::new(architecture(&args.net)?)
     };
     Ok(TrainingRequest {
         name: ModelName::new("overhead")?,
