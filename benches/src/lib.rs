@@ -1,5 +1,10 @@
 //! The workloads that the benchmarks share, so that a figure always means the same work.
 
+pub mod cluster;
+pub mod probe;
+pub mod simulated;
+pub mod spans;
+
 use std::io;
 
 use datafusion::arrow::record_batch::RecordBatch;

@@ -4,6 +4,8 @@
 //! They are folded in the order of the workers, never in the order of arrival, so that the sum is the same to the bit
 //! however the cluster behaved. An update that arrives twice, out of order, with another shape, or with NaN or
 //! infinity in it is refused.
+//!
+//! Folding is bound by memory: the loops over values are written so that they compile to vector instructions.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,9 @@ use tusk_core::physical::{Answer, PhaseReport, tensor_header};
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::error::{Error, Result};
+
+/// Values that are checked before they are added: few enough to be in the first-level cache still.
+const BLOCK_VALUES: usize = 2048;
 
 #[derive(Debug)]
 struct Sum {
@@ -70,8 +75,10 @@ impl Aggregator {
                 None if first => {
                     let numel = shape.iter().try_fold(1_usize, |n, side| n.checked_mul(*side));
                     let numel = numel.ok_or_else(|| refuse(format!("its shape {shape:?} is too large")))?;
-                    let sum =
-                        Sum { shape, values: Vec::with_capacity(numel), worker, filled: 0, pieces: 0, workers: 1 };
+                    let mut values = Vec::new();
+                    let reserved = values.try_reserve_exact(numel);
+                    reserved.map_err(|e| refuse(format!("there is no memory for its shape {shape:?}: {e}")))?;
+                    let sum = Sum { shape, values, worker, filled: 0, pieces: 0, workers: 1 };
                     self.sums.insert(answer.name.to_owned(), sum);
                 }
                 None => return Err(refuse("no other worker has it".into())),
@@ -91,18 +98,18 @@ impl Aggregator {
         if !rest.is_empty() || sum.filled + chunks.len() > numel {
             return Err(refuse(format!("it has more bytes than its shape {:?}", sum.shape)));
         }
-        for chunk in chunks {
-            let value = f32::from_le_bytes(*chunk);
-            if !value.is_finite() {
-                return Err(refuse(format!("value {} is {value}; lower the learning rate", sum.filled)));
+        for block in chunks.chunks(BLOCK_VALUES) {
+            if let Some((place, value)) = first_not_finite(block) {
+                return Err(refuse(format!("value {} is {value}; lower the learning rate", sum.filled + place)));
             }
-            let weighted = f64::from(value) * weight;
+            let weighted = block.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes)) * weight);
             if first {
-                sum.values.push(weighted);
+                sum.values.extend(weighted);
             } else {
-                sum.values[sum.filled] += weighted;
+                let sums = sum.values[sum.filled..].iter_mut();
+                sums.zip(weighted).for_each(|(sum, weighted)| *sum += weighted);
             }
-            sum.filled += 1;
+            sum.filled += block.len();
         }
         sum.pieces += 1;
         Ok(())
@@ -131,6 +138,18 @@ impl Aggregator {
     }
 }
 
+/// The first value of a block that is NaN or infinite, and its place.
+fn first_not_finite(block: &[[u8; 4]]) -> Option<(usize, f32)> {
+    const EXPONENT: u32 = 0x7f80_0000;
+    const LAST_BIT_OF_EXPONENT: u32 = 0x0080_0000;
+    // Only an exponent of all ones carries into the bit above it. No branch, so that many are looked at at once.
+    let carries = |seen: u32, bytes: &[u8; 4]| seen | ((u32::from_le_bytes(*bytes) & EXPONENT) + LAST_BIT_OF_EXPONENT);
+    if block.iter().fold(0, carries) >> 31 == 0 {
+        return None;
+    }
+    block.iter().map(|bytes| f32::from_le_bytes(*bytes)).enumerate().find(|(_, value)| !value.is_finite())
+}
+
 fn refused(worker: u32, reason: String) -> Error {
     Error::Update { worker, reason }
 }
@@ -138,7 +157,7 @@ fn refused(worker: u32, reason: String) -> Error {
 #[cfg(test)]
 mod tests {
     use tusk_core::ids::WorkerId;
-    use tusk_core::physical::{REPORT, answer_batch, tensor_bytes};
+    use tusk_core::physical::{MESSAGE_BYTES_MAX, REPORT, answer_batch, tensor_bytes};
 
     use super::*;
 
@@ -195,6 +214,56 @@ mod tests {
         let mut aggregator = Aggregator::default();
         let error = fold(&mut aggregator, 1, 1, &[("w", &[1.0])]).unwrap_err();
         assert_eq!(error.to_string(), "worker 1 sent an update that cannot be averaged: the next worker is 0");
+    }
+
+    #[test]
+    fn sums_are_those_of_one_value_after_the_other_to_the_bit() {
+        let values = |worker: u32| {
+            let mut bits = u64::from(worker) + 1;
+            let value = move || {
+                bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // Any bits but those of an exponent of all ones; a length that is no multiple of a block or a vector.
+                f32::from_bits((bits >> 32) as u32 & 0xff7f_ffff)
+            };
+            std::iter::repeat_with(value).take(MESSAGE_BYTES_MAX / 4 + 2 * BLOCK_VALUES + 7).collect::<Vec<f32>>()
+        };
+        let rows = [3_u64, 1_000_003, 17];
+        let mut aggregator = Aggregator::default();
+        for (worker, rows) in (0..).zip(rows) {
+            fold(&mut aggregator, worker, rows, &[("w", &values(worker))]).unwrap();
+        }
+        let (state, _) = aggregator.finish(3).unwrap();
+        let [a, b, c] = [values(0), values(1), values(2)];
+        for (place, mean) in state.get("w").unwrap().data.iter().enumerate() {
+            let mut sum = f64::from(a[place]) * 3.0;
+            sum += f64::from(b[place]) * 1_000_003.0;
+            sum += f64::from(c[place]) * 17.0;
+            assert_eq!(mean.to_bits(), ((sum / 1_000_023.0) as f32).to_bits(), "value {place}");
+        }
+    }
+
+    #[test]
+    fn the_value_that_is_not_finite_is_named_wherever_it_is() {
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::from_bits(0x7f80_0001)] {
+            for place in [0, 6, BLOCK_VALUES - 1, BLOCK_VALUES, 2 * BLOCK_VALUES + 2] {
+                let mut values = vec![f32::MAX; 2 * BLOCK_VALUES + 3];
+                values[place] = bad;
+                let error = fold(&mut Aggregator::default(), 0, 1, &[("w", &values)]).unwrap_err().to_string();
+                assert!(error.contains(&format!("tensor w: value {place} is {bad}; lower")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_shape_that_no_memory_holds_is_refused() {
+        for sides in [&[1_u64 << 62, 1][..], &[1 << 58], &[1 << 33, 1 << 33]] {
+            let header = std::iter::once(sides.len() as u64).chain(sides.iter().copied()).flat_map(u64::to_le_bytes);
+            let mut aggregator = Aggregator::default();
+            fold(&mut aggregator, 0, 1, &[]).unwrap();
+            let batch = answer_batch(WorkerId(0), "w", &header.collect::<Vec<_>>()).unwrap();
+            let row = Answer::rows(&batch).unwrap().next().unwrap();
+            assert!(aggregator.fold(&row).is_err(), "{sides:?}");
+        }
     }
 
     #[test]

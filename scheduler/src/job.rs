@@ -105,7 +105,12 @@ impl JobRunner {
                 }
             };
             match status.ok_or_else(|| lost("the job vanished from the scheduler".to_owned()))?.status {
-                Some(Status::Successful(done)) => break done.partition_location,
+                Some(Status::Successful(done)) => {
+                    // They stand in the order in which their tasks ended.
+                    let mut locations = done.partition_location;
+                    locations.sort_by_key(|location| location.partition_id.as_ref().map(|p| p.partition_id));
+                    break locations;
+                }
                 Some(Status::Failed(job)) if job.error.contains(TASK_ERROR) => {
                     return Err(Error::Job { phase: phase.to_owned(), reason: first_cause(&job.error) });
                 }

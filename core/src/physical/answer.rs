@@ -101,8 +101,14 @@ impl<'a> Answer<'a> {
 /// A tensor as an array's bytes: how many sides it has and how long they are (u64 each), then its values (f32).
 #[must_use]
 pub fn tensor_bytes(tensor: &NamedTensor) -> Vec<u8> {
+    let header = 8 * (1 + tensor.shape.len());
+    let mut bytes = Vec::with_capacity(header + 4 * tensor.data.len());
     let shape = std::iter::once(tensor.shape.len() as u64).chain(tensor.shape.iter().map(|side| *side as u64));
-    shape.flat_map(u64::to_le_bytes).chain(tensor.data.iter().flat_map(|v| v.to_le_bytes())).collect()
+    bytes.extend(shape.flat_map(u64::to_le_bytes));
+    bytes.resize(header + 4 * tensor.data.len(), 0);
+    let values = bytes[header..].as_chunks_mut::<4>().0.iter_mut();
+    values.zip(&tensor.data).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
+    bytes
 }
 
 /// The shape in the first piece of a tensor, and the bytes of values that follow it in that piece.

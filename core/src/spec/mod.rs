@@ -55,6 +55,8 @@ words! {
     Architecture {
         /// A residual CNN of 0.4 M parameters for grey pictures of 128 pixels.
         Cnn = "cnn",
+        /// The plain CNN that comparisons with other systems train, 0.4 M parameters, grey pictures of 128 pixels.
+        CnnReference = "cnn_reference",
         /// ResNet-18 (He et al. 2015), 11 M parameters, pictures of 224 pixels.
         Resnet18 = "resnet18",
     }
@@ -122,7 +124,7 @@ impl Architecture {
     #[must_use]
     pub fn default_image_size(self) -> u32 {
         match self {
-            Self::Cnn => 128,
+            Self::Cnn | Self::CnnReference => 128,
             Self::Resnet18 => 224,
         }
     }
@@ -246,6 +248,8 @@ impl ModelSpec {
     /// The defaults of an architecture.
     #[must_use]
     pub fn new(architecture: Architecture) -> Self {
+        // What others are compared with trains as their examples do.
+        let plain = architecture == Architecture::CnnReference;
         Self {
             architecture,
             image: "image".into(),
@@ -255,14 +259,14 @@ impl ModelSpec {
             batch_size: 32,
             seed: 42,
             loss: None,
-            optimizer: Optimizer::Adamw,
+            optimizer: if plain { Optimizer::Adam } else { Optimizer::Adamw },
             learning_rate: match architecture {
                 Architecture::Cnn => 3e-3,
-                Architecture::Resnet18 => 1e-3,
+                Architecture::CnnReference | Architecture::Resnet18 => 1e-3,
             },
             momentum: 0.9,
-            weight_decay: 0.05,
-            schedule: Schedule::Cosine,
+            weight_decay: if plain { 0.0 } else { 0.05 },
+            schedule: if plain { Schedule::Constant } else { Schedule::Cosine },
             mode: Mode::Synchronous,
             workers: None,
             image_size: architecture.default_image_size(),

@@ -61,9 +61,13 @@ pub const OPTIONS: &[OptionDef] = &[
         "what training minimises; binary for two classes, categorical for more",
         |s, v| { s.loss = Some(Loss::from_word(&text(v)?)?) }
     ),
-    option!("optimizer", "'adamw'", "'sgd', 'adam', 'adamw'", "how weights follow gradients", |s, v| {
-        s.optimizer = Optimizer::from_word(&text(v)?)?
-    }),
+    option!(
+        "optimizer",
+        "'adamw'",
+        "'sgd', 'adam', 'adamw'",
+        "how weights follow gradients; 'adam' for cnn_reference",
+        |s, v| { s.optimizer = Optimizer::from_word(&text(v)?)? }
+    ),
     option!("learning_rate", "per architecture", "a number above 0 and up to 10", "peak learning rate", |s, v| {
         s.learning_rate = above(v, 0.0, 10.0)?
     }),
@@ -78,12 +82,16 @@ pub const OPTIONS: &[OptionDef] = &[
         "weight_decay",
         "0.05",
         "a number from 0 to 1",
-        "weight decay of all but biases and normalisation",
+        "weight decay of all but biases and normalisation; 0 for cnn_reference",
         |s, v| { s.weight_decay = within(v, 0.0, 1.0)? }
     ),
-    option!("schedule", "'cosine'", "'constant', 'step', 'cosine'", "how the learning rate moves", |s, v| {
-        s.schedule = Schedule::from_word(&text(v)?)?
-    }),
+    option!(
+        "schedule",
+        "'cosine'",
+        "'constant', 'step', 'cosine'",
+        "how the learning rate moves; 'constant' for cnn_reference",
+        |s, v| { s.schedule = Schedule::from_word(&text(v)?)? }
+    ),
     option!("mode", "'synchronous'", "'synchronous'", "when workers exchange what they learned", |s, v| {
         s.mode = Mode::from_word(&text(v)?)?
     }),

@@ -78,9 +78,19 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
+    /// The last layer of a net: small weights, so that training starts undecided.
     pub(crate) fn new(layout: &mut Layout, name: &str, inputs: i64, outputs: i64) -> Self {
+        Self::with_init(layout, name, inputs, outputs, Init::Normal(0.01))
+    }
+
+    /// A layer that ReLU follows, with He's variance by inputs (arXiv 1502.01852).
+    pub(crate) fn before_relu(layout: &mut Layout, name: &str, inputs: i64, outputs: i64) -> Self {
+        Self::with_init(layout, name, inputs, outputs, Init::Normal((2.0 / inputs as f64).sqrt()))
+    }
+
+    fn with_init(layout: &mut Layout, name: &str, inputs: i64, outputs: i64, init: Init) -> Self {
         Self {
-            weight: layout.weight(format!("{name}.weight"), &[outputs, inputs], Init::Normal(0.01)),
+            weight: layout.weight(format!("{name}.weight"), &[outputs, inputs], init),
             bias: layout.weight(format!("{name}.bias"), &[outputs], Init::Constant(0.0)),
         }
     }

@@ -1,6 +1,7 @@
 //! The nets, one per file, and the one place that knows them all.
 
 mod cnn;
+mod cnn_reference;
 pub(crate) mod layers;
 pub(crate) mod layout;
 mod resnet;
@@ -28,6 +29,7 @@ pub(crate) fn build(architecture: Architecture, channels: u8, outputs: usize) ->
     let (channels, outputs) = (i64::from(channels), i64::try_from(outputs).unwrap_or(i64::MAX));
     let net: Box<dyn Net> = match architecture {
         Architecture::Cnn => Box::new(cnn::Cnn::new(&mut layout, channels, outputs)),
+        Architecture::CnnReference => Box::new(cnn_reference::CnnReference::new(&mut layout, channels, outputs)),
         Architecture::Resnet18 => Box::new(resnet::Resnet::resnet18(&mut layout, channels, outputs)),
     };
     (net, layout)

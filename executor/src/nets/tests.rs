@@ -27,6 +27,9 @@ fn uniform(name: &str, count: usize) -> Vec<f64> {
 /// The weights of the reference, by its formula.
 fn formula_state(definition: &ModelDefinition) -> ModelState {
     let unity = ["running_var", "bn1.weight", "bn2.weight", "downsample.1.weight"];
+    // The normalisations of `cnn_reference` have numbers.
+    let unity = unity.into_iter().chain(["features.1.weight", "features.5.weight"]);
+    let unity: Vec<&str> = unity.chain(["features.9.weight", "features.13.weight"]).collect();
     ModelState::new(initial_state(definition).iter().map(|tensor| {
         let (start, scale) = if tensor.shape.len() > 1 {
             (0.0, (6.0 / tensor.shape[1..].iter().product::<usize>() as f64).sqrt())
@@ -129,6 +132,11 @@ fn resnet18_agrees_with_torchvision_forward_and_backward() {
 #[test]
 fn cnn_agrees_with_its_transcription_in_pytorch_forward_and_backward() {
     assert_agrees_with_pytorch("cnn", &definition(Architecture::Cnn));
+}
+
+#[test]
+fn cnn_reference_agrees_with_its_sequential_in_pytorch_forward_and_backward() {
+    assert_agrees_with_pytorch("cnn_reference", &definition(Architecture::CnnReference));
 }
 
 #[test]

@@ -3,7 +3,7 @@
     pip install torch==2.11.0 torchvision==0.26.0 numpy
     python3 nets.py > nets.txt
 
-Run it again when `nets/cnn.rs` changes: its figures stand in the variables below. Figures are computed in f64, so
+Run it again when `nets/cnn.rs` or `nets/cnn_reference.rs` changes: their figures stand below. Figures are computed in f64, so
 that the difference to ours is the rounding of f32 and nothing else.
 """
 
@@ -19,6 +19,12 @@ FOLD, STEM, KERNEL, STRIDE, POOL = 4, 48, 3, 1, False
 BLOCKS = [(48, 1), (96, 2), (128, 2)]
 
 SIDE, PICTURES = 64, 2
+
+# What normalisations multiply by, and the variances they divide by: these start about 1, all other vectors about 0.
+UNITY = ("running_var", "bn1.weight", "bn2.weight", "downsample.1.weight")
+UNITY += ("features.1.weight", "features.5.weight", "features.9.weight", "features.13.weight")
+
+RESIDUAL = ["conv1.weight", "bn1.weight", "bn1.bias", "layer1.0.conv2.weight", "layer2.0.downsample.0.weight"]
 
 
 class Cnn(nn.Module):
@@ -47,6 +53,22 @@ class Cnn(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
+class CnnReference(nn.Module):
+    def __init__(self, channels, outputs):
+        super().__init__()
+        layers, width = [], channels
+        for features in (32, 64, 128, 256):
+            conv = nn.Conv2d(width, features, 3, padding=1, bias=False)
+            layers += [conv, nn.BatchNorm2d(features), nn.ReLU(), nn.MaxPool2d(2)]
+            width = features
+        self.features = nn.Sequential(*layers)
+        self.hidden = nn.Linear(width, 128)
+        self.fc = nn.Linear(128, outputs)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.hidden(self.features(x).mean((2, 3)))))
+
+
 def resnet18(channels, outputs):
     net = torchvision.models.resnet18(num_classes=outputs)
     net.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
@@ -71,7 +93,7 @@ def values(name, shape):
     u = uniform(name, int(np.prod(shape)))
     if len(shape) > 1:
         u = u * np.sqrt(6 / np.prod(shape[1:]))
-    elif name.endswith(("running_var", "bn1.weight", "bn2.weight", "downsample.1.weight")):
+    elif name.endswith(UNITY):
         u = 1 + 0.2 * u
     else:
         u = 0.1 * u
@@ -87,7 +109,7 @@ def summary(tensor):
     return torch.cat([flat.sum()[None], flat.square().sum()[None], flat[:4]])
 
 
-def figures(name, net, loss_of):
+def figures(name, net, loss_of, gradients, normalisations):
     net = net.double()
     state = net.state_dict()
     state = {k: v if k.endswith("num_batches_tracked") else values(k, tuple(v.shape)) for k, v in state.items()}
@@ -102,18 +124,29 @@ def figures(name, net, loss_of):
     loss.backward()
     show(name, "train", "outputs", outputs)
     show(name, "train", "loss", loss)
-    last = f"layer{len(BLOCKS)}.0" if name == "cnn" else "layer4.1"
     parameters = dict(net.named_parameters())
-    wanted = ["conv1.weight", "bn1.weight", "bn1.bias", "layer1.0.conv2.weight", "layer2.0.downsample.0.weight"]
-    for key in [*wanted, f"{last}.conv1.weight", f"{last}.bn2.weight", "fc.weight", "fc.bias"]:
+    for key in [*gradients, "fc.weight", "fc.bias"]:
         show(name, "gradient", key, summary(parameters[key].grad))
-    for key in ["bn1.running_mean", "bn1.running_var", f"{last}.bn2.running_mean", f"{last}.bn2.running_var"]:
+    for key in (f"{bn}.{part}" for bn in normalisations for part in ("running_mean", "running_var")):
         show(name, "buffer", key, summary(net.state_dict()[key]))
+
+
+def residual(name, net, loss_of, last):
+    gradients = [*RESIDUAL, f"{last}.conv1.weight", f"{last}.bn2.weight"]
+    figures(name, net, loss_of, gradients, ["bn1", f"{last}.bn2"])
 
 
 print(f"# python3 nets.py > nets.txt, with PyTorch {torch.__version__}, torchvision {torchvision.__version__}.")
 print("# gradient and buffer: sum, sum of squares, the first four values.")
 truth = torch.tensor([0, 1])
-figures("resnet18", resnet18(1, 2), lambda y: nn.functional.cross_entropy(y, truth))
-binary = nn.functional.binary_cross_entropy_with_logits
-figures("cnn", Cnn(1, 1), lambda y: binary(y.squeeze(1), truth.double()))
+residual("resnet18", resnet18(1, 2), lambda y: nn.functional.cross_entropy(y, truth), "layer4.1")
+
+
+def binary(y):
+    return nn.functional.binary_cross_entropy_with_logits(y.squeeze(1), truth.double())
+
+
+residual("cnn", Cnn(1, 1), binary, f"layer{len(BLOCKS)}.0")
+layers = ["features.0.weight", "features.1.weight", "features.1.bias", "features.4.weight", "features.12.weight"]
+layers += ["features.13.weight", "hidden.weight", "hidden.bias"]
+figures("cnn_reference", CnnReference(1, 1), binary, layers, ["features.1", "features.13"])

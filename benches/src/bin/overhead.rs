@@ -1,0 +1,171 @@
+//! What an epoch costs beside decoding and training: a run over few small pictures, on clusters of one and of two
+//! executors, with every part of an epoch's wall time. `cargo run --bin overhead`.
+
+use std::io::{Write, stdout};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use datafusion::arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+use datafusion::datasource::memory::MemorySourceConfig;
+use tusk::phantom::{Phantom, PhantomOptions, phantoms};
+use tusk_benches::cluster::{Cluster, source_schema};
+use tusk_benches::spans::{Span, SpannedEngine, Spans};
+use tusk_core::engine::TrainEngine;
+use tusk_core::event::{NoProgress, RunEvent};
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::EpochReport;
+use tusk_core::physical::Phase;
+use tusk_core::spec::{Augment, ModelSpec, Precision, architecture};
+use tusk_executor::{CacheLimits, TorchEngine};
+use tusk_scheduler::TrainingRequest;
+use tusk_udfs::session::physical_codec;
+
+/// Epochs that are not counted: connections are opened and memory is touched for the first time.
+const WARM_UP: usize = 2;
+
+/// What the job of an epoch may cost beside decoding and training, in milliseconds.
+const GOAL_MS: f64 = 300.0;
+
+#[derive(Parser)]
+#[command(about = "Prints what an epoch costs beside decoding and training")]
+struct Args {
+    /// Epochs that are counted.
+    #[arg(long, default_value_t = 20)]
+    epochs: u32,
+    /// Pictures.
+    #[arg(long, default_value_t = 64)]
+    pictures: usize,
+    /// The net, as in `USING`.
+    #[arg(long, default_value = "cnn")]
+    net: String,
+    /// Side of the pictures.
+    #[arg(long, default_value_t = 64)]
+    side: u32,
+    /// The number format, as in `precision`.
+    #[arg(long, default_value = "auto")]
+    precision: String,
+    /// Whether a share of the pictures is held out, so that each epoch is two jobs.
+    #[arg(long)]
+    validate: bool,
+}
+
+/// The parts of one epoch's wall time, in milliseconds, in their order.
+const PARTS: [&str; 8] = [
+    "submit, plan, schedule",
+    "pull",
+    "train",
+    "push",
+    "status, fetch, records",
+    "aggregate",
+    "checkpoint",
+    "validate",
+];
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut out = stdout().lock();
+    writeln!(out, "milliseconds of an epoch, median of {} | 1 executor | 2 executors", args.epochs)?;
+    let one = runtime.block_on(parts(&args, 1))?;
+    let two = runtime.block_on(parts(&args, 2))?;
+    for (place, part) in PARTS.iter().chain(&["overhead", "whole epoch"]).enumerate() {
+        writeln!(out, "{part:<40} | {:>10.1} | {:>11.1}", one[place], two[place])?;
+    }
+    let rate = |whole: f64| args.pictures as f64 / whole * 1e3;
+    writeln!(out, "{:<40} | {:>10.1} | {:>11.1}", "images/s", rate(one[9]), rate(two[9]))?;
+    writeln!(out, "overhead is the whole but training and validation's forward passes; the goal is {GOAL_MS} ms")?;
+    Ok(())
+}
+
+/// Medians over epochs: [`PARTS`], then the overhead and the whole.
+async fn parts(args: &Args, executors: usize) -> Result<Vec<f64>> {
+    let folder = tempfile::tempdir()?;
+    let spans = Spans::default();
+    let engine = || -> Arc<dyn TrainEngine> {
+        let engine = TorchEngine::new(CacheLimits::default(), physical_codec(), Arc::new(NoProgress));
+        Arc::new(SpannedEngine { engine, spans: spans.clone() })
+    };
+    let engines = std::iter::repeat_with(engine).take(executors).collect();
+    let cluster = Cluster::start(engines, 1, &folder.path().display().to_string()).await?;
+    let mut run = cluster.training.start(request(args)?).await?;
+    let mut epochs: Vec<(Instant, Instant, EpochReport)> = Vec::new();
+    let mut started = Instant::now();
+    loop {
+        match run.events.recv().await {
+            Ok(RunEvent::Epoch(report)) => {
+                let ended = Instant::now();
+                epochs.push((started, ended, report));
+                started = ended;
+            }
+            Ok(RunEvent::Finished(_)) | Err(_) => break,
+            Ok(_) => started = Instant::now(),
+        }
+    }
+    run.finish().await?;
+    let spans = spans.all();
+    let split = epochs.iter().skip(WARM_UP).map(|epoch| split(epoch, &spans)).collect::<Result<Vec<_>>>()?;
+    Ok((0..PARTS.len() + 2).map(|part| median(split.iter().map(|epoch| epoch[part]).collect())).collect())
+}
+
+fn request(args: &Args) -> Result<TrainingRequest> {
+    let patients = args.pictures.div_ceil(2);
+    let options = PhantomOptions { patients, images_per_patient: 2, size: args.side, ..PhantomOptions::default() };
+    let pictures = phantoms(&options).collect::<Result<Vec<Phantom>, _>>()?;
+    let text =
+        |of: fn(&Phantom) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(pictures.iter().map(of))) };
+    let images: ArrayRef = Arc::new(BinaryArray::from_iter_values(pictures.iter().map(|p| &p.image)));
+    let columns = vec![images, text(|p| p.label), text(|p| &p.group), text(|p| &p.path)];
+    let rows = RecordBatch::try_new(source_schema(), columns)?;
+    let spec = ModelSpec {
+        epochs: args.epochs + WARM_UP as u32,
+        early_stop: false,
+        image_size: args.side,
+        precision: Precision::from_word(&args.precision).context("precision is auto, f32 or bf16")?,
+        augment: Augment::default(),
+        validation_fraction: if args.validate { 0.25 } else { 0.0 },
+        ..ModelSpec::new(architecture(&args.net)?)
+    };
+    Ok(TrainingRequest {
+        name: ModelName::new("overhead")?,
+        spec,
+        train: MemorySourceConfig::try_new_exec(&[vec![rows]], source_schema(), None)?,
+        validate: None,
+        train_name: "the phantoms".into(),
+        or_replace: false,
+        resume: false,
+    })
+}
+
+fn split((started, ended, report): &(Instant, Instant, EpochReport), spans: &[Span]) -> Result<Vec<f64>> {
+    let ms = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1e3;
+    let of = |phase| spans.iter().filter(move |span| span.epoch == report.epoch && span.phase == phase);
+    let called = of(Phase::Train).map(|span| span.called).min().context("no task trained in this epoch")?;
+    let slowest = of(Phase::Train).max_by_key(|span| span.answered).context("no task answered in this epoch")?;
+    let pushed = of(Phase::Train).map(|span| span.ended).max().unwrap_or(*ended);
+    let train = slowest.report.timing.train * 1e3;
+    let forward = of(Phase::Validate).map(|span| span.report.timing.validate * 1e3).fold(0.0, f64::max);
+    // Tasks of `Publish` validate the best epoch once more: the first calls are this epoch's.
+    let validate_called = of(Phase::Validate).map(|span| span.called).min();
+    let validating = validate_called.map_or(0.0, |called| ms(called, *ended));
+    let (aggregate, checkpoint) = (report.timing.aggregate * 1e3, report.timing.checkpoint * 1e3);
+    let whole = ms(*started, *ended);
+    Ok(vec![
+        ms(*started, called),
+        ms(called, slowest.answered) - train,
+        train,
+        ms(slowest.answered, pushed),
+        ms(pushed, *ended) - aggregate - checkpoint - validating,
+        aggregate,
+        checkpoint,
+        validating,
+        whole - train - forward,
+        whole,
+    ])
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

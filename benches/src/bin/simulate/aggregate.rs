@@ -1,0 +1,80 @@
+//! The aggregator alone. One thread makes the updates and folds them; both are timed apart.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tusk_benches::probe::{cpu_seconds, forget_peak, peak_bytes, resident_bytes};
+use tusk_benches::simulated::{Updates, resnet50};
+use tusk_core::physical::Answer;
+use tusk_core::state::ModelState;
+use tusk_scheduler::Aggregator;
+
+use crate::{line, megabytes};
+
+/// Places of the mean that are computed again from the workers' values.
+const CHECKED_PLACES: usize = 64;
+
+pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
+    let updates = Updates::new(resnet50(), 42);
+    forget_peak();
+    let (before, cpu_before, started) = (resident_bytes(), cpu_seconds(), Instant::now());
+    let mut aggregator = Aggregator::default();
+    let (mut making, mut folding, mut rows, mut bytes) = (Duration::ZERO, Duration::ZERO, 0_u64, 0_u64);
+    for worker in 0..workers {
+        let tensors = updates.tensors().len();
+        let batches = (0..tensors).map(|tensor| updates.batch(worker, tensor));
+        let mut batches = std::iter::once_with(|| updates.report(worker)).chain(batches);
+        loop {
+            let began = Instant::now();
+            let Some(batch) = batches.next().transpose()? else { break };
+            let made = Instant::now();
+            making += made - began;
+            for answer in Answer::rows(&batch)? {
+                aggregator.fold(&answer)?;
+                rows += 1;
+                bytes += answer.data.len() as u64;
+            }
+            folding += made.elapsed();
+        }
+    }
+    let began = Instant::now();
+    let (state, _) = aggregator.finish(workers)?;
+    let finishing = began.elapsed();
+    let (wall, cpu, peak) = (started.elapsed(), cpu_seconds() - cpu_before, peak_bytes().saturating_sub(before));
+    check(&updates, &state, workers)?;
+
+    let model = 8 * updates.values() as u64;
+    let fold = folding.as_secs_f64();
+    writeln!(out, "aggregating {workers} updates of a ResNet-50 ({} values each)", updates.values())?;
+    line(out, "bytes folded", &format!("{:.2} GB", bytes as f64 / 1e9))?;
+    line(out, "rows (messages) folded", &rows.to_string())?;
+    line(out, "wall seconds of folding", &format!("{fold:.1} s"))?;
+    line(out, "  per worker", &format!("{:.1} ms", fold * 1e3 / f64::from(workers)))?;
+    line(out, "  per GB", &format!("{:.3} s", fold * 1e9 / bytes as f64))?;
+    line(out, "wall seconds of dividing at the end", &format!("{:.2} s", finishing.as_secs_f64()))?;
+    line(out, "wall seconds of making the updates (not Tusk's work)", &format!("{:.1} s", making.as_secs_f64()))?;
+    line(out, "processor seconds, making included", &format!("{cpu:.1} s of {:.1} s", wall.as_secs_f64()))?;
+    line(out, "the model in f64: 8 bytes x values", &megabytes(model))?;
+    line(out, "peak memory above the start", &megabytes(peak))?;
+    line(out, "  of the model in f64", &format!("{:.2} x", peak as f64 / model as f64))?;
+    line(out, "means computed again and found the same to the bit", &CHECKED_PLACES.to_string())?;
+    Ok(())
+}
+
+/// Computes some places of the mean again, worker by worker.
+fn check(updates: &Updates, state: &ModelState, workers: u32) -> Result<()> {
+    let rows: u64 = (0..workers).map(|worker| updates.rows(worker)).sum();
+    for check in 0..CHECKED_PLACES {
+        let tensor = check * 37 % updates.tensors().len();
+        let (name, shape) = &updates.tensors()[tensor];
+        let place = check * 7919 % shape.iter().product::<usize>();
+        let sum = (0..workers).fold(0.0, |sum, worker| {
+            sum + f64::from(updates.value(worker, tensor, place)) * updates.rows(worker) as f64
+        });
+        let found = state.get(name).and_then(|tensor| tensor.data.get(place)).copied();
+        let wanted = (sum / rows as f64) as f32;
+        ensure!(found.map(f32::to_bits) == Some(wanted.to_bits()), "{name} at {place} is {found:?}, not {wanted}");
+    }
+    Ok(())
+}
