@@ -46,7 +46,7 @@ impl Aggregator {
                 return Err(refused(worker, format!("the next worker is {expected}")));
             }
             self.current = Some((worker, report.rows));
-            self.rows += report.rows;
+            self.rows = self.rows.saturating_add(report.rows);
             self.trained += u32::from(report.rows > 0);
             self.reports.push(report);
             return Ok(());
@@ -70,8 +70,10 @@ impl Aggregator {
                 None if first => {
                     let numel = shape.iter().try_fold(1_usize, |n, side| n.checked_mul(*side));
                     let numel = numel.ok_or_else(|| refuse(format!("its shape {shape:?} is too large")))?;
-                    let sum =
-                        Sum { shape, values: Vec::with_capacity(numel), worker, filled: 0, pieces: 0, workers: 1 };
+                    // Reserved, not touched: a shape that nobody could hold is refused here, and does not abort.
+                    let mut values = Vec::new();
+                    values.try_reserve_exact(numel).map_err(|_| refuse(format!("its shape {shape:?} is too large")))?;
+                    let sum = Sum { shape, values, worker, filled: 0, pieces: 0, workers: 1 };
                     self.sums.insert(answer.name.to_owned(), sum);
                 }
                 None => return Err(refuse("no other worker has it".into())),
