@@ -9,7 +9,9 @@ BUILD_LIBTORCH := $(or $(LIBTORCH),$(abspath $(TUSK_LIBTORCH_DIR))/$(TUSK_TORCH)
 ENV := CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" LIBTORCH="$(BUILD_LIBTORCH)"
 TUSK := "$(CARGO_TARGET_DIR)/debug/tusk"
 
-.PHONY: help setup build demo test lint bench docs clean
+FUZZ_SECONDS ?= 600
+
+.PHONY: help setup build demo test lint bench fuzz docs clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +37,13 @@ lint: setup ## Check the formatting, the lints and the documentation's links.
 
 bench: build ## Run the micro-benchmarks.
 	@$(ENV) cargo bench --workspace --bench micro --profile dev
+
+fuzz: ## Fuzz the codec, the SQL parser and the answers: FUZZ_SECONDS=600 each. Takes cargo-fuzz.
+	@for target in codec sql answer; do \
+	  mkdir -p fuzz/corpus/$$target && cp core/tests/corpus/$$target/* fuzz/corpus/$$target/ && \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=20 -max_len=65536 || exit 1; \
+	done
 
 docs: setup ## Build the API documentation (the manual is in docs/).
 	@$(ENV) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -2,11 +2,9 @@
 //!
 //! Where `cargo fuzz` finds something, its input goes into `tests/corpus/TARGET` and stays there.
 
-#![allow(missing_docs, reason = "a test")]
-
 mod checks;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::physical_plan::ExecutionPlan;
@@ -56,8 +54,14 @@ fn damaged(valid: &[u8], other: &[u8], state: &mut u64) -> Vec<u8> {
     bytes
 }
 
-fn batter(check: fn(&[u8]), valid: &[Vec<u8>]) {
-    // Most are refused by a panic that ends at our boundary; a thousand lines of it would hide a real one.
+/// Runs the check on what is valid and on what was made of it. `UPDATE_CORPUS=1` stores what is valid: fuzzers start
+/// from there.
+fn batter(target: &str, check: fn(&[u8]), valid: &[Vec<u8>]) {
+    if std::env::var("UPDATE_CORPUS").is_ok_and(|value| value == "1") {
+        for (number, bytes) in valid.iter().enumerate() {
+            std::fs::write(corpus(target).join(format!("valid_{number}")), bytes).unwrap();
+        }
+    }
     let mut state = 20_261_124;
     for bytes in valid {
         check(bytes);
@@ -66,6 +70,10 @@ fn batter(check: fn(&[u8]), valid: &[Vec<u8>]) {
             check(&damaged(bytes, other, &mut state));
         }
     }
+}
+
+fn corpus(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target)
 }
 
 fn task() -> TrainTask {
@@ -136,7 +144,7 @@ fn every_input_of_the_corpus_is_borne() {
     for (target, check) in
         [("codec", checks::codec as fn(&[u8])), ("sql", checks::sql as fn(&[u8])), ("answer", checks::answer)]
     {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
+        let folder = corpus(target);
         let mut inputs = 0;
         for entry in std::fs::read_dir(&folder).unwrap() {
             check(&std::fs::read(entry.unwrap().path()).unwrap());
@@ -148,19 +156,19 @@ fn every_input_of_the_corpus_is_borne() {
 
 #[tokio::test]
 async fn damaged_messages_panic_nothing() {
-    batter(checks::codec, &messages().await);
+    batter("codec", checks::codec, &messages().await);
 }
 
 #[test]
 fn damaged_statements_panic_nothing_and_what_parses_prints_back() {
-    batter(checks::sql, &STATEMENTS.map(|sql| sql.as_bytes().to_vec()));
+    batter("sql", checks::sql, &STATEMENTS.map(|sql| sql.as_bytes().to_vec()));
 }
 
 #[test]
 fn damaged_answers_panic_nothing() {
     let report = PhaseReport { rows: 5, train_rows: [("A".to_owned(), 3)].into(), ..PhaseReport::default() };
     let tensors = state().iter().map(tensor_bytes).collect::<Vec<_>>();
-    batter(checks::answer, &[vec![serde_json::to_vec(&report).unwrap()], tensors].concat());
+    batter("answer", checks::answer, &[vec![serde_json::to_vec(&report).unwrap()], tensors].concat());
 }
 
 /// A message of [`tusk_core::codec`] around a plan: a training operator as an operator of DataFusion's.

@@ -12,7 +12,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::location::{Opened, Secrets};
-use super::retry::{Failure, Patience, is_full};
+use super::retry::{Failure, Patience, Waiting, is_full};
 use crate::error::{Error, Result};
 
 /// Larger files go to a remote store in parts of this size: a request has a time limit.
@@ -58,6 +58,11 @@ impl Files {
         self.store = wrap(self.store);
         self.patience = patience;
         self
+    }
+
+    /// The same, but nothing is tried twice.
+    pub(super) fn without_patience(&self) -> Self {
+        Self { patience: Patience::remote(), ..self.clone() }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -125,11 +130,17 @@ impl Files {
         path: &Path,
         work: impl FnMut() -> F,
     ) -> Result<T, Failure> {
-        let waits = |attempt, wait: std::time::Duration, error: &object_store::Error| {
-            let (error, wait_ms) = (self.secrets.redact(&error.to_string()), wait.as_millis());
-            tracing::warn!(store = %self.url, action, %path, attempt, wait_ms, %error, "the model store failed; trying again");
+        let hears = |waiting: Waiting<'_>| match waiting {
+            Waiting::Again { attempt, wait, error } => {
+                let (error, wait_ms) = (self.secrets.redact(&error.to_string()), wait.as_millis());
+                tracing::warn!(store = %self.url, action, %path, attempt, wait_ms, %error, "the model store failed; retrying");
+            }
+            Waiting::Slow { waited } => {
+                let seconds = waited.as_secs();
+                tracing::warn!(store = %self.url, action, %path, seconds, "the model store does not answer; retrying");
+            }
         };
-        self.patience.run(work, waits).await
+        self.patience.run(work, hears).await
     }
 
     /// Beside the file first, and in its place once the disk has it: a rename alone may overtake the bytes when the

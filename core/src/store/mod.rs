@@ -14,7 +14,7 @@ mod retry;
 use object_store::path::Path;
 
 use self::files::Files;
-pub use self::retry::{ATTEMPT_MAX_MS, ATTEMPTS_MAX, TOTAL_MAX_MS, WAIT_FIRST_MS, WAIT_MAX_MS};
+pub use self::retry::{ATTEMPT_MAX_MS, ATTEMPTS_MAX, SLOW_MS, TOTAL_MAX_MS, WAIT_FIRST_MS, WAIT_MAX_MS};
 use crate::error::{Error, Result, nearest};
 use crate::ids::ModelName;
 use crate::manifest::{FileRef, Manifest, RunRecord};
@@ -40,6 +40,12 @@ impl ModelStore {
     #[must_use]
     pub fn url(&self) -> &str {
         self.files.url()
+    }
+
+    /// The same store for what may fail: nothing is tried twice on a disk.
+    #[must_use]
+    pub fn without_patience(&self) -> Self {
+        Self { files: self.files.without_patience() }
     }
 
     /// The published model of this name.

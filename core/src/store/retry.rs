@@ -22,11 +22,23 @@ pub const TOTAL_MAX_MS: u64 = 60_000;
 /// The longest that one attempt may take: a disk across a network can hang for ever.
 pub const ATTEMPT_MAX_MS: u64 = 600_000;
 
+/// A silence that is worth a line in the log; a store across HTTP retries its requests meanwhile.
+pub const SLOW_MS: u64 = 5_000;
+
 /// EIO, which [`ErrorKind`] has no name for.
 const EIO: i32 = 5;
 
 /// ENFILE and EMFILE: too many open files, in the system and in this process.
 const TOO_MANY_FILES: [i32; 2] = [23, 24];
+
+/// What happens while an operation is waited for.
+#[derive(Debug)]
+pub(super) enum Waiting<'a> {
+    /// It failed and is tried again after a wait.
+    Again { attempt: u32, wait: Duration, error: &'a object_store::Error },
+    /// Neither done nor failed for so long.
+    Slow { waited: Duration },
+}
 
 /// How often and how long an operation is tried.
 #[derive(Clone, Copy, Debug)]
@@ -62,30 +74,45 @@ impl Patience {
         Self { attempts: 1, ..Self::local() }
     }
 
-    /// Does the work until it succeeds, fails for good, or there is no patience left. `waits` hears of each wait.
+    /// Does the work until it succeeds, fails for good, or there is no patience left. `hears` is told of each wait.
     pub(super) async fn run<T, F: Future<Output = object_store::Result<T>>>(
         &self,
         mut work: impl FnMut() -> F,
-        mut waits: impl FnMut(u32, Duration, &object_store::Error),
+        mut hears: impl FnMut(Waiting<'_>),
     ) -> Result<T, Failure> {
         let started = Instant::now();
         let (mut attempts, mut wait) = (0, self.wait_first);
         loop {
             attempts += 1;
-            let error = match tokio::time::timeout(self.attempt_max, work()).await {
-                Ok(Ok(done)) => return Ok(done),
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    let source = IoError::new(ErrorKind::TimedOut, format!("no answer in {:?}", self.attempt_max));
-                    object_store::Error::Generic { store: "model store", source: Box::new(source) }
-                }
+            let error = match self.once(work(), &mut hears).await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
             };
             if attempts >= self.attempts || started.elapsed() + wait > self.total || !is_transient(&error) {
                 return Err(Failure { attempts, error });
             }
-            waits(attempts, wait, &error);
+            hears(Waiting::Again { attempt: attempts, wait, error: &error });
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(self.wait_max);
+        }
+    }
+
+    async fn once<T>(
+        &self,
+        work: impl Future<Output = object_store::Result<T>>,
+        hears: &mut impl FnMut(Waiting<'_>),
+    ) -> object_store::Result<T> {
+        let (mut work, started) = (std::pin::pin!(work), Instant::now());
+        loop {
+            let left = self.attempt_max.saturating_sub(started.elapsed());
+            match tokio::time::timeout(left.min(Duration::from_millis(SLOW_MS)), &mut work).await {
+                Ok(done) => return done,
+                Err(_) if started.elapsed() < self.attempt_max => hears(Waiting::Slow { waited: started.elapsed() }),
+                Err(_) => {
+                    let source = IoError::new(ErrorKind::TimedOut, format!("no answer in {:?}", self.attempt_max));
+                    return Err(object_store::Error::Generic { store: "model store", source: Box::new(source) });
+                }
+            }
         }
     }
 }

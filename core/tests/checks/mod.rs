@@ -18,7 +18,7 @@ use tusk_core::sql::{ModelStatement, Source, Statement, parse};
 use tusk_core::state::{ModelState, checksum};
 
 /// Bytes of other processes: a plan, an operator, a table, a file of weights, a record. None may panic.
-pub fn codec(bytes: &[u8]) {
+pub(crate) fn codec(bytes: &[u8]) {
     static CONTEXT: LazyLock<Arc<TaskContext>> = LazyLock::new(|| SessionContext::new().task_ctx());
     let (physical, logical) = (TuskPhysicalCodec::default(), TuskLogicalCodec::default());
     drop(decode_plan(bytes, &CONTEXT, &physical));
@@ -34,7 +34,7 @@ pub fn codec(bytes: &[u8]) {
 }
 
 /// A text that is no SQL is refused; a statement of ours prints as SQL that parses to the same tree.
-pub fn sql(bytes: &[u8]) {
+pub(crate) fn sql(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(statements) = parse(text) else { return };
     for statement in statements {
@@ -81,7 +81,7 @@ fn prints_back(source: &Source) -> bool {
 }
 
 /// What a worker may send as a row of its answer.
-pub fn answer(bytes: &[u8]) {
+pub(crate) fn answer(bytes: &[u8]) {
     for name in [REPORT, "fc.weight"] {
         let batch = answer_batch(WorkerId(0), name, bytes).unwrap();
         for row in Answer::rows(&batch).unwrap() {
