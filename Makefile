@@ -11,7 +11,9 @@ TUSK := "$(CARGO_TARGET_DIR)/debug/tusk"
 PYTHON_DIR := $(CARGO_TARGET_DIR)/python
 CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
-.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench docs clean
+FUZZ_SECONDS ?= 600
+
+.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench fuzz docs clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +54,13 @@ lint: setup ## Check the formatting, the lints and the documentation's links.
 
 bench: build ## Run the micro-benchmarks.
 	@$(ENV) cargo bench --workspace --bench micro --profile dev
+
+fuzz: ## Fuzz the codec, the SQL parser and the answers: FUZZ_SECONDS=600 each. Takes cargo-fuzz.
+	@for target in codec sql answer; do \
+	  mkdir -p fuzz/corpus/$$target && cp core/tests/corpus/$$target/* fuzz/corpus/$$target/ && \
+	  RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=20 -max_len=65536 || exit 1; \
+	done
 
 docs: setup ## Build the API documentation (the manual is in docs/).
 	@$(ENV) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

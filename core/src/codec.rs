@@ -3,7 +3,9 @@
 //! The codec of a process is open at one place: crates above this one add operators and tables of their own as
 //! [`Extension`]s (the folder-of-images table is one), so that this crate needs to know none of them.
 
+use std::any::Any;
 use std::fmt::{Debug, Display};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ballista_core::serde::{BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
@@ -21,6 +23,7 @@ use datafusion_proto::protobuf::PhysicalPlanNode;
 use prost::Message;
 
 use crate::error::Error;
+use crate::manifest::WORKERS_MAX;
 use crate::physical::{TrainExec, TrainTask};
 
 /// An operator on the wire.
@@ -107,6 +110,18 @@ fn wire(what: &'static str, reason: &dyn Display) -> Error {
     Error::Wire { what, reason: reason.to_string() }
 }
 
+/// Reads bytes that came from another process. Arrow's IPC reader and parts of DataFusion panic on some bytes that are
+/// no plan (an in-memory table with a flipped bit is enough), and no input may take a process down: the panic ends here.
+/// It still prints its own line to stderr. Nothing outlives the call that a panic could leave half-made.
+fn guarded<T>(what: &'static str, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(wire(what, &panic_text(panic.as_ref())).into()))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("its reader gave up: {}", text.unwrap_or("no reason given"))
+}
+
 /// The codec of logical plans.
 #[derive(Debug, Default)]
 pub struct TuskLogicalCodec {
@@ -124,7 +139,7 @@ impl TuskLogicalCodec {
 
 impl LogicalExtensionCodec for TuskLogicalCodec {
     fn try_decode(&self, buf: &[u8], inputs: &[LogicalPlan], ctx: &TaskContext) -> Result<LogicalExtension> {
-        self.ballista.try_decode(buf, inputs, ctx)
+        guarded("logical operator", || self.ballista.try_decode(buf, inputs, ctx))
     }
 
     fn try_encode(&self, node: &LogicalExtension, buf: &mut Vec<u8>) -> Result<()> {
@@ -138,13 +153,13 @@ impl LogicalExtensionCodec for TuskLogicalCodec {
         schema: SchemaRef,
         ctx: &TaskContext,
     ) -> Result<Arc<dyn TableProvider>> {
-        match TableMessage::decode(buf).map_err(|e| wire("table", &e))?.kind {
+        guarded("table", || match TableMessage::decode(buf).map_err(|e| wire("table", &e))?.kind {
             Some(TableKind::Extension(message)) => {
                 find(&self.extensions, &message.name, "table")?.decode_table(&message.body)
             }
             Some(TableKind::Ballista(bytes)) => self.ballista.try_decode_table_provider(&bytes, table_ref, schema, ctx),
             None => Err(wire("table", &"it is of a kind this version does not know").into()),
-        }
+        })
     }
 
     fn try_encode_table_provider(
@@ -171,7 +186,7 @@ impl LogicalExtensionCodec for TuskLogicalCodec {
     }
 
     fn try_decode_file_format(&self, buf: &[u8], ctx: &TaskContext) -> Result<Arc<dyn FileFormatFactory>> {
-        self.ballista.try_decode_file_format(buf, ctx)
+        guarded("file format", || self.ballista.try_decode_file_format(buf, ctx))
     }
 
     fn try_encode_file_format(&self, buf: &mut Vec<u8>, node: Arc<dyn FileFormatFactory>) -> Result<()> {
@@ -184,13 +199,41 @@ impl LogicalExtensionCodec for TuskLogicalCodec {
 pub struct TuskPhysicalCodec {
     extensions: Vec<Arc<dyn Extension>>,
     ballista: BallistaPhysicalExtensionCodec,
+    /// Whether this one reads the source of a training operator, in which there can be no other.
+    is_inside_source: bool,
 }
 
 impl TuskPhysicalCodec {
     /// A codec that also knows these extensions.
     #[must_use]
     pub fn new(extensions: Vec<Arc<dyn Extension>>) -> Self {
-        Self { extensions, ballista: BallistaPhysicalExtensionCodec::default() }
+        Self { extensions, ballista: BallistaPhysicalExtensionCodec::default(), is_inside_source: false }
+    }
+
+    /// Reads a training operator.
+    ///
+    /// Its source is a message inside the message's bytes, so prost's limit on nesting starts anew in it: a source with
+    /// a training operator in it is refused, or a short message of thousands of them would overflow the stack, which
+    /// no process survives.
+    fn train_exec(
+        &self,
+        message: &TrainMessage,
+        inputs: &[Arc<dyn ExecutionPlan>],
+        ctx: &TaskContext,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let refuse = |reason: &dyn Display| Err(wire("training task", reason).into());
+        if self.is_inside_source {
+            return refuse(&"it is inside the source of another");
+        }
+        let task: TrainTask = serde_json::from_slice(&message.task).map_err(|e| wire("training task", &e))?;
+        if !(1..=WORKERS_MAX).contains(&task.workers) {
+            return refuse(&format!("it is for {} workers", task.workers));
+        }
+        task.definition.check().map_err(|reason| wire("training task", &reason))?;
+        let [workers] = inputs else { return refuse(&format!("it has {} inputs", inputs.len())) };
+        let inside = Self { is_inside_source: true, ..Self::new(self.extensions.clone()) };
+        let source = decode_plan(&message.source, ctx, &inside)?;
+        Ok(Arc::new(TrainExec::with_workers(Arc::new(task), source, Arc::clone(workers))))
     }
 
     fn kind_of(
@@ -222,24 +265,14 @@ impl PhysicalExtensionCodec for TuskPhysicalCodec {
         ctx: &TaskContext,
         proto_converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match OperatorMessage::decode(buf).map_err(|e| wire("operator", &e))?.kind {
-            Some(OperatorKind::Train(message)) => {
-                let task: TrainTask = serde_json::from_slice(&message.task).map_err(|e| wire("training task", &e))?;
-                if task.workers == 0 || task.definition.spec.batch_size == 0 {
-                    return Err(wire("training task", &"it has no workers, or batches of no rows").into());
-                }
-                let source = decode_plan(&message.source, ctx, self)?;
-                let [workers] = inputs else {
-                    return Err(wire("training task", &format!("it has {} inputs", inputs.len())).into());
-                };
-                Ok(Arc::new(TrainExec::with_workers(Arc::new(task), source, Arc::clone(workers))))
-            }
+        guarded("operator", || match OperatorMessage::decode(buf).map_err(|e| wire("operator", &e))?.kind {
+            Some(OperatorKind::Train(message)) => self.train_exec(&message, inputs, ctx),
             Some(OperatorKind::Extension(message)) => {
                 find(&self.extensions, &message.name, "operator")?.decode_operator(&message.body, inputs)
             }
             Some(OperatorKind::Ballista(bytes)) => self.ballista.try_decode(&bytes, inputs, ctx, proto_converter),
             None => Err(wire("operator", &"it is of a kind this version does not know").into()),
-        }
+        })
     }
 
     fn try_encode(
@@ -270,7 +303,9 @@ pub fn decode_plan(
     ctx: &TaskContext,
     codec: &dyn PhysicalExtensionCodec,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    PhysicalPlanNode::decode(bytes).map_err(|e| wire("plan", &e))?.try_into_physical_plan(ctx, codec)
+    guarded("plan", || {
+        PhysicalPlanNode::decode(bytes).map_err(|e| wire("plan", &e))?.try_into_physical_plan(ctx, codec)
+    })
 }
 
 fn find<'a>(extensions: &'a [Arc<dyn Extension>], name: &str, what: &'static str) -> Result<&'a dyn Extension> {

@@ -79,7 +79,7 @@ pub enum Error {
         reason: String,
     },
     /// The store refused a read or a write.
-    #[error("the model store {store} failed to {action} {path}: {source}. {advice}")]
+    #[error("the model store {store} failed to {action} {path}{}: {source}. {advice}", after(*attempts))]
     Store {
         /// The store's URL.
         store: String,
@@ -87,6 +87,8 @@ pub enum Error {
         action: &'static str,
         /// The object.
         path: String,
+        /// How often it was tried.
+        attempts: u32,
         /// What to do.
         advice: &'static str,
         /// The store's own words.
@@ -124,6 +126,11 @@ impl From<Error> for DataFusionError {
         // As text: a job's error travels as its Debug form, in which only text stays readable.
         DataFusionError::Execution(error.to_string())
     }
+}
+
+/// The part of an error message that says how often something was tried.
+fn after(attempts: u32) -> String {
+    if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() }
 }
 
 /// The part of an error message that names the nearest thing that exists.

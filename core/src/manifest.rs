@@ -124,6 +124,48 @@ pub struct ModelDefinition {
     pub class_weights: Vec<f64>,
 }
 
+/// The most workers of a run.
+pub const WORKERS_MAX: u32 = 10_000;
+
+/// The most classes of a model; more are a wrong column.
+pub const CLASSES_MAX: usize = 1000;
+
+/// The largest side of a picture that a net sees, in pixels.
+pub const IMAGE_SIZE_MAX: u32 = 1024;
+
+/// The most threads of a worker.
+pub const THREADS_MAX: u32 = 4096;
+
+impl ModelDefinition {
+    /// Whether a net can be built from it: what comes from a file or over the network may hold anything. While the
+    /// rows are being profiled there are no classes yet.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        let Preprocessing { image_size, channels, mean, std } = self.preprocessing;
+        let classes = self.classes.len();
+        if image_size == 0 || image_size > IMAGE_SIZE_MAX || !matches!(channels, 1 | 3) {
+            return Err(format!("pictures of {channels} channels and {image_size} pixels cannot be"));
+        }
+        if !mean.is_finite() || !std.is_finite() || std <= 0.0 {
+            return Err(format!("pixels cannot be centred at {mean} and scaled by {std}"));
+        }
+        if self.spec.batch_size == 0 {
+            return Err("batches of no rows cannot be".to_owned());
+        }
+        if classes > CLASSES_MAX || self.class_weights.len() != classes {
+            return Err(format!("{classes} classes with {} weights cannot be", self.class_weights.len()));
+        }
+        match self.positive {
+            Some(positive) if classes != 2 || positive > 1 => {
+                Err(format!("class {positive} of {classes} cannot be the positive one"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A published model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -154,6 +196,21 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Whether it is of a kind that this version reads, and can be predicted with.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        if self.format_version != FORMAT_VERSION {
+            let found = self.format_version;
+            return Err(format!("it has format {found} and this version of Tusk reads format {FORMAT_VERSION}"));
+        }
+        if self.definition.classes.len() < 2 {
+            return Err(format!("{} classes are too few", self.definition.classes.len()));
+        }
+        self.definition.check()
+    }
+
     /// The report of the best epoch.
     #[must_use]
     pub fn best(&self) -> Option<&EpochReport> {
@@ -221,4 +278,18 @@ pub struct RunRecord {
     pub last: Option<FileRef>,
     /// Weights after the best epoch.
     pub best: Option<FileRef>,
+}
+
+impl RunRecord {
+    /// Whether the run can be gone on with.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { workers, threads, .. } = self;
+        if !(1..=WORKERS_MAX).contains(workers) || !(1..=THREADS_MAX).contains(threads) {
+            return Err(format!("{workers} workers of {threads} threads cannot be"));
+        }
+        self.definition.check()
+    }
 }

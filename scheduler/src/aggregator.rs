@@ -51,7 +51,7 @@ impl Aggregator {
                 return Err(refused(worker, format!("the next worker is {expected}")));
             }
             self.current = Some((worker, report.rows));
-            self.rows += report.rows;
+            self.rows = self.rows.saturating_add(report.rows);
             self.trained += u32::from(report.rows > 0);
             self.reports.push(report);
             return Ok(());
@@ -75,9 +75,9 @@ impl Aggregator {
                 None if first => {
                     let numel = shape.iter().try_fold(1_usize, |n, side| n.checked_mul(*side));
                     let numel = numel.ok_or_else(|| refuse(format!("its shape {shape:?} is too large")))?;
+                    // Reserved, not touched: a shape that nobody could hold is refused here, and does not abort.
                     let mut values = Vec::new();
-                    let reserved = values.try_reserve_exact(numel);
-                    reserved.map_err(|e| refuse(format!("there is no memory for its shape {shape:?}: {e}")))?;
+                    values.try_reserve_exact(numel).map_err(|_| refuse(format!("its shape {shape:?} is too large")))?;
                     let sum = Sum { shape, values, worker, filled: 0, pieces: 0, workers: 1 };
                     self.sums.insert(answer.name.to_owned(), sum);
                 }
@@ -278,5 +278,67 @@ mod tests {
         fold(&mut aggregator, 1, 1, &[("w", &[1.0])]).unwrap();
         assert!(aggregator.finish(2).is_err());
         assert!(Aggregator::default().finish(1).is_err());
+    }
+
+    #[test]
+    fn what_a_worker_claims_is_not_believed() {
+        let header = |shape: &[u64]| -> Vec<u8> {
+            std::iter::once(shape.len() as u64).chain(shape.iter().copied()).flat_map(u64::to_le_bytes).collect()
+        };
+        let huge: [&[u64]; 4] = [&[1 << 40, 1 << 10], &[u64::MAX], &[u64::MAX, u64::MAX], &[1 << 61]];
+        for shape in huge {
+            let mut aggregator = Aggregator::default();
+            fold(&mut aggregator, 0, 1, &[]).unwrap();
+            let batch = answer_batch(WorkerId(0), "w", &header(shape)).unwrap();
+            let row = Answer::rows(&batch).unwrap().next().unwrap();
+            let message = aggregator.fold(&row).unwrap_err().to_string();
+            assert!(message.contains("too large"), "{message}");
+        }
+        let mut aggregator = Aggregator::default();
+        let message = fold(&mut aggregator, 0, u64::MAX, &[("w", &[1.0])]).unwrap_err().to_string();
+        assert!(message.contains("a count of 18446744073709551615"), "{message}");
+    }
+
+    #[test]
+    fn damaged_answers_are_refused_or_folded_and_panic_nothing() {
+        let report = serde_json::to_vec(&PhaseReport { rows: 3, ..PhaseReport::default() }).unwrap();
+        let tensor = tensor_bytes(&NamedTensor { name: "w".into(), shape: vec![2, 3], data: vec![0.5; 6] });
+        let mut random = 1_u64;
+        let mut next = move |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % below.max(1)
+        };
+        let mut refused = 0;
+        for _ in 0..5000 {
+            let mut aggregator = Aggregator::default();
+            let mut rows = Vec::new();
+            for worker in 0..2 {
+                for (name, bytes) in [(REPORT, &report), ("w", &tensor), ("v", &tensor)] {
+                    let mut bytes = bytes.clone();
+                    for _ in 0..next(3) {
+                        let place = next(bytes.len());
+                        match next(3) {
+                            0 => bytes[place] ^= 1 << next(8),
+                            1 => bytes.truncate(place + 1),
+                            _ => bytes.insert(place, next(256) as u8),
+                        }
+                    }
+                    let worker = if next(20) == 0 { next(4) as u32 } else { worker };
+                    rows.push(answer_batch(WorkerId(worker), name, &bytes).unwrap());
+                }
+            }
+            if next(10) == 0 {
+                let (one, other) = (next(rows.len()), next(rows.len()));
+                rows.swap(one, other);
+            }
+            let folded =
+                rows.iter().try_for_each(|batch| Answer::rows(batch)?.try_for_each(|row| aggregator.fold(&row)));
+            let outcome = folded.and_then(|()| aggregator.finish(2));
+            refused += usize::from(outcome.is_err());
+            if let Ok((state, _)) = outcome {
+                assert!(state.iter().all(|t| t.data.iter().all(|v| v.is_finite())));
+            }
+        }
+        assert!((1000..5000).contains(&refused), "{refused} of 5000 were refused");
     }
 }

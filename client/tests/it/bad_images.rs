@@ -152,3 +152,39 @@ async fn null_images_are_counted_like_broken_ones() {
     let epochs = fixture.train("m", 1, ", max_bad_fraction = 0.05", on).await;
     assert_eq!(epochs[0][8], "1");
 }
+
+/// A run that may bear no unreadable image, and has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_poisoned_image_fails_a_strict_run_at_once_and_is_named_with_its_reason() {
+    for (file, bytes, reason) in [
+        ("NORMAL/bomb.png", bomb(), "the PNG image claims 60000 x 60000 pixels"),
+        ("NORMAL/text.jpeg", b"this is a letter, not a picture".to_vec(), "not an image in a format Tusk reads"),
+    ] {
+        let fixture = Fixture::new().await;
+        std::fs::write(fixture.path("pictures").join(file), bytes).unwrap();
+        fixture.run("CREATE EXTERNAL TABLE pictures STORED AS IMAGES LOCATION '{dir}/pictures'").await;
+        let strict = format!("CREATE MODEL m OPTIONS ({OPTIONS}, workers = 3, max_bad_fraction = 0) TRAIN ON pictures");
+        let started = std::time::Instant::now();
+        let message = fixture.refusal(&strict).await;
+        let start = "1 of 49 images of pictures cannot be read, more than max_bad_fraction = 0 allows: ";
+        assert!(message.starts_with(start) && message.contains(&format!("{file} ({reason}")), "{message}");
+        // What is wrong with the data stays wrong: no task is tried a second time.
+        assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+        assert!(fixture.rows("SHOW MODELS").await.is_empty());
+        // Without it the same statement trains.
+        std::fs::remove_file(fixture.path("pictures").join(file)).unwrap();
+        fixture.run(&strict).await;
+    }
+}
+
+/// A query whose every attempt fails in the same way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_over_a_poisoned_image_fails_at_once_and_says_why() {
+    let fixture = Fixture::new().await;
+    std::fs::write(fixture.path("pictures/NORMAL/bomb.png"), bomb()).unwrap();
+    fixture.run("CREATE EXTERNAL TABLE pictures STORED AS IMAGES LOCATION '{dir}/pictures'").await;
+    let started = std::time::Instant::now();
+    let message = fixture.refusal("SELECT path, decode_image(image) FROM pictures").await;
+    assert!(message.contains("the PNG image claims 60000 x 60000 pixels"), "{message}");
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+}

@@ -94,7 +94,9 @@ impl<'a> Answer<'a> {
         if self.name != REPORT {
             return Ok(None);
         }
-        serde_json::from_slice(self.data).map(Some).map_err(|e| wire(e.to_string()))
+        let report: PhaseReport = serde_json::from_slice(self.data).map_err(|e| wire(e.to_string()))?;
+        report.check().map_err(wire)?;
+        Ok(Some(report))
     }
 }
 

@@ -111,3 +111,21 @@ pub struct PhaseReport {
     /// Where the time went.
     pub timing: Timing,
 }
+
+/// The largest count in a report: sums over all workers cannot overflow.
+const COUNT_MAX: u64 = 1 << 40;
+
+impl PhaseReport {
+    /// Whether its numbers can be added up with those of the other workers.
+    ///
+    /// # Errors
+    /// Which number cannot be.
+    pub fn check(&self) -> Result<(), String> {
+        let counts = [self.rows, self.rows_seen, self.null_labels, self.skipped, self.decoded];
+        let counts = counts.into_iter().chain(self.train_rows.values().chain(self.val_rows.values()).copied());
+        match counts.max().filter(|count| *count > COUNT_MAX) {
+            Some(count) => Err(format!("a count of {count}")),
+            None => Ok(()),
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, Query};
+use datafusion::sql::sqlparser::ast::{ObjectName, Query};
 
 use crate::ids::ModelName;
 use crate::spec::OptionValue;
@@ -95,11 +95,16 @@ pub enum ModelStatement {
     },
 }
 
-/// A name as SQL: in quotes unless it is a plain word.
-fn quoted(name: &str) -> Ident {
+/// A name as SQL: in quotes unless it is a plain word. `if` could be the start of IF EXISTS.
+fn quoted(name: &str) -> String {
     let plain =
         name.chars().enumerate().all(|(i, c)| c == '_' || c.is_ascii_lowercase() || (i > 0 && c.is_ascii_digit()));
-    if plain { Ident::new(name) } else { Ident::with_quote('"', name) }
+    if plain && !name.is_empty() && name != "if" { name.to_owned() } else { in_quotes(name) }
+}
+
+/// A name in quotes. sqlparser's own takes two quotes in a name for one that is escaped already.
+fn in_quotes(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn write_options(f: &mut fmt::Formatter<'_>, options: &[(String, OptionValue)]) -> fmt::Result {
@@ -110,7 +115,7 @@ fn write_options(f: &mut fmt::Formatter<'_>, options: &[(String, OptionValue)]) 
     for (position, (key, value)) in options.iter().enumerate() {
         let comma = if position == 0 { "" } else { ", " };
         // Always in quotes: `group` is a reserved word.
-        write!(f, "{comma}{} = {value}", Ident::with_quote('"', key.as_str()))?;
+        write!(f, "{comma}{} = {value}", in_quotes(key))?;
     }
     f.write_str(")")
 }

@@ -15,6 +15,7 @@
 //! Everything else is DataFusion's.
 
 mod ast;
+mod chains;
 mod parser;
 
 pub use ast::{CreateModel, EvaluateModel, ModelStatement, Source};

@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::ast::{CreateModel, EvaluateModel, ModelStatement, Source};
+use super::chains::check_chains;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::spec::OptionValue;
@@ -36,6 +37,7 @@ impl std::fmt::Display for Statement {
 /// # Errors
 /// [`Error::Syntax`] with line, column, and what was expected; [`Error::InvalidModelName`].
 pub fn parse(sql: &str) -> Result<Vec<Statement>> {
+    check_chains(sql)?;
     let dialect = GenericDialect {};
     let parser = DFParserBuilder::new(sql).with_dialect(&dialect).build().map_err(|e| syntax_of(&e))?;
     let mut parser = ModelParser { parser, end: end_of(sql) };
@@ -227,7 +229,7 @@ impl ModelParser<'_> {
     }
 }
 
-fn is_word(token: &TokenWithSpan, word: &str) -> bool {
+pub(super) fn is_word(token: &TokenWithSpan, word: &str) -> bool {
     matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
@@ -332,5 +334,18 @@ mod tests {
         }
         let error = parse("SELECT *\nFORM t WHERE").unwrap_err().to_string();
         assert!(error.starts_with("syntax error: ") && error.contains("at line 2, column"), "{error}");
+    }
+
+    #[test]
+    fn names_that_need_quotes_get_them() {
+        for sql in [
+            "CREATE MODEL \"if\" USING \"\" OPTIONS (\"a\"\"\"\"b\" = 'x''''y', 'k' = true, \"\" = -1e5) TRAIN ON t",
+            "DROP MODEL \"if\"",
+            "DROP MODEL IF EXISTS \"if\"",
+            "CREATE MODEL m USING \"Ünet \"\"2\"\"\" TRAIN ON t",
+        ] {
+            let tree = one(sql);
+            assert_eq!(one(&tree.to_string()), tree, "{sql}");
+        }
     }
 }

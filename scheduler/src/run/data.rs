@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use tusk_core::manifest::{DataProfile, ModelDefinition, Preprocessing};
+use tusk_core::manifest::{CLASSES_MAX, DataProfile, ModelDefinition, Preprocessing};
 use tusk_core::physical::PhaseReport;
 use tusk_core::spec::{ClassWeights, Loss, ModelSpec, Normalize, Precision};
 use tusk_core::{Error, Result};
-
-/// More classes than this are a wrong column.
-const CLASSES_MAX: usize = 1000;
 
 /// Unreadable images that an error names.
 const NAMED_MAX: usize = 5;
@@ -158,9 +155,9 @@ impl Profile<'_> {
             Normalize::Given { mean, std } => (mean, std),
             Normalize::FromData => {
                 // Whole numbers until here: the sum is exact in any order.
-                let count: u64 = self.train.iter().map(|r| r.pixel_count).sum();
-                let total: u64 = self.train.iter().map(|r| r.pixel_sum).sum();
-                let squares: u64 = self.train.iter().map(|r| r.pixel_square_sum).sum();
+                let sum = |number: fn(&PhaseReport) -> u64| self.train.iter().map(|r| u128::from(number(r))).sum();
+                let (count, total): (u128, u128) = (sum(|r| r.pixel_count), sum(|r| r.pixel_sum));
+                let squares: u128 = sum(|r| r.pixel_square_sum);
                 let mean = total as f64 / count.max(1) as f64 / 255.0;
                 let variance = squares as f64 / count.max(1) as f64 / (255.0 * 255.0) - mean * mean;
                 // A table of one flat grey has no spread; 1/255 keeps the division harmless.

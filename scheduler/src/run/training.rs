@@ -313,7 +313,12 @@ impl Run {
             _ => RunStatus::Failed,
         };
         self.record.error = Some(error.to_string());
-        if let Err(error) = self.context.store.write_run(&self.record).await {
+        // A store that has just failed for a minute is not waited for once more.
+        let store = match error {
+            Error::Core(tusk_core::Error::Store { .. }) => self.context.store.without_patience(),
+            _ => self.context.store.clone(),
+        };
+        if let Err(error) = store.write_run(&self.record).await {
             tracing::warn!(model = %self.record.model, %error, "the end of the run could not be recorded");
         }
     }

@@ -60,7 +60,11 @@ impl Validation {
         let classes = definition.classes.len();
         let right = self.truth.iter().enumerate().filter(|(row, truth)| {
             let probabilities = self.row(*row, classes);
-            (0..classes).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])) == Some(**truth)
+            probabilities
+                .iter()
+                .enumerate()
+                .max_by(|a, b| a.1.total_cmp(b.1))
+                .is_some_and(|(class, _)| class == **truth)
         });
         let right = right.count();
         (!self.truth.is_empty()).then(|| right as f64 / self.truth.len() as f64)

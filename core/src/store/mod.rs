@@ -8,15 +8,14 @@
 //! runs/NAME/epoch-00007.safetensors    weights and optimizer moments after an epoch
 //! ```
 
-use std::path::Path as FsPath;
-use std::sync::Arc;
+mod files;
+mod location;
+mod retry;
 
-use futures::TryStreamExt;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 
+use self::files::Files;
+pub use self::retry::{ATTEMPT_MAX_MS, ATTEMPTS_MAX, SLOW_MS, TOTAL_MAX_MS, WAIT_FIRST_MS, WAIT_MAX_MS};
 use crate::error::{Error, Result, nearest};
 use crate::ids::ModelName;
 use crate::manifest::{FileRef, Manifest, RunRecord};
@@ -25,41 +24,29 @@ use crate::state::{ModelState, checksum};
 /// A model store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ModelStore {
-    url: String,
-    store: Arc<dyn ObjectStore>,
+    files: Files,
 }
 
 impl ModelStore {
-    /// Opens the store at a path (created where it is missing) or a URL.
+    /// Opens the store at a path (created where it is missing) or a URL: `s3://`, `gs://`, `az://`, `abfss://`, whose
+    /// settings and keys are this process's `AWS_*`, `GOOGLE_*` and `AZURE_*` variables.
     ///
     /// # Errors
-    /// [`Error::InvalidStore`] when the folder cannot be made or the URL is not understood.
+    /// [`Error::InvalidStore`] when the folder cannot be made, the URL is not understood, or it holds keys.
     pub fn open(location: &str) -> Result<Self> {
-        let invalid = |reason: String| Error::InvalidStore { url: location.to_owned(), reason };
-        let path = match location.strip_prefix("file://") {
-            Some(path) => path,
-            None if location.contains("://") => return Self::open_url(location),
-            None => location,
-        };
-        std::fs::create_dir_all(path)
-            .map_err(|e| invalid(format!("the folder cannot be made ({e}); give --store a folder you may write to")))?;
-        let path = FsPath::new(path).canonicalize().map_err(|e| invalid(e.to_string()))?;
-        let store =
-            LocalFileSystem::new_with_prefix(&path).map_err(|e| invalid(e.to_string()))?.with_automatic_cleanup(true);
-        Ok(Self { url: format!("file://{}", path.display()), store: Arc::new(store) })
+        Ok(Self { files: Files::new(location::open(location, &location::environment())?) })
     }
 
-    fn open_url(location: &str) -> Result<Self> {
-        let invalid = |reason: String| Error::InvalidStore { url: location.to_owned(), reason };
-        let url = url::Url::parse(location).map_err(|e| invalid(e.to_string()))?;
-        let (store, prefix) = object_store::parse_url(&url).map_err(|e| invalid(e.to_string()))?;
-        Ok(Self { url: location.to_owned(), store: Arc::new(PrefixStore::new(store, prefix)) })
-    }
-
-    /// The store's URL, which any process can open.
+    /// The store's URL, which any process with the same settings can open.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.files.url()
+    }
+
+    /// The same store for what may fail: nothing is tried twice on a disk.
+    #[must_use]
+    pub fn without_patience(&self) -> Self {
+        Self { files: self.files.without_patience() }
     }
 
     /// The published model of this name.
@@ -71,7 +58,7 @@ impl ModelStore {
             let names = self.model_names().await?;
             return Err(Error::ModelNotFound {
                 name: name.to_string(),
-                store: self.url.clone(),
+                store: self.url().to_owned(),
                 suggestion: nearest(name.as_str(), names.iter().map(ModelName::as_str)),
             });
         };
@@ -83,7 +70,7 @@ impl ModelStore {
     /// # Errors
     /// [`Error::Damaged`], [`Error::Store`].
     pub async fn find_manifest(&self, name: &ModelName) -> Result<Option<Manifest>> {
-        self.read_json(&manifest_path(name)).await
+        self.read_json(&manifest_path(name), Manifest::check).await
     }
 
     /// Every published model, by name.
@@ -111,10 +98,8 @@ impl ModelStore {
     }
 
     async fn names_below(&self, folder: &Path) -> Result<Vec<ModelName>> {
-        let listing = self.store.list_with_delimiter(Some(folder)).await;
-        let listing = listing.map_err(|e| self.failed("list", folder, e))?;
-        let mut names: Vec<ModelName> =
-            listing.common_prefixes.iter().filter_map(|p| ModelName::new(p.filename()?).ok()).collect();
+        let folders = self.files.folders(folder).await?;
+        let mut names: Vec<ModelName> = folders.iter().filter_map(|p| ModelName::new(p.filename()?).ok()).collect();
         names.sort();
         Ok(names)
     }
@@ -126,11 +111,12 @@ impl ModelStore {
     pub async fn publish(&self, manifest: &Manifest) -> Result<()> {
         self.write_json(&manifest_path(&manifest.name), manifest).await?;
         let folder = Path::from(format!("models/{}", manifest.name));
-        for path in self.list(&folder).await? {
+        for path in self.files.list(&folder).await? {
             if path.extension() == Some("safetensors") && path.as_ref() != manifest.weights.path {
-                self.delete(&path).await?;
+                self.files.delete(&path).await?;
             }
         }
+        self.files.sweep(&folder).await;
         Ok(())
     }
 
@@ -142,7 +128,7 @@ impl ModelStore {
         let bytes = state.to_safetensors()?;
         let checksum = checksum(&bytes);
         let path = Path::from(format!("models/{name}/weights-{}.safetensors", &checksum[..16]));
-        self.write(&path, bytes).await?;
+        self.files.write(&path, bytes).await?;
         Ok(FileRef { path: path.to_string(), checksum })
     }
 
@@ -152,7 +138,7 @@ impl ModelStore {
     /// [`Error::Damaged`] with the checksums, [`Error::Store`].
     pub async fn read_state(&self, file: &FileRef) -> Result<ModelState> {
         let path = Path::from(file.path.as_str());
-        let Some(bytes) = self.read(&path).await? else {
+        let Some(bytes) = self.files.read(&path).await? else {
             return Err(Error::Damaged { path: file.path.clone(), reason: "it is missing".into() });
         };
         ModelState::from_safetensors(&file.path, &bytes, &file.checksum)
@@ -164,14 +150,15 @@ impl ModelStore {
     /// [`Error::Store`].
     pub async fn drop_model(&self, name: &ModelName) -> Result<bool> {
         let manifest = manifest_path(name);
-        let existed = self.read(&manifest).await?.is_some();
+        let existed = self.files.read(&manifest).await?.is_some();
         if existed {
             // The manifest first: a half-removed model is then no model.
-            self.delete(&manifest).await?;
+            self.files.delete(&manifest).await?;
         }
-        for folder in [format!("models/{name}"), format!("runs/{name}")] {
-            for path in self.list(&Path::from(folder)).await? {
-                self.delete(&path).await?;
+        for folder in [format!("models/{name}"), format!("runs/{name}")].map(Path::from) {
+            self.files.sweep(&folder).await;
+            for path in self.files.list(&folder).await? {
+                self.files.delete(&path).await?;
             }
         }
         Ok(existed)
@@ -182,7 +169,7 @@ impl ModelStore {
     /// # Errors
     /// [`Error::Damaged`], [`Error::Store`].
     pub async fn run(&self, name: &ModelName) -> Result<Option<RunRecord>> {
-        self.read_json(&run_path(name)).await
+        self.read_json(&run_path(name), RunRecord::check).await
     }
 
     /// Records how far a run is.
@@ -198,8 +185,8 @@ impl ModelStore {
     /// # Errors
     /// [`Error::Store`].
     pub async fn delete_run(&self, name: &ModelName) -> Result<()> {
-        for path in self.list(&Path::from(format!("runs/{name}"))).await? {
-            self.delete(&path).await?;
+        for path in self.files.list(&Path::from(format!("runs/{name}"))).await? {
+            self.files.delete(&path).await?;
         }
         Ok(())
     }
@@ -217,7 +204,7 @@ impl ModelStore {
     /// # Errors
     /// [`Error::Store`].
     pub async fn write_request(&self, name: &ModelName, request: Vec<u8>) -> Result<()> {
-        self.write(&request_path(name), request).await
+        self.files.write(&request_path(name), request).await
     }
 
     /// What the last run of this name was asked to do.
@@ -225,7 +212,7 @@ impl ModelStore {
     /// # Errors
     /// [`Error::Store`].
     pub async fn request(&self, name: &ModelName) -> Result<Option<Vec<u8>>> {
-        Ok(self.read(&request_path(name)).await?.map(Into::into))
+        Ok(self.files.read(&request_path(name)).await?.map(Into::into))
     }
 
     /// Writes the checkpoint of an epoch.
@@ -236,7 +223,7 @@ impl ModelStore {
         let bytes = state.to_safetensors()?;
         let checksum = checksum(&bytes);
         let path = Path::from(format!("runs/{name}/epoch-{epoch:05}.safetensors"));
-        self.write(&path, bytes).await?;
+        self.files.write(&path, bytes).await?;
         Ok(FileRef { path: path.to_string(), checksum })
     }
 
@@ -245,64 +232,34 @@ impl ModelStore {
     /// # Errors
     /// [`Error::Store`].
     pub async fn keep_checkpoints(&self, name: &ModelName, keep: &[&FileRef]) -> Result<()> {
-        for path in self.list(&Path::from(format!("runs/{name}"))).await? {
+        let folder = Path::from(format!("runs/{name}"));
+        self.files.sweep(&folder).await;
+        for path in self.files.list(&folder).await? {
             if path.extension() == Some("safetensors") && !keep.iter().any(|file| file.path == path.as_ref()) {
-                self.delete(&path).await?;
+                self.files.delete(&path).await?;
             }
         }
         Ok(())
     }
 
-    async fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
-        let found = async { self.store.get(path).await?.bytes().await }.await;
-        match found {
-            Ok(bytes) => Ok(Some(bytes.to_vec())),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.failed("read", path, error)),
-        }
-    }
-
-    async fn write(&self, path: &Path, bytes: Vec<u8>) -> Result<()> {
-        self.store.put(path, PutPayload::from(bytes)).await.map_err(|e| self.failed("write", path, e))?;
-        Ok(())
-    }
-
-    async fn read_json<T: serde::de::DeserializeOwned>(&self, path: &Path) -> Result<Option<T>> {
-        let Some(bytes) = self.read(path).await? else { return Ok(None) };
-        let damaged = |e: serde_json::Error| Error::Damaged { path: path.to_string(), reason: e.to_string() };
-        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+    /// What a JSON file holds, if it can be worked with: a file that was tampered with must not ask for four thousand
+    /// million workers.
+    async fn read_json<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &Path,
+        check: fn(&T) -> Result<(), String>,
+    ) -> Result<Option<T>> {
+        let Some(bytes) = self.files.read(path).await? else { return Ok(None) };
+        let damaged = |reason: String| Error::Damaged { path: path.to_string(), reason };
+        let value = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+        check(&value).map_err(damaged)?;
+        Ok(Some(value))
     }
 
     async fn write_json<T: serde::Serialize>(&self, path: &Path, value: &T) -> Result<()> {
         let json =
             serde_json::to_vec_pretty(value).map_err(|e| Error::Wire { what: "manifest", reason: e.to_string() })?;
-        self.write(path, json).await
-    }
-
-    async fn list(&self, folder: &Path) -> Result<Vec<Path>> {
-        let listing: Result<Vec<_>, _> = self.store.list(Some(folder)).map_ok(|meta| meta.location).try_collect().await;
-        let mut paths = listing.map_err(|e| self.failed("list", folder, e))?;
-        paths.sort();
-        Ok(paths)
-    }
-
-    async fn delete(&self, path: &Path) -> Result<()> {
-        match self.store.delete(path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.failed("delete", path, error)),
-        }
-    }
-
-    fn failed(&self, action: &'static str, path: &Path, source: object_store::Error) -> Error {
-        let advice = match &source {
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                "Give this user the right to do so, or choose another --store"
-            }
-            _ if action == "write" => "Check its free space and its rights, then run the statement with resume = true",
-            _ => "Check that it can be reached",
-        };
-        let store = self.url.clone();
-        Error::Store { store, action, path: path.to_string(), advice, source: Box::new(source) }
+        self.files.write(path, json).await
     }
 }
 
@@ -317,3 +274,6 @@ fn request_path(name: &ModelName) -> Path {
 fn run_path(name: &ModelName) -> Path {
     Path::from(format!("runs/{name}/run.json"))
 }
+
+#[cfg(test)]
+mod tests;

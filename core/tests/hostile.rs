@@ -1,0 +1,252 @@
+//! The stored corpus, and valid messages that were damaged in seeded ways, through the checks of the fuzz targets.
+//!
+//! Where `cargo fuzz` finds something, its input goes into `tests/corpus/TARGET` and stays there.
+
+mod checks;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::prelude::SessionContext;
+use datafusion_proto::physical_plan::{DefaultPhysicalProtoConverter, PhysicalExtensionCodec};
+use prost::Message;
+use tusk_core::codec::{TuskPhysicalCodec, decode_plan, encode_plan};
+use tusk_core::ids::RunId;
+use tusk_core::manifest::{FileRef, ModelDefinition, Preprocessing};
+use tusk_core::physical::{Phase, PhaseReport, Rows, TrainExec, TrainTask, answer_schema, tensor_bytes};
+use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
+use tusk_core::state::{ModelState, NamedTensor, checksum};
+
+/// Damaged inputs per valid one.
+const ROUNDS: usize = 3000;
+
+/// The next number of a SplitMix64 sequence (Steele et al. 2014).
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// One to four changes: a flipped bit, a byte that readers treat as special, a cut, a doubled piece, a piece of another.
+fn damaged(valid: &[u8], other: &[u8], state: &mut u64) -> Vec<u8> {
+    let mut bytes = valid.to_vec();
+    for _ in 0..=next(state) % 4 {
+        let place = next(state) as usize % bytes.len().max(1);
+        let end = (place + next(state) as usize % 24).min(bytes.len());
+        match next(state) % 6 {
+            0 if !bytes.is_empty() => bytes[place] ^= 1 << (next(state) % 8),
+            1 if !bytes.is_empty() => {
+                bytes[place] = [0, 1, 0x7F, 0x80, 0xFF, b'"', b'(', b';'][next(state) as usize % 8]
+            }
+            2 => bytes.truncate(place),
+            3 => drop(bytes.splice(place..place, bytes[place..end].to_vec())),
+            4 => drop(bytes.drain(place..end)),
+            _ => {
+                let start = next(state) as usize % other.len().max(1);
+                let piece = &other[start..(start + 16).min(other.len())];
+                drop(bytes.splice(place..place, piece.iter().copied()));
+            }
+        }
+    }
+    bytes
+}
+
+/// Runs the check on what is valid and on what was made of it. `UPDATE_CORPUS=1` stores what is valid: fuzzers start
+/// from there.
+fn batter(target: &str, check: fn(&[u8]), valid: &[Vec<u8>]) {
+    if std::env::var("UPDATE_CORPUS").is_ok_and(|value| value == "1") {
+        for (number, bytes) in valid.iter().enumerate() {
+            std::fs::write(corpus(target).join(format!("valid_{number}")), bytes).unwrap();
+        }
+    }
+    let mut state = 20_261_124;
+    for bytes in valid {
+        check(bytes);
+        for _ in 0..ROUNDS {
+            let other = &valid[next(&mut state) as usize % valid.len()];
+            check(&damaged(bytes, other, &mut state));
+        }
+    }
+}
+
+fn corpus(target: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target)
+}
+
+fn task() -> TrainTask {
+    TrainTask {
+        run: RunId::starting_at(1_764_000_000_000),
+        epoch: 7,
+        phase: Phase::Train,
+        rows: Rows::Training,
+        workers: 2,
+        threads: 2,
+        definition: ModelDefinition {
+            spec: ModelSpec::new(Architecture::Cnn),
+            classes: vec!["NORMAL".into(), "PNEUMONIA".into()],
+            positive: Some(1),
+            loss: Loss::BinaryCrossentropy,
+            precision: Precision::F32,
+            preprocessing: Preprocessing { image_size: 128, channels: 1, mean: 0.5, std: 0.25 },
+            class_weights: vec![1.0, 0.5],
+        },
+        store: "s3://bucket/models".into(),
+        source_checksum: "cd".repeat(32),
+        weights: Some(FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) }),
+    }
+}
+
+fn train_exec() -> Arc<dyn ExecutionPlan> {
+    let source = Arc::new(EmptyExec::new(answer_schema()));
+    Arc::new(TrainExec::try_new(Arc::new(task()), source).unwrap())
+}
+
+fn state() -> ModelState {
+    let tensor = |name: &str, shape: Vec<usize>| {
+        let values = shape.iter().product();
+        NamedTensor { name: name.into(), shape, data: vec![0.5; values] }
+    };
+    ModelState::new([tensor("fc.weight", vec![2, 3]), tensor("fc.bias", vec![2]), tensor("optimizer.step", vec![])])
+}
+
+async fn messages() -> Vec<Vec<u8>> {
+    let codec = TuskPhysicalCodec::default();
+    let sql = "SELECT b, sum(a) AS s FROM (VALUES (1, 'x'), (2, 'y')) AS t (a, b) WHERE a > 0 GROUP BY b ORDER BY s";
+    let query = SessionContext::new().sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let mut operator = Vec::new();
+    codec.try_encode(train_exec(), &mut operator, &DefaultPhysicalProtoConverter {}).unwrap();
+    vec![
+        encode_plan(train_exec(), &codec).unwrap(),
+        encode_plan(query, &codec).unwrap(),
+        operator,
+        state().to_safetensors().unwrap(),
+        serde_json::to_vec(&task()).unwrap(),
+    ]
+}
+
+const STATEMENTS: [&str; 8] = [
+    "CREATE OR REPLACE MODEL m USING cnn TRAIN ON a.b.c VALIDATE ON (SELECT * FROM v WHERE x > 1)",
+    "create model if not exists \"M-1\" using resnet18 options (\"group\" = 'patient', epochs = 3, \
+     learning_rate = -1e-3, early_stop = false) train on (select * from t limit 10)",
+    "EXPLAIN CREATE MODEL m TRAIN ON t; SHOW MODELS; DESC MODEL \"if\"; SHOW TRAINING m; CANCEL TRAINING m",
+    "EVALUATE MODEL m ON 'file.parquet' OPTIONS (threshold = 0.3, positive = 'it''s')",
+    "DROP MODEL IF EXISTS m; DROP MODEL if",
+    "SELECT path, predict('m', image) FROM inbox WHERE a IN (1, 2) -- a comment\nUNION ALL SELECT 1, 2",
+    "CREATE EXTERNAL TABLE x STORED AS IMAGES LOCATION 'a' OPTIONS ('k' 'v'); COPY (SELECT 1) TO 'f.parquet'",
+    "WITH a AS (SELECT CASE WHEN b THEN 1 ELSE 2 END FROM c) SELECT a[1].x::int, interval '1 day' FROM a /* b */",
+];
+
+#[test]
+fn every_input_of_the_corpus_is_borne() {
+    for (target, check) in
+        [("codec", checks::codec as fn(&[u8])), ("sql", checks::sql as fn(&[u8])), ("answer", checks::answer)]
+    {
+        let folder = corpus(target);
+        let mut inputs = 0;
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            check(&std::fs::read(entry.unwrap().path()).unwrap());
+            inputs += 1;
+        }
+        assert!(inputs > 0, "{} is empty", folder.display());
+    }
+}
+
+#[tokio::test]
+async fn damaged_messages_panic_nothing() {
+    batter("codec", checks::codec, &messages().await);
+}
+
+#[test]
+fn damaged_statements_panic_nothing_and_what_parses_prints_back() {
+    batter("sql", checks::sql, &STATEMENTS.map(|sql| sql.as_bytes().to_vec()));
+}
+
+#[test]
+fn damaged_answers_panic_nothing() {
+    let report = PhaseReport { rows: 5, train_rows: [("A".to_owned(), 3)].into(), ..PhaseReport::default() };
+    let tensors = state().iter().map(tensor_bytes).collect::<Vec<_>>();
+    batter("answer", checks::answer, &[vec![serde_json::to_vec(&report).unwrap()], tensors].concat());
+}
+
+/// A message of [`tusk_core::codec`] around a plan: a training operator as an operator of DataFusion's.
+fn wrapped(source: Vec<u8>, task: &[u8]) -> Vec<u8> {
+    let field = |tag: u32, bytes: &[u8]| {
+        let mut out = Vec::new();
+        prost::encoding::encode_key(tag, prost::encoding::WireType::LengthDelimited, &mut out);
+        prost::encoding::encode_varint(bytes.len() as u64, &mut out);
+        out.extend_from_slice(bytes);
+        out
+    };
+    let train = [field(1, task), field(2, &source)].concat();
+    let node = datafusion_proto::protobuf::PhysicalExtensionNode { node: field(1, &train), inputs: vec![empty()] };
+    let kind = datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType::Extension(node);
+    datafusion_proto::protobuf::PhysicalPlanNode { physical_plan_type: Some(kind), ..Default::default() }
+        .encode_to_vec()
+}
+
+fn empty() -> datafusion_proto::protobuf::PhysicalPlanNode {
+    let plan: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(answer_schema()));
+    let bytes = encode_plan(plan, &TuskPhysicalCodec::default()).unwrap();
+    datafusion_proto::protobuf::PhysicalPlanNode::decode(bytes.as_slice()).unwrap()
+}
+
+#[tokio::test]
+async fn training_operators_inside_each_other_cannot_overflow_the_stack() {
+    let task = serde_json::to_vec(&task()).unwrap();
+    let context = SessionContext::new().task_ctx();
+    let decode = |bytes: &[u8]| decode_plan(bytes, &context, &TuskPhysicalCodec::default());
+    let mut bytes = wrapped(empty().encode_to_vec(), &task);
+    decode(&bytes).unwrap();
+    for _ in 0..5000 {
+        bytes = wrapped(bytes, &task);
+    }
+    let message = decode(&bytes).unwrap_err().to_string();
+    assert!(message.contains("it is inside the source of another"), "{message}");
+}
+
+#[test]
+fn a_task_for_more_workers_than_can_be_is_refused() {
+    let mut many = task();
+    many.workers = u32::MAX;
+    let bytes = wrapped(empty().encode_to_vec(), &serde_json::to_vec(&many).unwrap());
+    let context = SessionContext::new().task_ctx();
+    let message = decode_plan(&bytes, &context, &TuskPhysicalCodec::default()).unwrap_err().to_string();
+    assert!(message.contains("it is for 4294967295 workers"), "{message}");
+}
+
+/// A safetensors file of this header, with its right length before it and `values` behind it.
+fn weights(header: &str, values: usize) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &vec![0; values]].concat()
+}
+
+#[test]
+fn weights_that_claim_the_impossible_are_damage() {
+    let tensor = |shape: &str, start: u64, end: u64| {
+        format!("{{\"w\":{{\"dtype\":\"F32\",\"shape\":{shape},\"data_offsets\":[{start},{end}]}}}}")
+    };
+    let files = [
+        u64::MAX.to_le_bytes().to_vec(),
+        [&u64::MAX.to_le_bytes()[..], b"{}"].concat(),
+        [&(1_u64 << 40).to_le_bytes()[..], b"{}"].concat(),
+        weights(&tensor("[18446744073709551615,2]", 0, 8), 8),
+        weights(&tensor("[4611686018427387904,4]", 0, 0), 0),
+        weights(&tensor("[2]", 0, u64::MAX), 8),
+        weights(&tensor("[2]", u64::MAX - 7, u64::MAX), 8),
+        weights(&tensor("[2]", 8, 0), 8),
+        weights(&tensor("[-1]", 0, 8), 8),
+        weights(&format!("{{\"w\":{}", "[".repeat(100_000)), 0),
+        weights(&tensor("[1]", 0, 8).replace("F32", "F64"), 8),
+        weights("{\"__metadata__\":{\"a\":[]}}", 0),
+    ];
+    for bytes in files {
+        let message =
+            ModelState::from_safetensors("m/w.safetensors", &bytes, &checksum(&bytes)).unwrap_err().to_string();
+        assert!(message.starts_with("m/w.safetensors is damaged: "), "{message}");
+    }
+    // Sides that cancel out: no values, and nothing is allocated for them.
+    let empty = weights(&tensor("[0,18446744073709551615]", 0, 0), 0);
+    drop(ModelState::from_safetensors("w", &empty, &checksum(&empty)));
+}
