@@ -1,30 +1,30 @@
 //! A cluster in this process: a scheduler and executors with engines of the caller's, speaking over the loopback
 //! interface as on many machines.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use ballista_core::serde::BallistaCodec;
+use ballista_scheduler::config::SchedulerConfig;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion_proto::logical_plan::LogicalExtensionCodec;
-use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use tokio::net::TcpListener;
 use tusk_core::engine::{Predictor, TrainEngine, with_engine};
+use tusk_core::report::{DeviceReport, ExecutorReport, WIRE_VERSION};
 use tusk_core::store::ModelStore;
 use tusk_executor::{EmbeddedExecutor, ExecutorSettings};
-use tusk_scheduler::{EmbeddedScheduler, SchedulerSettings, ServiceSettings, TrainingService};
+use tusk_scheduler::{Catalog, NodeSettings, SchedulerNode, TrainingService};
 use tusk_udfs::predict::PlanOnly;
 use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session_config};
 
 /// The largest gRPC message, in bytes: Ballista's default.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// A scheduler, executors, and the training service that submits to them. They stop when this is dropped.
+/// A scheduler, and executors. They stop when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     _executors: Vec<EmbeddedExecutor>,
-    _scheduler: EmbeddedScheduler,
-    /// Starts runs.
-    pub training: TrainingService,
+    scheduler: SchedulerNode,
 }
 
 impl Cluster {
@@ -33,48 +33,55 @@ impl Cluster {
     /// # Errors
     /// When no port is free or the store cannot be opened.
     pub async fn start(engines: Vec<Arc<dyn TrainEngine>>, vcores: usize, store: &str) -> anyhow::Result<Self> {
-        let logical: Arc<dyn LogicalExtensionCodec> = logical_codec();
-        let physical: Arc<dyn PhysicalExtensionCodec> = physical_codec();
         let plan_only: Arc<dyn Predictor> = Arc::new(PlanOnly);
-        let workers = u32::try_from(engines.len())?;
         let config = session_config().with_target_partitions(engines.len() * vcores);
         let functions = session_builder(config.clone(), Arc::<RuntimeEnv>::default(), &plan_only).build();
-        let session = move |config| {
-            let rules = ballista_core::optimizer::ballista_default_optimizer_rules();
-            let builder = session_builder(config, Arc::<RuntimeEnv>::default(), &plan_only);
-            Ok(builder.with_optimizer_rules(rules).build())
+        let functions = Arc::new((&functions).into());
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let settings = NodeSettings {
+            ballista: SchedulerConfig::default().with_hostname(address.ip().to_string()).with_port(address.port()),
+            session: config.clone(),
+            runtime: Arc::default(),
+            store: ModelStore::open(store)?,
+            threads: 1,
+            catalog: Catalog::default(),
+            tables: None,
+            users: None,
+            server_tls: None,
+            client_tls: None,
         };
-        let scheduler = EmbeddedScheduler::start(SchedulerSettings {
-            session_builder: Arc::new(session),
-            config: config.clone(),
-            logical_codec: Arc::clone(&logical),
-            physical_codec: Arc::clone(&physical),
-            message_bytes_max: MESSAGE_BYTES_MAX,
-        })
-        .await?;
+        let scheduler = SchedulerNode::start(listener, settings).await?;
         let mut executors = Vec::new();
-        for engine in engines {
+        for (index, engine) in engines.into_iter().enumerate() {
+            let executor_id = format!("executor-{index}");
             let settings = ExecutorSettings {
+                executor_id: executor_id.clone(),
                 scheduler_url: scheduler.url(),
-                vcores,
+                vcores: vcores + 1,
                 message_bytes_max: MESSAGE_BYTES_MAX,
                 config: with_engine(config.clone(), engine),
                 runtime: Arc::default(),
-                codec: BallistaCodec::new(Arc::clone(&logical), Arc::clone(&physical)),
-                functions: (&functions).into(),
+                codec: BallistaCodec::new(logical_codec(), physical_codec()),
+                functions: Arc::clone(&functions),
             };
             executors.push(EmbeddedExecutor::start(settings).await?);
+            let report = ExecutorReport {
+                wire_version: WIRE_VERSION,
+                executor_id,
+                devices: vec![DeviceReport { name: "cpu".to_owned(), busy: None }],
+                threads_per_device: 1,
+                ..ExecutorReport::default()
+            };
+            scheduler.take_report(report).map_err(anyhow::Error::msg)?;
         }
-        let service = ServiceSettings {
-            scheduler_url: scheduler.url(),
-            store: ModelStore::open(store)?,
-            codec: physical,
-            workers,
-            threads: 1,
-            message_bytes_max: MESSAGE_BYTES_MAX,
-        };
-        let training = TrainingService::connect(service, Arc::default()).await?;
-        Ok(Self { _executors: executors, _scheduler: scheduler, training })
+        Ok(Self { _executors: executors, scheduler })
+    }
+
+    /// Starts runs.
+    #[must_use]
+    pub fn training(&self) -> &TrainingService {
+        self.scheduler.training()
     }
 }
 

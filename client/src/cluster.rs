@@ -17,9 +17,6 @@ use tusk_udfs::session::session_config;
 
 use crate::error::Result;
 
-/// The largest gRPC message, in bytes: Ballista's default.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
-
 /// How often the executor tells the scheduler what it does.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
@@ -64,15 +61,11 @@ impl EmbeddedCluster {
         let plugin = Plugin::with(&settings, predictor, Some(runtime), scheduler.training().progress());
         let plugin = Arc::new(plugin.map_err(DataFusionError::from)?);
         let identity = Identity { executor_id: uuid::Uuid::new_v4().to_string(), host: address.ip().to_string() };
-        let executor = EmbeddedExecutor::start(ExecutorSettings {
-            executor_id: identity.executor_id.clone(),
-            scheduler_url: scheduler.url(),
-            // Beside those that train, so that a query does not wait for an epoch.
-            vcores: threads + plugin.workers(),
-            message_bytes_max: MESSAGE_BYTES_MAX,
-            plugin: Arc::clone(&plugin),
-        });
-        let executor = executor.await?;
+        // Beside those that train, so that a query does not wait for an epoch.
+        let vcores = threads + plugin.workers();
+        let executor = identity.executor_id.clone();
+        let executor = ExecutorSettings::with_plugin(&plugin, executor, scheduler.url(), vcores);
+        let executor = EmbeddedExecutor::start(executor).await?;
         report(&plugin, &scheduler, &identity);
         let reports = tokio::spawn({
             let scheduler = Arc::clone(&scheduler);

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, TcpListener as StdListener};
 use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
+use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_core::serde::BallistaCodec;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource};
@@ -17,6 +18,8 @@ use ballista_executor::flight_service::BallistaFlightService;
 use ballista_executor::metrics::LoggingMetricsCollector;
 use ballista_executor::shutdown::ShutdownNotifier;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::SessionConfig;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -24,8 +27,10 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::plugin::Plugin;
 
+/// The largest gRPC message, in bytes: Ballista's default.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+
 /// What an executor in this process is made of.
-#[derive(Debug)]
 pub struct ExecutorSettings {
     /// The id under which the scheduler knows it.
     pub executor_id: String,
@@ -35,8 +40,37 @@ pub struct ExecutorSettings {
     pub vcores: usize,
     /// The largest gRPC message, in bytes.
     pub message_bytes_max: usize,
-    /// Its engine, functions and codecs.
-    pub plugin: Arc<Plugin>,
+    /// The session of its tasks, with the training engine as an extension.
+    pub config: SessionConfig,
+    /// Object stores and memory.
+    pub runtime: Arc<RuntimeEnv>,
+    /// How plans are read.
+    pub codec: BallistaCodec,
+    /// The functions of its tasks.
+    pub functions: Arc<BallistaFunctionRegistry>,
+}
+
+impl std::fmt::Debug for ExecutorSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExecutorSettings").field("executor_id", &self.executor_id).finish_non_exhaustive()
+    }
+}
+
+impl ExecutorSettings {
+    /// An executor with the plugin in it.
+    #[must_use]
+    pub fn with_plugin(plugin: &Plugin, executor_id: String, scheduler_url: String, vcores: usize) -> Self {
+        Self {
+            executor_id,
+            scheduler_url,
+            vcores,
+            message_bytes_max: MESSAGE_BYTES_MAX,
+            config: plugin.config.clone(),
+            runtime: plugin.runtime.clone().unwrap_or_default(),
+            codec: plugin.codec(),
+            functions: Arc::clone(&plugin.functions),
+        }
+    }
 }
 
 /// A running executor. Stops when dropped; its shuffle files go with it.
@@ -69,8 +103,7 @@ impl EmbeddedExecutor {
             os_info: Some(ExecutorOperatingSystemSpecification::default()),
             ballista_protocol_version: BALLISTA_PROTOCOL_VERSION,
         };
-        let plugin = settings.plugin;
-        let (config, runtime) = (plugin.config.clone(), plugin.runtime.clone().unwrap_or_default());
+        let (config, runtime) = (settings.config, settings.runtime);
         let config_producer: ConfigProducer = Arc::new(move || config.clone());
         let runtime_producer: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));
         let executor = Arc::new(Executor::with_default_execution_engine(
@@ -78,7 +111,7 @@ impl EmbeddedExecutor {
             &folder,
             runtime_producer,
             config_producer,
-            Arc::clone(&plugin.functions),
+            settings.functions,
             Arc::new(LoggingMetricsCollector::default()),
             settings.vcores,
         ));
@@ -94,7 +127,7 @@ impl EmbeddedExecutor {
             }
         });
         let shutdown = ShutdownNotifier::new();
-        let server = start_tasks(&settings.scheduler_url, plugin.codec(), executor, grpc_port, &shutdown).await;
+        let server = start_tasks(&settings.scheduler_url, settings.codec, executor, grpc_port, &shutdown).await;
         let server = server.map_err(|error| DataFusionError::External(Box::new(error)))?;
         Ok(Self { _work_dir: work_dir, stop: shutdown.notify_shutdown, servers: vec![flight, server] })
     }

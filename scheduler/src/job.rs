@@ -1,6 +1,7 @@
 //! One Ballista job from a physical plan: submitted, awaited, its rows streamed partition after partition.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ballista_core::client::BallistaClient;
 use ballista_core::extension::BallistaConfigGrpcEndpoint;
@@ -14,6 +15,7 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tusk_core::error::first_cause;
 
@@ -25,6 +27,10 @@ pub(crate) type Scheduler = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 /// Retries of a fetch of a job's rows, and the wait between them.
 const FETCH_RETRIES: u8 = 3;
 const FETCH_RETRY_WAIT_MS: u64 = 500;
+
+/// How long an executor may be silent while its rows are fetched: a frozen one keeps its connections.
+const FETCH_SILENCE_S: u64 = 20;
+const FETCH_SILENCE: Duration = Duration::from_secs(FETCH_SILENCE_S);
 
 /// Statuses of a job that may wait to be read.
 const STATUSES_WAITING_MAX: usize = 16;
@@ -153,7 +159,9 @@ impl JobRunner {
             0,
             0,
         );
-        let mut client = client.await.map_err(|e| lost(e.to_string()))?;
+        let silent = || lost(format!("executor {} has not answered for {FETCH_SILENCE_S} s", executor.id));
+        let mut client =
+            timeout(FETCH_SILENCE, client).await.map_err(|_| silent())?.map_err(|e| lost(e.to_string()))?;
         let partition = partition.into();
         let rows = client.fetch_partition_proxied(
             &executor.id,
@@ -164,7 +172,17 @@ impl JobRunner {
             port,
             true,
         );
-        let rows = rows.await.map_err(|e| lost(e.to_string()))?;
-        Ok(rows.map_err(move |e| lost(e.to_string())))
+        let rows = timeout(FETCH_SILENCE, rows).await.map_err(|_| silent())?.map_err(|e| lost(e.to_string()))?;
+        let executor_id = executor.id;
+        Ok(futures::stream::try_unfold(rows, move |mut rows| {
+            let (lost, executor_id) = (lost.clone(), executor_id.clone());
+            async move {
+                match timeout(FETCH_SILENCE, rows.next()).await {
+                    Ok(None) => Ok(None),
+                    Ok(Some(batch)) => Ok(Some((batch.map_err(|e| lost(e.to_string()))?, rows))),
+                    Err(_) => Err(lost(format!("executor {executor_id} has not answered for {FETCH_SILENCE_S} s"))),
+                }
+            }
+        }))
     }
 }

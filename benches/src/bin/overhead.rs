@@ -89,7 +89,7 @@ async fn parts(args: &Args, executors: usize) -> Result<Vec<f64>> {
     };
     let engines = std::iter::repeat_with(engine).take(executors).collect();
     let cluster = Cluster::start(engines, 1, &folder.path().display().to_string()).await?;
-    let mut run = cluster.training.start(request(args)?).await?;
+    let mut run = cluster.training().start(request(args)?).await?;
     let mut epochs: Vec<(Instant, Instant, EpochReport)> = Vec::new();
     let mut started = Instant::now();
     loop {

@@ -11,6 +11,7 @@ mod shell;
 mod sql;
 mod statements;
 mod table;
+mod top;
 
 use std::path::PathBuf;
 
@@ -36,6 +37,8 @@ enum Command {
     Ingest(ingest::IngestArguments),
     /// Drawn X-rays to one Parquet file: something to try things on.
     Draw(draw::DrawArguments),
+    /// What a cluster is doing, once a second.
+    Top(top::TopArguments),
     /// The whole tour on X-rays that it draws itself.
     Demo(demo::DemoArguments),
 }
@@ -105,6 +108,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         Command::Sql(arguments) => Box::pin(sql::run(arguments)).await,
         Command::Ingest(arguments) => tokio::task::spawn_blocking(move || ingest::run(arguments)).await?,
         Command::Draw(arguments) => tokio::task::spawn_blocking(move || draw::run(arguments)).await?,
+        Command::Top(arguments) => Box::pin(top::run(arguments)).await,
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
     };
     result.or_else(|error| if reader_is_gone(&error) { Ok(()) } else { Err(error) })

@@ -72,7 +72,7 @@ async fn run(updates: Arc<Updates>, workers: u32) -> Result<Vec<EpochReport>> {
         or_replace: false,
         resume: false,
     };
-    let mut run = cluster.training.start(request).await?;
+    let mut run = cluster.training().start(request).await?;
     let mut epochs = Vec::new();
     loop {
         match run.events.recv().await {
