@@ -18,7 +18,7 @@ use tusk_core::ids::ModelName;
 use tusk_core::manifest::EpochReport;
 use tusk_core::physical::Phase;
 use tusk_core::spec::{Augment, ModelSpec, Precision, architecture};
-use tusk_executor::{CacheLimits, TorchEngine};
+use tusk_executor::{CacheLimits, DevicePool, TorchEngine};
 use tusk_scheduler::TrainingRequest;
 use tusk_udfs::session::physical_codec;
 
@@ -83,11 +83,12 @@ fn main() -> Result<()> {
 async fn parts(args: &Args, executors: usize) -> Result<Vec<f64>> {
     let folder = tempfile::tempdir()?;
     let spans = Spans::default();
-    let engine = || -> Arc<dyn TrainEngine> {
-        let engine = TorchEngine::new(CacheLimits::default(), physical_codec(), Arc::new(NoProgress));
-        Arc::new(SpannedEngine { engine, spans: spans.clone() })
+    let engine = || -> Result<Arc<dyn TrainEngine>> {
+        let devices = DevicePool::new("cpu", 1)?;
+        let engine = TorchEngine::new(CacheLimits::default(), physical_codec(), devices, Arc::new(NoProgress))?;
+        Ok(Arc::new(SpannedEngine { engine, spans: spans.clone() }))
     };
-    let engines = std::iter::repeat_with(engine).take(executors).collect();
+    let engines = std::iter::repeat_with(engine).take(executors).collect::<Result<_>>()?;
     let cluster = Cluster::start(engines, 1, &folder.path().display().to_string()).await?;
     let mut run = cluster.training().start(request(args)?).await?;
     let mut epochs: Vec<(Instant, Instant, EpochReport)> = Vec::new();
