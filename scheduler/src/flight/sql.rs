@@ -23,6 +23,7 @@ use futures::{Stream, TryStreamExt, stream};
 use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
+use tusk_core::parameters::PUSH_TYPE_URL;
 use tusk_core::sql::Statement;
 
 use super::sessions::Prepared;
@@ -69,18 +70,14 @@ fn basic(metadata: &MetadataMap) -> Option<(String, String)> {
     let value = headers.get("authorization")?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
     let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?;
-    let (name, password) = String::from_utf8(decoded).ok()?.split_once(':').map(|(n, p)| (n.to_owned(), p.to_owned()))?;
+    let (name, password) =
+        String::from_utf8(decoded).ok()?.split_once(':').map(|(n, p)| (n.to_owned(), p.to_owned()))?;
     scheme.eq_ignore_ascii_case("basic").then_some((name, password))
 }
 
 impl TuskFlight {
     /// Starts a statement and says where its rows are.
-    async fn run(
-        &self,
-        sql: &str,
-        parameters: Vec<ScalarValue>,
-        request: Request<FlightDescriptor>,
-    ) -> InfoResponse {
+    async fn run(&self, sql: &str, parameters: Vec<ScalarValue>, request: Request<FlightDescriptor>) -> InfoResponse {
         let identity = Self::identity(request.extensions())?;
         let (results, events) = self.start(&identity, sql, parameters, wants_events(request.metadata())).await?;
         let schema = results.schema();
@@ -89,7 +86,12 @@ impl TuskFlight {
     }
 
     /// Runs a statement to its end, for clients that want no rows.
-    async fn run_to_end(&self, sql: &str, parameters: Vec<ScalarValue>, extensions: &tonic::Extensions) -> Result<i64, Status> {
+    async fn run_to_end(
+        &self,
+        sql: &str,
+        parameters: Vec<ScalarValue>,
+        extensions: &tonic::Extensions,
+    ) -> Result<i64, Status> {
         let identity = Self::identity(extensions)?;
         let (mut results, _) = self.start(&identity, sql, parameters, false).await?;
         let mut rows = 0;
@@ -288,7 +290,11 @@ impl FlightSqlService for TuskFlight {
         Ok(of_batch(metadata::schemas(&self.metadata_context(request.extensions()).await?, query)?))
     }
 
-    async fn get_flight_info_tables(&self, query: CommandGetTables, request: Request<FlightDescriptor>) -> InfoResponse {
+    async fn get_flight_info_tables(
+        &self,
+        query: CommandGetTables,
+        request: Request<FlightDescriptor>,
+    ) -> InfoResponse {
         info(&query.clone().into_builder().schema(), &query, request.into_inner())
     }
 
@@ -388,6 +394,18 @@ impl FlightSqlService for TuskFlight {
 
     async fn do_get_fallback(&self, request: Request<Ticket>, message: Any) -> DataResponse {
         self.own_ticket(request, message).await
+    }
+
+    async fn do_put_fallback(
+        &self,
+        request: Request<PeekableFlightDataStream>,
+        message: Any,
+    ) -> Result<Response<<Self as FlightService>::DoPutStream>, Status> {
+        if message.type_url != PUSH_TYPE_URL {
+            return Err(Status::invalid_argument(format!("there is no command '{}'", message.type_url)));
+        }
+        let pushed = self.training.parameters().do_put(request.into_inner()).await?;
+        Ok(Response::new(Box::pin(stream::once(async { Ok(pushed) }))))
     }
 
     async fn do_action_fallback(
