@@ -232,8 +232,7 @@ impl Remote {
     }
 }
 
-type Messages =
-    std::pin::Pin<Box<dyn Stream<Item = Result<arrow_flight::decode::DecodedFlightData, FlightError>> + Send>>;
+type Messages = std::pin::Pin<Box<dyn Stream<Item = Result<arrow_flight::decode::DecodedFlightData, FlightError>> + Send>>;
 
 /// Follows the rows of one statement.
 struct Watch {
