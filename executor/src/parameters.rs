@@ -22,7 +22,8 @@ use tonic::{Code, Status};
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::Timing;
 use tusk_core::parameters::{
-    PULL_TYPE_URL, PUSH_TYPE_URL, Piece, Pull, Pulled, PulledWeights, Push, PushKind, Pushed, piece_of, pieces,
+    PULL_TYPE_URL, PUSH_TYPE_URL, Piece, Pull, Pulled, PulledWeights, Push, PushKind, Pushed, SessionKey, piece_of,
+    pieces,
 };
 use tusk_core::report::WIRE_VERSION;
 use tusk_core::state::{ModelState, NamedTensor, OPTIMIZER_PREFIX};

@@ -347,7 +347,12 @@ impl TrainingService {
     /// [`Error::NoTraining`], or the store's.
     pub async fn training(&self, name: &ModelName) -> Result<RunRecord> {
         let record = self.inner.store.run(name).await?;
-        record.ok_or_else(|| Error::NoTraining { model: name.to_string(), what: "is recorded" })
+        let mut record = record.ok_or_else(|| Error::NoTraining { model: name.to_string(), what: "is recorded" })?;
+        let workers = self.inner.parameters.workers(&record.run);
+        if let Some(exchange) = record.exchange.as_mut().filter(|_| !workers.is_empty()) {
+            exchange.workers = workers;
+        }
+        Ok(record)
     }
 
     /// Whether a run of this name is under way in this process.

@@ -174,7 +174,7 @@ pub(super) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> 
         ("aggregate_seconds", number(aggregate)),
         ("checkpoint_seconds", number(checkpoint)),
         ("exchange_seconds", number(exchange)),
-        // Of the pushes of an asynchronous or hogwild run, as of its last checkpoint.
+        // Of the pushes of an asynchronous or hogwild run.
         ("staleness_mean", maybe(all.mean())),
         ("staleness_max", Arc::new(UInt64Array::from(vec![all.mean().map(|_| all.max)])) as ArrayRef),
         ("staleness", Arc::new(StringArray::from(vec![staleness_per_worker(workers)])) as ArrayRef),
