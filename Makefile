@@ -13,7 +13,7 @@ CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench fuzz docs clean
+.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench study-modes fuzz docs clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,9 @@ lint: setup ## Check the formatting, the lints and the documentation's links.
 
 bench: build ## Run the micro-benchmarks.
 	@$(ENV) cargo bench --workspace --bench micro --profile dev
+
+study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes docs/training-modes.md. Takes hours.
+	@python3 benches/modes/compare.py "$(TABLE)" --tusk $(TUSK) --group group
 
 fuzz: ## Fuzz the codec, the SQL parser and the answers: FUZZ_SECONDS=600 each. Takes cargo-fuzz.
 	@for target in codec sql answer; do \

@@ -8,6 +8,7 @@
 //! * [`physical`]: [`physical::TrainExec`], the operator that an epoch job runs, and the rows it answers with
 //! * [`engine`]: the two traits behind which libtorch lives
 //! * [`state`], [`manifest`], [`store`]: named tensors, what is known about a model, and where both are kept
+//! * [`parameters`]: what workers and the parameter service say to each other
 //! * [`report`]: what an executor tells the scheduler about itself
 //! * [`codec`]: how plans travel between the processes
 //! * [`metrics`]: ROC AUC and its neighbours, with bootstrap intervals
@@ -19,6 +20,7 @@ pub mod event;
 pub mod ids;
 pub mod manifest;
 pub mod metrics;
+pub mod parameters;
 pub mod physical;
 pub mod random;
 pub mod report;

@@ -68,6 +68,9 @@ pub struct Timing {
     pub aggregate: f64,
     /// Writing checkpoints.
     pub checkpoint: f64,
+    /// Pulling weights from the parameter service and pushing what was learned.
+    #[serde(default)]
+    pub exchange: f64,
 }
 
 impl std::ops::AddAssign for Timing {
@@ -78,6 +81,7 @@ impl std::ops::AddAssign for Timing {
         self.libtorch += other.libtorch;
         self.aggregate += other.aggregate;
         self.checkpoint += other.checkpoint;
+        self.exchange += other.exchange;
     }
 }
 
@@ -92,6 +96,9 @@ pub struct DataProfile {
     pub skipped: u64,
     /// Readable rows per worker.
     pub rows_per_worker: Vec<u64>,
+    /// Readable training rows per worker.
+    #[serde(default)]
+    pub train_rows_per_worker: Vec<u64>,
     /// A digest of the readable rows' content and labels, the same in whatever order they stand.
     pub fingerprint: String,
 }
@@ -278,6 +285,100 @@ pub struct RunRecord {
     pub last: Option<FileRef>,
     /// Weights after the best epoch.
     pub best: Option<FileRef>,
+    /// How far the workers are that exchange by the parameter service; `None` in synchronous mode.
+    #[serde(default)]
+    pub exchange: Option<ExchangeRecord>,
+}
+
+/// How far the workers of an asynchronous run are, as of its last checkpoint: with it every worker goes on at the batch
+/// where it was.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ExchangeRecord {
+    /// Per worker, how far it is and how stale its pushes were.
+    pub workers: Vec<WorkerExchange>,
+    /// Epochs that some workers have begun and not all have ended, and what is known of them.
+    pub open: Vec<EpochTally>,
+    /// Epochs that are checkpointed and not validated yet.
+    pub unvalidated: Vec<Unvalidated>,
+}
+
+impl ExchangeRecord {
+    /// How stale the pushes of all workers were.
+    #[must_use]
+    pub fn staleness(&self) -> Staleness {
+        self.workers.iter().fold(Staleness::default(), |all, worker| Staleness {
+            pushes: all.pushes + worker.staleness.pushes,
+            sum: all.sum.saturating_add(worker.staleness.sum),
+            max: all.max.max(worker.staleness.max),
+        })
+    }
+}
+
+/// One worker of an asynchronous run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkerExchange {
+    /// The last push that was applied; they are numbered from 1.
+    pub step: u64,
+    /// The epochs it has ended.
+    pub epochs: u32,
+    /// How stale its pushes were.
+    pub staleness: Staleness,
+}
+
+/// Staleness of a worker's pushes: how many pushes of others were applied between its pull and its push.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Staleness {
+    /// Pushes counted.
+    pub pushes: u64,
+    /// The sum over them.
+    pub sum: u64,
+    /// The largest.
+    pub max: u64,
+}
+
+impl Staleness {
+    /// Counts a push.
+    pub fn count(&mut self, staleness: u64) {
+        self.pushes += 1;
+        self.sum = self.sum.saturating_add(staleness);
+        self.max = self.max.max(staleness);
+    }
+
+    /// The mean; `None` before the first push.
+    #[must_use]
+    pub fn mean(&self) -> Option<f64> {
+        (self.pushes > 0).then(|| self.sum as f64 / self.pushes as f64)
+    }
+}
+
+/// What is known of an epoch of an asynchronous run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochTally {
+    /// The epoch, from 1.
+    pub epoch: u32,
+    /// Rows trained on.
+    pub rows: u64,
+    /// Sum of their losses.
+    pub loss_sum: f64,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Workers that have ended it.
+    pub workers: u32,
+    /// Images that had to be decoded for it.
+    pub decoded: u64,
+    /// Where their time went.
+    pub timing: Timing,
+    /// Wall time since the epoch before.
+    pub seconds: f64,
+}
+
+/// Epochs whose checkpoint is written and whose validation is still to come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unvalidated {
+    /// Epochs that ended before the checkpoint was taken; more than one where the checkpoint came late.
+    pub epochs: Vec<EpochTally>,
+    /// The checkpoint.
+    pub file: FileRef,
 }
 
 impl RunRecord {

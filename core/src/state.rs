@@ -11,6 +11,13 @@ use crate::error::{Error, Result};
 /// Tensors whose names start so belong to the optimizer: they are averaged and resumed, but not published.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";
 
+/// Whether a tensor of this name is a running statistic of BatchNorm: an estimate, not something that is learned. It is
+/// only ever averaged; a step along a difference could make a variance negative.
+#[must_use]
+pub fn is_running_statistic(name: &str) -> bool {
+    name.ends_with(".running_mean") || name.ends_with(".running_var")
+}
+
 /// A dense f32 tensor in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTensor {

@@ -96,6 +96,7 @@ fn task() -> TrainTask {
         store: "s3://bucket/models".into(),
         source_checksum: "cd".repeat(32),
         weights: Some(FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) }),
+        parameters: None,
     }
 }
 

@@ -74,6 +74,7 @@ fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Profile => "profile",
         Phase::Train => "train",
+        Phase::Exchange => "exchange",
         Phase::Validate => "validate",
     }
 }

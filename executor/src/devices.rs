@@ -241,6 +241,14 @@ impl DeviceLease {
         self.device
     }
 
+    /// What asks for this very device again; any processor is the same one.
+    pub(crate) fn again(&self) -> Wanted {
+        match self.device {
+            tch::Device::Cuda(n) => Wanted::Cuda(n),
+            _ => Wanted::Cpu,
+        }
+    }
+
     /// The device's name.
     #[must_use]
     pub fn name(&self) -> String {

@@ -60,6 +60,7 @@ impl ExecutorSettings {
     /// An executor with the plugin in it.
     #[must_use]
     pub fn with_plugin(plugin: &Plugin, executor_id: String, scheduler_url: String, vcores: usize) -> Self {
+        plugin.set_scheduler(scheduler_url.clone());
         Self {
             executor_id,
             scheduler_url,

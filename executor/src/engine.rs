@@ -1,7 +1,7 @@
 //! The training engine: takes a task, finds or builds the worker's shard, and answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use datafusion::arrow::record_batch::RecordBatch;
@@ -25,9 +25,11 @@ use tusk_core::store::ModelStore;
 use tusk_udfs::pixels::Channels;
 
 use crate::activity::Activity;
+use crate::asynchronous::{Turns, exchange};
 use crate::devices::DevicePool;
 use crate::error::{Error, Result};
 use crate::figures::Figures;
+use crate::parameters::{ParameterClient, SchedulerAddress};
 use crate::session::{has_bf16, initial_state};
 use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache, ShardKey};
 use crate::trainer::{TaskEnvironment, score, train_epoch};
@@ -53,6 +55,8 @@ struct Shared {
     codec: Arc<dyn PhysicalExtensionCodec>,
     activity: Arc<Activity>,
     devices: Arc<DevicePool>,
+    /// The scheduler whose tasks these are.
+    scheduler: OnceLock<SchedulerAddress>,
     /// The last state read, so that the workers of one process and the two jobs of an epoch read it once.
     last_state: Mutex<Option<(String, Arc<ModelState>)>>,
 }
@@ -88,8 +92,14 @@ impl TorchEngine {
         let cache = Arc::new(ShardCache::new(limits));
         let activity = Arc::new(Activity::new(Figures::new()?, progress, devices.changed()));
         let devices = Arc::new(devices);
-        let shared = Shared { cache, codec, activity, devices, last_state: Mutex::new(None) };
+        let scheduler = OnceLock::new();
+        let shared = Shared { cache, codec, activity, devices, scheduler, last_state: Mutex::new(None) };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Says where the scheduler is, for workers that exchange weights with it. The first to say so is right.
+    pub(crate) fn set_scheduler(&self, address: SchedulerAddress) {
+        let _first = self.shared.scheduler.set(address);
     }
 
     /// What it is doing.
@@ -141,14 +151,18 @@ impl Work {
         let (shard, built) = self.shard(source, context).await?;
         let state = match self.task.phase {
             Phase::Profile => Arc::default(),
-            Phase::Train | Phase::Validate => {
+            Phase::Train | Phase::Exchange | Phase::Validate => {
                 let started = Instant::now();
                 let state = self.state().await?;
                 self.figures().observe("pull", started.elapsed().as_secs_f64());
                 state
             }
         };
-        let compute = tokio::task::spawn_blocking(move || self.compute(&shard, built, &state, &sender));
+        let client = match self.task.phase {
+            Phase::Exchange => Some(self.parameters()?),
+            Phase::Profile | Phase::Train | Phase::Validate => None,
+        };
+        let compute = tokio::task::spawn_blocking(move || self.compute(&shard, built, &state, client, &sender));
         compute.await.map_err(|e| DataFusionError::Execution(format!("a training thread stopped: {e}")))?
     }
 
@@ -217,6 +231,19 @@ impl Work {
         });
     }
 
+    /// The worker's line to the parameter service.
+    fn parameters(&self) -> Result<ParameterClient> {
+        let Some(session) = self.task.parameters.clone() else { return Err(self.no_service()) };
+        let Some(scheduler) = self.shared.scheduler.get() else { return Err(self.no_service()) };
+        let (run, cancelled) = (self.task.run.clone(), Arc::clone(&self.cancelled));
+        ParameterClient::new(scheduler, session, run, self.worker, cancelled)
+    }
+
+    fn no_service(&self) -> Error {
+        let reason = format!("worker {} is to exchange weights and knows no parameter service", self.worker);
+        tusk_core::Error::Wire { what: "training task", reason }.into()
+    }
+
     /// The weights and moments to start from.
     async fn state(&self) -> Result<Arc<ModelState>> {
         let Some(file) = &self.task.weights else { return Ok(Arc::new(initial_state(&self.task.definition))) };
@@ -242,6 +269,7 @@ impl Work {
         shard: &Shard,
         built: bool,
         state: &ModelState,
+        client: Option<ParameterClient>,
         sender: &Sender<datafusion::error::Result<RecordBatch>>,
     ) -> Result<()> {
         let send = |name: &str, data: &[u8]| -> Result<()> {
@@ -264,7 +292,8 @@ impl Work {
             return send_report(profile(shard, &self.task));
         }
         let work = DeviceWork { run: self.task.run.clone(), worker: self.worker, epoch: self.task.epoch };
-        let lease = self.shared.devices.acquire(self.task.definition.spec.device, work, &self.cancelled)?;
+        let wanted = self.task.definition.spec.device;
+        let lease = self.shared.devices.acquire(wanted, work.clone(), &self.cancelled)?;
         tch::set_num_threads(i32::try_from(self.task.threads).unwrap_or(1));
         let env = TaskEnvironment {
             task: &self.task,
@@ -275,6 +304,15 @@ impl Work {
         };
         match self.task.phase {
             Phase::Profile => Ok(()),
+            Phase::Exchange => {
+                let mut client = client.ok_or_else(|| self.no_service())?;
+                let mut turns = Turns::new(lease, &self.shared.devices, work, &self.cancelled);
+                let report = exchange(&env, shard, state, &mut client, &mut turns)?;
+                drop(turns);
+                self.figures().observe("train", report.timing.train);
+                self.figures().observe("exchange", report.timing.exchange);
+                send_report(report)
+            }
             Phase::Train => {
                 let (report, tensors) = train_epoch(&env, shard, state)?;
                 drop(lease);

@@ -75,6 +75,14 @@ pub enum Error {
         #[from]
         source: prometheus::Error,
     },
+    /// The parameter service of the scheduler.
+    #[error("weights cannot be exchanged with the parameter service at {url}: {reason}")]
+    Parameters {
+        /// Its address.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
     /// The job was cancelled.
     #[error("the job was cancelled")]
     Cancelled,

@@ -35,7 +35,7 @@ impl Figures {
         let gauge = |name: &str, help: &str| IntGauge::new(format!("tusk_executor_{name}"), help);
         let seconds = HistogramOpts::new(
             "tusk_executor_phase_seconds",
-            "Seconds of a task by phase: decode, pull (read weights), train, validate, push (send the update).",
+            "Seconds of a task by phase: decode, pull (read weights), train, validate, push (send the update), exchange (pull and push, of a whole run).",
         );
         let tasks = Opts::new("tusk_executor_tasks_total", "Tasks that ended, by phase and outcome.");
         Ok(Self {

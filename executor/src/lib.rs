@@ -7,6 +7,7 @@
 //! [`Plugin`] and [`install`] put this into any executor of Ballista; [`run`] is `tusk-executor` (`process`).
 
 mod activity;
+mod asynchronous;
 mod augment;
 #[cfg(test)]
 mod augment_tests;
@@ -18,6 +19,9 @@ mod figures;
 pub mod flags;
 mod nets;
 mod optimizer;
+mod parameters;
+#[cfg(test)]
+mod parameters_tests;
 mod plugin;
 mod predictor;
 mod process;

@@ -21,6 +21,7 @@ use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session
 use crate::devices::DevicePool;
 use crate::engine::TorchEngine;
 use crate::error::{Error, Result};
+use crate::parameters::SchedulerAddress;
 use crate::predictor::TorchPredictor;
 use crate::shard::CacheLimits;
 
@@ -137,6 +138,11 @@ impl Plugin {
         Ok(self.engine.activity().figures.register(registry)?)
     }
 
+    /// Says where the scheduler is, as `http://host:port`.
+    pub(crate) fn set_scheduler(&self, url: String) {
+        self.engine.set_scheduler(SchedulerAddress { url, endpoint: self.endpoint.clone() });
+    }
+
     /// How plans are read.
     pub(crate) fn codec(&self) -> BallistaCodec {
         BallistaCodec::new(Arc::clone(&self.logical), Arc::clone(&self.physical))
@@ -146,6 +152,7 @@ impl Plugin {
 /// Puts Tusk into an executor of Ballista: its operator, functions and codecs. Tasks are pushed.
 #[must_use]
 pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProcessConfig {
+    plugin.set_scheduler(format!("http://{}:{}", config.scheduler_host, config.scheduler_port));
     let session = plugin.config.clone();
     let runtime = plugin.runtime.clone();
     ExecutorProcessConfig {

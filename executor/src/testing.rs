@@ -127,6 +127,7 @@ pub(crate) fn task(definition: &ModelDefinition, epoch: u32) -> TrainTask {
         store: String::new(),
         source_checksum: "cd".repeat(32),
         weights: None,
+        parameters: None,
     }
 }
 

@@ -42,11 +42,11 @@ impl TaskEnvironment<'_> {
         if self.cancelled.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    fn report(&self, images: usize, total: usize, started: Instant, loss: Option<f64>) {
+    fn report(&self, epoch: u32, images: usize, total: usize, started: Instant, loss: Option<f64>) {
         self.progress.report(Progress {
             run: self.task.run.clone(),
             worker: self.worker,
-            epoch: self.task.epoch,
+            epoch,
             images: images as u64,
             images_total: Some(total as u64),
             images_per_second: images as f64 / started.elapsed().as_secs_f64().max(1e-9),
@@ -76,44 +76,79 @@ fn class_map(shard: &Shard, task: &TrainTask) -> Result<Vec<Option<usize>>> {
     Ok(shard.labels.iter().map(|label| classes.iter().position(|class| class == label)).collect())
 }
 
-/// Trains one epoch: the report, and the state after it. A worker without rows answers with no state.
-pub(crate) fn train_epoch(
-    env: &TaskEnvironment<'_>,
-    shard: &Shard,
-    state: &ModelState,
-) -> Result<(PhaseReport, Vec<NamedTensor>)> {
-    let task = env.task;
-    let (definition, spec) = (&task.definition, &task.definition.spec);
-    let started = Instant::now();
-    let mut rows = shard.select(task.rows, spec.seed, spec.validation_fraction);
-    if rows.is_empty() {
-        return Ok((PhaseReport::default(), Vec::new()));
-    }
-    let shuffle = derive(spec.seed, "shuffle", &[u64::from(task.epoch), u64::from(env.worker.0)]);
-    rows.shuffle(&mut Pcg64::seed_from_u64(shuffle));
-    let classes = class_map(shard, task)?;
-    let mut session = Session::on(env.device, definition, state, "the last checkpoint")?;
-    let mut optimizer = Optimizer::new(spec, &session.params, state)?;
-    let pipeline =
-        InputPipeline::new(&definition.preprocessing, spec.augment.clone(), spec.seed, session.device, session.kind);
-    let class_weights: Vec<f32> = definition.class_weights.iter().map(|w| *w as f32).collect();
-    let class_weights = Tensor::f_from_slice(&class_weights)?.f_to(session.device)?;
+/// What a batch came to.
+pub(crate) struct Step {
+    pub(crate) rows: usize,
+    pub(crate) loss_sum: f64,
+    pub(crate) learning_rate: f64,
+}
 
-    let (mut clock, mut pixels) = (LibtorchClock::default(), Vec::new());
-    let (mut loss_sum, mut rate, mut done) = (0.0, 0.0, 0);
-    let mut reported = Instant::now();
-    let steps = rows.len().div_ceil(spec.batch_size.max(1) as usize);
-    for step in 0..steps {
-        env.check()?;
+/// A net that learns from the rows of a shard, batch after batch.
+pub(crate) struct Learner<'a> {
+    env: &'a TaskEnvironment<'a>,
+    shard: &'a Shard,
+    rows: Vec<Row>,
+    classes: Vec<Option<usize>>,
+    session: Session,
+    optimizer: Optimizer,
+    pipeline: InputPipeline,
+    class_weights: Tensor,
+    pixels: Vec<u8>,
+    clock: LibtorchClock,
+}
+
+impl<'a> Learner<'a> {
+    /// The net of a task with these weights and moments; `None` where the worker has no rows.
+    pub(crate) fn new(env: &'a TaskEnvironment<'a>, shard: &'a Shard, state: &ModelState) -> Result<Option<Self>> {
+        let (definition, spec) = (&env.task.definition, &env.task.definition.spec);
+        let rows = shard.select(env.task.rows, spec.seed, spec.validation_fraction);
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let classes = class_map(shard, env.task)?;
+        let session = Session::on(env.device, definition, state, "the last checkpoint")?;
+        let optimizer = Optimizer::new(spec, &session.params, state)?;
+        let (augment, device) = (spec.augment.clone(), session.device);
+        let pipeline = InputPipeline::new(&definition.preprocessing, augment, spec.seed, device, session.kind);
+        let class_weights: Vec<f32> = definition.class_weights.iter().map(|w| *w as f32).collect();
+        let class_weights = Tensor::f_from_slice(&class_weights)?.f_to(device)?;
+        let (pixels, clock) = (Vec::new(), LibtorchClock::default());
+        Ok(Some(Self { env, shard, rows, classes, session, optimizer, pipeline, class_weights, pixels, clock }))
+    }
+
+    /// How many rows there are.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// How many batches an epoch has.
+    pub(crate) fn steps(&self) -> usize {
+        self.rows.len().div_ceil(self.env.task.definition.spec.batch_size.max(1) as usize)
+    }
+
+    /// The rows in the order of an epoch.
+    pub(crate) fn order(&self, epoch: u32) -> Vec<Row> {
+        let shuffle =
+            derive(self.env.task.definition.spec.seed, "shuffle", &[u64::from(epoch), u64::from(self.env.worker.0)]);
+        let mut rows = self.rows.clone();
+        rows.shuffle(&mut Pcg64::seed_from_u64(shuffle));
+        rows
+    }
+
+    /// Learns from one batch of an epoch's order.
+    pub(crate) fn step(&mut self, epoch: u32, order: &[Row], step: usize) -> Result<Step> {
+        self.env.check()?;
+        let (spec, steps) = (&self.env.task.definition.spec, self.steps());
         // Batches of one size, give or take a row: a last batch of two would step as far on far less.
-        let batch = &rows[step * rows.len() / steps..(step + 1) * rows.len() / steps];
-        shard.gather(batch, &mut pixels)?;
+        let batch = &order[step * order.len() / steps..(step + 1) * order.len() / steps];
+        self.shard.gather(batch, &mut self.pixels)?;
         let images: Vec<u64> = batch.iter().map(|row| row.content).collect();
-        let truth = truth_of(batch, &classes)?;
-        let progress = (f64::from(task.epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.epochs);
-        rate = learning_rate(spec, progress);
+        let truth = truth_of(batch, &self.classes)?;
+        let progress = (f64::from(epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.epochs);
+        let rate = learning_rate(spec, progress);
+        let Self { session, optimizer, pipeline, class_weights, pixels, clock, .. } = self;
         let loss = clock.time(|| -> Result<f64> {
-            let x = pipeline.input(&pixels, &images, task.epoch)?;
+            let x = pipeline.input(pixels, &images, epoch)?;
             let truth = Tensor::f_from_slice(&truth)?.f_to(session.device)?;
             let outputs = session.net.forward(&session.params, &x, true)?;
             let weights = class_weights.f_index_select(0, &truth)?;
@@ -122,20 +157,87 @@ pub(crate) fn train_epoch(
             optimizer.step(&mut session.params, rate)?;
             Ok(loss.f_double_value(&[])?)
         })?;
-        loss_sum += loss * batch.len() as f64;
-        done += batch.len();
-        if reported.elapsed() >= REPORT_EVERY {
-            env.report(done, rows.len(), started, Some(loss_sum / done as f64));
-            reported = Instant::now();
+        Ok(Step { rows: batch.len(), loss_sum: loss * batch.len() as f64, learning_rate: rate })
+    }
+
+    /// The weights and running statistics as they are now.
+    pub(crate) fn weights(&self) -> Result<Vec<NamedTensor>> {
+        self.session.params.state()
+    }
+
+    /// Goes on from these weights and running statistics, with the moments as they are.
+    pub(crate) fn set_weights(&mut self, state: &ModelState) -> Result<()> {
+        self.session.params.set(state, "the parameter service")
+    }
+
+    /// The moments as tensors of the model's state.
+    fn moments(&self) -> Result<Vec<NamedTensor>> {
+        self.optimizer.state()
+    }
+
+    /// Seconds inside libtorch since this was last asked.
+    pub(crate) fn take_libtorch_seconds(&mut self) -> f64 {
+        std::mem::take(&mut self.clock).0.as_secs_f64()
+    }
+}
+
+/// Counts an epoch's steps and reports them now and then.
+pub(crate) struct Meter {
+    started: Instant,
+    reported: Instant,
+    total: usize,
+    done: usize,
+    loss_sum: f64,
+    learning_rate: f64,
+}
+
+impl Meter {
+    /// For an epoch of so many rows.
+    pub(crate) fn new(total: usize) -> Self {
+        let now = Instant::now();
+        Self { started: now, reported: now, total, done: 0, loss_sum: 0.0, learning_rate: 0.0 }
+    }
+
+    /// Counts a step.
+    pub(crate) fn count(&mut self, env: &TaskEnvironment<'_>, epoch: u32, step: &Step) {
+        self.loss_sum += step.loss_sum;
+        self.done += step.rows;
+        self.learning_rate = step.learning_rate;
+        if self.reported.elapsed() >= REPORT_EVERY || self.done >= self.total {
+            let loss = self.loss_sum / self.done.max(1) as f64;
+            env.report(epoch, self.done, self.total, self.started, Some(loss));
+            self.reported = Instant::now();
         }
     }
-    env.report(done, rows.len(), started, Some(loss_sum / done as f64));
-    let mut tensors = session.params.state()?;
-    tensors.extend(optimizer.state()?);
-    let timing =
-        Timing { train: started.elapsed().as_secs_f64(), libtorch: clock.0.as_secs_f64(), ..Timing::default() };
-    let report =
-        PhaseReport { rows: rows.len() as u64, loss_sum, learning_rate: rate, timing, ..PhaseReport::default() };
+}
+
+/// Trains one epoch: the report, and the state after it. A worker without rows answers with no state.
+pub(crate) fn train_epoch(
+    env: &TaskEnvironment<'_>,
+    shard: &Shard,
+    state: &ModelState,
+) -> Result<(PhaseReport, Vec<NamedTensor>)> {
+    let started = Instant::now();
+    let epoch = env.task.epoch;
+    let Some(mut learner) = Learner::new(env, shard, state)? else {
+        return Ok((PhaseReport::default(), Vec::new()));
+    };
+    let order = learner.order(epoch);
+    let mut meter = Meter::new(order.len());
+    for step in 0..learner.steps() {
+        let step = learner.step(epoch, &order, step)?;
+        meter.count(env, epoch, &step);
+    }
+    let mut tensors = learner.weights()?;
+    tensors.extend(learner.moments()?);
+    let (train, libtorch) = (started.elapsed().as_secs_f64(), learner.take_libtorch_seconds());
+    let report = PhaseReport {
+        rows: order.len() as u64,
+        loss_sum: meter.loss_sum,
+        learning_rate: meter.learning_rate,
+        timing: Timing { train, libtorch, ..Timing::default() },
+        ..PhaseReport::default()
+    };
     Ok((report, tensors))
 }
 

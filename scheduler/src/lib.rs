@@ -4,7 +4,7 @@
 //! sessions ([`Session`]) behind one door (`gate`, `auth`), placement of tasks (`placement`), and the
 //! [`TrainingService`], which owns the runs. A run (`run`) submits one job for its profile and two per epoch (`job`),
 //! folds the workers' answers ([`Aggregator`]), asks its state machine what comes next (`run::progress`), and publishes
-//! the model.
+//! the model. Workers that do not wait for each other exchange weights by the parameter service (`parameters`).
 
 mod aggregator;
 mod auth;
@@ -17,6 +17,8 @@ mod gate;
 mod job;
 mod metrics;
 mod node;
+mod outer;
+mod parameters;
 mod placement;
 mod run;
 mod service;

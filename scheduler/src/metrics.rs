@@ -3,7 +3,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    CounterVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector, default_registry,
+    CounterVec, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector,
+    default_registry,
 };
 
 fn registered<T: Collector + Clone + 'static>(metric: prometheus::Result<T>) -> T {
@@ -61,10 +62,14 @@ metrics! {
 }
 
 vectors! {
-    /// Seconds of finished epochs by part: decode, train, validate, aggregate, checkpoint, other.
+    /// Seconds of finished epochs by part: decode, train, validate, exchange, aggregate, checkpoint, other.
     EPOCH_SECONDS: CounterVec = "tusk_run_epoch_seconds_total", &["part"];
     /// Statements by kind and outcome.
     STATEMENTS: IntCounterVec = "tusk_scheduler_statements_total", &["kind", "outcome"];
+    /// Pushes of workers that exchange weights, by outcome: applied, repeated, refused.
+    PUSHES: IntCounterVec = "tusk_run_pushes_total", &["outcome"];
+    /// Pushes of others between a worker's pull and its push, over a model's last run: mean and max.
+    STALENESS: GaugeVec = "tusk_run_staleness", &["model", "of"];
     /// Epoch that a model's run is in.
     RUN_EPOCH: IntGaugeVec = "tusk_run_epoch", &["model"];
     /// Images decoded in the last epoch of a model's run: 0 when every worker found its shard.

@@ -3,7 +3,8 @@
 //! A training task goes back to the executor that holds its worker's decoded shard; where that executor is lost or
 //! busy with another run, any other with a free device takes it and builds the shard anew. An executor takes one
 //! training task per device, and keeps as many of its vcores for that: a query never waits for an epoch, nor an epoch
-//! for a query. Every other task goes round-robin, as Ballista's own policy has it.
+//! for a query. Workers that exchange weights keep their task to the end of the run and let go of the device in between:
+//! a validation may join them. Every other task goes round-robin, as Ballista's own policy has it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,8 +14,8 @@ use ballista_core::JobId;
 use ballista_core::execution_plans::{RangeShuffleReaderExec, ShuffleReaderExec};
 use ballista_core::extension::SessionConfigExt;
 use ballista_core::serde::protobuf::job_status::Status;
-use ballista_core::serde::scheduler::TaskKey;
 use ballista_core::serde::protobuf::{AvailableVcores, task_status};
+use ballista_core::serde::scheduler::TaskKey;
 use ballista_scheduler::cluster::{BoundTask, DistributionPolicy};
 use ballista_scheduler::state::execution_graph::{TaskDescription, create_task_info};
 use ballista_scheduler::state::execution_stage::{ExecutionStage, RunningStage};
@@ -22,7 +23,7 @@ use ballista_scheduler::state::task_manager::JobInfoCache;
 use datafusion::error::Result;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use tusk_core::ids::WorkerId;
-use tusk_core::physical::{TrainExec, shard_key};
+use tusk_core::physical::{Phase, TrainExec, shard_key};
 
 use crate::executors::SharedExecutors;
 
@@ -37,9 +38,16 @@ struct Seat<'a> {
     budget: &'a mut AvailableVcores,
     /// Training tasks that it may still take.
     training: u32,
+    /// Validations that it may take beside workers that exchange.
+    giving_way: u32,
 }
 
 impl Seat<'_> {
+    /// Whether a training task may go here.
+    fn takes(&self, phase: Phase) -> bool {
+        self.training > 0 || (phase == Phase::Validate && self.giving_way > 0 && self.open() > 0)
+    }
+
     /// Vcores that other tasks may use: those that training does not keep.
     fn open(&self) -> u32 {
         self.budget.vcores.saturating_sub(self.training)
@@ -52,11 +60,12 @@ impl StickyPlacement {
     }
 
     /// The free places of this round, the freest executor first.
-    fn seats<'a>(&self, budgets: Vec<&'a mut AvailableVcores>, training: &HashMap<String, u32>) -> Vec<Seat<'a>> {
+    fn seats<'a>(&self, budgets: Vec<&'a mut AvailableVcores>, training: &HashMap<String, Busy>) -> Vec<Seat<'a>> {
         let seat = |budget: &'a mut AvailableVcores| {
-            let busy = training.get(&budget.executor_id).copied().unwrap_or(0);
-            let free = self.executors.slots(&budget.executor_id).saturating_sub(busy);
-            Seat { training: free.min(budget.vcores), budget }
+            let Busy { tasks, exchanging } = training.get(&budget.executor_id).copied().unwrap_or_default();
+            let slots = self.executors.slots(&budget.executor_id);
+            let training = slots.saturating_sub(tasks).min(budget.vcores);
+            Seat { training, giving_way: exchanging.saturating_sub(tasks.saturating_sub(slots)), budget }
         };
         let mut seats: Vec<Seat<'_>> = budgets.into_iter().map(seat).collect();
         seats.sort_by(|a, b| {
@@ -123,12 +132,13 @@ impl Place<'_> {
         holders: &dyn Fn(u32) -> Option<&'h Vec<String>>,
         bound: &mut Vec<BoundTask>,
     ) {
+        let phase = train_exec(&stage.plan).map_or(Phase::Train, |train| train.task().phase);
         let mut left = Vec::new();
         for partition in stage.pending.next_slice(usize::MAX) {
             let holder = u32::try_from(partition).ok().and_then(holders);
-            let seat = seats.iter_mut().find(|seat| {
-                seat.training > 0 && holder.is_some_and(|ids| ids.contains(&seat.budget.executor_id))
-            });
+            let seat = seats
+                .iter_mut()
+                .find(|seat| seat.takes(phase) && holder.is_some_and(|ids| ids.contains(&seat.budget.executor_id)));
             match seat {
                 Some(seat) => bound.push(self.bind(stage, seat, vec![partition], 1, true)),
                 None => left.push(partition),
@@ -137,7 +147,7 @@ impl Place<'_> {
         let mut waiting = Vec::new();
         for partition in left {
             // Spread over executors before a second task goes to one.
-            match seats.iter_mut().filter(|seat| seat.training > 0).max_by_key(|seat| seat.training) {
+            match seats.iter_mut().filter(|seat| seat.takes(phase)).max_by_key(|seat| seat.training) {
                 Some(seat) => bound.push(self.bind(stage, seat, vec![partition], 1, true)),
                 None => waiting.push(partition),
             }
@@ -179,8 +189,10 @@ impl Place<'_> {
         trains: bool,
     ) -> BoundTask {
         seat.budget.vcores = seat.budget.vcores.saturating_sub(vcores);
-        if trains {
+        if trains && seat.training > 0 {
             seat.training -= 1;
+        } else if trains {
+            seat.giving_way = seat.giving_way.saturating_sub(1);
         }
         let executor_id = seat.budget.executor_id.clone();
         let task_id = stage.task_infos.len();
@@ -204,15 +216,25 @@ impl Place<'_> {
     }
 }
 
+/// What trains on an executor.
+#[derive(Clone, Copy, Debug, Default)]
+struct Busy {
+    /// Training tasks.
+    tasks: u32,
+    /// Those of them whose workers exchange weights.
+    exchanging: u32,
+}
+
 /// Adds the training tasks of a stage that are running, by executor.
-fn count_training(stage: &ExecutionStage, counts: &mut HashMap<String, u32>) {
+fn count_training(stage: &ExecutionStage, counts: &mut HashMap<String, Busy>) {
     let ExecutionStage::Running(stage) = stage else { return };
-    if train_exec(&stage.plan).is_none() {
-        return;
-    }
+    let Some(train) = train_exec(&stage.plan) else { return };
+    let exchanges = u32::from(train.task().phase == Phase::Exchange);
     for info in &stage.task_infos {
         if let task_status::Status::Running(running) = &info.task_status {
-            *counts.entry(running.executor_id.clone()).or_default() += 1;
+            let busy = counts.entry(running.executor_id.clone()).or_default();
+            busy.tasks += 1;
+            busy.exchanging += exchanges;
         }
     }
 }

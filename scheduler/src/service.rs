@@ -16,8 +16,9 @@ use crate::error::{Error, Result};
 use crate::executors::SharedExecutors;
 use crate::job::{JobRunner, Scheduler};
 use crate::metrics;
-use crate::session::{OnEvent, Results, epoch_rows};
+use crate::parameters::ParameterService;
 use crate::run::{Run, RunContext, TrainingRequest, explain, unix_ms};
+use crate::session::{OnEvent, Results, epoch_rows};
 
 /// Events that a slow watcher may lag behind before it misses some. Far above what a run sends in a minute.
 const EVENTS_WAITING_MAX: usize = 4096;
@@ -97,6 +98,7 @@ struct Inner {
     store: ModelStore,
     executors: SharedExecutors,
     threads: u32,
+    parameters: ParameterService,
     active: Arc<ActiveRuns>,
 }
 
@@ -164,7 +166,8 @@ impl TrainingService {
     pub(crate) async fn new(settings: ServiceSettings, active: Arc<ActiveRuns>) -> Result<Self> {
         let ServiceSettings { scheduler, store, codec, executors, threads } = settings;
         let jobs = JobRunner::new(scheduler, codec).await?;
-        Ok(Self { inner: Arc::new(Inner { jobs, store, executors, threads, active }) })
+        let parameters = ParameterService::default();
+        Ok(Self { inner: Arc::new(Inner { jobs, store, executors, threads, parameters, active }) })
     }
 
     /// Where executors of this process put the progress of their tasks.
@@ -176,6 +179,11 @@ impl TrainingService {
     /// The runs under way.
     pub(crate) fn active(&self) -> &Arc<ActiveRuns> {
         &self.inner.active
+    }
+
+    /// Where workers exchange weights.
+    pub(crate) fn parameters(&self) -> &ParameterService {
+        &self.inner.parameters
     }
 
     /// How plans are written.
@@ -229,7 +237,8 @@ impl TrainingService {
     /// # Errors
     /// [`Error::NoTraining`].
     pub async fn follow(&self, name: &ModelName) -> Result<RunHandle> {
-        let watched = self.inner.active.lock().get(name).map(|active| (active.events.subscribe(), active.cancel.clone()));
+        let watched =
+            self.inner.active.lock().get(name).map(|active| (active.events.subscribe(), active.cancel.clone()));
         // Subscribed before the record is read: no epoch falls between the two.
         let past = self.training(name).await?.epochs;
         let (events, cancel) = watched.unwrap_or_else(|| (broadcast::channel(1).1, CancellationToken::new()));
@@ -294,6 +303,7 @@ impl TrainingService {
             cancel: cancel.clone(),
             workers: inner.executors.devices().max(1),
             threads: inner.executors.threads().unwrap_or(inner.threads),
+            parameters: inner.parameters.clone(),
         };
         let outcome = tokio::spawn(run_to_its_end(context, request, run, guard));
         Ok(RunHandle { past: Vec::new(), events: watcher, cancel, outcome: Outcome::Task(outcome) })
@@ -337,7 +347,12 @@ impl TrainingService {
     /// [`Error::NoTraining`], or the store's.
     pub async fn training(&self, name: &ModelName) -> Result<RunRecord> {
         let record = self.inner.store.run(name).await?;
-        record.ok_or_else(|| Error::NoTraining { model: name.to_string(), what: "is recorded" })
+        let mut record = record.ok_or_else(|| Error::NoTraining { model: name.to_string(), what: "is recorded" })?;
+        let workers = self.inner.parameters.workers(&record.run);
+        if let Some(exchange) = record.exchange.as_mut().filter(|_| !workers.is_empty()) {
+            exchange.workers = workers;
+        }
+        Ok(record)
     }
 
     /// Whether a run of this name is under way in this process.

@@ -14,6 +14,7 @@ use tusk_core::codec::{decode_plan, encode_plan};
 use tusk_core::engine::Predictor;
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::{FileRef, Manifest, ModelDefinition, Preprocessing, RunRecord};
+use tusk_core::parameters::SessionKey;
 use tusk_core::physical::{
     Answer, Phase, PhaseReport, REPORT, Rows, TrainExec, TrainTask, UnreadableImage, answer_batch, tensor_bytes,
     tensor_header,
@@ -53,6 +54,7 @@ fn task(phase: Phase) -> TrainTask {
         store: "s3://bucket/models".into(),
         source_checksum: "cd".repeat(32),
         weights: Some(FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) }),
+        parameters: Some(SessionKey("0123".into())),
     }
 }
 
@@ -73,7 +75,7 @@ async fn a_training_operator_survives_the_wire_with_its_task_and_its_source() {
     let folder = tempfile::tempdir().unwrap();
     let (context, codec) = (session(), physical_codec());
     let source = images_plan(&context, folder.path()).await;
-    for phase in [Phase::Profile, Phase::Train, Phase::Validate] {
+    for phase in [Phase::Profile, Phase::Train, Phase::Exchange, Phase::Validate] {
         let exec = TrainExec::try_new(Arc::new(task(phase)), Arc::clone(&source)).unwrap();
         let plan: Arc<dyn ExecutionPlan> = Arc::new(exec.clone());
         let bytes = encode_plan(Arc::clone(&plan), codec.as_ref()).unwrap();

@@ -17,6 +17,8 @@ mod golden;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+mod modes;
+#[cfg(test)]
 mod options;
 #[cfg(test)]
 mod resume;

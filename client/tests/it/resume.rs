@@ -3,7 +3,7 @@
 use crate::fixture::{Fixture, create};
 
 /// Starts a run and cancels it after its first epoch; gives the error it ends with.
-async fn cancel_after_an_epoch(fixture: &Fixture, sql: &str) -> String {
+pub(crate) async fn cancel_after_an_epoch(fixture: &Fixture, sql: &str) -> String {
     let mut results = fixture.context.sql(sql).await.unwrap();
     let cancellation = results.cancellation().unwrap();
     assert_eq!(results.next().await.unwrap().map(|batch| batch.num_rows()), Some(1));

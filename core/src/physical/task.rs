@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, WorkerId};
 use crate::manifest::{FileRef, ModelDefinition, Timing};
+use crate::parameters::SessionKey;
 
 /// Which of its rows a worker uses.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +28,8 @@ pub enum Phase {
     Profile,
     /// Train one epoch and answer with the weights.
     Train,
+    /// Train all epochs, exchanging weights with the parameter service, and answer with a report alone.
+    Exchange,
     /// Score rows and answer with truth and probabilities.
     Validate,
 }
@@ -55,6 +58,9 @@ pub struct TrainTask {
     pub source_checksum: String,
     /// The weights and moments to start from; `None` means those that the seed gives.
     pub weights: Option<FileRef>,
+    /// How workers that exchange are known to the parameter service.
+    #[serde(default)]
+    pub parameters: Option<SessionKey>,
 }
 
 /// The name of the decoded shard that a worker of this task reads: the same for every job over the same rows, pixels

@@ -49,10 +49,22 @@ impl TrainExec {
     /// # Errors
     /// When the in-memory table of workers cannot be made.
     pub fn try_new(task: Arc<TrainTask>, source: Arc<dyn ExecutionPlan>) -> Result<Self> {
+        let partitions = task.workers;
+        Self::in_partitions(task, source, partitions)
+    }
+
+    /// The operator for all workers of a task in at most this many partitions. The workers of one partition run side by
+    /// side in one task, so that workers that exchange all run at once even where there are fewer slots than workers.
+    ///
+    /// # Errors
+    /// When the in-memory table of workers cannot be made.
+    pub fn in_partitions(task: Arc<TrainTask>, source: Arc<dyn ExecutionPlan>, partitions: u32) -> Result<Self> {
         let schema = Arc::new(Schema::new(vec![Field::new("worker", DataType::UInt32, false)]));
-        let partitions = (0..task.workers)
-            .map(|worker| {
-                let column = Arc::new(UInt32Array::from(vec![worker]));
+        let partitions = partitions.clamp(1, task.workers.max(1));
+        let partitions = (0..partitions)
+            .map(|partition| {
+                let workers: Vec<u32> = (partition..task.workers).step_by(partitions as usize).collect();
+                let column = Arc::new(UInt32Array::from(workers));
                 Ok(vec![RecordBatch::try_new(Arc::clone(&schema), vec![column])?])
             })
             .collect::<Result<Vec<_>>>()?;

@@ -1,6 +1,7 @@
 //! What a model is to be: the validated form of `USING architecture OPTIONS (...)`.
 
 mod augment;
+mod exchange;
 mod options;
 mod value;
 
@@ -104,6 +105,33 @@ words! {
     Mode {
         /// All wait for the mean of all, once per epoch.
         Synchronous = "synchronous",
+        /// Nobody waits: every worker pulls weights and pushes what it changed, one push at a time, in the order of
+        /// arrival.
+        Asynchronous = "asynchronous",
+        /// As asynchronous, but pushes are not kept apart: those that meet are mixed tensor by tensor (Niu et al.
+        /// 2011, arXiv 1106.5730).
+        Hogwild = "hogwild",
+    }
+}
+
+words! {
+    /// How often workers exchange.
+    Frequency {
+        /// After every pass over their rows.
+        Epoch = "epoch",
+        /// After every batch.
+        Batch = "batch",
+    }
+}
+
+words! {
+    /// What the scheduler does with the mean of the workers.
+    OuterOptimizer {
+        /// It is the next version.
+        Average = "average",
+        /// The step from the last version to the mean feeds a momentum on the scheduler: FedAvgM (Hsu, Qi & Brown
+        /// 2019, arXiv 1909.06335), SlowMo (Wang et al. 2020, arXiv 1910.00643).
+        Momentum = "momentum",
     }
 }
 
@@ -212,6 +240,18 @@ pub struct ModelSpec {
     pub schedule: Schedule,
     /// When workers exchange.
     pub mode: Mode,
+    /// How often workers exchange.
+    #[serde(default = "each_epoch")]
+    pub frequency: Frequency,
+    /// What the scheduler does with the mean of the workers.
+    #[serde(default = "average")]
+    pub outer_optimizer: OuterOptimizer,
+    /// How much of its last step the outer optimizer repeats.
+    #[serde(default = "outer_momentum")]
+    pub outer_momentum: f64,
+    /// How far the outer optimizer goes.
+    #[serde(default = "outer_learning_rate")]
+    pub outer_learning_rate: f64,
     /// Workers; `None` means one per executor device.
     pub workers: Option<u32>,
     /// Side of the square picture that the net sees, in pixels.
@@ -244,6 +284,25 @@ pub struct ModelSpec {
     pub warm_start: Option<ModelName>,
 }
 
+/// Defaults of options that came later, so that models of before are still read.
+fn each_epoch() -> Frequency {
+    Frequency::Epoch
+}
+
+fn average() -> OuterOptimizer {
+    OuterOptimizer::Average
+}
+
+/// 0.5: there are as many outer steps as epochs, some tens, too few for a longer memory; a steady direction is then
+/// followed twice as far. SlowMo's authors found 0.4 to 0.8 good, and larger values to diverge with few steps.
+fn outer_momentum() -> f64 {
+    0.5
+}
+
+fn outer_learning_rate() -> f64 {
+    1.0
+}
+
 impl ModelSpec {
     /// The defaults of an architecture.
     #[must_use]
@@ -268,6 +327,10 @@ impl ModelSpec {
             weight_decay: if plain { 0.0 } else { 0.05 },
             schedule: if plain { Schedule::Constant } else { Schedule::Cosine },
             mode: Mode::Synchronous,
+            frequency: each_epoch(),
+            outer_optimizer: average(),
+            outer_momentum: outer_momentum(),
+            outer_learning_rate: outer_learning_rate(),
             workers: None,
             image_size: architecture.default_image_size(),
             channels: 1,

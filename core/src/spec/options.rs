@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::exchange;
 use super::{
-    Architecture, Augment, ClassWeights, Device, Loss, Mode, ModelSpec, Normalize, Optimizer, OptionValue, Precision,
-    Schedule, Threshold, Transform,
+    Architecture, Augment, ClassWeights, Device, Frequency, Loss, Mode, ModelSpec, Normalize, Optimizer, OptionValue,
+    OuterOptimizer, Precision, Schedule, Threshold, Transform,
 };
 use crate::error::{Error, Result, nearest};
 use crate::ids::ModelName;
@@ -92,12 +93,41 @@ pub const OPTIONS: &[OptionDef] = &[
         "how the learning rate moves; 'constant' for cnn_reference",
         |s, v| { s.schedule = Schedule::from_word(&text(v)?)? }
     ),
-    option!("mode", "'synchronous'", "'synchronous'", "when workers exchange what they learned", |s, v| {
-        s.mode = Mode::from_word(&text(v)?)?
-    }),
-    option!("frequency", "'epoch'", "'epoch'", "how often workers exchange", |_s, v| {
-        (text(v)?.eq_ignore_ascii_case("epoch")).then_some(())?
-    }),
+    option!(
+        "mode",
+        "'synchronous'",
+        "'synchronous', 'asynchronous', 'hogwild'",
+        "when workers exchange what they learned: all at once, one after another, or all over each other",
+        |s, v| { s.mode = Mode::from_word(&text(v)?)? }
+    ),
+    option!(
+        "frequency",
+        "'epoch'",
+        "'epoch', 'batch'",
+        "how often workers exchange; 'batch' with mode 'asynchronous' or 'hogwild'",
+        |s, v| { s.frequency = Frequency::from_word(&text(v)?)? }
+    ),
+    option!(
+        "outer_optimizer",
+        "'average'",
+        "'average', 'momentum'",
+        "what the scheduler does with the mean of the workers: take it, or add momentum (SlowMo, FedAvgM)",
+        |s, v| { s.outer_optimizer = OuterOptimizer::from_word(&text(v)?)? }
+    ),
+    option!(
+        "outer_momentum",
+        "0.5",
+        "a number from 0 to below 1",
+        "share of its last step that outer_optimizer = 'momentum' repeats",
+        |s, v| { s.outer_momentum = within(v, 0.0, 0.999_999)? }
+    ),
+    option!(
+        "outer_learning_rate",
+        "1.0",
+        "a number above 0 and up to 10",
+        "how far outer_optimizer = 'momentum' goes towards the mean",
+        |s, v| { s.outer_learning_rate = above(v, 0.0, 10.0)? }
+    ),
     option!(
         "workers",
         "'auto'",
@@ -197,6 +227,8 @@ pub fn parse(architecture: Architecture, options: &[(String, OptionValue)]) -> R
         };
         (def.set)(&mut spec, value).ok_or_else(|| invalid(def.name, value, def.expected))?;
     }
+    let is_given = |name: &str| options.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
+    exchange::check(&spec, is_given)?;
     Ok((spec, resume))
 }
 

@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor, no_grad};
 use tusk_core::random::derive;
 use tusk_core::state::{ModelState, NamedTensor};
 
@@ -148,6 +148,23 @@ impl Params {
         let weights = self.layout.weights.iter().zip(&self.weights);
         let buffers = self.layout.buffers.iter().zip(&self.buffers);
         weights.chain(buffers).map(|(slot, tensor)| named(&slot.name, tensor)).collect()
+    }
+
+    /// Takes the values of another state, in place.
+    ///
+    /// # Errors
+    /// [`Error::WeightsMismatch`] when a tensor is missing or has another shape.
+    pub(crate) fn set(&mut self, state: &ModelState, what: &str) -> Result<()> {
+        let weights = self.layout.weights.iter().zip(&self.weights);
+        let buffers = self.layout.buffers.iter().zip(&self.buffers);
+        no_grad(|| {
+            for (slot, tensor) in weights.chain(buffers) {
+                let values = Tensor::f_from_slice(tensor_of(state, slot, what)?)?.f_view(slot.shape.as_slice())?;
+                // Of the same storage as the flat tensor: the optimizer sees it too.
+                tensor.shallow_clone().f_copy_(&values)?;
+            }
+            Ok(())
+        })
     }
 
     pub(crate) fn weight(&self, id: WeightId) -> &Tensor {

@@ -8,6 +8,7 @@ use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tonic::{Request, Response, Status as GrpcStatus};
 use tusk_core::ids::ModelName;
+use tusk_core::parameters::PULL_TYPE_URL;
 use tusk_core::report::{ExecutorReport, REPORT_ACTION};
 
 use super::stream::{DataStream, EVENTS_HEADER, of_results, status_of};
@@ -90,6 +91,8 @@ impl TuskFlight {
                 let run = self.training.follow(&follow.model).await.map_err(status_of)?;
                 (follow.model, run, follow.after_epoch)
             }
+            // The run's own secret stands in the message.
+            PULL_TYPE_URL => return Ok(Response::new(self.training.parameters().do_get(message).await?)),
             // Ballista's tickets are no `Any`: what is left of one names no type of ours.
             _ => {
                 if !identity.is_node {

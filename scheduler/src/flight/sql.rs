@@ -23,6 +23,7 @@ use futures::{Stream, TryStreamExt, stream};
 use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
+use tusk_core::parameters::PUSH_TYPE_URL;
 use tusk_core::sql::Statement;
 
 use super::sessions::Prepared;
@@ -388,6 +389,18 @@ impl FlightSqlService for TuskFlight {
 
     async fn do_get_fallback(&self, request: Request<Ticket>, message: Any) -> DataResponse {
         self.own_ticket(request, message).await
+    }
+
+    async fn do_put_fallback(
+        &self,
+        request: Request<PeekableFlightDataStream>,
+        message: Any,
+    ) -> Result<Response<<Self as FlightService>::DoPutStream>, Status> {
+        if message.type_url != PUSH_TYPE_URL {
+            return Err(Status::invalid_argument(format!("there is no command '{}'", message.type_url)));
+        }
+        let pushed = self.training.parameters().do_put(request.into_inner()).await?;
+        Ok(Response::new(Box::pin(stream::once(async { Ok(pushed) }))))
     }
 
     async fn do_action_fallback(

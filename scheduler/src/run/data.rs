@@ -47,6 +47,7 @@ impl Profile<'_> {
             val_rows,
             skipped: reports().map(|r| r.skipped).sum(),
             rows_per_worker: self.train.iter().map(|r| r.rows).collect(),
+            train_rows_per_worker: self.train.iter().map(|r| r.train_rows.values().sum()).collect(),
             fingerprint: format!("{:016x}", reports().map(|r| r.fingerprint).fold(0, u64::wrapping_add)),
         }
     }

@@ -1,7 +1,9 @@
 //! One training run, from its rows to its published model.
 
+mod asynchronous;
 mod attempts;
 mod data;
+mod epochs;
 mod progress;
 mod request;
 mod training;

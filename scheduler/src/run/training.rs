@@ -9,12 +9,12 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tusk_core::codec::encode_plan;
 use tusk_core::event::RunEvent;
-use tusk_core::ids::{ModelName, RunId};
+use tusk_core::ids::RunId;
 use tusk_core::manifest::{
-    EpochReport, FORMAT_VERSION, FileRef, Manifest, ModelDefinition, RunRecord, RunStatus, Timing,
+    EpochTally, FORMAT_VERSION, FileRef, Manifest, ModelDefinition, RunRecord, RunStatus, Timing,
 };
 use tusk_core::physical::{Answer, Phase, PhaseReport, Rows, TrainExec, TrainTask};
-use tusk_core::spec::Precision;
+use tusk_core::spec::{Mode, Precision};
 use tusk_core::state::{ModelState, checksum};
 use tusk_core::store::ModelStore;
 
@@ -26,7 +26,8 @@ use super::validation::Validation;
 use crate::aggregator::Aggregator;
 use crate::error::{Error, Result};
 use crate::job::JobRunner;
-use crate::metrics;
+use crate::outer;
+use crate::parameters::ParameterService;
 use crate::service::ActiveRuns;
 
 /// What a run works with.
@@ -41,14 +42,16 @@ pub(crate) struct RunContext {
     pub(crate) workers: u32,
     /// Threads per worker.
     pub(crate) threads: u32,
+    /// Where workers exchange weights.
+    pub(crate) parameters: ParameterService,
 }
 
 /// A run that is under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Run {
-    context: RunContext,
-    request: TrainingRequest,
-    record: RunRecord,
+    pub(super) context: RunContext,
+    pub(super) request: TrainingRequest,
+    pub(super) record: RunRecord,
 }
 
 /// What an epoch job came to.
@@ -85,6 +88,7 @@ impl Run {
             best_epoch: None,
             last: None,
             best: None,
+            exchange: None,
         };
         let mut this = Self { context, request, record };
         if previous.is_none() {
@@ -173,11 +177,13 @@ impl Run {
     /// Trains until there is nothing left to do, and publishes.
     pub(crate) async fn train(&mut self) -> Result<Manifest> {
         while progress::goes_on(&self.request.spec, &self.record.epochs) {
-            let epoch = self.record.epochs.last().map_or(0, |e| e.epoch) + 1;
-            let report = self.epoch(epoch).await?;
-            self.context.active.epoch_done(&self.record.model, &report);
-            observe(&self.record.model, &report);
-            self.emit(RunEvent::Epoch(report));
+            match self.request.spec.mode {
+                Mode::Synchronous => self.epoch(self.record.epochs.last().map_or(0, |e| e.epoch) + 1).await?,
+                Mode::Asynchronous | Mode::Hogwild => {
+                    self.train_by_exchange().await?;
+                    break;
+                }
+            }
         }
         let manifest = self.publish().await?;
         self.record.status = RunStatus::Finished;
@@ -186,7 +192,7 @@ impl Run {
         Ok(manifest)
     }
 
-    async fn epoch(&mut self, epoch: u32) -> Result<EpochReport> {
+    async fn epoch(&mut self, epoch: u32) -> Result<()> {
         let started = Instant::now();
         let trained = self.train_epoch(epoch).await?;
         let mut timing = Timing { aggregate: trained.aggregate_seconds, ..Timing::default() };
@@ -197,39 +203,17 @@ impl Run {
         timing.checkpoint = checkpoint_started.elapsed().as_secs_f64();
 
         let validation = self.validate(epoch, &file).await?;
-        validation.reports.iter().for_each(|report| timing += report.timing);
-        let images: u64 = trained.reports.iter().map(|r| r.rows).sum();
-        let definition = &self.record.definition;
-        let mut report = EpochReport {
+        let tally = EpochTally {
             epoch,
-            train_loss: trained.reports.iter().map(|r| r.loss_sum).sum::<f64>() / images.max(1) as f64,
-            val_loss: validation.loss(definition),
-            val_accuracy: validation.accuracy(definition),
-            val_roc_auc: validation.roc_auc(definition),
+            rows: trained.reports.iter().map(|r| r.rows).sum(),
+            loss_sum: trained.reports.iter().map(|r| r.loss_sum).sum::<f64>(),
             learning_rate: trained.reports.iter().map(|r| r.learning_rate).fold(0.0, f64::max),
-            images,
-            skipped: self.record.data.skipped,
             workers: self.record.workers,
-            decoded: trained.reports.iter().chain(&validation.reports).map(|r| r.decoded).sum(),
-            seconds: 0.0,
+            decoded: trained.reports.iter().map(|r| r.decoded).sum(),
             timing,
+            seconds: 0.0,
         };
-        let bookkeeping_started = Instant::now();
-        self.record.epochs.push(report.clone());
-        if progress::best(&self.record.epochs).is_some_and(|best| best.epoch == epoch) {
-            self.record.best = Some(file.clone());
-            self.record.best_epoch = Some(epoch);
-        }
-        self.record.last = Some(file);
-        report.timing.checkpoint += bookkeeping_started.elapsed().as_secs_f64();
-        report.seconds = started.elapsed().as_secs_f64();
-        if let Some(last) = self.record.epochs.last_mut() {
-            *last = report.clone();
-        }
-        self.context.store.write_run(&self.record).await?;
-        let keep: Vec<&FileRef> = self.record.last.iter().chain(&self.record.best).collect();
-        self.context.store.keep_checkpoints(&self.record.model, &keep).await?;
-        Ok(report)
+        self.enter(tally, file, &validation, Some(started)).await
     }
 
     async fn train_epoch(&self, epoch: u32) -> Result<Trained> {
@@ -254,12 +238,18 @@ impl Run {
             folded
         })
         .await?;
+        let spec = &self.request.spec;
+        let previous = match &self.record.last {
+            Some(file) if outer::needs_previous(spec) => Some(self.context.store.read_state(file).await?),
+            _ => None,
+        };
         let started = Instant::now();
-        let (state, reports) = aggregator.finish(self.record.workers)?;
+        let (mean, reports) = aggregator.finish(self.record.workers)?;
+        let state = outer::next_version(spec, previous.as_ref(), mean);
         Ok(Trained { state, reports, aggregate_seconds: seconds + started.elapsed().as_secs_f64() })
     }
 
-    async fn validate(&self, epoch: u32, weights: &FileRef) -> Result<Validation> {
+    pub(super) async fn validate(&self, epoch: u32, weights: &FileRef) -> Result<Validation> {
         let mut attempts = Attempts::default();
         loop {
             match self.try_validate(epoch, weights).await {
@@ -323,12 +313,12 @@ impl Run {
         }
     }
 
-    fn training_rows(&self) -> Rows {
+    pub(super) fn training_rows(&self) -> Rows {
         let held_out = self.request.validate.is_none() && self.request.spec.validation_fraction > 0.0;
         if held_out { Rows::Training } else { Rows::All }
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         phase: Phase,
         rows: Rows,
@@ -351,12 +341,7 @@ impl Run {
         }
     }
 
-    async fn try_reports(
-        &self,
-        phase: Phase,
-        rows: Rows,
-        source: &Arc<dyn ExecutionPlan>,
-    ) -> Result<Vec<PhaseReport>> {
+    async fn try_reports(&self, phase: Phase, rows: Rows, source: &Arc<dyn ExecutionPlan>) -> Result<Vec<PhaseReport>> {
         let plan = self.plan(phase, rows, 0, None, source)?;
         let mut reports = Vec::new();
         self.answers("reading the images", plan, |answer| {
@@ -368,7 +353,7 @@ impl Run {
     }
 
     /// Runs a job and gives every row of its answer to `fold`.
-    async fn answers(
+    pub(super) async fn answers(
         &self,
         phase: &str,
         plan: Arc<TrainExec>,
@@ -388,40 +373,14 @@ impl Run {
         if self.context.cancel.is_cancelled() { Err(cancelled()) } else { Ok(()) }
     }
 
-    fn cancelled(&self) -> Error {
+    pub(super) fn cancelled(&self) -> Error {
         Error::Cancelled { model: self.record.model.to_string(), epochs: self.record.epochs.len() }
     }
 
-    fn emit(&self, event: RunEvent) {
+    pub(super) fn emit(&self, event: RunEvent) {
         // Nobody has to listen.
         drop(self.context.events.send(event));
     }
-}
-
-/// Tells Prometheus of an epoch.
-fn observe(model: &ModelName, report: &EpochReport) {
-    let timing = &report.timing;
-    let workers = f64::from(report.workers.max(1));
-    // Workers' seconds add up; what is left of the wall time went to the cluster.
-    let (decode, train, validate) = (timing.decode / workers, timing.train / workers, timing.validate / workers);
-    let known = decode + train + validate + timing.aggregate + timing.checkpoint;
-    let parts = [
-        ("decode", decode),
-        ("train", train),
-        ("validate", validate),
-        ("aggregate", timing.aggregate),
-        ("checkpoint", timing.checkpoint),
-        ("other", (report.seconds - known).max(0.0)),
-    ];
-    for (part, seconds) in parts {
-        metrics::EPOCH_SECONDS.with_label_values(&[part]).inc_by(seconds.max(0.0));
-    }
-    metrics::EPOCHS.inc();
-    metrics::IMAGES_TRAINED.inc_by(report.images);
-    metrics::IMAGES_DECODED.inc_by(report.decoded);
-    metrics::RUN_EPOCH.with_label_values(&[model.as_str()]).set(i64::from(report.epoch));
-    let decoded = i64::try_from(report.decoded).unwrap_or(i64::MAX);
-    metrics::RUN_DECODED.with_label_values(&[model.as_str()]).set(decoded);
 }
 
 fn task_of(
@@ -443,6 +402,7 @@ fn task_of(
         store: store.to_owned(),
         source_checksum: String::new(),
         weights,
+        parameters: None,
     }
 }
 
@@ -460,6 +420,7 @@ pub(crate) fn explain(request: &TrainingRequest, workers: u32, store: &str) -> R
         store: store.to_owned(),
         source_checksum: String::new(),
         weights: None,
+        parameters: None,
     };
     Ok(TrainExec::try_new(Arc::new(task), Arc::clone(&request.train))?.explain())
 }

@@ -8,11 +8,13 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use tusk_core::ids::ModelName;
-use tusk_core::manifest::{EpochReport, Manifest, RunRecord, RunStatus, Timing};
+use tusk_core::manifest::{
+    EpochReport, ExchangeRecord, Manifest, RunRecord, RunStatus, Staleness, Timing, WorkerExchange,
+};
 use tusk_core::metrics::Interval;
 
-use crate::error::Result;
 use super::evaluate::Evaluation;
+use crate::error::Result;
 
 /// The columns of CREATE MODEL's rows.
 pub fn epoch_schema() -> SchemaRef {
@@ -149,7 +151,9 @@ pub(super) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> 
     let later = record.epochs.get(1..).unwrap_or(&[]);
     let later_seconds: f64 = later.iter().map(|e| e.seconds).sum();
     let later_libtorch: f64 = later.iter().map(|e| e.timing.libtorch).sum();
-    let Timing { decode, train, validate, libtorch, aggregate, checkpoint } = timing;
+    let Timing { decode, train, validate, libtorch, aggregate, checkpoint, exchange } = timing;
+    let workers = record.exchange.as_ref().map_or(&[][..], |exchange| &exchange.workers);
+    let all = record.exchange.as_ref().map_or(Staleness::default(), ExchangeRecord::staleness);
     batch([
         ("model", text(record.model.as_str())),
         ("run", text(record.run.as_str())),
@@ -169,6 +173,11 @@ pub(super) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> 
         ("libtorch_seconds", number(libtorch)),
         ("aggregate_seconds", number(aggregate)),
         ("checkpoint_seconds", number(checkpoint)),
+        ("exchange_seconds", number(exchange)),
+        // Of the pushes of an asynchronous or hogwild run.
+        ("staleness_mean", maybe(all.mean())),
+        ("staleness_max", Arc::new(UInt64Array::from(vec![all.mean().map(|_| all.max)])) as ArrayRef),
+        ("staleness", Arc::new(StringArray::from(vec![staleness_per_worker(workers)])) as ArrayRef),
         // Of the wall time after the first epoch, the share inside calls to libtorch.
         ("libtorch_share_after_first", maybe((later_seconds > 0.0).then(|| later_libtorch / later_seconds))),
         ("active", Arc::new(BooleanArray::from(vec![active]))),
@@ -180,6 +189,16 @@ pub(super) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> 
             },
         ),
     ])
+}
+
+/// A line per worker, such as `worker 0: 12 pushes, mean 0.75, max 2`; `None` in synchronous mode.
+fn staleness_per_worker(workers: &[WorkerExchange]) -> Option<String> {
+    let line = |(worker, exchange): (usize, &WorkerExchange)| {
+        let Staleness { pushes, max, .. } = exchange.staleness;
+        let mean = exchange.staleness.mean().unwrap_or(0.0);
+        format!("worker {worker}: {pushes} pushes, mean {mean:.2}, max {max}")
+    };
+    (!workers.is_empty()).then(|| workers.iter().enumerate().map(line).collect::<Vec<_>>().join("\n"))
 }
 
 /// EVALUATE MODEL: one row.

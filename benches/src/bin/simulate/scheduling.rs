@@ -260,5 +260,6 @@ fn task(epoch: u32, workers: u32) -> TrainTask {
         store: "s3://models".into(),
         source_checksum: "0".repeat(64),
         weights: Some(FileRef { path: "models/simulated/checkpoints/1.safetensors".into(), checksum: "0".repeat(64) }),
+        parameters: None,
     }
 }

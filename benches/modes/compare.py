@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Trains one table in every training mode over 1, 2, 4 and 8 workers, and writes the figures down.
+
+    python3 benches/modes/compare.py xrays.parquet --group group
+
+The same rows, epochs, net and seeds for every row of the table. A run takes minutes: each result is appended to the CSV
+file as soon as it is there, and a run whose row is there already is passed over, so the command can be stopped and
+called again. Needs nothing but Python and the `tusk` program.
+"""
+
+import argparse
+import csv
+import io
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# name: options
+MODES = {
+    "synchronous": "",
+    "synchronous, server momentum": ", outer_optimizer = 'momentum'",
+    "asynchronous, each epoch": ", mode = 'asynchronous'",
+    "asynchronous, each batch": ", mode = 'asynchronous', frequency = 'batch'",
+    "hogwild, each epoch": ", mode = 'hogwild'",
+    "hogwild, each batch": ", mode = 'hogwild', frequency = 'batch'",
+}
+
+KEYS = ["table", "options", "mode", "workers", "epochs", "image_size", "seed"]
+FIELDS = [*KEYS, "rows", "val_roc_auc", "best_roc_auc", "val_loss", "best_epoch", "seconds", "epoch_seconds",
+          "staleness_mean", "staleness_max"]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("table", type=Path, help="a Parquet file of images and labels, as `tusk ingest` makes it")
+    parser.add_argument("--group", help="the column that keeps rows together in a split (the patient)")
+    parser.add_argument("--tusk", default=os.environ.get("TUSK", str(ROOT / "target/debug/tusk")), help="the program")
+    parser.add_argument("--workers", default="1,2,4,8", help="numbers of workers (default %(default)s)")
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--seeds", default="42,43,44", help="runs per row of the table (default %(default)s)")
+    parser.add_argument("--modes", default="", help="only the modes whose name has this in it")
+    parser.add_argument("--options", default="", help="more options, for instance \"augment = 'none'\"")
+    parser.add_argument("--csv", type=Path, default=ROOT / "docs/training-modes.csv", help="results, kept and added to")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/training-modes.md", help="the page that is written")
+    return parser.parse_args()
+
+
+def read_results(path):
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def add_result(path, row):
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def sql(tusk, store, statements):
+    """The answer of the last of the statements, which all run in one session."""
+    command = [tusk, "sql", "--format", "csv", "--store", store]
+    done = subprocess.run([*command, "-c", ";\n".join(statements)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{statements[-1]}\n{done.stderr}")
+    return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+def train(args, mode, workers, seed):
+    group = f", \"group\" = '{args.group}'" if args.group else ""
+    more = f", {args.options}" if args.options else ""
+    options = (f"epochs = {args.epochs}, workers = {workers}, seed = {seed}, image_size = {args.image_size}, "
+               f"early_stop = false{group}{more}{MODES[mode]}")
+    create = f"CREATE MODEL modes USING cnn OPTIONS ({options}) TRAIN ON t"
+    table = f"CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '{args.table.resolve()}'"
+    with tempfile.TemporaryDirectory(prefix="tusk-modes-") as store:
+        started = time.monotonic()
+        epochs = sql(args.tusk, store, [table, create])
+        seconds = time.monotonic() - started
+        training = sql(args.tusk, store, ["SHOW TRAINING modes"])[0]
+    epochs = [row for row in epochs if row.get("epoch", "").isdigit()]
+    if len(epochs) != args.epochs:
+        sys.exit(f"{mode} with {workers} workers gave {len(epochs)} epochs instead of {args.epochs}")
+    best = min(epochs, key=lambda row: float(row["val_loss"]))
+    return {
+        "table": args.table.name, "options": args.options, "mode": mode, "workers": workers, "epochs": args.epochs,
+        "image_size": args.image_size, "seed": seed, "rows": epochs[-1]["images"],
+        "val_roc_auc": epochs[-1]["val_roc_auc"], "best_roc_auc": best["val_roc_auc"], "val_loss": best["val_loss"],
+        "best_epoch": best["epoch"], "seconds": f"{seconds:.1f}",
+        "epoch_seconds": f"{sum(float(row['seconds']) for row in epochs):.1f}",
+        "staleness_mean": training.get("staleness_mean", ""), "staleness_max": training.get("staleness_max", ""),
+    }
+
+
+def mean(rows, field):
+    values = [float(row[field]) for row in rows if row.get(field)]
+    return sum(values) / len(values) if values else None
+
+
+def spread(rows, field):
+    values = [float(row[field]) for row in rows if row.get(field)]
+    return (max(values) - min(values)) / 2 if len(values) > 1 else None
+
+
+def shown(value, digits):
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def page(args, results):
+    wanted = {"table": args.table.name, "options": args.options, "epochs": str(args.epochs), "image_size": str(args.image_size)}
+    rows = [row for row in results if all(row[key] == value for key, value in wanted.items())]
+    if not rows:
+        sys.exit("there is no result to write down")
+    seeds = sorted({row["seed"] for row in rows}, key=int)
+    lines = [
+        "# Training modes compared",
+        "",
+        f"Written by `benches/modes/compare.py`: {args.table.name}, {rows[0]['rows']} training rows, "
+        f"{args.epochs} epochs of the cnn at {args.image_size} pixels, the same rows, epochs and seeds "
+        f"({', '.join(seeds)}) for every line. On {platform.machine()} with {os.cpu_count()} processors, one process: "
+        "the workers share its processors, so the times show what a mode costs, not how it scales.",
+        "",
+        "Validation ROC AUC is that of the held-out rows after the last epoch and at the best epoch (the one that is "
+        "published), the mean over seeds; ± is half the distance between the best and the worst seed. Seconds are the "
+        "wall time of the whole statement, and of the epochs alone. Staleness is the number of other workers' pushes "
+        "between a worker's pull and its push.",
+        "",
+        "| mode | workers | AUC, last epoch | AUC, best epoch | ± | seconds | in epochs | staleness, mean | max |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for mode in MODES:
+        for workers in sorted({int(row["workers"]) for row in rows}):
+            runs = [row for row in rows if row["mode"] == mode and int(row["workers"]) == workers]
+            if runs:
+                stale = [int(float(row["staleness_max"])) for row in runs if row.get("staleness_max")]
+                lines.append(
+                    f"| {mode} | {workers} | {shown(mean(runs, 'val_roc_auc'), 4)} | "
+                    f"{shown(mean(runs, 'best_roc_auc'), 4)} | {shown(spread(runs, 'best_roc_auc'), 4)} | "
+                    f"{shown(mean(runs, 'seconds'), 0)} | {shown(mean(runs, 'epoch_seconds'), 0)} | "
+                    f"{shown(mean(runs, 'staleness_mean'), 2)} | {max(stale) if stale else ''} |")
+    lines += ["", *verdict(rows)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def verdict(rows):
+    """What synchronous training loses with four workers."""
+    def auc(workers):
+        return mean([r for r in rows if r["mode"] == "synchronous" and int(r["workers"]) == workers], "best_roc_auc")
+    one, four = auc(1), auc(4)
+    if one is None or four is None:
+        return []
+    return [f"Synchronous training with four workers reaches {four:.4f}, with one {one:.4f}: "
+            f"a difference of {four - one:+.4f}. At most 0.005 may be lost: {'kept' if one - four <= 0.005 else 'BROKEN'}."]
+
+
+def main():
+    args = arguments()
+    for seed in args.seeds.split(","):
+        for workers in args.workers.split(","):
+            for mode in MODES:
+                if args.modes not in mode:
+                    continue
+                key = dict(zip(KEYS, map(str, (args.table.name, args.options, mode, workers, args.epochs, args.image_size, seed))))
+                if any(all(row[name] == value for name, value in key.items()) for row in read_results(args.csv)):
+                    continue
+                print(f"{mode}, {workers} workers, seed {seed} ...", file=sys.stderr, flush=True)
+                result = train(args, mode, workers, seed)
+                add_result(args.csv, result)
+                print(f"    AUC {result['best_roc_auc']}, {result['seconds']} s", file=sys.stderr, flush=True)
+    text = page(args, read_results(args.csv))
+    args.out.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+//! A worker that waits for nobody: it pulls weights, learns from its rows, pushes what changed, and so on to the last
+//! epoch.
+//!
+//! Pushes are numbered over the run, and the service says which was the last that counted: so a task that is tried again
+//! goes on with the batch after it. The optimizer's moments stay here; they belong to this worker's gradients. Before an
+//! exchange the device is given to whoever waits for it: workers of one device, and the validation between them, take
+//! turns.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use tusk_core::manifest::Timing;
+use tusk_core::parameters::{PulledWeights, Push};
+use tusk_core::physical::PhaseReport;
+use tusk_core::report::DeviceWork;
+use tusk_core::spec::{Device, Frequency};
+use tusk_core::state::{ModelState, NamedTensor, is_running_statistic};
+
+use crate::devices::{DeviceLease, DevicePool};
+use crate::error::Result;
+use crate::parameters::ParameterClient;
+use crate::shard::{Row, Shard};
+use crate::trainer::{Learner, Meter, TaskEnvironment};
+
+/// A worker's turns on its device.
+#[derive(Debug)]
+pub(crate) struct Turns<'a> {
+    lease: Option<DeviceLease>,
+    pool: &'a Arc<DevicePool>,
+    wanted: Device,
+    work: DeviceWork,
+    cancelled: &'a AtomicBool,
+}
+
+impl<'a> Turns<'a> {
+    /// The first turn is on.
+    pub(crate) fn new(
+        lease: DeviceLease,
+        pool: &'a Arc<DevicePool>,
+        work: DeviceWork,
+        cancelled: &'a AtomicBool,
+    ) -> Self {
+        Self { wanted: lease.again(), lease: Some(lease), pool, work, cancelled }
+    }
+
+    /// Waits for the worker's next turn.
+    fn take(&mut self, epoch: u32) -> Result<()> {
+        if self.lease.is_none() {
+            let work = DeviceWork { epoch, ..self.work.clone() };
+            self.lease = Some(self.pool.acquire(self.wanted, work, self.cancelled)?);
+        }
+        Ok(())
+    }
+
+    /// Lets go of the device if somebody waits.
+    fn give_way(&mut self) {
+        if self.pool.waiting() > 0 {
+            self.lease = None;
+        }
+    }
+}
+
+/// Trains all epochs, exchanging weights with the service. `start` are the weights that a new run starts from.
+pub(crate) fn exchange(
+    env: &TaskEnvironment<'_>,
+    shard: &Shard,
+    start: &ModelState,
+    client: &mut ParameterClient,
+    turns: &mut Turns<'_>,
+) -> Result<PhaseReport> {
+    let mut report = PhaseReport::default();
+    let Some(mut learner) = Learner::new(env, shard, start)? else { return Ok(report) };
+    turns.give_way();
+    let spec = &env.task.definition.spec;
+    let steps = learner.steps();
+    let pushes_per_epoch = match spec.frequency {
+        Frequency::Epoch => 1,
+        Frequency::Batch => steps,
+    };
+    let mut base = join(client, start)?;
+    let mut meter = Meter::new(learner.rows());
+    let mut current: Option<(u32, Vec<Row>)> = None;
+    let mut exchanged = 0.0;
+    loop {
+        let (epoch, exchange) = position(base.step, pushes_per_epoch);
+        if base.stop || epoch > spec.epochs {
+            return Ok(report);
+        }
+        let order = match current.take().filter(|(of, _)| *of == epoch) {
+            Some((_, order)) => order,
+            None => {
+                meter = Meter::new(learner.rows());
+                learner.order(epoch)
+            }
+        };
+        let (first, end) = (exchange * steps / pushes_per_epoch, (exchange + 1) * steps / pushes_per_epoch);
+        turns.take(epoch)?;
+        let started = Instant::now();
+        learner.set_weights(&base.weights)?;
+        let (mut rows, mut loss_sum, mut learning_rate) = (0, 0.0, 0.0);
+        for step in first..end {
+            let step = learner.step(epoch, &order, step)?;
+            rows += step.rows as u64;
+            loss_sum += step.loss_sum;
+            learning_rate = step.learning_rate;
+            meter.count(env, epoch, &step);
+        }
+        let update = changes(learner.weights()?, &base.weights);
+        turns.give_way();
+        let (train, libtorch) = (started.elapsed().as_secs_f64(), learner.take_libtorch_seconds());
+        let timing = Timing { train, libtorch, exchange: std::mem::take(&mut exchanged), ..Timing::default() };
+        report.rows += rows;
+        report.timing += timing;
+        let push = Push {
+            step: base.step + 1,
+            epoch,
+            ends_epoch: end == steps,
+            base_version: base.version,
+            rows,
+            loss_sum,
+            learning_rate,
+            timing,
+            ..client.update()
+        };
+        let started = Instant::now();
+        if client.push(push, update)?.stop {
+            return Ok(report);
+        }
+        base = pull(client, base)?;
+        // Told with the next push.
+        exchanged = started.elapsed().as_secs_f64();
+        current = Some((epoch, order));
+    }
+}
+
+/// The weights that a worker learns from, and where it is.
+struct Base {
+    weights: ModelState,
+    version: u64,
+    step: u64,
+    stop: bool,
+}
+
+/// The first pull. The worker that finds no weights brings those to start from.
+fn join(client: &mut ParameterClient, start: &ModelState) -> Result<Base> {
+    let (mut pulled, mut weights) = client.pull(None, start)?;
+    if pulled.weights == PulledWeights::Missing {
+        client.push_start(start)?;
+        (pulled, weights) = client.pull(None, start)?;
+    }
+    let weights = weights.unwrap_or_else(|| start.without_optimizer());
+    Ok(Base { weights, version: pulled.version, step: pulled.step, stop: pulled.stop })
+}
+
+fn pull(client: &mut ParameterClient, base: Base) -> Result<Base> {
+    let (pulled, weights) = client.pull(Some(base.version), &base.weights)?;
+    let weights = weights.unwrap_or(base.weights);
+    Ok(Base { weights, version: pulled.version, step: pulled.step, stop: pulled.stop })
+}
+
+/// The epoch, from 1, and the exchange in it, from 0, that follow after so many pushes.
+fn position(pushes: u64, pushes_per_epoch: usize) -> (u32, usize) {
+    let per_epoch = pushes_per_epoch.max(1) as u64;
+    let epoch = u32::try_from(pushes / per_epoch + 1).unwrap_or(u32::MAX);
+    (epoch, usize::try_from(pushes % per_epoch).unwrap_or(0))
+}
+
+/// What a push carries: differences of learned tensors, values of running statistics.
+fn changes(mut now: Vec<NamedTensor>, base: &ModelState) -> Vec<NamedTensor> {
+    for tensor in now.iter_mut().filter(|tensor| !is_running_statistic(&tensor.name)) {
+        if let Some(before) = base.get(&tensor.name) {
+            tensor.data.iter_mut().zip(&before.data).for_each(|(now, before)| *now -= before);
+        }
+    }
+    now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_goes_on_after_its_last_push() {
+        assert_eq!([0, 1, 2].map(|pushes| position(pushes, 1)), [(1, 0), (2, 0), (3, 0)]);
+        assert_eq!([0, 4, 5, 11].map(|pushes| position(pushes, 5)), [(1, 0), (1, 4), (2, 0), (3, 1)]);
+    }
+
+    #[test]
+    fn a_push_carries_differences_of_weights_and_values_of_statistics() {
+        let tensor = |name: &str, value| NamedTensor { name: name.to_owned(), shape: vec![1], data: vec![value] };
+        let base = ModelState::new([tensor("w", 1.0), tensor("bn.running_var", 2.0)]);
+        let changed = changes(vec![tensor("w", 1.5), tensor("bn.running_var", 0.5)], &base);
+        assert_eq!(changed, [tensor("w", 0.5), tensor("bn.running_var", 0.5)]);
+    }
+}

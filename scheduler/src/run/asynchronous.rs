@@ -1,0 +1,203 @@
+//! Training by exchange (modes asynchronous and hogwild): one job for all epochs, whose workers pull from and push to
+//! the parameter service, while the run checkpoints and validates the epochs as they end.
+//!
+//! An epoch has ended when every worker that has rows has pushed the last of it. Its checkpoint holds the weights of that
+//! moment, with what faster workers have pushed of the next epoch, and how far every worker is: a resumed run goes on
+//! from there, and each row still counts once per epoch.
+//!
+//! Nothing waits for anything that may not come: workers wait for no peer, and a validation job that finds no free slot
+//! runs at the latest when the workers are done. Epochs that end meanwhile share a checkpoint.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::{EpochTally, ExchangeRecord, FileRef, Unvalidated};
+use tusk_core::parameters::SessionKey;
+use tusk_core::physical::{Phase, TrainExec};
+
+use super::attempts::Attempts;
+use super::progress;
+use super::training::Run;
+use super::validation::Validation;
+use crate::error::{Error, Result};
+use crate::metrics;
+use crate::parameters::{ExchangeSettings, ParameterStore};
+
+/// Checkpoints that may wait for their validation; epochs that end after that share one.
+const UNVALIDATED_MAX: usize = 4;
+
+type Validating = BoxFuture<'static, Result<(FileRef, Validation)>>;
+
+impl Run {
+    /// Trains until there is nothing left to do.
+    pub(super) async fn train_by_exchange(&mut self) -> Result<()> {
+        let record = self.record.exchange.get_or_insert_default().clone();
+        let session = SessionKey(uuid::Uuid::new_v4().to_string());
+        let exchange = self.context.parameters.open(
+            &self.record.run,
+            ExchangeSettings {
+                mode: self.request.spec.mode,
+                session: session.clone(),
+                epochs: self.request.spec.epochs,
+                rows: self.record.data.train_rows_per_worker.clone(),
+                record: record.clone(),
+            },
+        );
+        let plan = self.exchange_plan(&record, session)?;
+        let cancel = self.context.cancel.child_token();
+        let _stop_tasks_on_error = cancel.clone().drop_guard();
+        let mut job = self.clone();
+        job.context.cancel = cancel;
+        let job = tokio::spawn(job.exchange(plan, Arc::clone(&exchange.store)));
+        self.follow(&exchange.store, job).await
+    }
+
+    /// Runs the job, and again where the cluster lost it: its workers go on where they were.
+    async fn exchange(self, plan: Arc<TrainExec>, store: Arc<ParameterStore>) -> Result<()> {
+        let pushed = || store.record().workers.iter().map(|worker| worker.step).sum::<u64>();
+        let (mut attempts, mut last) = (Attempts::default(), pushed());
+        loop {
+            let Err(error) = self.answers("training", Arc::clone(&plan), |_| Ok(())).await else { return Ok(()) };
+            let now = pushed();
+            if now > last {
+                (attempts, last) = (Attempts::default(), now);
+            }
+            attempts.after(error, &self.context.cancel).await?;
+        }
+    }
+
+    fn exchange_plan(&self, record: &ExchangeRecord, session: SessionKey) -> Result<Arc<TrainExec>> {
+        let epoch = record.workers.iter().map(|worker| worker.epochs).min().unwrap_or(0) + 1;
+        let weights = self.record.last.clone();
+        let plan = self.plan(Phase::Exchange, self.training_rows(), epoch, weights, &self.request.train)?;
+        let mut task = plan.task().as_ref().clone();
+        task.parameters = Some(session);
+        let tasks = self.context.workers;
+        Ok(Arc::new(TrainExec::in_partitions(Arc::new(task), Arc::clone(&self.request.train), tasks)?))
+    }
+
+    /// Checkpoints and validates the epochs of a job until it is over.
+    async fn follow(
+        &mut self,
+        store: &Arc<ParameterStore>,
+        mut job: tokio::task::JoinHandle<Result<()>>,
+    ) -> Result<()> {
+        let mut ended = store.watch();
+        let mut validating: Option<Validating> = None;
+        let (mut is_running, mut is_stopped) = (true, false);
+        loop {
+            if !is_stopped && store.has_ended() && self.unvalidated().len() < UNVALIDATED_MAX {
+                self.checkpoint_exchange(store).await?;
+            }
+            if validating.is_none() && !is_stopped {
+                validating = self.next_validation();
+            }
+            if !is_running && validating.is_none() {
+                break;
+            }
+            tokio::select! {
+                outcome = &mut job, if is_running => {
+                    is_running = false;
+                    self.job_ended(outcome)?;
+                }
+                // Fires at once where an epoch ended since the last look.
+                changed = ended.changed(), if is_running => drop(changed),
+                outcome = poll(&mut validating), if validating.is_some() => {
+                    validating = None;
+                    let (file, validation) = outcome?;
+                    self.enter_validated(&file, &validation).await?;
+                    if !is_stopped && !progress::goes_on(&self.request.spec, &self.record.epochs) {
+                        is_stopped = true;
+                        store.stop();
+                    }
+                }
+            }
+        }
+        let done = self.record.epochs.last().map_or(0, |epoch| epoch.epoch);
+        if !is_stopped && done < self.request.spec.epochs {
+            let reason = format!("the workers ended after {done} of {} epochs", self.request.spec.epochs);
+            return Err(Error::Job { phase: "training".to_owned(), reason });
+        }
+        // What an early stop left: nobody will look at it.
+        self.record.exchange.get_or_insert_default().unvalidated.clear();
+        let keep: Vec<&FileRef> = self.record.last.iter().chain(&self.record.best).collect();
+        Ok(self.context.store.keep_checkpoints(&self.record.model, &keep).await?)
+    }
+
+    fn job_ended(&self, outcome: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+        match outcome {
+            Ok(Err(Error::Cancelled { .. })) => Err(self.cancelled()),
+            Ok(outcome) => outcome,
+            Err(error) => Err(Error::Job { phase: "training".to_owned(), reason: format!("it stopped: {error}") }),
+        }
+    }
+
+    fn unvalidated(&self) -> &[Unvalidated] {
+        self.record.exchange.as_ref().map_or(&[], |exchange| &exchange.unvalidated)
+    }
+
+    /// Writes down the weights as they are and how far the workers are.
+    async fn checkpoint_exchange(&mut self, store: &Arc<ParameterStore>) -> Result<()> {
+        let started = std::time::Instant::now();
+        let taken = Arc::clone(store);
+        let taken = tokio::task::spawn_blocking(move || taken.snapshot()).await;
+        let failed = |reason: String| Error::Job { phase: "training".to_owned(), reason };
+        let (state, record, mut epochs) =
+            taken.map_err(|e| failed(e.to_string()))?.map_err(|refusal| failed(refusal.to_string()))?;
+        let Some(last) = epochs.last_mut() else { return Ok(()) };
+        let file = self.context.store.write_checkpoint(&self.record.model, last.epoch, &state).await?;
+        last.timing.checkpoint = started.elapsed().as_secs_f64();
+        observe(&self.record.model, &record);
+        let exchange = self.record.exchange.get_or_insert_default();
+        let mut unvalidated = std::mem::take(&mut exchange.unvalidated);
+        unvalidated.push(Unvalidated { epochs, file: file.clone() });
+        *exchange = ExchangeRecord { unvalidated, ..record };
+        self.record.last = Some(file);
+        self.context.store.write_run(&self.record).await?;
+        Ok(())
+    }
+
+    /// The validation of the oldest checkpoint that waits for it.
+    fn next_validation(&self) -> Option<Validating> {
+        let Unvalidated { epochs, file } = self.unvalidated().first()?.clone();
+        let epoch = epochs.last().map_or(0, |tally| tally.epoch);
+        let run = self.clone();
+        Some(async move { run.validate(epoch, &file).await.map(|validation| (file, validation)) }.boxed())
+    }
+
+    /// Enters the epochs of the oldest checkpoint.
+    async fn enter_validated(&mut self, file: &FileRef, validation: &Validation) -> Result<()> {
+        while let Some(tally) = self.take_unvalidated(file) {
+            self.enter(tally, file.clone(), validation, None).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next epoch of the oldest checkpoint off the list, and the checkpoint with its last.
+    fn take_unvalidated(&mut self, file: &FileRef) -> Option<EpochTally> {
+        let waiting = &mut self.record.exchange.as_mut()?.unvalidated;
+        let oldest = waiting.first_mut().filter(|oldest| oldest.file == *file)?;
+        let tally = (!oldest.epochs.is_empty()).then(|| oldest.epochs.remove(0));
+        if oldest.epochs.is_empty() {
+            waiting.remove(0);
+        }
+        tally
+    }
+}
+
+/// Tells Prometheus how stale the pushes were.
+fn observe(model: &ModelName, record: &ExchangeRecord) {
+    let staleness = record.staleness();
+    metrics::STALENESS.with_label_values(&[model.as_str(), "mean"]).set(staleness.mean().unwrap_or(0.0));
+    metrics::STALENESS.with_label_values(&[model.as_str(), "max"]).set(staleness.max as f64);
+}
+
+/// The end of the validation that is under way; never, where there is none.
+async fn poll(validating: &mut Option<Validating>) -> Result<(FileRef, Validation)> {
+    match validating {
+        Some(validating) => validating.await,
+        None => std::future::pending().await,
+    }
+}
