@@ -220,6 +220,15 @@ impl DevicePool {
         }
     }
 
+    /// What asks for this device and for no other.
+    #[must_use]
+    pub fn asking_for(device: tch::Device) -> Wanted {
+        match device {
+            tch::Device::Cuda(n) => Wanted::Cuda(n),
+            tch::Device::Cpu | tch::Device::Mps | tch::Device::Vulkan => Wanted::Cpu,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
