@@ -374,12 +374,9 @@ async fn run_to_its_end(
     let mut run = match Run::begin(context, request, run).await {
         Ok(run) => run,
         Err(error) => {
-            let put_back = match &before {
-                Some(record) => store.write_run(record).await,
-                None => store.delete_run(&name).await,
-            };
-            if let Err(error) = put_back {
-                tracing::warn!(model = %name, %error, "the record of a run that did not begin is left");
+            tracing::warn!(model = %name, %error, "training did not begin");
+            if let Err(error) = note_refusal(&store, &name, before, &error).await {
+                tracing::warn!(model = %name, %error, "the end of the run could not be recorded");
             }
             return Err(error);
         }
@@ -391,6 +388,24 @@ async fn run_to_its_end(
         run.give_up(error).await;
     }
     outcome
+}
+
+/// Records why a run did not begin; but the checkpoints of an earlier one are worth more than that.
+async fn note_refusal(
+    store: &ModelStore,
+    name: &ModelName,
+    before: Option<RunRecord>,
+    error: &Error,
+) -> tusk_core::Result<()> {
+    if let Some(before) = before.filter(|record| !record.epochs.is_empty()) {
+        return store.write_run(&before).await;
+    }
+    match store.run(name).await? {
+        Some(begun) if begun.status == RunStatus::Running => {
+            store.write_run(&RunRecord { status: RunStatus::Failed, error: Some(error.to_string()), ..begun }).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Takes a run off the list however it ends.

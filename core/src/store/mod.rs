@@ -180,17 +180,6 @@ impl ModelStore {
         self.write_json(&run_path(&record.model), record).await
     }
 
-    /// Takes back the record of a run that came to nothing.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn delete_run(&self, name: &ModelName) -> Result<()> {
-        for path in self.files.list(&Path::from(format!("runs/{name}"))).await? {
-            self.files.delete(&path).await?;
-        }
-        Ok(())
-    }
-
     /// The names of all models that have a run, sorted.
     ///
     /// # Errors
