@@ -374,6 +374,7 @@ async fn run_to_its_end(
     let mut run = match Run::begin(context, request, run).await {
         Ok(run) => run,
         Err(error) => {
+            tracing::warn!(model = %name, %error, "training did not begin");
             let put_back = match &before {
                 Some(record) => store.write_run(record).await,
                 None => store.delete_run(&name).await,
