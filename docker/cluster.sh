@@ -10,8 +10,8 @@ torch=${TUSK_TORCH:-cpu}
 project=${TUSK_PROJECT:-tusk}
 export TUSK_VERSION="${TUSK_VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)}"
 export TUSK_BASE="${TUSK_BASE:-debian:bookworm-slim}"
-images=${TUSK_DEMO_IMAGES:-1000}
-epochs=${TUSK_DEMO_EPOCHS:-5}
+images=${TUSK_DEMO_IMAGES:-2000}
+epochs=${TUSK_DEMO_EPOCHS:-10}
 
 fail() {
     echo "cluster: $*" >&2
@@ -80,7 +80,8 @@ up)
         draw /data/xrays.parquet --images "$images" --seed 42 >/dev/null
         draw /data/xrays_test.parquet --images "$((images / 5))" --seed 43 >/dev/null
     fi
-    compose up -d
+    compose up -d ||
+        fail "a container could not be started (the message is above). Where a port is taken, set TUSK_PORT or TUSK_NOTEBOOK_PORT."
     wait_healthy
     echo "Flight SQL, REST and metrics   127.0.0.1:${TUSK_PORT:-50050}"
     echo "the first notebook             http://127.0.0.1:${TUSK_NOTEBOOK_PORT:-8888}/lab/tree/01_first_model.ipynb?token=$TUSK_NOTEBOOK_TOKEN"

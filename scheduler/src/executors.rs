@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tusk_core::event::{Progress, ProgressSink};
-use tusk_core::report::{ExecutorReport, WIRE_VERSION};
+use tusk_core::report::{ExecutorReport, SHARDS_MAX, WIRE_VERSION};
 
 use crate::metrics;
 
@@ -46,6 +46,15 @@ impl Executors {
                  version of Tusk on every node",
                 report.executor_id, report.wire_version
             ));
+        }
+        for (what, count) in [
+            ("shards", report.shards.len()),
+            ("devices", report.devices.len()),
+            ("tasks at work", report.progress.len()),
+        ] {
+            if count > SHARDS_MAX {
+                return Err(format!("executor {} reports {count} {what}; at most {SHARDS_MAX}", report.executor_id));
+            }
         }
         let news: Vec<Progress> = report.progress.clone();
         {

@@ -174,6 +174,7 @@ class Cluster:
         self.executors = []
         self.wanted = executors
         self.clients = []
+        self.runs = []
         self.scheduler = None
 
     def __enter__(self):
@@ -187,6 +188,8 @@ class Cluster:
     def __exit__(self, kind, value, traceback):
         if kind is not None:
             self.print_logs()
+        for run in self.runs:
+            run.close()
         for process in [*self.clients, *self.executors, self.scheduler]:
             if process is not None and process.is_running():
                 process.signal(signal.SIGCONT)
@@ -341,7 +344,8 @@ class Cluster:
         cursor.execute(create_model(model, **options))
         reader = cursor.fetch_record_batch()
         wait_for(f"the run of {model}", lambda: self.training(model), 30)
-        return Run(connection, cursor, reader)
+        self.runs.append(Run(connection, cursor, reader))
+        return self.runs[-1]
 
     def manifest(self, model):
         return json.loads((self.store / "models" / model / "manifest.json").read_text())

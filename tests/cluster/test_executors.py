@@ -46,7 +46,7 @@ def test_an_executor_killed_for_good_leaves_its_work_to_the_others(cluster, undi
     cluster.executors[1].kill()
     finish(cluster, run)
     assert cluster.weights_sha256("m") == undisturbed()
-    assert cluster.scheduler.metric("tusk_scheduler_executors") == 1
+    wait_for("the dead one to be forgotten", lambda: cluster.scheduler.metric("tusk_scheduler_executors") == 1, 20)
 
 
 def test_an_executor_killed_after_its_task_loses_its_answer_and_changes_nothing(cluster, undisturbed):

@@ -83,7 +83,9 @@ def test_predictions_work_in_any_query(shared, model):
     assert len(rows) == 80
     assert {row["predicted"] for row in rows} <= {"NORMAL", "PNEUMONIA"}
     assert all(0 <= row["p"] <= 1 for row in rows)
-    auc = shared.value(f"SELECT roc_auc(label, predict_proba('{model}', image, 'PNEUMONIA')) FROM xrays_test")
+    auc = shared.value(
+        f"SELECT roc_auc(label, predict_proba('{model}', image, 'PNEUMONIA'), 'PNEUMONIA') FROM xrays_test"
+    )
     assert 0 <= auc <= 1
     info = shared.rows("SELECT image_info(image) AS info FROM xrays LIMIT 1")[0]["info"]
     assert (info["width"], info["height"]) == (96, 96)

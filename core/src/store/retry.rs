@@ -117,6 +117,10 @@ impl Patience {
     }
 }
 
+/// The most times that a request across HTTP is sent again. Their waits are random and short at first: [`ATTEMPTS_MAX`]
+/// were used up in five seconds, and a restart of a store takes longer. The time is what limits them.
+const HTTP_RETRIES_MAX: usize = 100;
+
 /// The same limits for each request of a store across HTTP.
 pub(super) fn http_retries() -> RetryConfig {
     RetryConfig {
@@ -125,7 +129,7 @@ pub(super) fn http_retries() -> RetryConfig {
             max_backoff: Duration::from_millis(WAIT_MAX_MS),
             base: 2.0,
         },
-        max_retries: ATTEMPTS_MAX as usize - 1,
+        max_retries: HTTP_RETRIES_MAX,
         retry_timeout: Duration::from_millis(TOTAL_MAX_MS),
     }
 }

@@ -16,6 +16,8 @@ use arrow_flight::sql::{
 };
 use arrow_flight::{Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse};
 use arrow_flight::{IpcMessage, SchemaAsIpc, Ticket};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
 use datafusion::common::ScalarValue;
@@ -62,14 +64,19 @@ fn wants_events(metadata: &MetadataMap) -> bool {
     metadata.contains_key(EVENTS_HEADER)
 }
 
+/// Base64 with or without its padding: Arrow's Go library, and so ADBC's driver, leaves it out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// The name and password of a Basic header.
 fn basic(metadata: &MetadataMap) -> Option<(String, String)> {
     use axum::http::HeaderMap;
-    use base64::Engine;
     let headers: &HeaderMap = metadata.as_ref();
     let value = headers.get("authorization")?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?;
+    let decoded = BASE64.decode(encoded.trim()).ok()?;
     let (name, password) = String::from_utf8(decoded).ok()?.split_once(':').map(|(n, p)| (n.to_owned(), p.to_owned()))?;
     scheme.eq_ignore_ascii_case("basic").then_some((name, password))
 }
@@ -411,4 +418,18 @@ impl FlightSqlService for TuskFlight {
     }
 
     async fn register_sql_info(&self, _id: i32, _result: &SqlInfo) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_basic_header_is_read_with_or_without_padding() {
+        for encoded in ["YWxpY2U6cHc=", "YWxpY2U6cHc"] {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("authorization", format!("Basic {encoded}").parse().unwrap());
+            assert_eq!(basic(&metadata), Some(("alice".to_owned(), "pw".to_owned())), "{encoded}");
+        }
+    }
 }

@@ -69,9 +69,17 @@ async fn with_events(
     }
 }
 
+/// An IPC message that says nothing, in flatbuffers' form: where the table is, its layout without a field, the table.
+/// Decoders refuse a message that has no header at all.
+const NO_MESSAGE: &[u8] = &[8, 0, 0, 0, 4, 0, 4, 0, 4, 0, 0, 0];
+
 fn event_message(event: &RunEvent) -> FlightData {
     let json = serde_json::to_vec(event).unwrap_or_default();
-    FlightData { app_metadata: Bytes::from(json), ..FlightData::default() }
+    FlightData {
+        data_header: Bytes::from_static(NO_MESSAGE),
+        app_metadata: Bytes::from(json),
+        ..FlightData::default()
+    }
 }
 
 fn encoded(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static) -> DataStream {
@@ -99,5 +107,24 @@ pub(crate) fn status_of(error: Error) -> Status {
         Error::CannotResume { .. } | Error::NotHere { .. } => Status::failed_precondition(text),
         Error::Query { .. } => Status::invalid_argument(text),
         _ => Status::internal(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
+    use tusk_core::ids::{ModelName, RunId};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_event_is_a_message_that_decoders_bear_and_pass_on() {
+        let model = ModelName::new("m").unwrap();
+        let event = RunEvent::Started { run: RunId::starting_at(0), model, epochs: 3, resumed_from: 0 };
+        let messages = stream::iter([Ok(event_message(&event))]);
+        let decoded: Vec<_> = FlightDataDecoder::new(messages).try_collect().await.unwrap();
+        assert!(matches!(decoded[0].payload, DecodedPayload::None));
+        let told: RunEvent = serde_json::from_slice(&decoded[0].inner.app_metadata).unwrap();
+        assert!(matches!(told, RunEvent::Started { epochs: 3, .. }));
     }
 }
