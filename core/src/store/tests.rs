@@ -208,6 +208,7 @@ fn record(model: &ModelName, last: Option<FileRef>) -> RunRecord {
         best_epoch: None,
         last,
         best: None,
+        exchange: None,
     }
 }
 
