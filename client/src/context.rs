@@ -130,7 +130,8 @@ impl TuskContext {
             config = config.with_ballista_grpc_metadata(HashMap::from([header]));
         }
         if let Some(tls) = &options.tls {
-            let failed = |e: tusk_process::tls::TlsError| Error::Scheduler { url: url.to_owned(), reason: e.to_string() };
+            let failed =
+                |e: tusk_process::tls::TlsError| Error::Scheduler { url: url.to_owned(), reason: e.to_string() };
             config = config
                 .with_ballista_use_tls(true)
                 .with_ballista_override_create_grpc_client_endpoint(tls.endpoint_override().map_err(failed)?);

@@ -232,7 +232,8 @@ impl Remote {
     }
 }
 
-type Messages = std::pin::Pin<Box<dyn Stream<Item = Result<arrow_flight::decode::DecodedFlightData, FlightError>> + Send>>;
+type Messages =
+    std::pin::Pin<Box<dyn Stream<Item = Result<arrow_flight::decode::DecodedFlightData, FlightError>> + Send>>;
 
 /// Follows the rows of one statement.
 struct Watch {

@@ -169,7 +169,7 @@ pub fn pieces(values: usize) -> u32 {
 pub fn piece_of(name: &str, shape: &[usize], values: &[f32], piece: u32) -> (Piece, Vec<u8>) {
     let start = (piece as usize).saturating_mul(PIECE_VALUES).min(values.len());
     let values = &values[start..(start + PIECE_VALUES).min(values.len())];
-    let mut bytes = Vec::with_capacity(values.len() * size_of::<f32>());
+    let mut bytes = Vec::with_capacity(size_of_val(values));
     values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
     let shape = (piece == 0).then(|| shape.to_vec());
     (Piece { name: name.to_owned(), piece, shape }, bytes)

@@ -89,7 +89,11 @@ fn page(url: &str, status: &ClusterStatus, rates: &mut Rates) -> String {
         status.jobs_running,
         status.jobs_queued
     );
-    let _ = writeln!(text, "\n{:<24} {:>7} {:>9} {:>7} {:>10} {:>10}  work", "executor", "devices", "images/s", "shards", "memory", "disk");
+    let _ = writeln!(
+        text,
+        "\n{:<24} {:>7} {:>9} {:>7} {:>10} {:>10}  work",
+        "executor", "devices", "images/s", "shards", "memory", "disk"
+    );
     let now = Instant::now();
     for executor in &status.executors {
         let rate = rates.of(executor, now).map_or_else(|| "-".to_owned(), |rate| format!("{rate:.0}"));

@@ -1,5 +1,7 @@
 //! The ways in which workers exchange what they learned.
 
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::ExchangeRecord;
 use tusk_core::state::{ModelState, checksum};
 
 use crate::fixture::{Fixture, PER_CLASS, create};
@@ -19,6 +21,12 @@ async fn state(fixture: &Fixture, name: &str) -> ModelState {
 async fn auc(fixture: &Fixture, name: &str) -> f64 {
     let sql = format!("SELECT roc_auc(label = 'PNEUMONIA', predict_proba('{name}', image, 'PNEUMONIA')) FROM xrays");
     fixture.cell(&sql).await.parse().unwrap()
+}
+
+/// How far the workers of a model's run are.
+async fn exchange_of(fixture: &Fixture, name: &str) -> ExchangeRecord {
+    let record = fixture.context.store().unwrap().run(&ModelName::new(name).unwrap()).await.unwrap();
+    record.unwrap().exchange.unwrap()
 }
 
 /// Learned, whole, and fit to be published: no variance below zero, nothing of an optimizer.
@@ -55,8 +63,7 @@ async fn workers_that_do_not_wait_learn_and_use_each_row_once_per_epoch() {
         let training = fixture.rows(&format!("SHOW TRAINING {name}")).await.remove(0);
         assert!(training[18].parse::<f64>().unwrap() > 0.0, "no time for the exchange: {training:?}");
         assert!(training[21].starts_with("worker 0: ") && training[21].contains("\nworker 1: "), "{training:?}");
-        let record = fixture.context.training().training(&fixture.manifest(&name).await.name).await.unwrap();
-        let exchange = record.exchange.unwrap();
+        let exchange = exchange_of(&fixture, &name).await;
         assert!(exchange.unvalidated.is_empty() && exchange.open.is_empty(), "{name}: {exchange:?}");
         for worker in &exchange.workers {
             assert_eq!((worker.epochs, worker.staleness.pushes), (8, worker.step), "{name}");
@@ -72,8 +79,7 @@ async fn more_workers_than_slots_run_side_by_side() {
     let epochs = fixture.train("m", 8, &options, "xrays").await;
     assert_eq!(epochs.len(), 8);
     assert_sound(&fixture, "m").await;
-    let record = fixture.context.training().training(&fixture.manifest("m").await.name).await.unwrap();
-    let stale = record.exchange.unwrap().workers.iter().map(|worker| worker.staleness.max).max();
+    let stale = exchange_of(&fixture, "m").await.workers.iter().map(|worker| worker.staleness.max).max();
     assert!(stale > Some(0), "nobody met anybody");
 }
 
