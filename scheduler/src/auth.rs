@@ -99,7 +99,8 @@ impl Users {
     /// # Errors
     /// [`Error::Cluster`] when it is missing or not of the right form.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let failed = |reason: String| Error::Cluster { reason: format!("the users' file {}: {reason}", path.display()) };
+        let failed =
+            |reason: String| Error::Cluster { reason: format!("the users' file {}: {reason}", path.display()) };
         let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
         // TOML's own errors show the line, which may hold a hash.
         let file: UsersFile = toml::from_str(&text).map_err(|e| failed(e.message().to_owned()))?;

@@ -140,7 +140,9 @@ pub async fn run(flags: Flags) -> Result<()> {
         client_certificate_required: false,
     });
     let client_tls = match (&server_tls, &tusk.tls_client_ca) {
-        (Some(tls), Some(ca)) => Some(ClientTls { ca: ca.clone(), identity: Some((tls.cert.clone(), tls.key.clone())) }),
+        (Some(tls), Some(ca)) => {
+            Some(ClientTls { ca: ca.clone(), identity: Some((tls.cert.clone(), tls.key.clone())) })
+        }
         (Some(tls), None) => Some(ClientTls { ca: tls.cert.clone(), identity: None }),
         (None, _) => None,
     };

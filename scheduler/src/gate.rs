@@ -23,14 +23,8 @@ const HANDSHAKE: &str = "/arrow.flight.protocol.FlightService/Handshake";
 const BALLISTA: &str = "/ballista.protobuf.SchedulerGrpc/";
 
 /// Those of Ballista's calls that only executors make.
-const OF_NODES: [&str; 6] = [
-    "PollWork",
-    "RegisterExecutor",
-    "HeartBeatFromExecutor",
-    "UpdateTaskStatus",
-    "ExecutorStopped",
-    "GetFileMetadata",
-];
+const OF_NODES: [&str; 6] =
+    ["PollWork", "RegisterExecutor", "HeartBeatFromExecutor", "UpdateTaskStatus", "ExecutorStopped", "GetFileMetadata"];
 
 /// What the gate knows.
 #[derive(Debug)]

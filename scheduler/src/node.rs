@@ -139,8 +139,7 @@ impl SchedulerNode {
             nodes_have_certificates: settings.server_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some()),
             own_token: own_token.clone(),
         };
-        let own_config =
-            session_config.with_ballista_grpc_metadata(HashMap::from([bearer(&own_token)]));
+        let own_config = session_config.with_ballista_grpc_metadata(HashMap::from([bearer(&own_token)]));
         let new_session = session_factory(address, own_config, &settings, plan_only, &training);
         let flight = TuskFlight::new(
             new_session,

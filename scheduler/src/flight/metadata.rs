@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder, XdbcTypeInfo, XdbcTypeInfoData};
 use arrow_flight::sql::metadata::XdbcTypeInfoDataBuilder;
+use arrow_flight::sql::metadata::{SqlInfoData, SqlInfoDataBuilder, XdbcTypeInfo, XdbcTypeInfoData};
 use arrow_flight::sql::{
     CommandGetCatalogs, CommandGetDbSchemas, CommandGetTableTypes, CommandGetTables, Nullable, Searchable, SqlInfo,
     SqlSupportedCaseSensitivity, SqlSupportedTransaction, XdbcDataType,

@@ -83,12 +83,8 @@ impl Sessions {
             return Err(Status::resource_exhausted(format!("{SESSIONS_MAX} sessions are open; try again later")));
         }
         let session = open.await?;
-        let entry = Open {
-            session: session.clone(),
-            used: Instant::now(),
-            prepared: HashMap::new(),
-            rows: HashMap::new(),
-        };
+        let entry =
+            Open { session: session.clone(), used: Instant::now(), prepared: HashMap::new(), rows: HashMap::new() };
         let mut sessions = self.lock();
         sessions.insert(key.to_owned(), entry);
         metrics::SESSIONS.set(i64::try_from(sessions.len()).unwrap_or(i64::MAX));

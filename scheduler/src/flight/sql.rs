@@ -77,18 +77,14 @@ fn basic(metadata: &MetadataMap) -> Option<(String, String)> {
     let value = headers.get("authorization")?.to_str().ok()?;
     let (scheme, encoded) = value.split_once(' ')?;
     let decoded = BASE64.decode(encoded.trim()).ok()?;
-    let (name, password) = String::from_utf8(decoded).ok()?.split_once(':').map(|(n, p)| (n.to_owned(), p.to_owned()))?;
+    let (name, password) =
+        String::from_utf8(decoded).ok()?.split_once(':').map(|(n, p)| (n.to_owned(), p.to_owned()))?;
     scheme.eq_ignore_ascii_case("basic").then_some((name, password))
 }
 
 impl TuskFlight {
     /// Starts a statement and says where its rows are.
-    async fn run(
-        &self,
-        sql: &str,
-        parameters: Vec<ScalarValue>,
-        request: Request<FlightDescriptor>,
-    ) -> InfoResponse {
+    async fn run(&self, sql: &str, parameters: Vec<ScalarValue>, request: Request<FlightDescriptor>) -> InfoResponse {
         let identity = Self::identity(request.extensions())?;
         let (results, events) = self.start(&identity, sql, parameters, wants_events(request.metadata())).await?;
         let schema = results.schema();
@@ -97,7 +93,12 @@ impl TuskFlight {
     }
 
     /// Runs a statement to its end, for clients that want no rows.
-    async fn run_to_end(&self, sql: &str, parameters: Vec<ScalarValue>, extensions: &tonic::Extensions) -> Result<i64, Status> {
+    async fn run_to_end(
+        &self,
+        sql: &str,
+        parameters: Vec<ScalarValue>,
+        extensions: &tonic::Extensions,
+    ) -> Result<i64, Status> {
         let identity = Self::identity(extensions)?;
         let (mut results, _) = self.start(&identity, sql, parameters, false).await?;
         let mut rows = 0;
@@ -296,7 +297,11 @@ impl FlightSqlService for TuskFlight {
         Ok(of_batch(metadata::schemas(&self.metadata_context(request.extensions()).await?, query)?))
     }
 
-    async fn get_flight_info_tables(&self, query: CommandGetTables, request: Request<FlightDescriptor>) -> InfoResponse {
+    async fn get_flight_info_tables(
+        &self,
+        query: CommandGetTables,
+        request: Request<FlightDescriptor>,
+    ) -> InfoResponse {
         info(&query.clone().into_builder().schema(), &query, request.into_inner())
     }
 

@@ -75,11 +75,7 @@ const NO_MESSAGE: &[u8] = &[8, 0, 0, 0, 4, 0, 4, 0, 4, 0, 0, 0];
 
 fn event_message(event: &RunEvent) -> FlightData {
     let json = serde_json::to_vec(event).unwrap_or_default();
-    FlightData {
-        data_header: Bytes::from_static(NO_MESSAGE),
-        app_metadata: Bytes::from(json),
-        ..FlightData::default()
-    }
+    FlightData { data_header: Bytes::from_static(NO_MESSAGE), app_metadata: Bytes::from(json), ..FlightData::default() }
 }
 
 fn encoded(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static) -> DataStream {

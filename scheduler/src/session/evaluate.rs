@@ -17,8 +17,8 @@ use tusk_core::spec::OptionValue;
 use tusk_udfs::predict::PredictProba;
 
 use super::Session;
-use crate::error::Result;
 use super::source::Rows;
+use crate::error::Result;
 
 /// Draws of the bootstrap behind the intervals.
 const RESAMPLES: usize = 1000;

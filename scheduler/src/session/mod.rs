@@ -257,9 +257,7 @@ pub(crate) fn only_reads(statement: &Statement) -> bool {
                     | SqlStatement::ShowFunctions { .. }
                     | SqlStatement::ExplainTable { .. }
             ),
-            DataFusionStatement::Explain(explain) => {
-                only_reads(&Statement::DataFusion(explain.statement.clone()))
-            }
+            DataFusionStatement::Explain(explain) => only_reads(&Statement::DataFusion(explain.statement.clone())),
             _ => false,
         },
     }

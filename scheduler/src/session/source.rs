@@ -14,8 +14,8 @@ use tusk_udfs::pixels::{accepted_image_types, is_image_type};
 use tusk_udfs::session::physical_codec;
 
 use super::Session;
-use crate::error::Result;
 use super::tables;
+use crate::error::Result;
 
 /// Bytes of a plan above which it carries rows, and these are better written to Parquet.
 const PLAN_BYTES_MAX: usize = 1 << 20;
@@ -106,11 +106,7 @@ impl Rows {
     }
 
     /// The physical plan that training reads.
-    pub(super) async fn training_plan(
-        &self,
-        context: &Session,
-        spec: &ModelSpec,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    pub(super) async fn training_plan(&self, context: &Session, spec: &ModelSpec) -> Result<Arc<dyn ExecutionPlan>> {
         // A join may bring two: then neither names the row.
         let has_path = self.plan.schema().fields().iter().filter(|field| field.name() == "path").count() == 1;
         let name = if has_path { cast(Expr::Column(Column::from_name("path")), DataType::Utf8) } else { null_text() };

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::run::TrainingRequest;
+use crate::service::RunHandle;
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -15,15 +17,13 @@ use tusk_core::ids::ModelName;
 use tusk_core::manifest::EpochReport;
 use tusk_core::spec::{Architecture, ModelSpec, architecture, parse as parse_options};
 use tusk_core::sql::{CreateModel, ModelStatement, Source};
-use crate::run::TrainingRequest;
-use crate::service::RunHandle;
 
-use super::{OnEvent, Session};
-use crate::error::{Error, Result};
 use super::evaluate::{EvaluateOptions, evaluate};
 use super::report;
 use super::results::Results;
 use super::source::Rows;
+use super::{OnEvent, Session};
+use crate::error::{Error, Result};
 
 /// Runs a statement about models.
 pub(super) async fn execute(
@@ -40,7 +40,9 @@ pub(super) async fn execute(
             let evaluation = evaluate(context, &manifest, &rows, &options).await?;
             Ok(Results::of_batch(report::evaluation(&evaluation)?))
         }
-        ModelStatement::ShowModels => Ok(Results::of_batch(report::models(&context.training()?.store().manifests().await?)?)),
+        ModelStatement::ShowModels => {
+            Ok(Results::of_batch(report::models(&context.training()?.store().manifests().await?)?))
+        }
         ModelStatement::Describe(name) => {
             Ok(Results::of_batch(report::description(&context.training()?.store().manifest(&name).await?)?))
         }

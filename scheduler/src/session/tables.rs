@@ -16,8 +16,8 @@ use datafusion_proto::protobuf::LogicalPlanNode;
 use tusk_udfs::session::logical_codec;
 
 use super::Session;
-use crate::error::{Error, Result};
 use super::results::Results;
+use crate::error::{Error, Result};
 
 /// Runs a plan of DataFusion's.
 pub(super) async fn execute(context: &Session, plan: LogicalPlan) -> Result<Results> {
