@@ -201,7 +201,7 @@ impl ModelStore {
     /// # Errors
     /// [`Error::Store`].
     pub async fn request(&self, name: &ModelName) -> Result<Option<Vec<u8>>> {
-        Ok(self.files.read(&request_path(name)).await?.map(Into::into))
+        self.files.read(&request_path(name)).await
     }
 
     /// Writes the checkpoint of an epoch.
