@@ -75,7 +75,7 @@ pub struct TuskContext {
 #[derive(Clone, Debug)]
 enum Cluster {
     Embedded(Arc<EmbeddedCluster>),
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 impl TuskContext {
@@ -146,7 +146,7 @@ impl TuskContext {
             tables: None,
             url_tables: true,
         });
-        Ok(Self { session: session.await?, cluster: Cluster::Remote(remote) })
+        Ok(Self { session: session.await?, cluster: Cluster::Remote(Box::new(remote)) })
     }
 
     /// Runs one statement.

@@ -18,13 +18,16 @@ use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Extension as LogicalExtension, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
-use datafusion_proto::physical_plan::{AsExecutionPlan, PhysicalExtensionCodec, PhysicalProtoConverterExtension};
+use datafusion_proto::physical_plan::{
+    AsExecutionPlan, PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
+};
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use prost::Message;
 
 use crate::error::Error;
 use crate::manifest::WORKERS_MAX;
 use crate::physical::{TrainExec, TrainTask};
+use crate::tables_check::{CheckedConverter, check_tables};
 
 /// An operator on the wire.
 #[derive(Clone, PartialEq, Message)]
@@ -113,7 +116,8 @@ fn wire(what: &'static str, reason: &dyn Display) -> Error {
 /// Reads bytes that came from another process. Arrow's IPC reader and parts of DataFusion panic on some bytes that are
 /// no plan (an in-memory table with a flipped bit is enough), and no input may take a process down: the panic ends here.
 /// It still prints its own line to stderr. Nothing outlives the call that a panic could leave half-made.
-fn guarded<T>(what: &'static str, read: impl FnOnce() -> Result<T>) -> Result<T> {
+fn guarded<T>(what: &'static str, bytes: &[u8], read: impl FnOnce() -> Result<T>) -> Result<T> {
+    check_tables(bytes).map_err(|reason| wire(what, &reason))?;
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(wire(what, &panic_text(panic.as_ref())).into()))
 }
 
@@ -139,7 +143,7 @@ impl TuskLogicalCodec {
 
 impl LogicalExtensionCodec for TuskLogicalCodec {
     fn try_decode(&self, buf: &[u8], inputs: &[LogicalPlan], ctx: &TaskContext) -> Result<LogicalExtension> {
-        guarded("logical operator", || self.ballista.try_decode(buf, inputs, ctx))
+        guarded("logical operator", buf, || self.ballista.try_decode(buf, inputs, ctx))
     }
 
     fn try_encode(&self, node: &LogicalExtension, buf: &mut Vec<u8>) -> Result<()> {
@@ -153,7 +157,7 @@ impl LogicalExtensionCodec for TuskLogicalCodec {
         schema: SchemaRef,
         ctx: &TaskContext,
     ) -> Result<Arc<dyn TableProvider>> {
-        guarded("table", || match TableMessage::decode(buf).map_err(|e| wire("table", &e))?.kind {
+        guarded("table", buf, || match TableMessage::decode(buf).map_err(|e| wire("table", &e))?.kind {
             Some(TableKind::Extension(message)) => {
                 find(&self.extensions, &message.name, "table")?.decode_table(&message.body)
             }
@@ -186,7 +190,7 @@ impl LogicalExtensionCodec for TuskLogicalCodec {
     }
 
     fn try_decode_file_format(&self, buf: &[u8], ctx: &TaskContext) -> Result<Arc<dyn FileFormatFactory>> {
-        guarded("file format", || self.ballista.try_decode_file_format(buf, ctx))
+        guarded("file format", buf, || self.ballista.try_decode_file_format(buf, ctx))
     }
 
     fn try_encode_file_format(&self, buf: &mut Vec<u8>, node: Arc<dyn FileFormatFactory>) -> Result<()> {
@@ -265,7 +269,7 @@ impl PhysicalExtensionCodec for TuskPhysicalCodec {
         ctx: &TaskContext,
         proto_converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        guarded("operator", || match OperatorMessage::decode(buf).map_err(|e| wire("operator", &e))?.kind {
+        guarded("operator", buf, || match OperatorMessage::decode(buf).map_err(|e| wire("operator", &e))?.kind {
             Some(OperatorKind::Train(message)) => self.train_exec(&message, inputs, ctx),
             Some(OperatorKind::Extension(message)) => {
                 find(&self.extensions, &message.name, "operator")?.decode_operator(&message.body, inputs)
@@ -303,8 +307,9 @@ pub fn decode_plan(
     ctx: &TaskContext,
     codec: &dyn PhysicalExtensionCodec,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    guarded("plan", || {
-        PhysicalPlanNode::decode(bytes).map_err(|e| wire("plan", &e))?.try_into_physical_plan(ctx, codec)
+    guarded("plan", bytes, || {
+        let plan = PhysicalPlanNode::decode(bytes).map_err(|e| wire("plan", &e))?;
+        CheckedConverter.proto_to_execution_plan(&plan, &PhysicalPlanDecodeContext::new(ctx, codec))
     })
 }
 

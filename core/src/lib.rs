@@ -28,5 +28,6 @@ pub mod spec;
 pub mod sql;
 pub mod state;
 pub mod store;
+mod tables_check;
 
 pub use error::{Error, Result};

@@ -1,6 +1,7 @@
 //! The stored corpus, and valid messages that were damaged in seeded ways, through the checks of the fuzz targets.
 //!
 //! Where `cargo fuzz` finds something, its input goes into `tests/corpus/TARGET` and stays there.
+#![expect(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "a test that fails should say where")]
 
 mod checks;
 
@@ -184,8 +185,7 @@ fn wrapped(source: Vec<u8>, task: &[u8]) -> Vec<u8> {
     let train = [field(1, task), field(2, &source)].concat();
     let node = datafusion_proto::protobuf::PhysicalExtensionNode { node: field(1, &train), inputs: vec![empty()] };
     let kind = datafusion_proto::protobuf::physical_plan_node::PhysicalPlanType::Extension(node);
-    datafusion_proto::protobuf::PhysicalPlanNode { physical_plan_type: Some(kind), ..Default::default() }
-        .encode_to_vec()
+    datafusion_proto::protobuf::PhysicalPlanNode { physical_plan_type: Some(kind) }.encode_to_vec()
 }
 
 fn empty() -> datafusion_proto::protobuf::PhysicalPlanNode {
@@ -250,4 +250,36 @@ fn weights_that_claim_the_impossible_are_damage() {
     // Sides that cancel out: no values, and nothing is allocated for them.
     let empty = weights(&tensor("[0,18446744073709551615]", 0, 0), 0);
     drop(ModelState::from_safetensors("w", &empty, &checksum(&empty)));
+}
+
+#[tokio::test]
+async fn a_table_that_claims_a_body_of_gigabytes_is_refused_before_memory_is_asked_for() {
+    let codec = TuskPhysicalCodec::default();
+    let bytes = encode_plan(train_exec(), &codec).unwrap();
+    let context = SessionContext::new().task_ctx();
+    decode_plan(&bytes, &context, &codec).unwrap();
+    let mut refused = 0;
+    // Somewhere in the table of workers stands the length of a body; every place is tried.
+    for place in 0..bytes.len() - 8 {
+        let mut claims = bytes.clone();
+        claims[place..place + 8].copy_from_slice(&(1_u64 << 40).to_le_bytes());
+        let error = decode_plan(&claims, &context, &codec).err().map(|e| e.to_string()).unwrap_or_default();
+        refused += usize::from(error.contains("claims more bytes than it has"));
+    }
+    assert!(refused > 0);
+}
+
+#[tokio::test]
+async fn a_table_in_a_plan_must_begin_and_go_on_as_one() {
+    let codec = TuskPhysicalCodec::default();
+    let bytes = encode_plan(train_exec(), &codec).unwrap();
+    let context = SessionContext::new().task_ctx();
+    // Without the mark before a message, its first bytes are a length of up to 2 GiB that is allocated at once.
+    let mark = bytes.windows(4).position(|window| window == [0xFF; 4]).unwrap();
+    for (place, expected) in [(mark, "is none"), (mark + 6, "claims more bytes than it has")] {
+        let mut damaged = bytes.clone();
+        damaged[place] = 0x7E;
+        let message = decode_plan(&damaged, &context, &codec).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
 }

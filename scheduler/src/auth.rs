@@ -106,8 +106,7 @@ impl Users {
         let file: UsersFile = toml::from_str(&text).map_err(|e| failed(e.message().to_owned()))?;
         for (name, user) in &file.users {
             if let Some(hash) = &user.password {
-                let form = PasswordHash::new(hash).map_err(|e| failed(format!("the password hash of {name}: {e}")));
-                drop(form?);
+                PasswordHash::new(hash).map_err(|e| failed(format!("the password hash of {name}: {e}")))?;
             }
             if user.token.as_ref().is_some_and(|token| token.len() != 64) {
                 return Err(failed(format!("the token of {name} is no BLAKE3 hash in hexadecimal")));

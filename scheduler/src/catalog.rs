@@ -68,7 +68,7 @@ impl Catalog {
                 Format::Csv => session.register_csv(table, &entry.location, CsvReadOptions::default()).await,
                 Format::Images => match ImagesTable::try_new(&entry.location) {
                     Ok(images) => session.register_table(table, Arc::new(images)).map(drop),
-                    Err(error) => Err(error.into()),
+                    Err(error) => Err(error),
                 },
             };
             if let Err(error) = registered {

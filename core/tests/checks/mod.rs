@@ -45,10 +45,9 @@ pub(crate) fn sql(bytes: &[u8]) {
                 if !sources(&statement).iter().all(|source| prints_back(source)) {
                     continue;
                 }
-                match parse(&printed).as_deref() {
-                    Ok([Statement::Model(again)]) => assert_eq!(*again, statement, "{printed}"),
-                    other => panic!("{text:?} printed as {printed:?}, which is {other:?}"),
-                }
+                let again = parse(&printed);
+                let is_same = matches!(again.as_deref(), Ok([Statement::Model(again)]) if *again == statement);
+                assert!(is_same, "{text:?} printed as {printed:?}, which is {again:?}");
             }
         }
     }

@@ -136,7 +136,6 @@ impl TuskFlight {
         Ok(Response::new(stream::once(async move { Ok(answer) }).boxed()))
     }
 
-    #[expect(clippy::result_large_err, reason = "tonic's own error")]
     fn require_train(&self, may_train: bool) -> Result<(), GrpcStatus> {
         if may_train { Ok(()) } else { Err(refused("this client may only query")) }
     }

@@ -75,7 +75,6 @@ impl TuskFlight {
     }
 
     /// Who asks. The router has put it into the request, or has refused the request.
-    #[expect(clippy::result_large_err, reason = "tonic's own error")]
     fn identity(extensions: &Extensions) -> Result<Identity, Status> {
         extensions.get::<Identity>().cloned().ok_or_else(|| Status::unauthenticated("nobody is known to ask"))
     }
@@ -91,7 +90,6 @@ impl TuskFlight {
     }
 
     /// A text as a statement that the asker may run.
-    #[expect(clippy::result_large_err, reason = "tonic's own error")]
     fn statement(identity: &Identity, sql: &str) -> Result<Statement, Status> {
         let statement = one_statement(sql).map_err(status_of)?;
         if identity.may_train || only_reads(&statement) {

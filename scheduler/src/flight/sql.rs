@@ -41,7 +41,6 @@ type InfoResponse = Result<Response<FlightInfo>, Status>;
 type DataResponse = Result<Response<DataStream>, Status>;
 
 /// Where rows are fetched: from this very server, with this ticket.
-#[expect(clippy::result_large_err, reason = "tonic's own error")]
 fn info(schema: &Schema, ticket: &impl ProstMessageExt, descriptor: FlightDescriptor) -> InfoResponse {
     let ticket = Ticket::new(ticket.as_any().encode_to_vec());
     let info = FlightInfo::new().try_with_schema(schema).map_err(|e| Status::internal(e.to_string()))?;
@@ -49,13 +48,11 @@ fn info(schema: &Schema, ticket: &impl ProstMessageExt, descriptor: FlightDescri
     Ok(Response::new(info.with_descriptor(descriptor).with_endpoint(endpoint)))
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's own error")]
 fn schema_bytes(schema: &Schema) -> Result<bytes::Bytes, Status> {
     let message: Result<IpcMessage, _> = SchemaAsIpc::new(schema, &IpcWriteOptions::default()).try_into();
     Ok(message.map_err(|e| Status::internal(e.to_string()))?.0)
 }
 
-#[expect(clippy::result_large_err, reason = "tonic's own error")]
 fn handle_of(bytes: &[u8]) -> Result<String, Status> {
     String::from_utf8(bytes.to_vec()).map_err(|_| Status::invalid_argument("the statement's handle is not ours"))
 }

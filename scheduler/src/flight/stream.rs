@@ -88,6 +88,7 @@ fn encoded(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Statu
 }
 
 /// An error in gRPC's terms; the text is ours.
+#[expect(clippy::needless_pass_by_value, reason = "it is the end of the error")]
 pub(crate) fn status_of(error: Error) -> Status {
     let text = error.to_string();
     match &error {

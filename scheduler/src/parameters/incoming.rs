@@ -44,43 +44,43 @@ impl<'a> Incoming<'a> {
             values: 0,
         };
         if push.tensors == 0 || push.tensors > TENSORS_MAX {
-            return Err(this.malformed(format!("it has {} tensors, and may have 1 to {TENSORS_MAX}", push.tensors)));
+            return Err(this.malformed(&format!("it has {} tensors, and may have 1 to {TENSORS_MAX}", push.tensors)));
         }
         if push.kind == PushKind::Update && this.wanted != store.tensors() {
-            return Err(this.malformed(format!("it has {} tensors, the model {}", push.tensors, store.tensors())));
+            return Err(this.malformed(&format!("it has {} tensors, the model {}", push.tensors, store.tensors())));
         }
         Ok(this)
     }
 
-    fn malformed(&self, reason: String) -> Refusal {
+    fn malformed(&self, reason: &str) -> Refusal {
         Refusal::Malformed { what: "push", reason: format!("worker {}: {reason}", self.worker) }
     }
 
     /// Takes the next piece.
     pub(super) fn piece(&mut self, piece: Piece, bytes: &[u8]) -> Result<(), Refusal> {
         if bytes.len() > PIECE_BYTES_MAX || !bytes.len().is_multiple_of(4) {
-            return Err(self.malformed(format!("a piece has {} bytes, of at most {PIECE_BYTES_MAX}", bytes.len())));
+            return Err(self.malformed(&format!("a piece has {} bytes, of at most {PIECE_BYTES_MAX}", bytes.len())));
         }
         match (self.current.take(), piece.shape) {
             (None, Some(shape)) if piece.piece == 0 => self.begin(piece.name, shape)?,
             (Some(current), None) if current.tensor.name == piece.name && current.pieces == piece.piece => {
                 self.current = Some(current);
             }
-            _ => return Err(self.malformed(format!("piece {} of {} is out of order", piece.piece, piece.name))),
+            _ => return Err(self.malformed(&format!("piece {} of {} is out of order", piece.piece, piece.name))),
         }
         self.fill(bytes)
     }
 
     fn begin(&mut self, name: String, shape: Vec<usize>) -> Result<(), Refusal> {
         if self.names.len() >= self.wanted || !self.names.insert(name.clone()) {
-            return Err(self.malformed(format!("tensor {name} is one too many")));
+            return Err(self.malformed(&format!("tensor {name} is one too many")));
         }
         match self.store.shape(&name) {
             None if self.kind == PushKind::Update => {
-                return Err(self.malformed(format!("the model has no tensor {name}")));
+                return Err(self.malformed(&format!("the model has no tensor {name}")));
             }
             Some(ours) if ours != shape => {
-                return Err(self.malformed(format!("{name} is {shape:?} and should be {ours:?}")));
+                return Err(self.malformed(&format!("{name} is {shape:?} and should be {ours:?}")));
             }
             _ => {}
         }
@@ -89,7 +89,7 @@ impl<'a> Incoming<'a> {
             self.values.checked_add(*numel).is_some_and(|values| values <= MODEL_BYTES_MAX / size_of::<f32>())
         });
         let numel = numel.ok_or_else(|| {
-            self.malformed(format!("{name} of shape {shape:?} is larger than {MODEL_BYTES_MAX} bytes allow"))
+            self.malformed(&format!("{name} of shape {shape:?} is larger than {MODEL_BYTES_MAX} bytes allow"))
         })?;
         self.values += numel;
         // What the model does not have yet grows with what arrives, not with what is promised.
@@ -101,12 +101,12 @@ impl<'a> Incoming<'a> {
 
     fn fill(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let Some(mut current) = self.current.take() else {
-            return Err(self.malformed("values before their tensor".to_owned()));
+            return Err(self.malformed("values before their tensor"));
         };
         let name = &current.tensor.name;
         let (chunks, _) = bytes.as_chunks::<4>();
         if current.tensor.data.len() + chunks.len() > current.numel || (chunks.is_empty() && current.numel > 0) {
-            return Err(self.malformed(format!("{name} has other values than its shape {:?}", current.tensor.shape)));
+            return Err(self.malformed(&format!("{name} has other values than its shape {:?}", current.tensor.shape)));
         }
         let is_variance = name.ends_with(".running_var");
         for chunk in chunks {
@@ -130,7 +130,7 @@ impl<'a> Incoming<'a> {
     /// The tensors, if all have come.
     pub(super) fn finish(self) -> Result<Vec<NamedTensor>, Refusal> {
         if self.current.is_some() || self.done.len() != self.wanted {
-            return Err(self.malformed(format!("{} of {} tensors came", self.done.len(), self.wanted)));
+            return Err(self.malformed(&format!("{} of {} tensors came", self.done.len(), self.wanted)));
         }
         Ok(self.done)
     }
