@@ -26,6 +26,8 @@ const SECRET_BYTES_MAX: usize = 1024;
 pub(crate) struct Identity {
     /// The user's name; none for a node, or where anybody may ask.
     pub(crate) user: Option<String>,
+    /// Whether it may query.
+    pub(crate) may_query: bool,
     /// Whether it may train, and change anything.
     pub(crate) may_train: bool,
     /// Whether it is a node of the cluster.
@@ -37,12 +39,12 @@ pub(crate) struct Identity {
 impl Identity {
     /// Anybody, where no users are set up.
     pub(crate) fn anybody(session: String) -> Self {
-        Self { user: None, may_train: true, is_node: false, session }
+        Self { user: None, may_query: true, may_train: true, is_node: false, session }
     }
 
     /// A node of the cluster.
     pub(crate) fn node(session: String) -> Self {
-        Self { user: None, may_train: true, is_node: true, session }
+        Self { user: None, may_query: true, may_train: true, is_node: true, session }
     }
 }
 
@@ -160,7 +162,7 @@ impl Users {
     fn identity(&self, name: &str, session: String) -> Option<Identity> {
         let user = self.users.get(name)?;
         let may_train = user.rights.contains(&Right::Train);
-        Some(Identity { user: Some(name.to_owned()), may_train, is_node: false, session })
+        Some(Identity { user: Some(name.to_owned()), may_query: true, may_train, is_node: false, session })
     }
 }
 

@@ -60,9 +60,10 @@ impl Gate {
                 Some(Identity { is_node, ..Identity::anybody(connection) })
             }
             (Some(users), Some(token)) => users.bearer(token, &connection),
-            // Executors on the scheduler's own machine, where nodes have no certificates.
+            // Executors on the scheduler's own machine, where nodes have no certificates: they take tasks and report,
+            // and ask for nothing.
             (Some(_), None) if !self.nodes_have_certificates && peer.is_some_and(is_local) => {
-                Some(Identity::node(connection))
+                Some(Identity { may_query: false, may_train: false, ..Identity::node(connection) })
             }
             (Some(_), None) => None,
         }
@@ -82,11 +83,12 @@ fn missing(identity: &Identity, method: &Method, path: &str) -> Option<&'static 
         // A plan may write files: whoever sends plans may do what training may.
         return match OF_NODES.contains(&call) {
             true if !identity.is_node => Some("only a node of the cluster may do this; give it a certificate"),
-            false if !identity.is_node && !identity.may_train => {
-                Some("sending plans needs the right to train; use Flight SQL to query")
-            }
+            false if !identity.may_train => Some("sending plans needs the right to train; use Flight SQL to query"),
             _ => None,
         };
+    }
+    if path.starts_with("/api/") && !identity.may_query {
+        return Some("log in with a user name and password, or send a valid bearer token");
     }
     let changes = path.starts_with("/api/") && method != Method::GET && method != Method::OPTIONS;
     (changes && !identity.may_train).then_some("changing jobs needs the right to train")
@@ -172,7 +174,11 @@ mod tests {
     #[test]
     fn without_certificates_an_executor_must_come_from_this_machine() {
         let gate = gate(Some(users()), false);
-        assert!(gate.identity(&headers(None), peer("127.0.0.1:99", false)).unwrap().is_node);
+        let local = gate.identity(&headers(None), peer("127.0.0.1:99", false)).unwrap();
+        assert!(local.is_node && !local.may_query);
+        assert!(missing(&local, &Method::POST, &format!("{BALLISTA}HeartBeatFromExecutor")).is_none());
+        assert!(missing(&local, &Method::POST, &format!("{BALLISTA}ExecuteQueryPush")).is_some());
+        assert!(missing(&local, &Method::GET, "/api/jobs").is_some());
         assert_eq!(gate.identity(&headers(None), peer("10.0.0.7:99", false)), None);
     }
 }

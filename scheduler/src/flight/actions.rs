@@ -87,6 +87,7 @@ impl TuskFlight {
                 (name, self.training.start(request).await.map_err(status_of)?, 0)
             }
             FOLLOW => {
+                Self::require_query(&identity)?;
                 let follow: Follow = serde_json::from_slice(&message.value).map_err(invalid)?;
                 let run = self.training.follow(&follow.model).await.map_err(status_of)?;
                 (follow.model, run, follow.after_epoch)
@@ -124,12 +125,16 @@ impl TuskFlight {
                 Vec::new()
             }
             MANIFEST_ACTION => {
+                Self::require_query(&identity)?;
                 let name = String::from_utf8(action.body.to_vec()).map_err(invalid)?;
                 let name = ModelName::new(name).map_err(|e| status_of(e.into()))?;
                 let manifest = self.training.store().manifest(&name).await.map_err(|e| status_of(e.into()))?;
                 serde_json::to_vec(&manifest).map_err(invalid)?
             }
-            STATUS_ACTION => serde_json::to_vec(&Status::of(&self.executors, &self.training)).map_err(invalid)?,
+            STATUS_ACTION => {
+                Self::require_query(&identity)?;
+                serde_json::to_vec(&Status::of(&self.executors, &self.training)).map_err(invalid)?
+            }
             other => return Err(GrpcStatus::invalid_argument(format!("there is no action '{other}'"))),
         };
         let answer = ActionResult { body: body.into() };

@@ -81,12 +81,22 @@ impl TuskFlight {
 
     /// The asker's session.
     async fn session(&self, identity: &Identity) -> Result<Session, Status> {
+        Self::require_query(identity)?;
         let open = async {
             let session = Session::open((self.new_session)()).await.map_err(status_of)?;
             self.catalog.register(session.local()).await.map_err(status_of)?;
             Ok(session)
         };
         self.sessions.get(&identity.session, open).await
+    }
+
+    /// Refuses who may not ask.
+    fn require_query(identity: &Identity) -> Result<(), Status> {
+        if identity.may_query {
+            return Ok(());
+        }
+        metrics::REFUSED.inc();
+        Err(Status::unauthenticated("log in with a user name and password, or send a valid bearer token"))
     }
 
     /// A text as a statement that the asker may run.
