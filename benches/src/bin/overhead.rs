@@ -101,7 +101,8 @@ async fn parts(args: &Args, executors: usize) -> Result<Vec<f64>> {
                 started = ended;
             }
             Ok(RunEvent::Finished(_)) | Err(_) => break,
-            Ok(_) => started = Instant::now(),
+            Ok(RunEvent::Profiled { .. }) => started = Instant::now(),
+            Ok(_) => {}
         }
     }
     run.finish().await?;
