@@ -58,6 +58,12 @@ bench: build ## Run the micro-benchmarks.
 study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes docs/training-modes.md. Takes hours.
 	@python3 benches/modes/compare.py "$(TABLE)" --tusk $(TUSK) --group group
 
+bench-scale: build ## What an epoch costs beside training, and a thousand workers simulated: about 2 minutes.
+	@"$(CARGO_TARGET_DIR)/debug/overhead" && "$(CARGO_TARGET_DIR)/debug/overhead" --validate && "$(CARGO_TARGET_DIR)/debug/simulate"
+
+bench-peers: build ## Train beside PyTorch's DistributedDataParallel; installs PyTorch (5 GB).
+	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/peers/throughput.py
+
 fuzz: ## Fuzz the codec, the SQL parser and the answers: FUZZ_SECONDS=600 each. Takes cargo-fuzz.
 	@for target in codec sql answer; do \
 	  mkdir -p fuzz/corpus/$$target && cp core/tests/corpus/$$target/* fuzz/corpus/$$target/ && \
