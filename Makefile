@@ -13,7 +13,7 @@ CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench study-modes fuzz docs clean
+.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers study-modes fuzz docs clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
