@@ -27,7 +27,6 @@ const OF_NODES: [&str; 6] =
     ["PollWork", "RegisterExecutor", "HeartBeatFromExecutor", "UpdateTaskStatus", "ExecutorStopped", "GetFileMetadata"];
 
 /// What the gate knows.
-#[derive(Debug)]
 pub(crate) struct Gate {
     /// The users, where there are any: without them anybody may do anything.
     pub(crate) users: Option<Arc<Users>>,
