@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use ballista_core::extension::SessionConfigExt;
 use datafusion::dataframe::DataFrame;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
 use tusk_core::engine::Predictor;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::sql::{ModelStatement, Statement};
-use tusk_core::store::ModelStore;
+use tusk_core::store::{ModelStore, table_runtime};
 use tusk_executor::{CacheLimits, TorchPredictor};
 use tusk_process::tls::ClientTls;
 use tusk_scheduler::{ClusterStatus, OnEvent, Results, Session, SessionSettings, Training, one_statement};
@@ -94,7 +93,7 @@ impl TuskContext {
     pub async fn embedded_with(options: ContextOptions) -> Result<Self> {
         let store = ModelStore::open(&options.store)?;
         let predictor: Arc<dyn Predictor> = Arc::new(TorchPredictor::new(store.clone(), options.threads));
-        let runtime = Arc::<RuntimeEnv>::default();
+        let runtime = table_runtime().build_arc()?;
         let cluster =
             EmbeddedCluster::start(options.threads, options.cache, Arc::clone(&runtime), store, &predictor).await?;
         let session = Session::open(SessionSettings {
@@ -139,7 +138,7 @@ impl TuskContext {
         let session = Session::open(SessionSettings {
             scheduler_url: http_url(url),
             config,
-            runtime: Arc::default(),
+            runtime: table_runtime().build_arc()?,
             predictor: Arc::new(PlanOnly),
             training: None,
             on_event: options.on_event,

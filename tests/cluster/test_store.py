@@ -106,6 +106,11 @@ class S3:
             "AWS_ENDPOINT": f"http://127.0.0.1:{self.proxy.port}",
         }
 
+    def put(self, path, data):
+        headers = {"Authorization": "AWS test:test", "Content-Type": "application/octet-stream"}
+        request = urllib.request.Request(f"{self.url}/models/{path}", data, headers, method="PUT")
+        urllib.request.urlopen(request).close()
+
     def get(self, path):
         # Who sends no credentials at all sees public objects only; these are not looked at.
         request = urllib.request.Request(f"{self.url}/models/{path}", headers={"Authorization": "AWS test:test"})
@@ -140,3 +145,20 @@ def test_an_s3_store_that_is_away_for_a_while_changes_nothing(new_cluster, s3, u
     assert sum(row["n"] for row in predicted) == 80
     for process in [cluster.scheduler, *cluster.executors]:
         assert "a-secret-that-no-log-shows" not in process.log_text()
+
+
+def test_a_table_on_s3_is_read_by_scheduler_and_executors(new_cluster, s3, undisturbed):
+    cluster = new_cluster(env=s3.env)
+    s3.put("lake/xrays.parquet", (cluster.data / "xrays.parquet").read_bytes())
+    with cluster.connect() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE EXTERNAL TABLE lake STORED AS PARQUET LOCATION 's3://models/lake/'")
+        cursor.fetchall()
+        cursor.execute(create_model("m", on="lake"))
+        assert len(cursor.fetchall()) == 5
+        cursor.execute("SELECT count(*) FROM lake WHERE predict('m', image) IS NOT NULL")
+        assert cursor.fetchone() == (400,)
+        with pytest.raises(REFUSED) as refusal:
+            cursor.execute("CREATE EXTERNAL TABLE none STORED AS PARQUET LOCATION 's3://no-such-bucket/x/'")
+            cursor.fetchall()
+    assert "no-such-bucket" in str(refusal.value) and s3.env["AWS_SECRET_ACCESS_KEY"] not in str(refusal.value)
+    assert cluster.weights_sha256("m") == undisturbed()

@@ -69,7 +69,7 @@ impl Secrets {
         if forms.iter().all(|form| self.redact(form) == *form) {
             return error;
         }
-        object_store::Error::Generic { store: "model store", source: self.redact(&forms[0]).into() }
+        object_store::Error::Generic { store: "object store", source: self.redact(&forms[0]).into() }
     }
 }
 
@@ -100,30 +100,44 @@ fn open_folder(location: &str, path: &str) -> Result<Opened> {
 }
 
 fn open_url(location: &str, environment: &[(String, String)]) -> Result<Opened> {
-    let shown = without_keys(location);
-    let invalid = |reason: String| Error::InvalidStore { url: shown.clone(), reason };
+    let (store, prefix, secrets) = configured(location, environment)
+        .map_err(|reason| Error::InvalidStore { url: without_keys(location), reason })?;
+    let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, prefix));
+    Ok(Opened { url: location.to_owned(), store, root: None, secrets })
+}
+
+/// The whole store in which a URL lies; or what is wrong, without the keys that may stand in the URL.
+pub(super) fn open_root(
+    url: &str,
+    environment: &[(String, String)],
+) -> std::result::Result<(Box<dyn ObjectStore>, Secrets), String> {
+    configured(url, environment).map(|(store, _, secrets)| (store, secrets))
+}
+
+/// The store of a URL, the folder in it, and what must not be shown.
+fn configured(
+    location: &str,
+    environment: &[(String, String)],
+) -> std::result::Result<(Box<dyn ObjectStore>, Path, Secrets), String> {
     // The URL travels to every executor and stands in plans and errors: it may hold no keys.
-    if shown != location {
-        return Err(invalid(
-            "a URL must not hold keys, and no '?' or '#'. Give them to every process in its environment, as AWS_*, \
-             GOOGLE_* or AZURE_* variables"
-                .to_owned(),
-        ));
+    if without_keys(location) != location {
+        return Err("a URL must not hold keys, and no '?' or '#'. Give them to every process in its environment, as \
+                    AWS_*, GOOGLE_* or AZURE_* variables"
+            .to_owned());
     }
     let settings: Vec<(String, String)> =
         environment.iter().map(|(key, value)| (key.to_ascii_lowercase(), value.clone())).collect();
     let secrets = Secrets::of(&settings);
-    let url = Url::parse(location).map_err(|e| invalid(e.to_string()))?;
+    let url = Url::parse(location).map_err(|e| e.to_string())?;
     if let Some((key, _)) = plain_endpoint(&settings) {
-        return Err(invalid(format!(
+        return Err(format!(
             "{} is plain http, which anyone on the way can read and change; set AWS_ALLOW_HTTP=true (or \
              AZURE_ALLOW_HTTP, GOOGLE_ALLOW_HTTP) if that is meant",
             key.to_ascii_uppercase()
-        )));
+        ));
     }
-    let (store, prefix) = build(&url, &settings).map_err(|e| invalid(secrets.redact(&e.to_string())))?;
-    let store: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(store, prefix));
-    Ok(Opened { url: location.to_owned(), store, root: None, secrets })
+    let (store, prefix) = build(&url, &settings).map_err(|e| secrets.redact(&e.to_string()))?;
+    Ok((store, prefix, secrets))
 }
 
 /// An endpoint without TLS, unless that is allowed.
@@ -138,7 +152,7 @@ fn plain_endpoint(settings: &[(String, String)]) -> Option<&(String, String)> {
 }
 
 /// The location as it may be shown.
-fn without_keys(location: &str) -> String {
+pub(super) fn without_keys(location: &str) -> String {
     let Some((scheme, rest)) = location.split_once("://") else { return location.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or("");
     // Azure writes container@account; a key may hold slashes, so the last @ counts.
@@ -164,15 +178,15 @@ fn build(url: &Url, settings: &[(String, String)]) -> object_store::Result<(Box<
             Box::new(builder.with_retry(http_retries()).build()?)
         }};
     }
-    let (scheme, prefix) = ObjectStoreScheme::parse(url)?;
+    let unknown = || object_store::Error::NotSupported {
+        source: "use a folder that every node sees, s3://, gs://, az:// or abfss://".into(),
+    };
+    let (scheme, prefix) = ObjectStoreScheme::parse(url).map_err(|_| unknown())?;
     let store: Box<dyn ObjectStore> = match scheme {
         ObjectStoreScheme::AmazonS3 => configured!(AmazonS3Builder),
         ObjectStoreScheme::GoogleCloudStorage => configured!(GoogleCloudStorageBuilder),
         ObjectStoreScheme::MicrosoftAzure => configured!(MicrosoftAzureBuilder),
-        _ => {
-            let source = "use a folder that every node sees, s3://, gs://, az:// or abfss://".into();
-            return Err(object_store::Error::NotSupported { source });
-        }
+        _ => return Err(unknown()),
     };
     Ok((store, prefix))
 }

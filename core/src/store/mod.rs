@@ -6,16 +6,19 @@
 //! runs/NAME/run.json                   the last run: enough to resume it
 //! runs/NAME/request.bin                what it was asked to do: enough to resume it without being asked again
 //! runs/NAME/epoch-00007.safetensors    weights and optimizer moments after an epoch
+//! runs/NAME/epoch-00008-part-0.safetensors   the same within an epoch
 //! ```
 
 mod files;
 mod location;
 mod retry;
+mod tables;
 
 use object_store::path::Path;
 
 use self::files::Files;
 pub use self::retry::{ATTEMPT_MAX_MS, ATTEMPTS_MAX, SLOW_MS, TOTAL_MAX_MS, WAIT_FIRST_MS, WAIT_MAX_MS};
+pub use self::tables::{EnvironmentStores, table_runtime};
 use crate::error::{Error, Result, nearest};
 use crate::ids::ModelName;
 use crate::manifest::{FileRef, Manifest, RunRecord};
@@ -204,14 +207,25 @@ impl ModelStore {
         self.files.read(&request_path(name)).await
     }
 
+    /// Writes the checkpoint of a part of an epoch that is not its last: it is needed until the next part is trained.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn write_part(&self, name: &ModelName, epoch: u32, part: u32, state: &ModelState) -> Result<FileRef> {
+        self.write_state(Path::from(format!("runs/{name}/epoch-{epoch:05}-part-{part}.safetensors")), state).await
+    }
+
     /// Writes the checkpoint of an epoch.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub async fn write_checkpoint(&self, name: &ModelName, epoch: u32, state: &ModelState) -> Result<FileRef> {
+        self.write_state(Path::from(format!("runs/{name}/epoch-{epoch:05}.safetensors")), state).await
+    }
+
+    async fn write_state(&self, path: Path, state: &ModelState) -> Result<FileRef> {
         let bytes = state.to_safetensors()?;
         let checksum = checksum(&bytes);
-        let path = Path::from(format!("runs/{name}/epoch-{epoch:05}.safetensors"));
         self.files.write(&path, bytes).await?;
         Ok(FileRef { path: path.to_string(), checksum })
     }
