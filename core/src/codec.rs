@@ -18,16 +18,15 @@ use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Extension as LogicalExtension, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
-use datafusion_proto::physical_plan::{
-    AsExecutionPlan, PhysicalExtensionCodec, PhysicalPlanDecodeContext, PhysicalProtoConverterExtension,
-};
+use datafusion_proto::physical_plan::{AsExecutionPlan, PhysicalExtensionCodec, PhysicalProtoConverterExtension};
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use prost::Message;
 
 use crate::error::Error;
 use crate::manifest::WORKERS_MAX;
 use crate::physical::{TrainExec, TrainTask};
-use crate::tables_check::{CheckedConverter, check_tables};
+use crate::plans::PhysicalMessage;
+use crate::tables_check::check_tables;
 
 /// An operator on the wire.
 #[derive(Clone, PartialEq, Message)]
@@ -116,8 +115,13 @@ fn wire(what: &'static str, reason: &dyn Display) -> Error {
 /// Reads bytes that came from another process. Arrow's IPC reader and parts of DataFusion panic on some bytes that are
 /// no plan (an in-memory table with a flipped bit is enough), and no input may take a process down: the panic ends here.
 /// It still prints its own line to stderr. Nothing outlives the call that a panic could leave half-made.
-fn guarded<T>(what: &'static str, bytes: &[u8], read: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(crate) fn guarded<T>(what: &'static str, bytes: &[u8], read: impl FnOnce() -> Result<T>) -> Result<T> {
     check_tables(bytes).map_err(|reason| wire(what, &reason))?;
+    caught(what, read)
+}
+
+/// Reads what was looked at already.
+pub(crate) fn caught<T>(what: &'static str, read: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(wire(what, &panic_text(panic.as_ref())).into()))
 }
 
@@ -307,10 +311,7 @@ pub fn decode_plan(
     ctx: &TaskContext,
     codec: &dyn PhysicalExtensionCodec,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    guarded("plan", bytes, || {
-        let plan = PhysicalPlanNode::decode(bytes).map_err(|e| wire("plan", &e))?;
-        CheckedConverter.proto_to_execution_plan(&plan, &PhysicalPlanDecodeContext::new(ctx, codec))
-    })
+    PhysicalMessage::try_decode(bytes)?.try_into_physical_plan(ctx, codec)
 }
 
 fn find<'a>(extensions: &'a [Arc<dyn Extension>], name: &str, what: &'static str) -> Result<&'a dyn Extension> {

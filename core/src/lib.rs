@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod parameters;
 pub mod physical;
+pub mod plans;
 pub mod random;
 pub mod report;
 pub mod spec;

@@ -77,9 +77,20 @@ fn check_field(field: &[u8]) -> Result<(), &'static str> {
     match table_message(field) {
         Some(message) if is_compressed(message) => Err(COMPRESSED),
         Some(_) => Ok(()),
-        None if field.starts_with(&CONTINUATION) => check_stream(field),
+        None if begins_stream(field) => check_stream(field),
         None => Ok(()),
     }
+}
+
+/// Whether a field begins as a stream of tables does. What begins alike and is none, as a packed list of numbers may, is
+/// no table to any reader; where a stream must be, [`CheckedConverter`] asks for one.
+fn begins_stream(field: &[u8]) -> bool {
+    let header =
+        field.strip_prefix(&CONTINUATION).and_then(|rest| rest.split_first_chunk()).and_then(|(length, rest)| {
+            let length = usize::try_from(i32::from_le_bytes(*length)).ok()?;
+            rest.get(..length)
+        });
+    header.and_then(table_message).is_some()
 }
 
 /// Checks bytes that Arrow will read as a stream of IPC messages. The oldest form of the format is refused, as its

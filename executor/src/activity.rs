@@ -59,9 +59,12 @@ impl ProgressSink for Activity {
     fn report(&self, progress: Progress) {
         if let Some(running) = self.lock().get_mut(&(progress.run.clone(), progress.worker)) {
             let last = running.progress.as_ref().filter(|last| last.epoch == progress.epoch);
-            let last = last.map_or(0, |last| last.images);
+            let last = last.map_or(progress.images_before, |last| last.images);
             // Fewer than before: another attempt, which starts anew.
-            let new = progress.images.checked_sub(last).unwrap_or(progress.images);
+            let new = progress
+                .images
+                .checked_sub(last)
+                .unwrap_or(progress.images - progress.images_before.min(progress.images));
             let counter = if progress.epoch == 0 { &self.figures.images_decoded } else { &self.figures.images_trained };
             counter.inc_by(new);
             running.progress = Some(progress.clone());
@@ -140,7 +143,16 @@ mod tests {
 
     fn progress(epoch: u32, images: u64) -> Progress {
         let run = RunId::from("run-test".to_owned());
-        Progress { run, worker: WorkerId(0), epoch, images, images_total: None, images_per_second: 1.0, loss: None }
+        Progress {
+            run,
+            worker: WorkerId(0),
+            epoch,
+            images,
+            images_before: 0,
+            images_total: None,
+            images_per_second: 1.0,
+            loss: None,
+        }
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub(crate) fn exchange(
         Frequency::Batch => steps,
     };
     let mut base = join(client, start)?;
-    let mut meter = Meter::new(learner.rows());
+    let mut meter = Meter::new(learner.rows(), 0..learner.rows());
     let mut current: Option<(u32, Vec<Row>)> = None;
     let mut exchanged = 0.0;
     loop {
@@ -90,7 +90,7 @@ pub(crate) fn exchange(
         let order = match current.take().filter(|(of, _)| *of == epoch) {
             Some((_, order)) => order,
             None => {
-                meter = Meter::new(learner.rows());
+                meter = Meter::new(learner.rows(), 0..learner.rows());
                 learner.order(epoch)
             }
         };

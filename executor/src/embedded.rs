@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use ballista_core::registry::BallistaFunctionRegistry;
-use ballista_core::serde::BallistaCodec;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource};
 use ballista_core::serde::protobuf::{ExecutorSpecification, executor_resource::Resource};
@@ -24,6 +23,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
+use tusk_core::plans::CheckedCodec;
 
 use crate::plugin::Plugin;
 
@@ -45,7 +45,7 @@ pub struct ExecutorSettings {
     /// Object stores and memory.
     pub runtime: Arc<RuntimeEnv>,
     /// How plans are read.
-    pub codec: BallistaCodec,
+    pub codec: CheckedCodec,
     /// The functions of its tasks.
     pub functions: Arc<BallistaFunctionRegistry>,
 }
@@ -145,7 +145,7 @@ impl Drop for EmbeddedExecutor {
 /// Registers with the scheduler and takes its tasks.
 async fn start_tasks(
     scheduler_url: &str,
-    codec: BallistaCodec,
+    codec: CheckedCodec,
     executor: Arc<Executor>,
     grpc_port: u16,
     shutdown: &ShutdownNotifier,

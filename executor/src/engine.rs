@@ -225,6 +225,7 @@ impl Work {
             worker: self.worker,
             epoch: 0,
             images,
+            images_before: 0,
             images_total: None,
             images_per_second: images as f64 / seconds.max(1e-9),
             loss: None,

@@ -12,6 +12,7 @@ mod augment;
 #[cfg(test)]
 mod augment_tests;
 mod devices;
+mod doors;
 mod embedded;
 mod engine;
 mod error;
@@ -27,7 +28,6 @@ mod predictor;
 mod process;
 mod reporter;
 mod schedule;
-mod secure;
 mod session;
 #[cfg(test)]
 mod session_tests;

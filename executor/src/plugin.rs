@@ -3,18 +3,21 @@
 
 use std::sync::Arc;
 
+use ballista_core::RuntimeProducer;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::extension::{EndpointOverrideFn, SessionConfigExt};
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_core::serde::BallistaCodec;
 use ballista_executor::executor_process::ExecutorProcessConfig;
-use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tusk_core::engine::{Predictor, with_engine};
 use tusk_core::event::{NoProgress, SharedProgress};
-use tusk_core::store::ModelStore;
+use tusk_core::plans::CheckedCodec;
+use tusk_core::store::{EnvironmentStores, ModelStore, table_runtime};
 use tusk_process::tls::ClientTls;
 use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session_config};
 
@@ -64,8 +67,10 @@ pub struct Plugin {
     pub(crate) functions: Arc<BallistaFunctionRegistry>,
     pub(crate) threads_per_worker: usize,
     pub(crate) endpoint: Option<EndpointOverrideFn>,
+    /// What plans are read in.
+    pub(crate) context: Arc<TaskContext>,
     logical: Arc<dyn LogicalExtensionCodec>,
-    physical: Arc<dyn PhysicalExtensionCodec>,
+    pub(crate) physical: Arc<dyn PhysicalExtensionCodec>,
 }
 
 impl std::fmt::Debug for Plugin {
@@ -110,13 +115,17 @@ impl Plugin {
                 .with_ballista_use_tls(true)
                 .with_ballista_override_create_grpc_client_endpoint(Arc::clone(endpoint));
         }
-        let for_functions = runtime.clone().unwrap_or_default();
-        let state = session_builder(config.clone(), for_functions, predictor).build();
+        let for_plans = match &runtime {
+            Some(runtime) => Arc::clone(runtime),
+            None => table_runtime().build_arc()?,
+        };
+        let state = session_builder(config.clone(), for_plans, predictor).build();
         Ok(Self {
             config: with_engine(config, Arc::clone(&engine) as _),
             engine,
             runtime,
             functions: Arc::new((&state).into()),
+            context: state.task_ctx(),
             threads_per_worker,
             endpoint,
             logical,
@@ -144,12 +153,13 @@ impl Plugin {
     }
 
     /// How plans are read.
-    pub(crate) fn codec(&self) -> BallistaCodec {
+    pub(crate) fn codec(&self) -> CheckedCodec {
         BallistaCodec::new(Arc::clone(&self.logical), Arc::clone(&self.physical))
     }
 }
 
-/// Puts Tusk into an executor of Ballista: its operator, functions and codecs. Tasks are pushed.
+/// Puts Tusk into an executor of Ballista: its operator, functions and codecs. Tasks are pushed. `tusk-executor` also
+/// checks plans before Ballista reads them; with Ballista's own process only the cluster must reach the executor's ports.
 #[must_use]
 pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProcessConfig {
     plugin.set_scheduler(format!("http://{}:{}", config.scheduler_host, config.scheduler_port));
@@ -160,7 +170,7 @@ pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProces
         override_config_producer: Some(Arc::new(move || session.clone())),
         override_runtime_producer: match runtime {
             Some(runtime) => Some(Arc::new(move |_| Ok(Arc::clone(&runtime)))),
-            None => config.override_runtime_producer,
+            None => config.override_runtime_producer.or_else(|| Some(runtime_producer(config.work_dir.clone()))),
         },
         override_function_registry: Some(Arc::clone(&plugin.functions)),
         override_logical_codec: Some(Arc::clone(&plugin.logical)),
@@ -168,6 +178,17 @@ pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProces
         override_create_grpc_client_endpoint: plugin.endpoint.clone().or(config.override_create_grpc_client_endpoint),
         ..config
     }
+}
+
+/// Runtimes of tasks: what they spill goes where Ballista puts it, and their tables may lie in object stores, which
+/// are opened once for all tasks.
+fn runtime_producer(work_dir: Option<String>) -> RuntimeProducer {
+    let stores = Arc::new(EnvironmentStores::default());
+    Arc::new(move |_| {
+        let builder = RuntimeEnvBuilder::new().with_object_store_registry(Arc::clone(&stores) as _);
+        let folder = work_dir.clone().map(|folder| builder.clone().with_temp_file_path(folder));
+        folder.unwrap_or(builder).build_arc()
+    })
 }
 
 #[cfg(test)]

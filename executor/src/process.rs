@@ -19,10 +19,10 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tusk_process::{health, logs, metrics, signal};
 
+use crate::doors::{Doors, facing};
 use crate::flags::Flags;
 use crate::plugin::{Plugin, install};
 use crate::reporter::start_reporting;
-use crate::secure::{Forwarders, facing, secure};
 
 /// How long to wait before Ballista's process is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -116,18 +116,25 @@ pub async fn run(flags: Flags) -> Result<(), ProcessError> {
 
     let health_port = flags.ballista.bind_health_port;
     let connect_seconds = flags.ballista.scheduler_connect_timeout_seconds;
-    let config: ExecutorProcessConfig =
+    let mut config: ExecutorProcessConfig =
         flags.ballista.try_into().map_err(|e| ProcessError::Ballista { source: Box::new(e) })?;
+    let _work_dir = work_dir(&mut config)?;
     let mut config = install(config, &plugin);
     // The scheduler keeps a vcore for each worker: a query never waits for an epoch, nor an epoch for a query.
     config.vcores = threads + plugin.workers();
     // Ballista's own waiting never ends; ours does.
     config.scheduler_connect_timeout_seconds = 0;
-    let _work_dir = work_dir(&mut config)?;
 
     let bind = bind_address(&config)?;
     let outside = if bind.is_unspecified() { facing_address(&config, connect_seconds).await? } else { bind };
-    let _forwarders = guard_ports(&mut config, bind, outside, flags.tusk.server_tls().as_ref()).await?;
+    let tls = flags.tusk.server_tls();
+    let _doors = Doors::open(&mut config, &plugin, (bind, outside), tls.as_ref()).await?;
+    if tls.is_none() && !bind.is_loopback() {
+        tracing::warn!(
+            %bind, "this executor takes tasks from anybody who reaches its ports; give --tls-cert, --tls-key and \
+             --tls-ca, or see that only the cluster reaches them"
+        );
+    }
     let is_draining = Arc::new(AtomicBool::new(false));
     let _http = serve_http(SocketAddr::new(bind, health_port), &config.health, &is_draining).await?;
     let host = config.external_host.clone().unwrap_or_else(|| outside.to_string());
@@ -176,29 +183,6 @@ async fn facing_address(config: &ExecutorProcessConfig, connect_seconds: u16) ->
     }
 }
 
-/// Puts TLS before the ports, or at least sees that they are free: Ballista would only say that it could not start.
-async fn guard_ports(
-    config: &mut ExecutorProcessConfig,
-    bind: IpAddr,
-    outside: IpAddr,
-    tls: Option<&tusk_process::tls::ServerTls>,
-) -> Result<Option<Forwarders>, ProcessError> {
-    if let Some(tls) = tls {
-        return secure(config, outside, tls).await.map(Some);
-    }
-    for port in [config.port, config.grpc_port] {
-        let address = SocketAddr::new(bind, port);
-        TcpListener::bind(address).await.map_err(|source| ProcessError::Listen { address, source })?;
-    }
-    if !bind.is_loopback() {
-        tracing::warn!(
-            %bind, "this executor takes tasks from anybody who reaches its ports; give --tls-cert, --tls-key and \
-             --tls-ca, or see that only the cluster reaches them"
-        );
-    }
-    Ok(None)
-}
-
 /// Serves /healthz, /readyz and /metrics.
 async fn serve_http(
     address: SocketAddr,
@@ -213,7 +197,7 @@ async fn serve_http(
         }
         if health.is_ready() { Ok(()) } else { Err("the scheduler does not answer heartbeats".to_owned()) }
     };
-    let router: Router = health::routes(ready).merge(metrics::routes());
+    let router: Router = health::routes(ready).merge(metrics::routes(|| {}));
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "the HTTP server stopped");

@@ -8,7 +8,7 @@ use datafusion::arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use tusk_core::event::NoProgress;
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::{ModelDefinition, Preprocessing};
-use tusk_core::physical::{Phase, Rows, TrainTask};
+use tusk_core::physical::{Part, Phase, Rows, TrainTask};
 use tusk_core::spec::{Architecture, Augment, Device, Loss, ModelSpec, Precision, Schedule};
 use tusk_udfs::pixels::{Channels, Pixels, encode};
 
@@ -119,6 +119,7 @@ pub(crate) fn task(definition: &ModelDefinition, epoch: u32) -> TrainTask {
     TrainTask {
         run: RunId::from("run-test".to_owned()),
         epoch,
+        part: Part::WHOLE,
         phase: Phase::Train,
         rows: Rows::Training,
         workers: 1,

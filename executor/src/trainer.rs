@@ -1,5 +1,6 @@
 //! One epoch over a shard, and one pass of scoring.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -42,15 +43,16 @@ impl TaskEnvironment<'_> {
         if self.cancelled.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    fn report(&self, epoch: u32, images: usize, total: usize, started: Instant, loss: Option<f64>) {
+    fn report(&self, epoch: u32, (before, images, total): (usize, usize, usize), images_per_second: f64, loss: f64) {
         self.progress.report(Progress {
             run: self.task.run.clone(),
             worker: self.worker,
             epoch,
             images: images as u64,
+            images_before: before as u64,
             images_total: Some(total as u64),
-            images_per_second: images as f64 / started.elapsed().as_secs_f64().max(1e-9),
-            loss,
+            images_per_second,
+            loss: Some(loss),
         });
     }
 }
@@ -95,6 +97,8 @@ pub(crate) struct Learner<'a> {
     class_weights: Tensor,
     pixels: Vec<u8>,
     clock: LibtorchClock,
+    /// What the learning rate is multiplied by.
+    rate_factor: f64,
 }
 
 impl<'a> Learner<'a> {
@@ -113,7 +117,20 @@ impl<'a> Learner<'a> {
         let class_weights: Vec<f32> = definition.class_weights.iter().map(|w| *w as f32).collect();
         let class_weights = Tensor::f_from_slice(&class_weights)?.f_to(device)?;
         let (pixels, clock) = (Vec::new(), LibtorchClock::default());
-        Ok(Some(Self { env, shard, rows, classes, session, optimizer, pipeline, class_weights, pixels, clock }))
+        let rate_factor = spec.learning_rate_factor(env.task.workers);
+        Ok(Some(Self {
+            env,
+            shard,
+            rows,
+            classes,
+            session,
+            optimizer,
+            pipeline,
+            class_weights,
+            pixels,
+            clock,
+            rate_factor,
+        }))
     }
 
     /// How many rows there are.
@@ -145,7 +162,7 @@ impl<'a> Learner<'a> {
         let images: Vec<u64> = batch.iter().map(|row| row.content).collect();
         let truth = truth_of(batch, &self.classes)?;
         let progress = (f64::from(epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.epochs);
-        let rate = learning_rate(spec, progress);
+        let rate = learning_rate(spec, progress) * self.rate_factor;
         let Self { session, optimizer, pipeline, class_weights, pixels, clock, .. } = self;
         let loss = clock.time(|| -> Result<f64> {
             let x = pipeline.input(pixels, &images, epoch)?;
@@ -186,32 +203,37 @@ pub(crate) struct Meter {
     started: Instant,
     reported: Instant,
     total: usize,
-    done: usize,
+    /// Which of the epoch's rows these steps are.
+    part: Range<usize>,
+    rows: usize,
     loss_sum: f64,
     learning_rate: f64,
 }
 
 impl Meter {
-    /// For an epoch of so many rows.
-    pub(crate) fn new(total: usize) -> Self {
+    /// For a part of an epoch of `total` rows.
+    pub(crate) fn new(total: usize, part: Range<usize>) -> Self {
         let now = Instant::now();
-        Self { started: now, reported: now, total, done: 0, loss_sum: 0.0, learning_rate: 0.0 }
+        Self { started: now, reported: now, total, part, rows: 0, loss_sum: 0.0, learning_rate: 0.0 }
     }
 
     /// Counts a step.
     pub(crate) fn count(&mut self, env: &TaskEnvironment<'_>, epoch: u32, step: &Step) {
         self.loss_sum += step.loss_sum;
-        self.done += step.rows;
+        self.rows += step.rows;
         self.learning_rate = step.learning_rate;
-        if self.reported.elapsed() >= REPORT_EVERY || self.done >= self.total {
-            let loss = self.loss_sum / self.done.max(1) as f64;
-            env.report(epoch, self.done, self.total, self.started, Some(loss));
+        // The last of a part, too: who counts images adds up the reports.
+        if self.reported.elapsed() >= REPORT_EVERY || self.rows >= self.part.len() {
+            let rate = self.rows as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
+            let loss = self.loss_sum / self.rows.max(1) as f64;
+            env.report(epoch, (self.part.start, self.part.start + self.rows, self.total), rate, loss);
             self.reported = Instant::now();
         }
     }
 }
 
-/// Trains one epoch: the report, and the state after it. A worker without rows answers with no state.
+/// Trains the task's part of an epoch: the report, and the state after it. A worker that has nothing to learn from in it
+/// answers with no state.
 pub(crate) fn train_epoch(
     env: &TaskEnvironment<'_>,
     shard: &Shard,
@@ -223,8 +245,13 @@ pub(crate) fn train_epoch(
         return Ok((PhaseReport::default(), Vec::new()));
     };
     let order = learner.order(epoch);
-    let mut meter = Meter::new(order.len());
-    for step in 0..learner.steps() {
+    let steps = env.task.part.steps(learner.steps());
+    if steps.is_empty() {
+        return Ok((PhaseReport::default(), Vec::new()));
+    }
+    let [before, end] = [steps.start, steps.end].map(|step| step * order.len() / learner.steps());
+    let mut meter = Meter::new(order.len(), before..end);
+    for step in steps {
         let step = learner.step(epoch, &order, step)?;
         meter.count(env, epoch, &step);
     }
@@ -232,7 +259,7 @@ pub(crate) fn train_epoch(
     tensors.extend(learner.moments()?);
     let (train, libtorch) = (started.elapsed().as_secs_f64(), learner.take_libtorch_seconds());
     let report = PhaseReport {
-        rows: order.len() as u64,
+        rows: meter.rows as u64,
         loss_sum: meter.loss_sum,
         learning_rate: meter.learning_rate,
         timing: Timing { train, libtorch, ..Timing::default() },

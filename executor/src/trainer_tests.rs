@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use tch::{Device, Kind, Tensor};
 use tusk_core::manifest::ModelDefinition;
-use tusk_core::physical::{PhaseReport, Rows, TrainTask};
+use tusk_core::physical::{Part, PhaseReport, Rows, TrainTask};
 use tusk_core::spec::{Architecture, Augment, Loss, ModelSpec, Optimizer as Algorithm, Precision};
 use tusk_core::state::{ModelState, NamedTensor};
 
@@ -66,6 +66,32 @@ fn training_repeats_to_the_bit_in_whatever_order_the_table_stands() {
     definition.spec.seed += 1;
     let (_, other) = train(&definition, &squares_shard(24));
     assert!(bits(&a.1) != bits(&other));
+}
+
+#[test]
+fn an_epoch_in_parts_is_the_epoch_to_the_bit_for_a_worker_alone() {
+    let mut definition = definition(Architecture::Cnn);
+    definition.spec.augment = Augment::xray();
+    definition.spec.batch_size = 4;
+    let shard = squares_shard(27);
+    tch::set_num_threads(2);
+    let mut whole = task(&definition, 1);
+    let (expected, whole_state) = train_epoch(&environment(&whole), &shard, &initial_state(&definition)).unwrap();
+    let (mut rows, mut loss_sum, mut state) = (0, 0.0, initial_state(&definition));
+    for index in 0..3 {
+        whole.part = Part { index, count: 3 };
+        let (report, tensors) = train_epoch(&environment(&whole), &shard, &state).unwrap();
+        rows += report.rows;
+        loss_sum += report.loss_sum;
+        state = ModelState::new(tensors);
+    }
+    assert_eq!((rows, expected.rows), (27, 27));
+    assert!((loss_sum - expected.loss_sum).abs() < 1e-9, "{loss_sum} is not {}", expected.loss_sum);
+    assert!(bits(&state) == bits(&ModelState::new(whole_state)));
+    // More parts than batches: some have nothing to learn from, and answer so.
+    whole.part = Part { index: 0, count: 50 };
+    let (report, tensors) = train_epoch(&environment(&whole), &shard, &state).unwrap();
+    assert_eq!((report.rows, tensors.len()), (0, 0));
 }
 
 /// Trains on the squares and asserts that the loss falls and that the classes are told apart.

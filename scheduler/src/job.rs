@@ -12,17 +12,17 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
-use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tusk_core::error::first_cause;
+use tusk_core::plans::{LogicalMessage, PhysicalMessage};
 
 use crate::error::{Error, Result};
 
-/// Ballista's scheduler with DataFusion's plans.
-pub(crate) type Scheduler = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
+/// Ballista's scheduler, which reads plans with our checks.
+pub(crate) type Scheduler = SchedulerServer<LogicalMessage, PhysicalMessage>;
 
 /// Retries of a fetch of a job's rows, and the wait between them.
 const FETCH_RETRIES: u8 = 3;

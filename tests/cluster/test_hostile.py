@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.flight as flight
 import pytest
 
-from cluster import REFUSED, create_model, http
+from cluster import REFUSED, ROOT, create_model, http, wait_for
 
 MEMORY_GROWTH_MAX = 96 << 20
 ROUNDS = 20
@@ -28,7 +28,9 @@ def frame(kind, flags, stream, payload, length=None):
 def request(path, message):
     """A gRPC call on stream 1: headers without compression, then a message."""
     pairs = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "x"),
-             ("content-type", "application/grpc"), ("te", "trailers")]  # fmt: skip
+             ("content-type", "application/grpc"), ("te", "trailers"),
+             # Ballista's scheduler looks at no query of another version.
+             ("ballista-version", "55.0.0")]  # fmt: skip
     block = b"".join(
         b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in pairs
     )
@@ -110,8 +112,38 @@ def test_hostile_bytes_are_refused_on_every_port_and_memory_stays_flat(new_clust
     assert cluster.weights_sha256("m") == undisturbed()
 
 
+def field(tag, data):
+    """A field of protobuf that holds bytes."""
+    length, rest = b"", len(data)
+    while rest > 0x7F:
+        length, rest = length + bytes([rest & 0x7F | 0x80]), rest >> 7
+    return bytes([tag << 3 | 2]) + length + bytes([rest]) + data
+
+
+REFUSAL = "a table in it"
+
+
+def test_a_plan_whose_table_claims_more_than_any_memory_is_refused_where_plans_come_in(new_cluster):
+    cluster = new_cluster()
+    plan = (ROOT / "core/tests/corpus/codec/table_with_a_giant_header_1").read_bytes()
+    launched = [
+        ("LaunchMultiTask", field(1, field(2, b"hostile-job") + field(5, plan)) + field(2, b"127.0.0.1:1")),
+        ("LaunchTask", field(1, field(3, b"hostile-job") + field(7, plan)) + field(2, b"127.0.0.1:1")),
+    ]
+    scheduler, *executor = ports_of(cluster)
+    calls = [(*executor[1], f"/ballista.protobuf.ExecutorGrpc/{name}", message) for name, message in launched]
+    # The plan as a physical one, as a client's query.
+    calls.append((*scheduler, "/ballista.protobuf.SchedulerGrpc/ExecuteQuery", field(7, plan)))
+    for process, port, path, message in calls:
+        refused = process.log_text().count(REFUSAL)
+        send(port, request(path, b"\x00" + struct.pack(">I", len(message)) + message))
+        wait_for(f"{path} to be refused", lambda p=process, n=refused: p.log_text().count(REFUSAL) > n, 20)
+        assert process.is_running(), f"{process.name} died of {path}"
+    cluster.rows(create_model("m", epochs=1))
+
+
 REPORT = {
-    "wire_version": 1, "executor_id": "x", "host": "127.0.0.1", "version": "0", "devices": [],
+    "wire_version": 2, "executor_id": "x", "host": "127.0.0.1", "version": "0", "devices": [],
     "threads_per_device": 1, "shards": [], "progress": [],
     "totals": dict.fromkeys(["images_decoded", "images_trained", "images_scored", "shard_hits", "shard_misses",
                              "shard_memory_bytes", "shard_disk_bytes"], 0),

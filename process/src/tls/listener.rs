@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::IncomingStream;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -23,8 +24,8 @@ const HANDSHAKES_MAX: usize = 256;
 /// Connections that wait for the server after their handshake.
 const ACCEPTED_MAX: usize = 64;
 
-/// Connections that [`terminate`] forwards at a time.
-const FORWARDED_MAX: usize = 4096;
+/// How long a connection may be silent before the system asks whether its peer is there.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// How long to wait after the system refused a connection: it has most likely run out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -119,8 +120,10 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, addr)) => {
-                // Small messages must not wait for each other. A socket that is gone already says so when it is read.
+                // Small messages must not wait for each other, and a peer whose line is cut must be noticed. A socket that
+                // is gone already says so when it is read.
                 let _ = stream.set_nodelay(true);
+                let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
                 return (stream, addr);
             }
             Err(error) => {
@@ -154,31 +157,4 @@ async fn accept_all(
             }
         });
     }
-}
-
-/// Takes TLS connections and forwards what they carry to `target`, a plaintext server on this machine. Ends when the
-/// handle is aborted; connections end with their peers.
-///
-/// # Errors
-/// When the system does not say where it listens.
-pub fn terminate(listener: TcpListener, acceptor: TlsAcceptor, target: SocketAddr) -> io::Result<JoinHandle<()>> {
-    let mut listener = Listener::tls(listener, acceptor)?;
-    let forwarded = Arc::new(Semaphore::new(FORWARDED_MAX));
-    Ok(tokio::spawn(async move {
-        loop {
-            let Ok(permit) = Arc::clone(&forwarded).acquire_owned().await else { return };
-            let (mut outside, peer) = axum::serve::Listener::accept(&mut listener).await;
-            tokio::spawn(async move {
-                let _permit = permit;
-                let forward = async {
-                    let mut inside = TcpStream::connect(target).await?;
-                    inside.set_nodelay(true)?;
-                    tokio::io::copy_bidirectional(&mut outside, &mut inside).await
-                };
-                if let Err(error) = forward.await {
-                    tracing::debug!(peer = %peer.addr, %target, %error, "a forwarded connection ended");
-                }
-            });
-        }
-    }))
 }

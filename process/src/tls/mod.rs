@@ -1,7 +1,6 @@
 //! Certificates: who a process says it is, and whom it believes.
 //!
-//! The scheduler serves its one port through [`Listener`]. An executor's servers are Ballista's and speak plaintext, so
-//! they listen on the loopback interface behind [`terminate`]. Clients of both become [`ClientTls::endpoint_override`].
+//! Every port of the cluster is served through [`Listener`]; clients become [`ClientTls::endpoint_override`].
 
 mod listener;
 #[cfg(test)]
@@ -20,7 +19,7 @@ use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-pub use listener::{Listener, Peer, terminate};
+pub use listener::{Listener, Peer};
 
 /// How long a client waits for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);

@@ -119,17 +119,15 @@ async fn a_plain_listener_serves_the_same_app() {
 }
 
 #[tokio::test]
-async fn a_forwarder_that_requires_certificates_lets_nobody_through_without() {
+async fn a_listener_that_requires_certificates_lets_nobody_through_without() {
     let certificates = Certificates::new();
-    let (inner, target) = socket().await;
-    let server = tokio::spawn(async { axum::serve(Listener::plain(inner).unwrap(), app()).await });
-    let (outer, address) = socket().await;
-    let forwarder = terminate(outer, certificates.server(true).acceptor().unwrap(), target).unwrap();
+    let (socket, address) = socket().await;
+    let listener = Listener::tls(socket, certificates.server(true).acceptor().unwrap()).unwrap();
+    let server = tokio::spawn(async { axum::serve(listener, app()).await });
     let answer = ask(&certificates.connector(true), address).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(ask(&certificates.connector(false), address).await.is_err());
     assert!(ask(&Certificates::new().connector(true), address).await.is_err());
-    forwarder.abort();
     server.abort();
 }
 
