@@ -23,7 +23,8 @@ use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_process::tls::ClientTls;
 use tusk_scheduler::{
-    ClusterStatus, EVENTS_HEADER, FOLLOW, Follow, MANIFEST_ACTION, OnEvent, Results, STATUS_ACTION, TRAIN, epoch_schema,
+    ClusterStatus, ENDING, EVENTS_HEADER, FOLLOW, Follow, MANIFEST_ACTION, OnEvent, Results, STATUS_ACTION, TRAIN,
+    epoch_schema,
 };
 
 use crate::error::{Error, Result};
@@ -258,7 +259,7 @@ impl Watch {
                     DecodedPayload::Schema(_) => {}
                     DecodedPayload::None => self.tell(&message.inner.app_metadata),
                 },
-                Some(Err(FlightError::Tonic(status))) if is_transport(&status) && self.model.is_some() => {
+                Some(Err(FlightError::Tonic(status))) if is_gone(&status) && self.model.is_some() => {
                     *messages = self.reconnect(&status).await?;
                 }
                 Some(Err(FlightError::Tonic(status))) => return Err(self.remote.status(&status)),
@@ -329,6 +330,11 @@ fn ticket(type_url: &str, value: Vec<u8>) -> Ticket {
 /// Whether the connection failed, and not the request.
 fn is_transport(status: &Status) -> bool {
     std::error::Error::source(status).is_some()
+}
+
+/// Whether the scheduler is gone, or about to go.
+fn is_gone(status: &Status) -> bool {
+    is_transport(status) || status.message() == ENDING
 }
 
 /// An error with its causes, the last of which says what happened.

@@ -17,9 +17,13 @@ pub fn text() -> prometheus::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The route `/metrics`.
-pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new().route("/metrics", get(async || answer()))
+/// The route `/metrics`; `refresh` sets the gauges that nothing else sets in time.
+pub fn routes<S: Clone + Send + Sync + 'static>(refresh: impl Fn() + Clone + Send + Sync + 'static) -> Router<S> {
+    let scraped = move || {
+        refresh();
+        async { answer() }
+    };
+    Router::new().route("/metrics", get(scraped))
 }
 
 fn answer() -> Response {

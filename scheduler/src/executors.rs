@@ -64,12 +64,15 @@ impl Executors {
                 return Err(format!("there are {EXECUTORS_MAX} executors already"));
             }
             known.insert(report.executor_id.clone(), Known { report, at: Instant::now() });
-            metrics::EXECUTORS.set(i64::try_from(known.len()).unwrap_or(i64::MAX));
-            let devices: usize = known.values().map(|executor| executor.report.devices.len()).sum();
-            metrics::DEVICES.set(i64::try_from(devices).unwrap_or(i64::MAX));
         }
         news.into_iter().for_each(|news| progress.report(news));
         Ok(())
+    }
+
+    /// Counts executors and devices for Prometheus: those that went silent send nothing that would.
+    pub(crate) fn refresh_gauges(&self) {
+        metrics::EXECUTORS.set(i64::try_from(self.alive().len()).unwrap_or(i64::MAX));
+        metrics::DEVICES.set(self.devices().into());
     }
 
     /// The executors that have reported lately, by id.

@@ -2,14 +2,13 @@
 
 use std::io::Read;
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Command, Parser};
 use tokio::net::TcpListener;
-use tusk_core::store::ModelStore;
+use tusk_core::store::{ModelStore, table_runtime};
 use tusk_process::logs::LogFormat;
 use tusk_process::tls::{ClientTls, ServerTls};
 use tusk_udfs::session::session_config;
@@ -17,6 +16,7 @@ use tusk_udfs::session::session_config;
 use crate::auth;
 use crate::catalog::Catalog;
 use crate::node::{NodeSettings, SchedulerNode};
+use crate::session::leftovers;
 
 /// The control plane of a Tusk cluster: takes SQL, plans it, hands it to executors, and trains models with them.
 #[derive(Debug, Parser)]
@@ -149,7 +149,7 @@ pub async fn run(flags: Flags) -> Result<()> {
     let settings = NodeSettings {
         ballista: ballista.try_into().map_err(|e| anyhow::anyhow!("{e}"))?,
         session: session_config(),
-        runtime: Arc::default(),
+        runtime: table_runtime().build_arc()?,
         store,
         threads: tusk.threads,
         catalog: tusk.data.as_deref().map(Catalog::open).transpose()?.unwrap_or_default(),
@@ -159,17 +159,32 @@ pub async fn run(flags: Flags) -> Result<()> {
         client_tls,
     };
     let url = settings.store.url().to_owned();
+    // Before the port answers: what is there now belongs to nobody.
+    let left = settings.tables.as_deref().map(leftovers).transpose();
+    let left = left.context("the folder of CREATE TABLE (--tables) cannot be read")?.unwrap_or_default();
     let node = SchedulerNode::start(listener, settings).await?;
     tracing::info!(address = %node.address(), store = url, "tusk-scheduler {} is up", env!("CARGO_PKG_VERSION"));
-    let resumed = node.training().resume_all().await?;
+    let (resumed, refused) = node.training().resume_all().await?;
     if resumed > 0 {
         tracing::info!(runs = resumed, "runs were taken up from their last checkpoints");
+    }
+    // Runs may read the tables of sessions that are gone.
+    if resumed + refused == 0 {
+        left.iter().for_each(|folder| remove(folder));
     }
     tusk_process::signal::terminated().await?;
     tracing::info!("draining");
     node.drain(Duration::from_secs(tusk.drain_timeout_seconds)).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Removes the tables of a session that is gone.
+fn remove(folder: &Path) {
+    match std::fs::remove_dir_all(folder) {
+        Ok(()) => tracing::info!(folder = %folder.display(), "the tables of a session that is gone were removed"),
+        Err(error) => tracing::warn!(%error, folder = %folder.display(), "old tables could not be removed"),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "what was asked for")]

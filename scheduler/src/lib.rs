@@ -2,10 +2,11 @@
 //!
 //! A [`SchedulerNode`] is Ballista's scheduler with everything of ours on the same port: Flight SQL (`flight`) for
 //! sessions ([`Session`]) behind one door (`gate`, `auth`), placement of tasks (`placement`), and the
-//! [`TrainingService`], which owns the runs. A run (`run`) submits one job for its profile and two per epoch (`job`),
+//! [`TrainingService`], which owns the runs. A run (`run`) submits one job for its profile, then jobs that train an epoch and one that validates it (`job`),
 //! folds the workers' answers ([`Aggregator`]), asks its state machine what comes next (`run::progress`), and publishes
 //! the model. Workers that do not wait for each other exchange weights by the parameter service (`parameters`).
 
+mod active;
 mod aggregator;
 mod auth;
 mod catalog;
@@ -24,14 +25,15 @@ mod run;
 mod service;
 mod session;
 
+pub use active::RunSummary;
 pub use aggregator::Aggregator;
 pub use catalog::Catalog;
 pub use error::{Error, Result};
 pub use executors::{Executors, SharedExecutors};
-pub use flight::{ClusterStatus, EVENTS_HEADER, FOLLOW, Follow, MANIFEST_ACTION, STATUS_ACTION, TRAIN};
+pub use flight::{ClusterStatus, ENDING, EVENTS_HEADER, FOLLOW, Follow, MANIFEST_ACTION, STATUS_ACTION, TRAIN};
 pub use node::{NodeSettings, SchedulerNode};
 pub use run::TrainingRequest;
-pub use service::{RunHandle, RunSummary, TrainingService};
+pub use service::{RunHandle, TrainingService};
 pub use session::{
     EvaluateOptions, Evaluation, OnEvent, Results, Rows, Session, SessionSettings, Training, epoch_schema, evaluate,
     one_statement,

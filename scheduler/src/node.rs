@@ -36,6 +36,7 @@ use tusk_process::tls::{ClientTls, Listener, Peer, ServerTls};
 use tusk_udfs::predict::PlanOnly;
 use tusk_udfs::session::{logical_codec, physical_codec, session_builder};
 
+use crate::active::ActiveRuns;
 use crate::auth::Users;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
@@ -45,7 +46,7 @@ use crate::gate::{Gate, authorize};
 use crate::job::Scheduler;
 use crate::metrics;
 use crate::placement::StickyPlacement;
-use crate::service::{ActiveRuns, ServiceSettings, TrainingService};
+use crate::service::{ServiceSettings, TrainingService};
 use crate::session::SessionSettings;
 
 /// What a scheduler is made of.
@@ -141,6 +142,7 @@ impl SchedulerNode {
         };
         let own_config = session_config.with_ballista_grpc_metadata(HashMap::from([bearer(&own_token)]));
         let new_session = session_factory(address, own_config, &settings, plan_only, &training);
+        let stop = CancellationToken::new();
         let flight = TuskFlight::new(
             new_session,
             settings.catalog.clone(),
@@ -148,13 +150,13 @@ impl SchedulerNode {
             Arc::clone(&executors),
             users,
             proxy(&scheduler, endpoint.map(|f| Arc::new(BallistaConfigGrpcEndpoint::new(f)))),
+            stop.clone(),
         )?;
-        let router = router(scheduler, flight, Arc::new(gate));
+        let router = router(scheduler, flight, Arc::new(gate), Arc::clone(&executors));
         let listener = match &settings.server_tls {
             None => Listener::plain(listener),
             Some(tls) => Listener::tls(listener, tls.acceptor().map_err(|e| failed(&e))?),
         };
-        let stop = CancellationToken::new();
         let server = tokio::spawn(serve(listener.map_err(|e| failed(&e))?, router, stop.clone()));
         Ok(Self { address, training, executors, server, stop })
     }
@@ -197,9 +199,10 @@ impl SchedulerNode {
         &self.executors
     }
 
-    /// Takes no more requests, waits for those under way, but no longer than `limit`. Runs end at their last
+    /// Takes no more requests, waits for queries under way, but no longer than `limit`. Runs end at their last
     /// checkpoint and are taken up when a scheduler starts on this store again.
     pub async fn drain(mut self, limit: Duration) {
+        self.training.active().end();
         self.stop.cancel();
         if tokio::time::timeout(limit, &mut self.server).await.is_err() {
             tracing::info!(limit_s = limit.as_secs(), "some requests were still under way");
@@ -268,7 +271,7 @@ fn proxy(scheduler: &Scheduler, endpoint: Option<Arc<BallistaConfigGrpcEndpoint>
 }
 
 /// Everything that the port serves.
-fn router(scheduler: Scheduler, flight: TuskFlight, gate: Arc<Gate>) -> Router {
+fn router(scheduler: Scheduler, flight: TuskFlight, gate: Arc<Gate>, executors: SharedExecutors) -> Router {
     let config = Arc::clone(&scheduler.state.config);
     let decoding = config.grpc_server_max_decoding_message_size as usize;
     let encoding = config.grpc_server_max_encoding_message_size as usize;
@@ -293,7 +296,7 @@ fn router(scheduler: Scheduler, flight: TuskFlight, gate: Arc<Gate>) -> Router {
     let rest = if config.disable_rest_api { Router::new() } else { get_routes(Arc::new(scheduler)) };
     rest.merge(grpc)
         .merge(tusk_process::health::routes(is_ready))
-        .merge(tusk_process::metrics::routes())
+        .merge(tusk_process::metrics::routes(move || executors.refresh_gauges()))
         .layer(axum::middleware::from_fn_with_state(gate, authorize))
 }
 

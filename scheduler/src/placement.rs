@@ -266,3 +266,52 @@ fn has_input_collapse(plan: &Arc<dyn ExecutionPlan>) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use tusk_core::event::NoProgress;
+    use tusk_core::report::{DeviceReport, ExecutorReport, WIRE_VERSION};
+
+    use super::*;
+    use crate::executors::Executors;
+
+    /// What an executor of two devices and five vcores takes while it is as busy as that.
+    fn seat_of(busy: Busy, vcores: u32) -> (bool, bool, u32) {
+        let executors = Arc::new(Executors::default());
+        let devices = vec![DeviceReport::default(); 2];
+        let report = ExecutorReport {
+            wire_version: WIRE_VERSION,
+            executor_id: "a".into(),
+            devices,
+            ..ExecutorReport::default()
+        };
+        executors.report(report, &NoProgress).unwrap();
+        let mut budget = AvailableVcores { executor_id: "a".to_owned(), vcores };
+        let placement = StickyPlacement::new(executors);
+        let seats = placement.seats(vec![&mut budget], &HashMap::from([("a".to_owned(), busy)]));
+        let [seat] = &seats[..] else { panic!("one executor") };
+        (seat.takes(Phase::Train), seat.takes(Phase::Validate), seat.open())
+    }
+
+    #[test]
+    fn queries_get_no_vcore_of_training_and_training_no_more_than_its_devices() {
+        let idle = Busy::default();
+        assert_eq!(seat_of(idle, 5), (true, true, 3));
+        assert_eq!(seat_of(Busy { tasks: 1, ..idle }, 4), (true, true, 3));
+        assert_eq!(seat_of(Busy { tasks: 2, ..idle }, 3), (false, false, 3));
+        // Queries hold the vcores that are theirs.
+        assert_eq!(seat_of(idle, 2), (true, true, 0));
+    }
+
+    #[test]
+    fn workers_that_exchange_let_as_many_validations_in_as_they_are() {
+        let exchanging = Busy { tasks: 2, exchanging: 2 };
+        assert_eq!(seat_of(exchanging, 3), (false, true, 3));
+        // Both validations are in.
+        assert_eq!(seat_of(Busy { tasks: 4, exchanging: 2 }, 1), (false, false, 1));
+        // No vcore is left for one.
+        assert_eq!(seat_of(exchanging, 0), (false, false, 0));
+        // Two workers that do not exchange let nothing in.
+        assert_eq!(seat_of(Busy { tasks: 2, exchanging: 0 }, 3), (false, false, 3));
+    }
+}

@@ -1,17 +1,16 @@
 //! The training service: the runs of a process, started, watched and cancelled by name.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
-use tusk_core::event::{Progress, ProgressSink, RunEvent, SharedProgress};
+use tusk_core::event::{RunEvent, SharedProgress};
 use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::{EpochReport, Manifest, RunRecord, RunStatus};
 use tusk_core::store::ModelStore;
 
+use crate::active::{ActiveRun, ActiveRuns, Deregister, RunSummary};
 use crate::error::{Error, Result};
 use crate::executors::SharedExecutors;
 use crate::job::{JobRunner, Scheduler};
@@ -102,65 +101,6 @@ struct Inner {
     active: Arc<ActiveRuns>,
 }
 
-/// A run under way, in a line.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RunSummary {
-    /// The model.
-    pub model: ModelName,
-    /// The run.
-    pub run: RunId,
-    /// The last epoch that is done; 0 before the first.
-    pub epoch: u32,
-    /// Epochs asked for; 0 while the rows are read.
-    pub epochs: u32,
-    /// ROC AUC of the held-out rows after the last epoch.
-    pub val_roc_auc: Option<f64>,
-    /// Milliseconds since 1970 when it was started, or resumed.
-    pub started_unix_ms: u64,
-}
-
-/// The runs under way. Takes the executors' progress and hands it to those who watch.
-#[derive(Debug, Default)]
-pub(crate) struct ActiveRuns {
-    runs: Mutex<HashMap<ModelName, ActiveRun>>,
-}
-
-#[derive(Debug)]
-struct ActiveRun {
-    run: RunId,
-    summary: RunSummary,
-    events: broadcast::Sender<RunEvent>,
-    cancel: CancellationToken,
-    idle: watch::Receiver<()>,
-}
-
-impl ActiveRuns {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ModelName, ActiveRun>> {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ActiveRuns {
-    /// Notes an epoch that is done.
-    pub(crate) fn epoch_done(&self, name: &ModelName, epoch: &EpochReport) {
-        if let Some(active) = self.lock().get_mut(name) {
-            active.summary.epoch = epoch.epoch;
-            active.summary.val_roc_auc = epoch.val_roc_auc;
-        }
-    }
-}
-
-impl ProgressSink for ActiveRuns {
-    fn report(&self, progress: Progress) {
-        for active in self.lock().values() {
-            if active.run == progress.run {
-                // Nobody has to listen.
-                drop(active.events.send(RunEvent::Progress(progress.clone())));
-            }
-        }
-    }
-}
-
 impl TrainingService {
     /// A service whose runs are entered in `active`, to which executors report.
     pub(crate) async fn new(settings: ServiceSettings, active: Arc<ActiveRuns>) -> Result<Self> {
@@ -204,19 +144,23 @@ impl TrainingService {
         summaries
     }
 
-    /// Takes up every run that was under way when the scheduler ended, from its last checkpoint.
+    /// Takes up every run that was under way when the scheduler ended, from its last checkpoint; gives how many were
+    /// taken up, and how many could not be.
     ///
     /// # Errors
     /// When the store cannot be read. A run that cannot be taken up is passed over with an error in the log.
-    pub async fn resume_all(&self) -> Result<usize> {
-        let mut resumed = 0;
+    pub async fn resume_all(&self) -> Result<(usize, usize)> {
+        let (mut resumed, mut refused) = (0, 0);
         for name in self.inner.store.run_names().await? {
             match self.resume(&name).await {
                 Ok(taken_up) => resumed += usize::from(taken_up),
-                Err(error) => tracing::error!(model = %name, %error, "the run could not be taken up again"),
+                Err(error) => {
+                    refused += 1;
+                    tracing::error!(model = %name, %error, "the run could not be taken up again");
+                }
             }
         }
-        Ok(resumed)
+        Ok((resumed, refused))
     }
 
     async fn resume(&self, name: &ModelName) -> Result<bool> {
@@ -405,30 +349,5 @@ async fn note_refusal(
             store.write_run(&RunRecord { status: RunStatus::Failed, error: Some(error.to_string()), ..begun }).await
         }
         _ => Ok(()),
-    }
-}
-
-/// Takes a run off the list however it ends.
-struct Deregister {
-    active: Arc<ActiveRuns>,
-    name: ModelName,
-    _busy: watch::Sender<()>,
-}
-
-impl Deregister {
-    /// A resumed run keeps the id it had.
-    fn rename(&self, run: &RunId) {
-        if let Some(active) = self.active.lock().get_mut(&self.name) {
-            active.run = run.clone();
-            active.summary.run = run.clone();
-        }
-    }
-}
-
-impl Drop for Deregister {
-    fn drop(&mut self) {
-        let mut active = self.active.lock();
-        active.remove(&self.name);
-        metrics::RUNS_ACTIVE.set(i64::try_from(active.len()).unwrap_or(i64::MAX));
     }
 }

@@ -7,6 +7,10 @@ import pytest
 from cluster import create_model
 
 
+# What the scheduler gives requests under way by default.
+DRAIN_SECONDS = 30
+
+
 @pytest.mark.parametrize("epoch", [0, 2])
 def test_a_killed_scheduler_resumes_its_runs_by_itself(cluster, undisturbed, epoch):
     run = cluster.start_run("m")
@@ -41,6 +45,20 @@ def test_a_scheduler_that_stops_in_the_middle_of_a_run_resumes_it(cluster, undis
     run.close()
     cluster.restart(cluster.scheduler)
     cluster.wait_status("m", "finished")
+    assert cluster.weights_sha256("m") == undisturbed()
+
+
+def test_a_scheduler_that_is_asked_to_end_does_not_wait_for_those_who_watch_a_run(cluster, undisturbed):
+    client = cluster.tusk_sql(create_model("m"))
+    cluster.wait_epoch("m", 1)
+    started = time.monotonic()
+    assert cluster.scheduler.stop(60) == 0
+    assert time.monotonic() - started < DRAIN_SECONDS / 2
+    assert client.is_running(), client.log_tail()
+    cluster.restart(cluster.scheduler)
+    assert client.popen.wait(90) == 0, client.log_tail()
+    epochs = [line.split(",")[1] for line in client.log_text().splitlines() if line.startswith("m,")]
+    assert epochs == ["1", "2", "3", "4", "5"], client.log_text()
     assert cluster.weights_sha256("m") == undisturbed()
 
 

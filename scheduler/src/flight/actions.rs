@@ -13,10 +13,11 @@ use tusk_core::report::{ExecutorReport, REPORT_ACTION};
 
 use super::stream::{DataStream, EVENTS_HEADER, of_results, status_of};
 use super::{TuskFlight, watcher};
+use crate::active::RunSummary;
 use crate::executors::Executors;
 use crate::metrics;
 use crate::run::TrainingRequest;
-use crate::service::{RunSummary, TrainingService};
+use crate::service::TrainingService;
 use crate::session::epoch_rows;
 
 /// The ticket that starts a run: its value is a [`TrainingRequest`] as bytes, its rows are the epochs.
@@ -103,7 +104,7 @@ impl TuskFlight {
             }
         };
         let (name, run, after_epoch) = run;
-        Ok(Response::new(of_results(epoch_rows(name, run, on_event, after_epoch), events)))
+        Ok(Response::new(of_results(epoch_rows(name, run, on_event, after_epoch), events, self.ending.clone())))
     }
 
     /// An action that is not Flight SQL's.

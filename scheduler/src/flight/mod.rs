@@ -1,10 +1,11 @@
 //! Arrow Flight on the scheduler's port: Flight SQL for any client, Tusk's own messages, Ballista's partitions.
 //!
 //! * `sql`: Flight SQL's calls, each a few lines; `sessions` keeps what lies between two calls of a client
-//! * `stream`: rows on their way; `metadata`: what drivers ask about the server
+//! * `login`: names and passwords; `stream`: rows on their way; `metadata`: what drivers ask about the server
 //! * `actions`: executors' reports, runs that are asked for or followed from elsewhere
 
 mod actions;
+mod login;
 mod metadata;
 mod sessions;
 mod sql;
@@ -17,12 +18,13 @@ use ballista_core::flight_proxy_service::BallistaFlightProxyService;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Status};
 use tusk_core::event::RunEvent;
 use tusk_core::sql::Statement;
 
 pub use actions::{FOLLOW, Follow, MANIFEST_ACTION, STATUS_ACTION, Status as ClusterStatus, TRAIN};
-pub use stream::EVENTS_HEADER;
+pub use stream::{ENDING, EVENTS_HEADER};
 
 use crate::auth::{Identity, Users};
 use crate::catalog::Catalog;
@@ -47,6 +49,8 @@ pub(crate) struct TuskFlight {
     sessions: SharedSessions,
     users: Option<Arc<Users>>,
     proxy: BallistaFlightProxyService,
+    /// Fires when the scheduler is about to end.
+    ending: CancellationToken,
     sql_info: Arc<SqlInfoData>,
     type_info: Arc<XdbcTypeInfoData>,
 }
@@ -59,6 +63,7 @@ impl TuskFlight {
         executors: SharedExecutors,
         users: Option<Arc<Users>>,
         proxy: BallistaFlightProxyService,
+        ending: CancellationToken,
     ) -> Result<Self> {
         let failed = |status: Status| Error::Cluster { reason: status.message().to_owned() };
         Ok(Self {
@@ -69,6 +74,7 @@ impl TuskFlight {
             sessions: SharedSessions::default(),
             users,
             proxy,
+            ending,
             sql_info: Arc::new(metadata::sql_info().map_err(failed)?),
             type_info: Arc::new(metadata::type_info().map_err(failed)?),
         })

@@ -16,8 +16,6 @@ use arrow_flight::sql::{
 };
 use arrow_flight::{Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse};
 use arrow_flight::{IpcMessage, SchemaAsIpc, Ticket};
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use base64::{Engine, alphabet};
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
 use datafusion::common::ScalarValue;
@@ -59,24 +57,6 @@ fn handle_of(bytes: &[u8]) -> Result<String, Status> {
 
 fn wants_events(metadata: &MetadataMap) -> bool {
     metadata.contains_key(EVENTS_HEADER)
-}
-
-/// Base64 with or without its padding: Arrow's Go library, and so ADBC's driver, leaves it out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// The name and password of a Basic header.
-fn basic(metadata: &MetadataMap) -> Option<(String, String)> {
-    use axum::http::HeaderMap;
-    let headers: &HeaderMap = metadata.as_ref();
-    let value = headers.get("authorization")?.to_str().ok()?;
-    let (scheme, encoded) = value.split_once(' ')?;
-    let decoded = BASE64.decode(encoded.trim()).ok()?;
-    let (name, password) =
-        String::from_utf8(decoded).ok()?.split_once(':').map(|(n, p)| (n.to_owned(), p.to_owned()))?;
-    scheme.eq_ignore_ascii_case("basic").then_some((name, password))
 }
 
 impl TuskFlight {
@@ -153,20 +133,7 @@ impl FlightSqlService for TuskFlight {
         &self,
         request: Request<Streaming<HandshakeRequest>>,
     ) -> Result<Response<HandshakeStream>, Status> {
-        let token = match &self.users {
-            // Anybody may ask: the token only tells sessions apart.
-            None => uuid::Uuid::new_v4().simple().to_string(),
-            Some(users) => {
-                let refused = || {
-                    crate::metrics::REFUSED.inc();
-                    Status::unauthenticated("the user name or the password is wrong")
-                };
-                let (name, password) = basic(request.metadata()).ok_or_else(refused)?;
-                let users = std::sync::Arc::clone(users);
-                let checked = tokio::task::spawn_blocking(move || users.log_in(&name, &password)).await;
-                checked.ok().flatten().ok_or_else(refused)?
-            }
-        };
+        let token = self.log_in(request.metadata()).await?;
         let payload = HandshakeResponse { protocol_version: 0, payload: token.clone().into() };
         let answers: HandshakeStream = Box::pin(stream::once(async move { Ok(payload) }));
         let mut response = Response::new(answers);
@@ -197,7 +164,7 @@ impl FlightSqlService for TuskFlight {
     async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> DataResponse {
         let identity = Self::identity(request.extensions())?;
         let rows = self.sessions.take(&identity.session, &handle_of(&ticket.statement_handle)?)?;
-        Ok(Response::new(of_results(rows.results, rows.events)))
+        Ok(Response::new(of_results(rows.results, rows.events, self.ending.clone())))
     }
 
     async fn do_put_statement_update(
@@ -420,18 +387,4 @@ impl FlightSqlService for TuskFlight {
     }
 
     async fn register_sql_info(&self, _id: i32, _result: &SqlInfo) {}
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_basic_header_is_read_with_or_without_padding() {
-        for encoded in ["YWxpY2U6cHc=", "YWxpY2U6cHc"] {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("authorization", format!("Basic {encoded}").parse().unwrap());
-            assert_eq!(basic(&metadata), Some(("alice".to_owned(), "pw".to_owned())), "{encoded}");
-        }
-    }
 }

@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tonic::{Response, Status};
 use tusk_core::event::RunEvent;
 
@@ -19,6 +20,10 @@ use crate::session::Results;
 /// The request header by which a client asks for events between the rows. They come as messages without data, whose
 /// metadata is a [`RunEvent`] in JSON; other clients never see one.
 pub const EVENTS_HEADER: &str = "tusk-events";
+
+/// How the rows of a run end when the scheduler does: `Unavailable`, with these words. Who wants to see more of the run
+/// looks for the scheduler again.
+pub const ENDING: &str = "the scheduler is ending; the run goes on when it is started again";
 
 /// Events that may wait for a slow client before it misses some.
 pub(crate) const EVENTS_WAITING_MAX: usize = 256;
@@ -32,11 +37,24 @@ pub(crate) fn of_batch(batch: RecordBatch) -> Response<DataStream> {
     Response::new(encoded(schema, stream::once(async move { Ok(batch) })))
 }
 
-/// Rows that may still be coming, and events if they are wanted.
-pub(crate) fn of_results(results: Results, events: Option<mpsc::Receiver<RunEvent>>) -> DataStream {
+/// Rows that may still be coming, and events if they are wanted. Once `ending` fires, a run's rows end: they may take
+/// hours, the run goes on in the next scheduler, and so may who watches it.
+pub(crate) fn of_results(
+    results: Results,
+    events: Option<mpsc::Receiver<RunEvent>>,
+    ending: CancellationToken,
+) -> DataStream {
     let schema = results.schema();
-    let rows = stream::try_unfold(results, |mut results| async move {
-        Ok(results.next().await.map_err(status_of)?.map(|batch| (batch, results)))
+    let is_run = results.cancellation().is_some();
+    let rows = stream::try_unfold((results, ending), move |(mut results, ending)| async move {
+        let batch = tokio::select! {
+            biased;
+            batch = results.next() => batch.map_err(status_of)?,
+            () = ending.cancelled(), if is_run => {
+                return Err(Status::unavailable(ENDING));
+            }
+        };
+        Ok(batch.map(|batch| (batch, (results, ending))))
     });
     let rows = encoded(schema, rows);
     match events {

@@ -10,7 +10,7 @@ mod statements;
 mod tables;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ballista::extension::SessionContextExt;
 use datafusion::dataframe::DataFrame;
@@ -33,6 +33,7 @@ pub use results::Results;
 pub use source::Rows;
 pub use statements::Training;
 pub(crate) use statements::{epoch_rows, model_schema};
+pub(crate) use tables::leftovers;
 
 /// Called with everything that happens in the runs of a session.
 pub type OnEvent = Arc<dyn Fn(&RunEvent) + Send + Sync>;
@@ -72,8 +73,22 @@ struct Inner {
     training: Option<TrainingService>,
     predictor: Arc<dyn Predictor>,
     on_event: Option<OnEvent>,
-    /// Tables made by CREATE TABLE.
-    folder: TempDir,
+    /// Below which its folder is.
+    tables: Option<PathBuf>,
+    /// Tables made by CREATE TABLE; made with the first.
+    folder: Mutex<Option<TempDir>>,
+}
+
+impl Drop for Inner {
+    /// The session's tables go with it, unless a run may still read them: the next start removes what is left then.
+    fn drop(&mut self) {
+        let is_read = self.training.as_ref().is_some_and(|training| training.active().may_read());
+        let folder = self.folder.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(folder) = folder.filter(|_| is_read) {
+            let path = folder.keep();
+            tracing::info!(folder = %path.display(), "the tables of a session stay: a run may read them");
+        }
+    }
 }
 
 impl std::fmt::Debug for Session {
@@ -86,7 +101,7 @@ impl Session {
     /// Opens a session.
     ///
     /// # Errors
-    /// When the URL is none, or the folder for tables cannot be made.
+    /// When the URL is none.
     pub async fn open(settings: SessionSettings) -> Result<Self> {
         let SessionSettings { scheduler_url, config, runtime, predictor, training, on_event, tables, url_tables } =
             settings;
@@ -96,14 +111,8 @@ impl Session {
         // Becoming Ballista's, the session lost our functions.
         scalar_functions(&predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
         aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
-        let mut folder = tempfile::Builder::new();
-        folder.prefix("tusk-tables-");
-        let folder = match tables {
-            Some(parent) => std::fs::create_dir_all(&parent).and_then(|()| folder.tempdir_in(parent)),
-            None => folder.tempdir(),
-        };
-        let folder = folder.map_err(tables::io_error)?;
-        Ok(Self { inner: Arc::new(Inner { local, distributed, training, predictor, on_event, folder }) })
+        let folder = Mutex::new(None);
+        Ok(Self { inner: Arc::new(Inner { local, distributed, training, predictor, on_event, tables, folder }) })
     }
 
     /// Runs one statement.
@@ -204,8 +213,13 @@ impl Session {
     }
 
     /// The folder of the tables that this session made.
-    fn folder(&self) -> PathBuf {
-        self.inner.folder.path().to_owned()
+    fn folder(&self) -> std::io::Result<PathBuf> {
+        let mut folder = self.inner.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(folder) = folder.as_ref() {
+            return Ok(folder.path().to_owned());
+        }
+        let made = tables::session_folder(self.inner.tables.as_deref())?;
+        Ok(folder.insert(made).path().to_owned())
     }
 
     /// A plan as a DataFrame that runs where it can.

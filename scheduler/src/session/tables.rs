@@ -3,6 +3,7 @@
 //! Ballista sends plans to other processes, and a table in memory cannot travel. So CREATE TABLE writes Parquet into
 //! the session's folder, and what still cannot travel runs in this process, with the same functions.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -13,11 +14,35 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{CreateMemoryTable, DdlStatement, EmptyRelation, LogicalPlan};
 use datafusion_proto::logical_plan::AsLogicalPlan;
 use datafusion_proto::protobuf::LogicalPlanNode;
+use tempfile::TempDir;
 use tusk_udfs::session::logical_codec;
 
 use super::Session;
 use super::results::Results;
 use crate::error::{Error, Result};
+
+/// What the name of a session's folder begins with.
+const FOLDER_PREFIX: &str = "tusk-tables-";
+
+/// A new folder for the tables of a session, which goes with it.
+pub(super) fn session_folder(parent: Option<&Path>) -> std::io::Result<TempDir> {
+    let mut folder = tempfile::Builder::new();
+    folder.prefix(FOLDER_PREFIX);
+    match parent {
+        Some(parent) => std::fs::create_dir_all(parent).and_then(|()| folder.tempdir_in(parent)),
+        None => folder.tempdir(),
+    }
+}
+
+/// The folders of sessions that a scheduler left when it was killed.
+pub(crate) fn leftovers(parent: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(parent) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let is_ours = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(FOLDER_PREFIX);
+    entries.filter(|entry| entry.as_ref().map_or(true, is_ours)).map(|entry| Ok(entry?.path())).collect()
+}
 
 /// Runs a plan of DataFusion's.
 pub(super) async fn execute(context: &Session, plan: LogicalPlan) -> Result<Results> {
@@ -70,7 +95,7 @@ async fn create_table(context: &Session, create: CreateMemoryTable) -> Result<Re
 pub(super) async fn materialize(context: &Session, name: &str, plan: LogicalPlan) -> Result<Arc<ListingTable>> {
     let folder = tempfile::Builder::new()
         .prefix(&format!("{}-", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")))
-        .tempdir_in(context.folder())
+        .tempdir_in(context.folder().map_err(io_error)?)
         .map_err(io_error)?
         .keep();
     let path = format!("{}/", folder.display());
@@ -96,4 +121,19 @@ async fn nothing(context: &Session) -> Result<Results> {
 /// An error of the file system, on its own folders.
 pub(super) fn io_error(error: std::io::Error) -> Error {
     DataFusionError::IoError(error).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_scheduler_left_is_found_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let left = session_folder(Some(parent.path())).unwrap().keep();
+        std::fs::write(left.join("part-0.parquet"), "rows").unwrap();
+        std::fs::create_dir(parent.path().join("my-tables")).unwrap();
+        assert_eq!(leftovers(parent.path()).unwrap(), [left]);
+        assert!(leftovers(&parent.path().join("not-there")).unwrap().is_empty());
+    }
 }

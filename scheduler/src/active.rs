@@ -1,0 +1,110 @@
+//! The runs under way in this process.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+use tusk_core::event::{Progress, ProgressSink, RunEvent};
+use tusk_core::ids::{ModelName, RunId};
+use tusk_core::manifest::EpochReport;
+
+use crate::metrics;
+
+/// A run under way, in a line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// The model.
+    pub model: ModelName,
+    /// The run.
+    pub run: RunId,
+    /// The last epoch that is done; 0 before the first.
+    pub epoch: u32,
+    /// Epochs asked for; 0 while the rows are read.
+    pub epochs: u32,
+    /// ROC AUC of the held-out rows after the last epoch.
+    pub val_roc_auc: Option<f64>,
+    /// Milliseconds since 1970 when it was started, or resumed.
+    pub started_unix_ms: u64,
+}
+
+/// The runs under way. Takes the executors' progress and hands it to those who watch.
+#[derive(Debug, Default)]
+pub(crate) struct ActiveRuns {
+    runs: Mutex<HashMap<ModelName, ActiveRun>>,
+    /// Whether the process ended while there were some.
+    go_on: AtomicBool,
+}
+
+/// A run and what it is spoken to with.
+#[derive(Debug)]
+pub(crate) struct ActiveRun {
+    pub(crate) run: RunId,
+    pub(crate) summary: RunSummary,
+    pub(crate) events: broadcast::Sender<RunEvent>,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) idle: watch::Receiver<()>,
+}
+
+impl ActiveRuns {
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ModelName, ActiveRun>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that the process ends: what is under way goes on in the next one.
+    pub(crate) fn end(&self) {
+        self.go_on.store(!self.lock().is_empty(), Ordering::Relaxed);
+    }
+
+    /// Whether some run may still read the tables of sessions.
+    pub(crate) fn may_read(&self) -> bool {
+        self.go_on.load(Ordering::Relaxed) || !self.lock().is_empty()
+    }
+
+    /// Notes an epoch that is done.
+    pub(crate) fn epoch_done(&self, name: &ModelName, epoch: &EpochReport) {
+        if let Some(active) = self.lock().get_mut(name) {
+            active.summary.epoch = epoch.epoch;
+            active.summary.val_roc_auc = epoch.val_roc_auc;
+        }
+    }
+}
+
+impl ProgressSink for ActiveRuns {
+    fn report(&self, progress: Progress) {
+        for active in self.lock().values() {
+            if active.run == progress.run {
+                // Nobody has to listen.
+                drop(active.events.send(RunEvent::Progress(progress.clone())));
+            }
+        }
+    }
+}
+
+/// Takes a run off the list however it ends.
+pub(crate) struct Deregister {
+    pub(crate) active: Arc<ActiveRuns>,
+    pub(crate) name: ModelName,
+    /// Dropped with this: whoever waits for the end of the run hears it.
+    pub(crate) _busy: watch::Sender<()>,
+}
+
+impl Deregister {
+    /// A resumed run keeps the id it had.
+    pub(crate) fn rename(&self, run: &RunId) {
+        if let Some(active) = self.active.lock().get_mut(&self.name) {
+            active.run = run.clone();
+            active.summary.run = run.clone();
+        }
+    }
+}
+
+impl Drop for Deregister {
+    fn drop(&mut self) {
+        let mut active = self.active.lock();
+        active.remove(&self.name);
+        metrics::RUNS_ACTIVE.set(i64::try_from(active.len()).unwrap_or(i64::MAX));
+    }
+}
