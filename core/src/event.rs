@@ -17,8 +17,11 @@ pub struct Progress {
     pub worker: WorkerId,
     /// The epoch, from 1; 0 while images are decoded.
     pub epoch: u32,
-    /// Images done.
+    /// Images done in the epoch.
     pub images: u64,
+    /// How many of them earlier tasks did: an epoch may be trained in parts.
+    #[serde(default)]
+    pub images_before: u64,
     /// Images in all, where that is known.
     pub images_total: Option<u64>,
     /// Images per second since the task began.

@@ -16,7 +16,7 @@ use prost::Message;
 use tusk_core::codec::{TuskPhysicalCodec, decode_plan, encode_plan};
 use tusk_core::ids::RunId;
 use tusk_core::manifest::{FileRef, ModelDefinition, Preprocessing};
-use tusk_core::physical::{Phase, PhaseReport, Rows, TrainExec, TrainTask, answer_schema, tensor_bytes};
+use tusk_core::physical::{Part, Phase, PhaseReport, Rows, TrainExec, TrainTask, answer_schema, tensor_bytes};
 use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::state::{ModelState, NamedTensor, checksum};
 
@@ -81,6 +81,7 @@ fn task() -> TrainTask {
     TrainTask {
         run: RunId::starting_at(1_764_000_000_000),
         epoch: 7,
+        part: Part::WHOLE,
         phase: Phase::Train,
         rows: Rows::Training,
         workers: 2,

@@ -10,7 +10,7 @@
 //! * **The workers' optimizer moments** are averaged.
 //! * **The velocity** is part of the state, as `optimizer.outer.NAME`: a resumed run goes on to the bit, and a published
 //!   model has none of it.
-//! * Where there is nothing to step from (the first epoch, whose start only the workers know; a new head after a warm
+//! * Where there is nothing to step from (the first mean, whose start only the workers know; a new head after a warm
 //!   start) the mean is taken as it is and the velocity is zero.
 
 use tusk_core::spec::{ModelSpec, OuterOptimizer};

@@ -38,6 +38,7 @@ OPTIONS = {
     '"group"': "'group'",
     "validation_fraction": "0.2",
     "workers": "2",
+    "averages_per_epoch": "2",
 }
 
 

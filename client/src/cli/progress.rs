@@ -200,6 +200,7 @@ mod tests {
             worker: WorkerId(0),
             epoch: 1,
             images,
+            images_before: 0,
             images_total: None,
             images_per_second: 1.0,
             loss,

@@ -16,7 +16,7 @@ use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::{FileRef, Manifest, ModelDefinition, Preprocessing, RunRecord};
 use tusk_core::parameters::SessionKey;
 use tusk_core::physical::{
-    Answer, Phase, PhaseReport, REPORT, Rows, TrainExec, TrainTask, UnreadableImage, answer_batch, tensor_bytes,
+    Answer, Part, Phase, PhaseReport, REPORT, Rows, TrainExec, TrainTask, UnreadableImage, answer_batch, tensor_bytes,
     tensor_header,
 };
 use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
@@ -38,6 +38,7 @@ fn task(phase: Phase) -> TrainTask {
     TrainTask {
         run: RunId::starting_at(1_764_000_000_000),
         epoch: 7,
+        part: Part { index: 1, count: 4 },
         phase,
         rows: Rows::HeldOut,
         workers: 3,

@@ -31,9 +31,31 @@ async fn three_workers_give_the_same_bytes_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn workers_that_are_averaged_within_an_epoch_give_the_same_bytes_twice_and_others_than_without() {
+    let fixture = Fixture::new().await;
+    for (name, options) in [
+        ("m", ", workers = 2, averages_per_epoch = 2"),
+        ("n", ", workers = 2, averages_per_epoch = 2"),
+        ("once", ", workers = 2, averages_per_epoch = 1"),
+    ] {
+        let epochs = fixture.train(name, 2, options, "xrays").await;
+        let training: u64 = fixture.manifest(name).await.data.train_rows.values().sum();
+        assert!(epochs.iter().all(|row| row[7] == training.to_string()), "{epochs:?}");
+    }
+    let weights = fixture.weights("m").await;
+    assert!(weights == fixture.weights("n").await);
+    assert!(weights != fixture.weights("once").await, "the average in the middle changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_readable_row_is_used_once_per_epoch() {
     let fixture = Fixture::new().await;
-    for (name, options) in [("one", ""), ("two", ", workers = 2"), ("all", ", augment = 'none'")] {
+    for (name, options) in [
+        ("one", ""),
+        ("two", ", workers = 2"),
+        ("parts", ", workers = 2, averages_per_epoch = 2"),
+        ("all", ", augment = 'none'"),
+    ] {
         let epochs = fixture.train(name, 2, options, "xrays").await;
         let data = fixture.manifest(name).await.data;
         let training: u64 = data.train_rows.values().sum();

@@ -5,5 +5,5 @@ mod task;
 mod train_exec;
 
 pub use answer::{Answer, MESSAGE_BYTES_MAX, REPORT, answer_batch, answer_schema, tensor_bytes, tensor_header};
-pub use task::{Phase, PhaseReport, Rows, TrainTask, UnreadableImage, shard_key};
+pub use task::{Part, Phase, PhaseReport, Rows, TrainTask, UnreadableImage, shard_key};
 pub use train_exec::TrainExec;

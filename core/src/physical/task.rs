@@ -34,6 +34,33 @@ pub enum Phase {
     Validate,
 }
 
+/// Which part of an epoch's batches a job trains: workers that are averaged several times an epoch train it in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Which, from 0.
+    pub index: u32,
+    /// Of how many.
+    pub count: u32,
+}
+
+impl Part {
+    /// All of it.
+    pub const WHOLE: Self = Self { index: 0, count: 1 };
+
+    /// The range of this part among so many steps.
+    #[must_use]
+    pub fn steps(self, total: usize) -> std::ops::Range<usize> {
+        let (index, count) = (self.index as usize, (self.count as usize).max(1));
+        (total.saturating_mul(index) / count)..(total.saturating_mul(index + 1) / count).min(total)
+    }
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self::WHOLE
+    }
+}
+
 /// One job of a run: with a worker's number and the rows it is a pure function, so that a task that is tried again,
 /// anywhere, answers the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +69,9 @@ pub struct TrainTask {
     pub run: RunId,
     /// The epoch, from 1; 0 when profiling.
     pub epoch: u32,
+    /// Which part of the epoch is trained.
+    #[serde(default)]
+    pub part: Part,
     /// What is done.
     pub phase: Phase,
     /// With which rows.

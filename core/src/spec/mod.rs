@@ -1,6 +1,7 @@
 //! What a model is to be: the validated form of `USING architecture OPTIONS (...)`.
 
 mod augment;
+mod averaging;
 mod exchange;
 mod options;
 mod value;
@@ -252,6 +253,12 @@ pub struct ModelSpec {
     /// How far the outer optimizer goes.
     #[serde(default = "outer_learning_rate")]
     pub outer_learning_rate: f64,
+    /// How often an epoch's workers are averaged, in synchronous mode; `None` means what [`ModelSpec::averages`] says.
+    #[serde(default = "once")]
+    pub averages_per_epoch: Option<u32>,
+    /// Whether the learning rate grows with the square root of the workers that are averaged.
+    #[serde(default)]
+    pub scale_learning_rate: bool,
     /// Workers; `None` means one per executor device.
     pub workers: Option<u32>,
     /// Side of the square picture that the net sees, in pixels.
@@ -293,7 +300,7 @@ fn average() -> OuterOptimizer {
     OuterOptimizer::Average
 }
 
-/// 0.5: there are as many outer steps as epochs, some tens, too few for a longer memory; a steady direction is then
+/// 0.5: there are some tens of outer steps, or a few hundred, too few for a longer memory; a steady direction is then
 /// followed twice as far. SlowMo's authors found 0.4 to 0.8 good, and larger values to diverge with few steps.
 fn outer_momentum() -> f64 {
     0.5
@@ -301,6 +308,11 @@ fn outer_momentum() -> f64 {
 
 fn outer_learning_rate() -> f64 {
     1.0
+}
+
+/// What models were trained with before there was a choice.
+fn once() -> Option<u32> {
+    Some(1)
 }
 
 impl ModelSpec {
@@ -331,6 +343,8 @@ impl ModelSpec {
             outer_optimizer: average(),
             outer_momentum: outer_momentum(),
             outer_learning_rate: outer_learning_rate(),
+            averages_per_epoch: None,
+            scale_learning_rate: true,
             workers: None,
             image_size: architecture.default_image_size(),
             channels: 1,

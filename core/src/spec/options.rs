@@ -69,9 +69,13 @@ pub const OPTIONS: &[OptionDef] = &[
         "how weights follow gradients; 'adam' for cnn_reference",
         |s, v| { s.optimizer = Optimizer::from_word(&text(v)?)? }
     ),
-    option!("learning_rate", "per architecture", "a number above 0 and up to 10", "peak learning rate", |s, v| {
-        s.learning_rate = above(v, 0.0, 10.0)?
-    }),
+    option!(
+        "learning_rate",
+        "per architecture",
+        "a number above 0 and up to 10",
+        "peak learning rate of one worker; see scale_learning_rate",
+        |s, v| { s.learning_rate = above(v, 0.0, 10.0)? }
+    ),
     option!(
         "momentum",
         "0.9",
@@ -127,6 +131,20 @@ pub const OPTIONS: &[OptionDef] = &[
         "a number above 0 and up to 10",
         "how far outer_optimizer = 'momentum' goes towards the mean",
         |s, v| { s.outer_learning_rate = above(v, 0.0, 10.0)? }
+    ),
+    option!(
+        "averages_per_epoch",
+        "'auto'",
+        "'auto' or a whole number from 1 to 10000",
+        "how often synchronous workers are averaged; 'auto' is once per worker, at most 8 times, with 8 batches in between or more",
+        |s, v| { s.averages_per_epoch = if is_word(v, "auto") { None } else { Some(whole(v, 1, 10_000)?) } }
+    ),
+    option!(
+        "scale_learning_rate",
+        "true",
+        "true or false",
+        "whether learning_rate is multiplied by the square root of the workers that are averaged",
+        |s, v| { s.scale_learning_rate = truth(v)? }
     ),
     option!(
         "workers",
@@ -344,72 +362,5 @@ fn device(text: &str) -> Option<Device> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(key: &str, value: impl Into<OptionValue>) -> String {
-        parse(Architecture::Cnn, &[(key.to_owned(), value.into())]).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn a_misspelt_option_is_answered_with_the_nearest_one() {
-        let message = message("epoch", 3_u64);
-        assert!(message.starts_with("unknown option 'epoch'; did you mean 'epochs'?"), "{message}");
-    }
-
-    #[test]
-    fn a_misspelt_value_is_answered_with_the_nearest_one() {
-        assert_eq!(
-            message("optimizer", "adamm"),
-            "option 'optimizer' is 'adamm'; it takes 'sgd', 'adam', 'adamw'; did you mean 'adam'?"
-        );
-    }
-
-    #[test]
-    fn a_value_out_of_range_is_refused_with_the_range() {
-        assert_eq!(message("epochs", 0_u64), "option 'epochs' is 0; it takes a whole number from 1 to 10000");
-        assert_eq!(
-            message("validation_fraction", 1.5),
-            "option 'validation_fraction' is 1.5; it takes a number from 0 to 0.9"
-        );
-        assert_eq!(message("epochs", 2.5), "option 'epochs' is 2.5; it takes a whole number from 1 to 10000");
-    }
-
-    #[test]
-    fn an_option_given_twice_is_refused() {
-        let twice = [("epochs".to_owned(), 3_u64.into()), ("EPOCHS".to_owned(), 4_u64.into())];
-        let error = parse(Architecture::Cnn, &twice).unwrap_err();
-        assert_eq!(error.to_string(), "option 'EPOCHS' is given twice; keep one");
-    }
-
-    #[test]
-    fn every_option_is_understood() {
-        let given: Vec<(String, OptionValue)> = vec![
-            ("group".into(), "patient".into()),
-            ("loss".into(), "mean_squared_error".into()),
-            ("workers".into(), 3_u64.into()),
-            ("normalize".into(), "0.5, 0.25".into()),
-            ("augment".into(), "rotate, noise".into()),
-            ("class_weights".into(), "NORMAL=2, PNEUMONIA=0.5".into()),
-            ("threshold".into(), 0.4.into()),
-            ("device".into(), "cuda:1".into()),
-            ("resume".into(), true.into()),
-        ];
-        let (spec, resume) = parse(Architecture::Resnet18, &given).unwrap();
-        assert!(resume);
-        assert_eq!(spec.group.as_deref(), Some("patient"));
-        assert_eq!(spec.workers, Some(3));
-        assert_eq!(spec.normalize, Normalize::Given { mean: 0.5, std: 0.25 });
-        assert!(spec.augment.has(Transform::Noise) && !spec.augment.has(Transform::Cutout));
-        assert_eq!(spec.threshold, Threshold::Given(0.4));
-        assert_eq!(spec.device, Device::Cuda(1));
-        assert_eq!(spec.image_size, 224);
-    }
-
-    #[test]
-    fn a_spec_survives_json() {
-        let (spec, _) = parse(Architecture::Cnn, &[("class_weights".into(), "A=1.5".into())]).unwrap();
-        let json = serde_json::to_string(&spec).unwrap();
-        assert_eq!(serde_json::from_str::<ModelSpec>(&json).unwrap(), spec);
-    }
-}
+#[path = "options_tests.rs"]
+mod tests;

@@ -13,6 +13,13 @@ use crate::error::Result;
 use crate::metrics;
 
 impl Run {
+    /// The checkpoints that the run may come back to.
+    pub(super) fn checkpoints(&self) -> Vec<&FileRef> {
+        let unvalidated = self.record.exchange.iter().flat_map(|exchange| &exchange.unvalidated);
+        let unvalidated = unvalidated.map(|waiting| &waiting.file);
+        self.record.last.iter().chain(&self.record.best).chain(unvalidated).collect()
+    }
+
     /// Enters an epoch whose checkpoint is validated. Its time is counted since `started`, or is the tally's.
     pub(super) async fn enter(
         &mut self,
@@ -53,10 +60,7 @@ impl Run {
             *last = report.clone();
         }
         self.context.store.write_run(&self.record).await?;
-        let unvalidated = self.record.exchange.iter().flat_map(|exchange| &exchange.unvalidated);
-        let unvalidated = unvalidated.map(|waiting| &waiting.file);
-        let keep: Vec<&FileRef> = self.record.last.iter().chain(&self.record.best).chain(unvalidated).collect();
-        self.context.store.keep_checkpoints(&self.record.model, &keep).await?;
+        self.context.store.keep_checkpoints(&self.record.model, &self.checkpoints()).await?;
         self.context.active.epoch_done(&self.record.model, &report);
         observe(&self.record.model, &report);
         self.emit(RunEvent::Epoch(report));

@@ -4,10 +4,12 @@ mod asynchronous;
 mod attempts;
 mod data;
 mod epochs;
+mod jobs;
 mod progress;
 mod request;
 mod training;
 mod validation;
 
+pub(crate) use jobs::explain;
 pub use request::TrainingRequest;
-pub(crate) use training::{Run, RunContext, explain, unix_ms};
+pub(crate) use training::{Run, RunContext, unix_ms};

@@ -3,19 +3,14 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use datafusion::physical_plan::ExecutionPlan;
-use futures::StreamExt;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
-use tusk_core::codec::encode_plan;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
-use tusk_core::manifest::{
-    EpochTally, FORMAT_VERSION, FileRef, Manifest, ModelDefinition, RunRecord, RunStatus, Timing,
-};
-use tusk_core::physical::{Answer, Phase, PhaseReport, Rows, TrainExec, TrainTask};
-use tusk_core::spec::{Mode, Precision};
-use tusk_core::state::{ModelState, checksum};
+use tusk_core::manifest::{EpochTally, FORMAT_VERSION, FileRef, Manifest, RunRecord, RunStatus, Timing};
+use tusk_core::physical::{Part, Phase, PhaseReport, Rows};
+use tusk_core::spec::Mode;
+use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
 
 use super::TrainingRequest;
@@ -23,12 +18,12 @@ use super::attempts::Attempts;
 use super::data::{Profile, undecided};
 use super::progress;
 use super::validation::Validation;
+use crate::active::ActiveRuns;
 use crate::aggregator::Aggregator;
 use crate::error::{Error, Result};
 use crate::job::JobRunner;
 use crate::outer;
 use crate::parameters::ParameterService;
-use crate::service::ActiveRuns;
 
 /// What a run works with.
 #[derive(Clone, Debug)]
@@ -54,7 +49,7 @@ pub(crate) struct Run {
     pub(super) record: RunRecord,
 }
 
-/// What an epoch job came to.
+/// What a job that trains came to.
 struct Trained {
     state: ModelState,
     reports: Vec<PhaseReport>,
@@ -194,41 +189,55 @@ impl Run {
 
     async fn epoch(&mut self, epoch: u32) -> Result<()> {
         let started = Instant::now();
-        let trained = self.train_epoch(epoch).await?;
-        let mut timing = Timing { aggregate: trained.aggregate_seconds, ..Timing::default() };
-        trained.reports.iter().for_each(|report| timing += report.timing);
+        let count = self.averages();
+        let mut tally = EpochTally { epoch, workers: self.record.workers, ..EpochTally::default() };
+        let mut weights = self.record.last.clone();
+        let mut last = None;
+        for index in 0..count {
+            let trained = self.train_part(epoch, Part { index, count }, weights.as_ref()).await?;
+            tally.rows += trained.reports.iter().map(|r| r.rows).sum::<u64>();
+            tally.loss_sum += trained.reports.iter().map(|r| r.loss_sum).sum::<f64>();
+            tally.learning_rate = trained.reports.iter().map(|r| r.learning_rate).fold(0.0, f64::max);
+            tally.decoded += trained.reports.iter().map(|r| r.decoded).sum::<u64>();
+            tally.timing.aggregate += trained.aggregate_seconds;
+            trained.reports.iter().for_each(|report| tally.timing += report.timing);
 
-        let checkpoint_started = Instant::now();
-        let file = self.context.store.write_checkpoint(&self.record.model, epoch, &trained.state).await?;
-        timing.checkpoint = checkpoint_started.elapsed().as_secs_f64();
-
+            let checkpoint_started = Instant::now();
+            let (store, model) = (&self.context.store, &self.record.model);
+            let file = match index + 1 == count {
+                true => store.write_checkpoint(model, epoch, &trained.state).await?,
+                false => store.write_part(model, epoch, index, &trained.state).await?,
+            };
+            // Of the parts before nobody needs anything.
+            store.keep_checkpoints(model, &[self.checkpoints(), vec![&file]].concat()).await?;
+            tally.timing.checkpoint += checkpoint_started.elapsed().as_secs_f64();
+            weights = Some(file.clone());
+            last = Some(file);
+        }
+        let Some(file) = last else { return Ok(()) };
         let validation = self.validate(epoch, &file).await?;
-        let tally = EpochTally {
-            epoch,
-            rows: trained.reports.iter().map(|r| r.rows).sum(),
-            loss_sum: trained.reports.iter().map(|r| r.loss_sum).sum::<f64>(),
-            learning_rate: trained.reports.iter().map(|r| r.learning_rate).fold(0.0, f64::max),
-            workers: self.record.workers,
-            decoded: trained.reports.iter().map(|r| r.decoded).sum(),
-            timing,
-            seconds: 0.0,
-        };
         self.enter(tally, file, &validation, Some(started)).await
     }
 
-    async fn train_epoch(&self, epoch: u32) -> Result<Trained> {
+    /// How often this run's workers are averaged in an epoch.
+    fn averages(&self) -> u32 {
+        let spec = &self.request.spec;
+        let rows = self.record.data.train_rows_per_worker.iter().max().copied().unwrap_or(0);
+        spec.averages(self.record.workers, rows.div_ceil(u64::from(spec.batch_size.max(1))))
+    }
+
+    async fn train_part(&self, epoch: u32, part: Part, weights: Option<&FileRef>) -> Result<Trained> {
         let mut attempts = Attempts::default();
         loop {
-            match self.try_train_epoch(epoch).await {
+            match self.try_train_part(epoch, part, weights).await {
                 Err(error) => attempts.after(error, &self.context.cancel).await?,
                 answered => return answered,
             }
         }
     }
 
-    async fn try_train_epoch(&self, epoch: u32) -> Result<Trained> {
-        let weights = self.record.last.clone();
-        let plan = self.plan(Phase::Train, self.training_rows(), epoch, weights, &self.request.train)?;
+    async fn try_train_part(&self, epoch: u32, part: Part, weights: Option<&FileRef>) -> Result<Trained> {
+        let plan = self.train_plan(epoch, part, weights.cloned())?;
         let mut aggregator = Aggregator::default();
         let mut seconds = 0.0;
         self.answers(&format!("training epoch {epoch}"), plan, |answer| {
@@ -239,7 +248,7 @@ impl Run {
         })
         .await?;
         let spec = &self.request.spec;
-        let previous = match &self.record.last {
+        let previous = match weights {
             Some(file) if outer::needs_previous(spec) => Some(self.context.store.read_state(file).await?),
             _ => None,
         };
@@ -308,7 +317,11 @@ impl Run {
             Error::Core(tusk_core::Error::Store { .. }) => self.context.store.without_patience(),
             _ => self.context.store.clone(),
         };
-        if let Err(error) = store.write_run(&self.record).await {
+        let ended = async {
+            store.write_run(&self.record).await?;
+            store.keep_checkpoints(&self.record.model, &self.checkpoints()).await
+        };
+        if let Err(error) = ended.await {
             tracing::warn!(model = %self.record.model, %error, "the end of the run could not be recorded");
         }
     }
@@ -316,61 +329,6 @@ impl Run {
     pub(super) fn training_rows(&self) -> Rows {
         let held_out = self.request.validate.is_none() && self.request.spec.validation_fraction > 0.0;
         if held_out { Rows::Training } else { Rows::All }
-    }
-
-    pub(super) fn plan(
-        &self,
-        phase: Phase,
-        rows: Rows,
-        epoch: u32,
-        weights: Option<FileRef>,
-        source: &Arc<dyn ExecutionPlan>,
-    ) -> Result<Arc<TrainExec>> {
-        let mut task = task_of(&self.record, self.context.store.url(), phase, rows, epoch, weights);
-        task.source_checksum = checksum(&encode_plan(Arc::clone(source), self.context.jobs.codec().as_ref())?);
-        Ok(Arc::new(TrainExec::try_new(Arc::new(task), Arc::clone(source))?))
-    }
-
-    async fn reports(&self, phase: Phase, rows: Rows, source: &Arc<dyn ExecutionPlan>) -> Result<Vec<PhaseReport>> {
-        let mut attempts = Attempts::default();
-        loop {
-            match self.try_reports(phase, rows, source).await {
-                Err(error) => attempts.after(error, &self.context.cancel).await?,
-                answered => return answered,
-            }
-        }
-    }
-
-    async fn try_reports(&self, phase: Phase, rows: Rows, source: &Arc<dyn ExecutionPlan>) -> Result<Vec<PhaseReport>> {
-        let plan = self.plan(phase, rows, 0, None, source)?;
-        let mut reports = Vec::new();
-        self.answers("reading the images", plan, |answer| {
-            reports.extend(answer.report()?);
-            Ok(())
-        })
-        .await?;
-        Ok(reports)
-    }
-
-    /// Runs a job and gives every row of its answer to `fold`.
-    pub(super) async fn answers(
-        &self,
-        phase: &str,
-        plan: Arc<TrainExec>,
-        mut fold: impl FnMut(&Answer<'_>) -> Result<()>,
-    ) -> Result<()> {
-        let cancelled = || self.cancelled();
-        let Some(batches) = self.context.jobs.run(phase, plan, &self.context.cancel).await? else {
-            return Err(cancelled());
-        };
-        let mut batches = std::pin::pin!(batches);
-        while let Some(batch) = batches.next().await {
-            let batch = batch?;
-            for answer in Answer::rows(&batch)? {
-                fold(&answer)?;
-            }
-        }
-        if self.context.cancel.is_cancelled() { Err(cancelled()) } else { Ok(()) }
     }
 
     pub(super) fn cancelled(&self) -> Error {
@@ -381,48 +339,6 @@ impl Run {
         // Nobody has to listen.
         drop(self.context.events.send(event));
     }
-}
-
-fn task_of(
-    record: &RunRecord,
-    store: &str,
-    phase: Phase,
-    rows: Rows,
-    epoch: u32,
-    weights: Option<FileRef>,
-) -> TrainTask {
-    TrainTask {
-        run: record.run.clone(),
-        epoch,
-        phase,
-        rows,
-        workers: record.workers,
-        threads: record.threads,
-        definition: record.definition.clone(),
-        store: store.to_owned(),
-        source_checksum: String::new(),
-        weights,
-        parameters: None,
-    }
-}
-
-/// The plan of an epoch job as EXPLAIN shows it, before any row is read.
-pub(crate) fn explain(request: &TrainingRequest, workers: u32, store: &str) -> Result<String> {
-    let definition: ModelDefinition = undecided(&request.spec);
-    let task = TrainTask {
-        run: RunId::from("explain".to_owned()),
-        epoch: 1,
-        phase: Phase::Train,
-        rows: if request.validate.is_none() { Rows::Training } else { Rows::All },
-        workers: request.spec.workers.unwrap_or(workers),
-        threads: 1,
-        definition: ModelDefinition { precision: Precision::Auto, ..definition },
-        store: store.to_owned(),
-        source_checksum: String::new(),
-        weights: None,
-        parameters: None,
-    };
-    Ok(TrainExec::try_new(Arc::new(task), Arc::clone(&request.train))?.explain())
 }
 
 /// Milliseconds since 1970.

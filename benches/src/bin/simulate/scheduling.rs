@@ -38,7 +38,7 @@ use tusk_benches::probe::{cpu_seconds, resident_bytes};
 use tusk_core::codec::encode_plan;
 use tusk_core::engine::Predictor;
 use tusk_core::manifest::{FileRef, ModelDefinition, Preprocessing};
-use tusk_core::physical::{Phase, Rows, TrainExec, TrainTask};
+use tusk_core::physical::{Part, Phase, Rows, TrainExec, TrainTask};
 use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_udfs::predict::PlanOnly;
 use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session_config};
@@ -252,6 +252,7 @@ fn task(epoch: u32, workers: u32) -> TrainTask {
     TrainTask {
         run: "simulated".to_owned().into(),
         epoch,
+        part: Part::WHOLE,
         phase: Phase::Train,
         rows: Rows::Training,
         workers,

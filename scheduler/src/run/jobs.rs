@@ -1,0 +1,131 @@
+//! The jobs of a run: their plans, and what becomes of the rows they answer with.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
+use tusk_core::codec::encode_plan;
+use tusk_core::ids::RunId;
+use tusk_core::manifest::{FileRef, ModelDefinition, RunRecord};
+use tusk_core::physical::{Answer, Part, Phase, PhaseReport, Rows, TrainExec, TrainTask};
+use tusk_core::spec::Precision;
+use tusk_core::state::checksum;
+
+use super::TrainingRequest;
+use super::attempts::Attempts;
+use super::data::undecided;
+use super::training::Run;
+use crate::error::Result;
+
+impl Run {
+    pub(super) fn plan(
+        &self,
+        phase: Phase,
+        rows: Rows,
+        epoch: u32,
+        weights: Option<FileRef>,
+        source: &Arc<dyn ExecutionPlan>,
+    ) -> Result<Arc<TrainExec>> {
+        let mut task = task_of(&self.record, self.context.store.url(), phase, rows, epoch, weights);
+        task.source_checksum = checksum(&encode_plan(Arc::clone(source), self.context.jobs.codec().as_ref())?);
+        Ok(Arc::new(TrainExec::try_new(Arc::new(task), Arc::clone(source))?))
+    }
+
+    /// The plan of a job that trains a part of an epoch.
+    pub(super) fn train_plan(&self, epoch: u32, part: Part, weights: Option<FileRef>) -> Result<Arc<TrainExec>> {
+        let plan = self.plan(Phase::Train, self.training_rows(), epoch, weights, &self.request.train)?;
+        let task = TrainTask { part, ..plan.task().as_ref().clone() };
+        Ok(Arc::new(TrainExec::try_new(Arc::new(task), Arc::clone(&self.request.train))?))
+    }
+
+    pub(super) async fn reports(
+        &self,
+        phase: Phase,
+        rows: Rows,
+        source: &Arc<dyn ExecutionPlan>,
+    ) -> Result<Vec<PhaseReport>> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.try_reports(phase, rows, source).await {
+                Err(error) => attempts.after(error, &self.context.cancel).await?,
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn try_reports(&self, phase: Phase, rows: Rows, source: &Arc<dyn ExecutionPlan>) -> Result<Vec<PhaseReport>> {
+        let plan = self.plan(phase, rows, 0, None, source)?;
+        let mut reports = Vec::new();
+        self.answers("reading the images", plan, |answer| {
+            reports.extend(answer.report()?);
+            Ok(())
+        })
+        .await?;
+        Ok(reports)
+    }
+
+    /// Runs a job and gives every row of its answer to `fold`.
+    pub(super) async fn answers(
+        &self,
+        phase: &str,
+        plan: Arc<TrainExec>,
+        mut fold: impl FnMut(&Answer<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let cancelled = || self.cancelled();
+        let Some(batches) = self.context.jobs.run(phase, plan, &self.context.cancel).await? else {
+            return Err(cancelled());
+        };
+        let mut batches = std::pin::pin!(batches);
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            for answer in Answer::rows(&batch)? {
+                fold(&answer)?;
+            }
+        }
+        if self.context.cancel.is_cancelled() { Err(cancelled()) } else { Ok(()) }
+    }
+}
+
+fn task_of(
+    record: &RunRecord,
+    store: &str,
+    phase: Phase,
+    rows: Rows,
+    epoch: u32,
+    weights: Option<FileRef>,
+) -> TrainTask {
+    TrainTask {
+        run: record.run.clone(),
+        epoch,
+        part: Part::WHOLE,
+        phase,
+        rows,
+        workers: record.workers,
+        threads: record.threads,
+        definition: record.definition.clone(),
+        store: store.to_owned(),
+        source_checksum: String::new(),
+        weights,
+        parameters: None,
+    }
+}
+
+/// The plan of an epoch job as EXPLAIN shows it, before any row is read.
+pub(crate) fn explain(request: &TrainingRequest, workers: u32, store: &str) -> Result<String> {
+    let definition: ModelDefinition = undecided(&request.spec);
+    let task = TrainTask {
+        run: RunId::from("explain".to_owned()),
+        epoch: 1,
+        part: Part::WHOLE,
+        phase: Phase::Train,
+        rows: if request.validate.is_none() { Rows::Training } else { Rows::All },
+        workers: request.spec.workers.unwrap_or(workers),
+        threads: 1,
+        definition: ModelDefinition { precision: Precision::Auto, ..definition },
+        store: store.to_owned(),
+        source_checksum: String::new(),
+        weights: None,
+        parameters: None,
+    };
+    Ok(TrainExec::try_new(Arc::new(task), Arc::clone(&request.train))?.explain())
+}
