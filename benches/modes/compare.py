@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # name: options
 MODES = {
     "synchronous": "",
+    "synchronous, averaged once an epoch": ", averages_per_epoch = 1, scale_learning_rate = false",
     "synchronous, server momentum": ", outer_optimizer = 'momentum'",
     "asynchronous, each epoch": ", mode = 'asynchronous'",
     "asynchronous, each batch": ", mode = 'asynchronous', frequency = 'batch'",
@@ -130,12 +131,13 @@ def page(args, results):
         "the workers share its processors, so the times show what a mode costs, not how it scales.",
         "",
         "Validation ROC AUC is that of the held-out rows after the last epoch and at the best epoch (the one that is "
-        "published), the mean over the runs, which differ in the seed; ± is half the distance between the best and the "
+        "published), the mean over the runs, which differ in the seed and so in the rows that are held out: compare lines of the same seeds (the CSV file beside "
+        "this page has every run); ± is half the distance between the best and the "
         "worst of them. Seconds are the "
         "wall time of the whole statement, and of the epochs alone. Staleness is the number of other workers' pushes "
         "between a worker's pull and its push.",
         "",
-        "| mode | workers | runs | AUC, last epoch | AUC, best epoch | ± | seconds | in epochs | staleness, mean | max |",
+        "| mode | workers | seeds | AUC, last epoch | AUC, best epoch | ± | seconds | in epochs | staleness, mean | max |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for mode in MODES:
@@ -144,7 +146,7 @@ def page(args, results):
             if runs:
                 stale = [int(float(row["staleness_max"])) for row in runs if row.get("staleness_max")]
                 lines.append(
-                    f"| {mode} | {workers} | {len(runs)} | {shown(mean(runs, 'val_roc_auc'), 4)} | "
+                    f"| {mode} | {workers} | {', '.join(sorted(row['seed'] for row in runs))} | {shown(mean(runs, 'val_roc_auc'), 4)} | "
                     f"{shown(mean(runs, 'best_roc_auc'), 4)} | {shown(spread(runs, 'best_roc_auc'), 4)} | "
                     f"{shown(mean(runs, 'seconds'), 0)} | {shown(mean(runs, 'epoch_seconds'), 0)} | "
                     f"{shown(mean(runs, 'staleness_mean'), 2)} | {max(stale) if stale else ''} |")
