@@ -1,7 +1,7 @@
 //! SGD, Adam and AdamW over one flat vector of weights.
 //!
-//! The moments are part of the model's state between epochs: workers answer with them, the aggregator averages them as
-//! it averages weights, and the next epoch goes on from the mean. So one worker's run is the run that never stopped,
+//! The moments are part of the model's state between jobs: workers answer with them, the aggregator averages them as
+//! it averages weights, and the next job goes on from the mean. So one worker's run is the run that never stopped,
 //! and with several workers no epoch begins with cold moments.
 
 use tch::{Tensor, no_grad};

@@ -1,4 +1,4 @@
-//! How workers that are averaged learn as well as one.
+//! How often workers are averaged, and how fast they learn then.
 
 use super::{Mode, ModelSpec};
 
@@ -11,8 +11,8 @@ const AVERAGES_MAX: u32 = 8;
 impl ModelSpec {
     /// How often an epoch's workers are averaged, where the busiest of them has so many batches.
     ///
-    /// Workers that are averaged once an epoch learn as little in it as one of them does from its own rows; averaged
-    /// often, they learn as from batches of all their sizes together (local SGD; Stich 2018, arXiv 1805.09767).
+    /// The farther workers go apart before they are averaged, the less the mean is worth; averaged often, they come
+    /// close to learning from batches of all their sizes together (local SGD; Stich 2018, arXiv 1805.09767).
     #[must_use]
     pub fn averages(&self, workers: u32, steps: u64) -> u32 {
         if self.mode != Mode::Synchronous || workers < 2 {
