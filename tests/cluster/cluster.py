@@ -3,9 +3,11 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import ssl
@@ -59,13 +61,19 @@ def wait_for(what, holds, seconds=60.0, every=0.05):
         time.sleep(every)
 
 
+def is_free(port):
+    with contextlib.suppress(OSError), socket.create_server(("0.0.0.0", port)):
+        return True
+    return False
+
+
+# Ports that nobody listens on, each given once. They lie below those that Linux and macOS hand out by themselves: a
+# connection somewhere else cannot take one before the process that was told of it listens there.
+FREE_PORTS = filter(is_free, random.sample(range(20000, 32768), 12768))
+
+
 def free_ports(count):
-    """Ports of this machine that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    return list(itertools.islice(FREE_PORTS, count))
 
 
 def http(host, port, path, ca=None):
