@@ -11,6 +11,7 @@ fn main() {
         println!("cargo:rustc-env=TUSK_LIBTORCH_VERSION={}", version.trim());
     }
     if Path::new(&libtorch).join("lib/libtorch_cuda.so").exists() {
+        println!("cargo:rustc-env=TUSK_LIBTORCH_CUDA=1");
         // Nothing refers to the CUDA library by name: without this the linker leaves it out, and no device is found.
         for argument in ["-Wl,--no-as-needed", &format!("-L{libtorch}/lib"), "-ltorch_cuda", "-Wl,--as-needed"] {
             println!("cargo:rustc-link-arg={argument}");

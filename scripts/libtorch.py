@@ -10,6 +10,7 @@ Downloads are pinned by SHA-256 (libtorch-requirements.txt). DEST appears only w
 import email
 import pathlib
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -70,6 +71,13 @@ def nvidia_requirements(wheel):
     return [line for line in lines if line.startswith(("nvidia-", "cuda-toolkit"))]
 
 
+def wheel_version(wheel):
+    """The version that the torch wheel gives itself, with its CUDA: 2.11.0+cu130."""
+    with zipfile.ZipFile(wheel) as archive:
+        text = archive.read("torch/version.py").decode()
+    return re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE)[1]
+
+
 def build(kind, dest):
     requirements = pathlib.Path(__file__).with_name("libtorch-requirements.txt")
     with tempfile.TemporaryDirectory(dir=dest.parent, prefix=".libtorch-") as scratch:
@@ -83,12 +91,14 @@ def build(kind, dest):
                 stop("a CUDA package could not be downloaded (pip's message is above). Run the same command again.")
             for wheel in [torch, *nvidia.glob("*.whl")]:
                 extract(wheel, tree, lambda name: "libtorch_python" not in name)
+            version = wheel_version(torch)
         else:
             for wheel in wheels.glob("*.whl"):
                 extract(wheel, tree, CPU_LIBRARIES.__contains__)
             # The CPU build has no umbrella library: the linker finds the one that counts through this script.
             (tree / "lib" / "libtorch.so").write_text("INPUT(-ltorch_cpu)\n")
-        (tree / "build-version").write_text("2.11.0\n")
+            version = "2.11.0"
+        (tree / "build-version").write_text(f"{version}\n")
         tree.rename(dest)
 
 

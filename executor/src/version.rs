@@ -6,12 +6,39 @@ const LIBTORCH: &str = match option_env!("TUSK_LIBTORCH_VERSION") {
     None => "unknown",
 };
 
+/// Whether that libtorch is a build for CUDA. It cannot be asked itself: without a device it says that it is not.
+const CUDA: bool = option_env!("TUSK_LIBTORCH_CUDA").is_some();
+
 /// The versions of everything in this executor, a line each.
 #[must_use]
 pub fn long() -> String {
-    let cuda = match (tch::utils::has_cuda(), tch::Cuda::device_count()) {
-        (false, _) => "none: this is a build for the CPU".to_owned(),
-        (true, devices) => format!("{}, {devices} devices", LIBTORCH.split_once("+cu").map_or("yes", |(_, v)| v)),
-    };
-    tusk_process::version::long(Some(LIBTORCH), Some(&cuda))
+    let cuda = CUDA.then(|| (LIBTORCH, tch::Cuda::device_count()));
+    tusk_process::version::long(Some(LIBTORCH), Some(&describe(cuda)))
+}
+
+/// The CUDA of a libtorch's version ("2.11.0+cu130"), and how many devices it finds.
+fn describe(cuda: Option<(&str, i64)>) -> String {
+    let Some((libtorch, devices)) = cuda else { return "none: this is a build for the CPU".to_owned() };
+    let digits =
+        libtorch.split_once("+cu").and_then(|(_, digits)| digits.split_at_checked(digits.len().checked_sub(1)?));
+    let version = digits.map_or_else(|| "unknown".to_owned(), |(major, minor)| format!("{major}.{minor}"));
+    match devices {
+        0 => format!("{version}, no device: is NVIDIA's driver installed?"),
+        1 => format!("{version}, 1 device"),
+        _ => format!("{version}, {devices} devices"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::describe;
+
+    #[test]
+    fn a_cuda_build_says_so_even_without_a_device() {
+        assert_eq!(describe(None), "none: this is a build for the CPU");
+        assert_eq!(describe(Some(("2.11.0+cu130", 0))), "13.0, no device: is NVIDIA's driver installed?");
+        assert_eq!(describe(Some(("2.11.0+cu130", 8))), "13.0, 8 devices");
+        assert_eq!(describe(Some(("2.11.0", 1))), "unknown, 1 device");
+        assert_eq!(describe(Some(("2.11.0+cu", 1))), "unknown, 1 device");
+    }
 }
