@@ -13,7 +13,7 @@ CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers study-modes fuzz docs clean
+.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-decode bench-peers study-modes fuzz docs clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -60,6 +60,9 @@ study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes 
 
 bench-scale: build ## What an epoch costs beside training, and a thousand workers simulated: about 2 minutes.
 	@"$(CARGO_TARGET_DIR)/debug/overhead" && "$(CARGO_TARGET_DIR)/debug/overhead" --validate && "$(CARGO_TARGET_DIR)/debug/simulate"
+
+bench-decode: build ## Decode the JPEGs below IMAGES=folder beside Pillow, OpenCV and simplejpeg.
+	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/peers/decode.py "$(IMAGES)"
 
 bench-peers: build ## Train beside PyTorch's DistributedDataParallel; installs PyTorch (5 GB).
 	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/peers/throughput.py

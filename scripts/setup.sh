@@ -20,6 +20,9 @@ need() { # need COMMAND PACKAGE
 need cc build-essential
 need c++ build-essential
 need pkg-config pkg-config
+# libjpeg-turbo is built from its source.
+need cmake cmake
+need nasm nasm
 if [ -z "${LIBTORCH:-}" ]; then
     need python3 python3
     python3 -m pip --version >/dev/null 2>&1 || missing="$missing python3-pip"

@@ -20,6 +20,7 @@ mod figures;
 pub mod flags;
 mod nets;
 mod optimizer;
+mod parallel;
 mod parameters;
 #[cfg(test)]
 mod parameters_tests;

@@ -15,6 +15,7 @@ use tusk_udfs::pixels::{Channels, ImageColumn, resize};
 
 use crate::augment::InputPipeline;
 use crate::error::Result;
+use crate::parallel;
 use crate::session::Session;
 use crate::trainer::SCORING_BATCH;
 
@@ -78,7 +79,7 @@ impl TorchPredictor {
             if images.is_null(row) {
                 return None;
             }
-            let pixels = images.pixels(row, channels).map_err(|e| e.to_string());
+            let pixels = images.pixels_for(row, channels, side).map_err(|e| e.to_string());
             match pixels.and_then(|p| resize(&p, side, side).map_err(|e| e.to_string())) {
                 Ok(pixels) => Some(pixels.data),
                 Err(reason) => {
@@ -87,16 +88,8 @@ impl TorchPredictor {
                 }
             }
         };
-        let rows: Vec<usize> = rows.collect();
-        let share = rows.len().div_ceil(self.threads).max(1);
-        std::thread::scope(|scope| {
-            let chunks: Vec<_> = rows
-                .chunks(share)
-                .map(|chunk| (chunk.len(), scope.spawn(move || chunk.iter().map(|row| one(*row)).collect::<Vec<_>>())))
-                .collect();
-            let joined = chunks.into_iter().map(|(len, chunk)| chunk.join().unwrap_or_else(|_| vec![None; len]));
-            joined.flatten().collect()
-        })
+        let pictures = parallel::map(rows.len(), self.threads, |index| one(rows.start + index));
+        pictures.into_iter().map(Option::flatten).collect()
     }
 
     fn predict_all(&self, name: &ModelName, images: &dyn Array) -> Result<Predictions> {

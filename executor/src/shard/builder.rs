@@ -19,6 +19,7 @@ use tusk_udfs::pixels::{Channels, ImageColumn, resize};
 use super::cache::{Reservation, ShardCache};
 use super::{PixelStore, Row, Shard};
 use crate::error::{Error, Result};
+use crate::parallel;
 
 /// Unreadable images that are named; the rest is only counted.
 const UNREADABLE_MAX: usize = 20;
@@ -178,18 +179,12 @@ impl ShardBuilder {
     fn decode(&self, images: &ImageColumn<'_>, candidates: &[Candidate]) -> Vec<Result<Vec<u8>, String>> {
         let (side, channels) = (self.side, self.channels);
         let one = |candidate: &Candidate| {
-            let pixels = images.pixels(candidate.index, channels).map_err(|e| e.to_string())?;
+            let pixels = images.pixels_for(candidate.index, channels, side).map_err(|e| e.to_string())?;
             resize(&pixels, side, side).map(|p| p.data).map_err(|e| e.to_string())
         };
-        let share = candidates.len().div_ceil(self.threads).max(1);
-        std::thread::scope(|scope| {
-            let handles: Vec<_> = candidates
-                .chunks(share)
-                .map(|chunk| scope.spawn(move || chunk.iter().map(one).collect::<Vec<_>>()))
-                .collect();
-            let lost = || vec![Err("the decoder stopped unexpectedly".to_owned()); share];
-            handles.into_iter().flat_map(|handle| handle.join().unwrap_or_else(|_| lost())).collect()
-        })
+        let lost = || Err("the decoder stopped unexpectedly".to_owned());
+        let decoded = parallel::map(candidates.len(), self.threads, |index| one(&candidates[index]));
+        decoded.into_iter().map(|pixels| pixels.unwrap_or_else(lost)).collect()
     }
 
     fn refuse(&mut self, name: String, reason: String) {

@@ -5,7 +5,9 @@ use arrow::array::{ArrayRef, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields};
 
-use super::{Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError, decode, decode_as_stored, probe};
+use super::{
+    Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError, decode, decode_as_stored, decode_for, probe,
+};
 
 /// What [`ImageColumn::try_new`] accepts, for messages.
 pub const fn accepted_image_types() -> &'static str {
@@ -316,6 +318,17 @@ impl<'a> ImageColumn<'a> {
     pub fn pixels(&self, row: usize, channels: Channels) -> Result<Pixels, DecodeError> {
         match &self.0 {
             Images::Encoded(bytes) => decode(bytes.get(row).ok_or(DecodeError::Null)?, channels),
+            Images::Spark(images) => Ok(images.get(row)?.pixels().into_channels(channels)),
+        }
+    }
+
+    /// Decodes a row that will be resampled to `side` x `side`, as [`decode_for`] does.
+    ///
+    /// # Errors
+    /// As [`ImageColumn::pixels`].
+    pub fn pixels_for(&self, row: usize, channels: Channels, side: u32) -> Result<Pixels, DecodeError> {
+        match &self.0 {
+            Images::Encoded(bytes) => decode_for(bytes.get(row).ok_or(DecodeError::Null)?, channels, side),
             Images::Spark(images) => Ok(images.get(row)?.pixels().into_channels(channels)),
         }
     }

@@ -148,15 +148,21 @@ fn guarded<T>(format: ImageFormat, decoder: impl FnOnce() -> Result<T, DecodeErr
     })
 }
 
+/// Whether the bytes are a JPEG.
+pub(super) fn is_jpeg(bytes: &[u8]) -> bool {
+    matches!(format_of(bytes), Ok(ImageFormat::Jpeg))
+}
+
+/// How a JPEG is to be turned, after a look at all that its markers say: its size, and that it is complete.
+pub(super) fn jpeg_orientation(bytes: &[u8]) -> Result<Orientation, DecodeError> {
+    let header = jpeg::header(bytes)?;
+    check_size(ImageFormat::Jpeg, u32::from(header.width), u32::from(header.height))?;
+    jpeg::require_end(bytes, &header)?;
+    Ok(exif_orientation(&header))
+}
+
 fn decode_format(bytes: &[u8], format: ImageFormat) -> Result<Pixels, DecodeError> {
-    let jpeg_orientation = if format == ImageFormat::Jpeg {
-        let header = jpeg::header(bytes)?;
-        check_size(format, u32::from(header.width), u32::from(header.height))?;
-        jpeg::require_end(bytes, &header)?;
-        Some(exif_orientation(&header))
-    } else {
-        None
-    };
+    let jpeg_orientation = (format == ImageFormat::Jpeg).then(|| jpeg_orientation(bytes)).transpose()?;
     let mut decoder = open(bytes, format)?;
     let (width, height) = decoder.dimensions();
     check_size(format, width, height)?;
@@ -236,7 +242,7 @@ fn shown(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
     }
 }
 
-fn turned(pixels: Pixels, orientation: Orientation) -> Pixels {
+pub(super) fn turned(pixels: Pixels, orientation: Orientation) -> Pixels {
     if orientation == Orientation::NoTransforms {
         return pixels;
     }

@@ -1,0 +1,80 @@
+//! Decodes the images of a folder as training does, to squares of grey: a line of JSON with the seconds of each round.
+//! `benches/peers/decode.py` runs it beside other decoders.
+
+use std::fs;
+use std::io::{Write, stdout};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use tusk_udfs::pixels::{Channels, decode_for, resize};
+
+#[derive(Parser)]
+#[command(about = "Decodes a folder of images as training does, and says how long that takes")]
+struct Args {
+    /// The folder; files at any depth.
+    folder: PathBuf,
+    /// Side of the squares.
+    #[arg(long, default_value_t = 224)]
+    side: u32,
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Where to write the pixels: one square after the other, in the order of the files' paths.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let mut paths = Vec::new();
+    walk(&args.folder, &mut paths)?;
+    paths.sort();
+    ensure!(!paths.is_empty(), "{} has no files", args.folder.display());
+    let images: Vec<Vec<u8>> = paths.iter().map(fs::read).collect::<std::io::Result<_>>()?;
+    let (mut seconds, mut squares) = (Vec::new(), Vec::new());
+    for _ in 0..args.rounds {
+        let started = Instant::now();
+        squares = decode_all(&images, args.side, args.threads)?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    if let Some(out) = &args.out {
+        fs::write(out, squares.concat())?;
+    }
+    writeln!(stdout(), "{}", serde_json::json!({ "images": images.len(), "seconds": seconds }))?;
+    Ok(())
+}
+
+fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
+    let entries = fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() { walk(&path, paths)? } else { paths.push(path) }
+    }
+    Ok(())
+}
+
+fn decode_all(images: &[Vec<u8>], side: u32, threads: usize) -> Result<Vec<Vec<u8>>> {
+    let next = AtomicUsize::new(0);
+    let worker = || -> Result<Vec<(usize, Vec<u8>)>> {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(image) = images.get(index) else { return Ok(done) };
+            done.push((index, resize(&decode_for(image, Channels::Grey, side)?, side, side)?.data));
+        }
+    };
+    let mut all = std::thread::scope(|scope| -> Result<Vec<_>> {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(worker)).collect();
+        let mut all = Vec::new();
+        for worker in workers {
+            all.extend(worker.join().map_err(|_| anyhow::anyhow!("a thread stopped unexpectedly"))??);
+        }
+        Ok(all)
+    })?;
+    all.sort_unstable_by_key(|(index, _)| *index);
+    Ok(all.into_iter().map(|(_, square)| square).collect())
+}
