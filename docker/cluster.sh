@@ -80,8 +80,9 @@ up)
         draw /data/xrays.parquet --images "$images" --seed 42 >/dev/null
         draw /data/xrays_test.parquet --images "$((images / 5))" --seed 43 >/dev/null
     fi
-    compose up -d ||
-        fail "a container could not be started (the message is above). Where a port is taken, set TUSK_PORT or TUSK_NOTEBOOK_PORT."
+    hint="Where a port is taken, set TUSK_PORT or TUSK_NOTEBOOK_PORT."
+    [ "$torch" = cpu ] || hint="$hint GPUs need NVIDIA's driver and its container toolkit on this machine."
+    compose up -d || fail "a container could not be started (the message is above). $hint"
     wait_healthy
     echo "Flight SQL, REST and metrics   127.0.0.1:${TUSK_PORT:-50050}"
     echo "the first notebook             http://127.0.0.1:${TUSK_NOTEBOOK_PORT:-8888}/lab/tree/01_first_model.ipynb?token=$TUSK_NOTEBOOK_TOKEN"
