@@ -22,7 +22,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parents[1] / "target")
-PACKAGES = ["numpy==2.3.5", "opencv-python-headless==4.12.0.88", "pillow==12.0.0", "simplejpeg==1.8.2"]
+PACKAGES = ["numpy==2.2.6", "opencv-python-headless==4.12.0.88", "pillow==12.0.0", "simplejpeg==1.8.2"]
 
 
 def python_with_peers():
