@@ -11,7 +11,7 @@ use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::spec::Augment;
 use tusk_core::store::ModelStore;
-use tusk_udfs::pixels::{Channels, ImageColumn, resize};
+use tusk_udfs::pixels::{Channels, ImageColumn};
 
 use crate::augment::InputPipeline;
 use crate::error::Result;
@@ -79,9 +79,8 @@ impl TorchPredictor {
             if images.is_null(row) {
                 return None;
             }
-            let pixels = images.pixels_for(row, channels, side).map_err(|e| e.to_string());
-            match pixels.and_then(|p| resize(&p, side, side).map_err(|e| e.to_string())) {
-                Ok(pixels) => Some(pixels.data),
+            match images.square(row, channels, side) {
+                Ok(square) => Some(square.data),
                 Err(reason) => {
                     tracing::warn!(model = %model.manifest.name, row, %reason, "unreadable image predicts NULL");
                     None

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use tusk_udfs::pixels::{Channels, decode_for, resize};
+use tusk_udfs::pixels::{Channels, decode_square};
 
 #[derive(Parser)]
 #[command(about = "Decodes a folder of images as training does, and says how long that takes")]
@@ -64,7 +64,7 @@ fn decode_all(images: &[Vec<u8>], side: u32, threads: usize) -> Result<Vec<Vec<u
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(image) = images.get(index) else { return Ok(done) };
-            done.push((index, resize(&decode_for(image, Channels::Grey, side)?, side, side)?.data));
+            done.push((index, decode_square(image, Channels::Grey, side)?.data));
         }
     };
     let mut all = std::thread::scope(|scope| -> Result<Vec<_>> {

@@ -14,7 +14,7 @@ use datafusion::error::DataFusionError;
 use tusk_core::ids::WorkerId;
 use tusk_core::physical::UnreadableImage;
 use tusk_core::random::content_hash;
-use tusk_udfs::pixels::{Channels, ImageColumn, resize};
+use tusk_udfs::pixels::{Channels, ImageColumn};
 
 use super::cache::{Reservation, ShardCache};
 use super::{PixelStore, Row, Shard};
@@ -179,8 +179,7 @@ impl ShardBuilder {
     fn decode(&self, images: &ImageColumn<'_>, candidates: &[Candidate]) -> Vec<Result<Vec<u8>, String>> {
         let (side, channels) = (self.side, self.channels);
         let one = |candidate: &Candidate| {
-            let pixels = images.pixels_for(candidate.index, channels, side).map_err(|e| e.to_string())?;
-            resize(&pixels, side, side).map(|p| p.data).map_err(|e| e.to_string())
+            images.square(candidate.index, channels, side).map(|square| square.data).map_err(|e| e.to_string())
         };
         let lost = || Err("the decoder stopped unexpectedly".to_owned());
         let decoded = parallel::map(candidates.len(), self.threads, |index| one(&candidates[index]));

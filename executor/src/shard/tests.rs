@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tusk_core::ids::WorkerId;
 use tusk_core::physical::Rows;
 use tusk_core::random::content_hash;
-use tusk_udfs::pixels::{Channels, decode, decode_for, resize};
+use tusk_udfs::pixels::{Channels, decode, decode_square};
 
 use super::{Row, Shard, ShardBuilder, ShardKey};
 use crate::error::Error;
@@ -67,8 +67,7 @@ fn a_row_keeps_its_own_pixels_label_and_sums() {
     for row in &shard.rows {
         let of = |r: &&Record| content_hash(r.image.as_deref().unwrap()) == row.content;
         let record = records.iter().find(of).unwrap();
-        let decoded = decode_for(record.image.as_deref().unwrap(), Channels::Grey, 16).unwrap();
-        let wanted = resize(&decoded, 16, 16).unwrap().data;
+        let wanted = decode_square(record.image.as_deref().unwrap(), Channels::Grey, 16).unwrap().data;
         let mut found = Vec::new();
         shard.gather(&[*row], &mut found).unwrap();
         assert!(found == wanted, "{}", record.name.as_deref().unwrap());

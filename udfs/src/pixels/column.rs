@@ -6,7 +6,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields};
 
 use super::{
-    Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError, decode, decode_as_stored, decode_for, probe,
+    Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError, decode, decode_as_stored, decode_square, probe,
+    resize,
 };
 
 /// What [`ImageColumn::try_new`] accepts, for messages.
@@ -322,14 +323,14 @@ impl<'a> ImageColumn<'a> {
         }
     }
 
-    /// Decodes a row that will be resampled to `side` x `side`, as [`decode_for`] does.
+    /// Decodes a row into a square of `side` x `side` pixels, as [`decode_square`] does.
     ///
     /// # Errors
-    /// As [`ImageColumn::pixels`].
-    pub fn pixels_for(&self, row: usize, channels: Channels, side: u32) -> Result<Pixels, DecodeError> {
+    /// As [`ImageColumn::pixels`], and [`DecodeError::Resample`] for what [`resize`] refuses.
+    pub fn square(&self, row: usize, channels: Channels, side: u32) -> Result<Pixels, DecodeError> {
         match &self.0 {
-            Images::Encoded(bytes) => decode_for(bytes.get(row).ok_or(DecodeError::Null)?, channels, side),
-            Images::Spark(images) => Ok(images.get(row)?.pixels().into_channels(channels)),
+            Images::Encoded(bytes) => decode_square(bytes.get(row).ok_or(DecodeError::Null)?, channels, side),
+            Images::Spark(images) => Ok(resize(&images.get(row)?.pixels().into_channels(channels), side, side)?),
         }
     }
 

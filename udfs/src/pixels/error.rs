@@ -78,6 +78,9 @@ pub enum DecodeError {
         /// Which field, its value, and what would be right.
         reason: String,
     },
+    /// The picture was decoded and cannot be resampled as asked.
+    #[error(transparent)]
+    Resample(#[from] PixelsError),
 }
 
 /// Why pixels cannot be resampled, encoded or read from a column.

@@ -9,8 +9,8 @@ mod decode;
 mod encode;
 mod error;
 mod jpeg;
-mod reduced;
 mod resize;
+mod square;
 #[cfg(test)]
 mod testing;
 
@@ -19,8 +19,8 @@ pub use column::{ImageColumn, accepted_image_types, image_struct_fields, is_imag
 pub use decode::{ImageInfo, decode, decode_as_stored, probe};
 pub use encode::encode;
 pub use error::{DecodeError, PixelsError};
-pub use reduced::decode_for;
 pub use resize::{Filter, SIDE_MAX, resize, resize_with};
+pub use square::decode_square;
 
 /// The most pixels a picture may have: 178,956,970.
 ///

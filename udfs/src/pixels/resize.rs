@@ -71,15 +71,7 @@ pub fn resize(pixels: &Pixels, width: u32, height: u32) -> Result<Pixels, Pixels
 /// # Errors
 /// A side of zero or above [`SIDE_MAX`], an area above [`MAX_PIXELS`], or samples that do not fit the picture's sides.
 pub fn resize_with(pixels: &Pixels, width: u32, height: u32, filter: Filter) -> Result<Pixels, PixelsError> {
-    pixels.check()?;
-    if width == 0 || height == 0 {
-        return Err(PixelsError::ZeroSide { width, height });
-    }
-    for (width, height) in [(pixels.width, pixels.height), (width, height)] {
-        if width.max(height) > SIDE_MAX || u64::from(width) * u64::from(height) > MAX_PIXELS {
-            return Err(PixelsError::TooLarge { width, height });
-        }
-    }
+    check_sides(pixels, width, height)?;
     if (pixels.width, pixels.height) == (width, height) {
         return Ok(pixels.clone());
     }
@@ -101,8 +93,41 @@ pub fn resize_with(pixels: &Pixels, width: u32, height: u32, filter: Filter) -> 
     convolved(&convolved(pixels, middle, weights)?, (width, height), weights)
 }
 
+fn check_sides(pixels: &Pixels, width: u32, height: u32) -> Result<(), PixelsError> {
+    pixels.check()?;
+    if width == 0 || height == 0 {
+        return Err(PixelsError::ZeroSide { width, height });
+    }
+    for (width, height) in [(pixels.width, pixels.height), (width, height)] {
+        if width.max(height) > SIDE_MAX || u64::from(width) * u64::from(height) > MAX_PIXELS {
+            return Err(PixelsError::TooLarge { width, height });
+        }
+    }
+    Ok(())
+}
+
+/// Resamples the upper left part of a picture, which may end within a pixel, to sides no longer than the picture's, with
+/// [`Filter::Bilinear`].
+pub(super) fn resize_part(
+    pixels: &Pixels,
+    (columns, rows): (f64, f64),
+    width: u32,
+    height: u32,
+) -> Result<Pixels, PixelsError> {
+    if (columns, rows) == (f64::from(pixels.width), f64::from(pixels.height)) {
+        return resize(pixels, width, height);
+    }
+    check_sides(pixels, width, height)?;
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    resampled(pixels, (width, height), &options.crop(0.0, 0.0, columns, rows))
+}
+
 /// Convolves a picture with a filter's weights, along the sides whose length changes.
-fn convolved(pixels: &Pixels, (width, height): (u32, u32), weights: FilterType) -> Result<Pixels, PixelsError> {
+fn convolved(pixels: &Pixels, sides: (u32, u32), weights: FilterType) -> Result<Pixels, PixelsError> {
+    resampled(pixels, sides, &ResizeOptions::new().resize_alg(ResizeAlg::Convolution(weights)))
+}
+
+fn resampled(pixels: &Pixels, (width, height): (u32, u32), options: &ResizeOptions) -> Result<Pixels, PixelsError> {
     let kind = match pixels.channels {
         Channels::Grey => PixelType::U8,
         Channels::Rgb => PixelType::U8x3,
@@ -111,9 +136,7 @@ fn convolved(pixels: &Pixels, (width, height): (u32, u32), weights: FilterType) 
     let source =
         ImageRef::new(pixels.width, pixels.height, &pixels.data, kind).map_err(|error| refused(error.to_string()))?;
     let mut target = Image::new(width, height, kind);
-    Resizer::new()
-        .resize(&source, &mut target, &ResizeOptions::new().resize_alg(ResizeAlg::Convolution(weights)))
-        .map_err(|error| refused(error.to_string()))?;
+    Resizer::new().resize(&source, &mut target, options).map_err(|error| refused(error.to_string()))?;
     Pixels::new(width, height, pixels.channels, target.into_vec())
 }
 
