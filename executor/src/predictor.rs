@@ -57,7 +57,7 @@ impl TorchPredictor {
         }
         let state = wait(self.store.read_state(&manifest.weights))?;
         let definition = &manifest.definition;
-        let session = Session::new(definition, &state, &format!("model {name}"))?;
+        let session = Session::new(definition, &state, &format!("model {name}"))?.folded()?;
         let pipeline =
             InputPipeline::new(&definition.preprocessing, Augment::default(), 0, session.device, session.kind);
         let classes = definition.classes.clone().into();

@@ -42,7 +42,13 @@ impl Session {
         Self::on(device(definition.spec.device)?, definition, state, what)
     }
 
-    /// The same on a device that the executor chose.
+    /// The same session, for predictions alone: normalisations are folded into the convolutions before them.
+    pub(crate) fn folded(mut self) -> Result<Self> {
+        self.params.fold()?;
+        Ok(self)
+    }
+
+    /// The same as [`Self::new`], on a device that the executor chose.
     pub(crate) fn on(device: Device, definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
         let kind = if definition.precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float };
         let (net, layout) =

@@ -7,15 +7,14 @@
 use tch::Tensor;
 
 use super::Net;
-use super::layers::{BasicBlock, BatchNorm2d, Conv2d, Linear, global_average_pool};
+use super::layers::{BasicBlock, ConvBn2d, Kernel, Linear, global_average_pool};
 use super::layout::{Layout, Params};
 use crate::error::Result;
 
 /// The net.
 #[derive(Debug)]
 pub(crate) struct Cnn {
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
+    stem: ConvBn2d,
     layers: Vec<BasicBlock>,
     fc: Linear,
 }
@@ -28,22 +27,22 @@ impl Cnn {
     const BLOCKS: [(i64, i64); 3] = [(48, 1), (96, 2), (128, 2)];
 
     pub(crate) fn new(layout: &mut Layout, channels: i64, outputs: i64) -> Self {
-        let conv1 = Conv2d::new(layout, "conv1", channels * Self::FOLD * Self::FOLD, Self::STEM, 3, 1);
-        let bn1 = BatchNorm2d::new(layout, "bn1", Self::STEM, 1.0);
+        let widths = (channels * Self::FOLD * Self::FOLD, Self::STEM);
+        let stem = ConvBn2d::new(layout, ("conv1", "bn1"), widths, Kernel { side: 3, stride: 1 }, 1.0);
         let mut width = Self::STEM;
         let mut layers = Vec::new();
         for (place, (outputs, stride)) in Self::BLOCKS.into_iter().enumerate() {
             layers.push(BasicBlock::new(layout, &format!("layer{}.0", place + 1), width, outputs, stride));
             width = outputs;
         }
-        Self { conv1, bn1, layers, fc: Linear::new(layout, "fc", width, outputs) }
+        Self { stem, layers, fc: Linear::new(layout, "fc", width, outputs) }
     }
 }
 
 impl Net for Cnn {
     fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
         let x = x.f_pixel_unshuffle(Self::FOLD)?;
-        let mut x = self.bn1.forward(params, &self.conv1.forward(params, &x)?, train)?.f_relu_()?;
+        let mut x = self.stem.forward(params, &x, train)?.f_relu_()?;
         for layer in &self.layers {
             x = layer.forward(params, &x, train)?;
         }

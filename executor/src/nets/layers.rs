@@ -2,66 +2,103 @@
 
 use tch::{Kind, Tensor};
 
-use super::layout::{BufferId, Init, Layout, Params, WeightId};
+use super::layout::{BatchNormIds, FoldId, Init, Layout, Params, WeightId, channels_last};
 use crate::error::Result;
 
-/// A square convolution without bias (a normalisation follows).
+/// A square convolution without bias and the normalisation after it. A session that only predicts has folded the two
+/// into one convolution with bias ([`Params::fold`]).
 #[derive(Debug)]
-pub(crate) struct Conv2d {
+pub(crate) struct ConvBn2d {
+    conv: Conv2d,
+    bn: BatchNorm2d,
+    folded: FoldId,
+}
+
+/// How a [`ConvBn2d`] looks at its input.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kernel {
+    /// Odd; the padding keeps the size at stride 1.
+    pub(crate) side: i64,
+    pub(crate) stride: i64,
+}
+
+impl ConvBn2d {
+    /// `conv` and `bn` are the layers' names in torchvision; `widths` the channels of input and output. `scale` is
+    /// where the learned scale starts: 1, or 0 for the last one of a residual branch, which then starts as the identity
+    /// (Goyal et al. 2017, arXiv 1706.02677).
+    pub(crate) fn new(
+        layout: &mut Layout,
+        (conv, bn): (&str, &str),
+        (inputs, outputs): (i64, i64),
+        kernel: Kernel,
+        scale: f32,
+    ) -> Self {
+        let conv = Conv2d::new(layout, conv, (inputs, outputs), kernel);
+        let bn = BatchNorm2d::new(layout, bn, outputs, scale);
+        let folded = layout.fold(conv.weight, bn.ids, BatchNorm2d::EPSILON);
+        Self { conv, bn, folded }
+    }
+
+    pub(crate) fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
+        match params.folded(self.folded) {
+            Some((weight, bias)) if !train => self.conv.convolve(x, weight, Some(bias)),
+            _ => self.bn.forward(params, &self.conv.forward(params, x)?, train),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Conv2d {
     weight: WeightId,
     stride: i64,
     padding: i64,
 }
 
 impl Conv2d {
-    /// `name` as in torchvision, without `.weight`. Kernels are odd; the padding keeps the size at stride 1.
-    pub(crate) fn new(layout: &mut Layout, name: &str, inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Self {
-        let shape = [outputs, inputs, kernel, kernel];
+    fn new(layout: &mut Layout, name: &str, (inputs, outputs): (i64, i64), kernel: Kernel) -> Self {
+        let shape = [outputs, inputs, kernel.side, kernel.side];
         let weight = layout.weight(format!("{name}.weight"), &shape, Init::kaiming_fan_out(shape));
-        Self { weight, stride, padding: kernel / 2 }
+        Self { weight, stride: kernel.stride, padding: kernel.side / 2 }
     }
 
-    pub(crate) fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
-        // Channels-last: the layout in which oneDNN's and cuDNN's kernels are fastest.
-        let weight = params.weight(self.weight).f_to_kind(params.compute())?;
-        let weight = weight.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?;
-        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        Ok(x.f_conv2d(&weight, None::<&Tensor>, stride, padding, [1, 1], 1)?)
+    fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+        let weight = channels_last(&params.weight(self.weight).f_to_kind(params.compute())?)?;
+        self.convolve(x, &weight, None)
+    }
+
+    fn convolve(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        Ok(x.f_conv2d(weight, bias, [self.stride; 2], [self.padding; 2], [1, 1], 1)?)
     }
 }
 
 /// Batch normalisation over N, H and W (Ioffe & Szegedy 2015), as torchvision sets it up.
 #[derive(Debug)]
-pub(crate) struct BatchNorm2d {
-    weight: WeightId,
-    bias: WeightId,
-    running_mean: BufferId,
-    running_var: BufferId,
+struct BatchNorm2d {
+    ids: BatchNormIds,
 }
 
 impl BatchNorm2d {
     const MOMENTUM: f64 = 0.1;
     const EPSILON: f64 = 1e-5;
 
-    /// `scale` is where the learned scale starts: 1, or 0 for the last one of a residual branch, which then starts as
-    /// the identity (Goyal et al. 2017, arXiv 1706.02677).
-    pub(crate) fn new(layout: &mut Layout, name: &str, features: i64, scale: f32) -> Self {
-        Self {
+    fn new(layout: &mut Layout, name: &str, features: i64, scale: f32) -> Self {
+        let ids = BatchNormIds {
             weight: layout.weight(format!("{name}.weight"), &[features], Init::Constant(scale)),
             bias: layout.weight(format!("{name}.bias"), &[features], Init::Constant(0.0)),
             running_mean: layout.buffer(format!("{name}.running_mean"), &[features], 0.0),
             running_var: layout.buffer(format!("{name}.running_var"), &[features], 1.0),
-        }
+        };
+        Self { ids }
     }
 
-    pub(crate) fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
+    fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
         // A single value per channel has no variance: libtorch would divide by zero and spoil the running one for good.
         let train = train && x.size().get(1).is_some_and(|channels| x.numel() as i64 > *channels);
         Ok(x.f_batch_norm(
-            Some(params.weight(self.weight)),
-            Some(params.weight(self.bias)),
-            Some(params.buffer(self.running_mean)),
-            Some(params.buffer(self.running_var)),
+            Some(params.weight(self.ids.weight)),
+            Some(params.weight(self.ids.bias)),
+            Some(params.buffer(self.ids.running_mean)),
+            Some(params.buffer(self.ids.running_var)),
             train,
             Self::MOMENTUM,
             Self::EPSILON,
@@ -103,33 +140,30 @@ impl Linear {
 /// Two 3x3 convolutions and a shortcut (He et al. 2015, arXiv 1512.03385): ResNet's basic block.
 #[derive(Debug)]
 pub(crate) struct BasicBlock {
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
-    conv2: Conv2d,
-    bn2: BatchNorm2d,
-    downsample: Option<(Conv2d, BatchNorm2d)>,
+    first: ConvBn2d,
+    second: ConvBn2d,
+    downsample: Option<ConvBn2d>,
 }
 
 impl BasicBlock {
     pub(crate) fn new(layout: &mut Layout, name: &str, inputs: i64, outputs: i64, stride: i64) -> Self {
-        let conv1 = Conv2d::new(layout, &format!("{name}.conv1"), inputs, outputs, 3, stride);
-        let bn1 = BatchNorm2d::new(layout, &format!("{name}.bn1"), outputs, 1.0);
-        let conv2 = Conv2d::new(layout, &format!("{name}.conv2"), outputs, outputs, 3, 1);
-        let bn2 = BatchNorm2d::new(layout, &format!("{name}.bn2"), outputs, 0.0);
-        let downsample = (stride != 1 || inputs != outputs).then(|| {
-            let conv = Conv2d::new(layout, &format!("{name}.downsample.0"), inputs, outputs, 1, stride);
-            (conv, BatchNorm2d::new(layout, &format!("{name}.downsample.1"), outputs, 1.0))
-        });
-        Self { conv1, bn1, conv2, bn2, downsample }
+        let mut layer = |(conv, bn): (&str, &str), widths, kernel, scale| {
+            ConvBn2d::new(layout, (&format!("{name}.{conv}"), &format!("{name}.{bn}")), widths, kernel, scale)
+        };
+        let first = layer(("conv1", "bn1"), (inputs, outputs), Kernel { side: 3, stride }, 1.0);
+        let second = layer(("conv2", "bn2"), (outputs, outputs), Kernel { side: 3, stride: 1 }, 0.0);
+        let downsample = (stride != 1 || inputs != outputs)
+            .then(|| layer(("downsample.0", "downsample.1"), (inputs, outputs), Kernel { side: 1, stride }, 1.0));
+        Self { first, second, downsample }
     }
 
     pub(crate) fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
         let shortcut = match &self.downsample {
-            Some((conv, bn)) => bn.forward(params, &conv.forward(params, x)?, train)?,
+            Some(layer) => layer.forward(params, x, train)?,
             None => x.shallow_clone(),
         };
-        let y = self.bn1.forward(params, &self.conv1.forward(params, x)?, train)?.f_relu_()?;
-        let mut y = self.bn2.forward(params, &self.conv2.forward(params, &y)?, train)?;
+        let y = self.first.forward(params, x, train)?.f_relu_()?;
+        let mut y = self.second.forward(params, &y, train)?;
         Ok(y.f_add_(&shortcut)?.f_relu_()?)
     }
 }

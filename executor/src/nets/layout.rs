@@ -48,11 +48,33 @@ pub(crate) struct WeightId(usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BufferId(usize);
 
+/// The tensors of a batch normalisation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchNormIds {
+    pub(crate) weight: WeightId,
+    pub(crate) bias: WeightId,
+    pub(crate) running_mean: BufferId,
+    pub(crate) running_var: BufferId,
+}
+
+/// A convolution and the normalisation right behind it.
+#[derive(Debug)]
+struct Fold {
+    conv: WeightId,
+    bn: BatchNormIds,
+    epsilon: f64,
+}
+
+/// A fold's place in its net.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FoldId(usize);
+
 /// What tensors a net has.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     weights: Vec<Slot>,
     buffers: Vec<Slot>,
+    folds: Vec<Fold>,
 }
 
 impl Layout {
@@ -66,6 +88,12 @@ impl Layout {
     pub(crate) fn buffer(&mut self, name: String, shape: &[i64], value: f32) -> BufferId {
         self.buffers.push(Slot { name, shape: shape.to_vec(), init: Init::Constant(value), decays: false });
         BufferId(self.buffers.len() - 1)
+    }
+
+    /// Notes that a normalisation follows a convolution directly, so that prediction may fold the two into one.
+    pub(crate) fn fold(&mut self, conv: WeightId, bn: BatchNormIds, epsilon: f64) -> FoldId {
+        self.folds.push(Fold { conv, bn, epsilon });
+        FoldId(self.folds.len() - 1)
     }
 
     /// The state that a seed gives. Each tensor draws from a stream of its own, so that two nets that share a tensor's
@@ -106,6 +134,8 @@ pub(crate) struct Params {
     decay: Tensor,
     weights: Vec<Tensor>,
     buffers: Vec<Tensor>,
+    /// Weight and bias of each fold, once [`Self::fold`] was called.
+    folded: Vec<(Tensor, Tensor)>,
     compute: Kind,
 }
 
@@ -140,7 +170,26 @@ impl Params {
             })
             .collect::<Result<_>>()?;
         let decay = Tensor::f_from_slice(&decay)?.f_to(device)?;
-        Ok(Self { layout, flat, decay, weights, buffers, compute })
+        Ok(Self { layout, flat, decay, weights, buffers, folded: Vec::new(), compute })
+    }
+
+    /// Makes one convolution with bias of each convolution and the normalisation by running statistics behind it, for
+    /// forward passes that are not training (Jacob et al. 2018, arXiv 1712.05877, section 3.2).
+    pub(crate) fn fold(&mut self) -> Result<()> {
+        let fold = |fold: &Fold| -> Result<(Tensor, Tensor)> {
+            let deviation = self.buffer(fold.bn.running_var).f_add_scalar(fold.epsilon)?.f_sqrt()?;
+            let scale = self.weight(fold.bn.weight).f_div(&deviation)?;
+            let weight = self.weight(fold.conv).f_mul(&scale.f_view([-1, 1, 1, 1])?)?.f_to_kind(self.compute)?;
+            let bias = self.weight(fold.bn.bias).f_sub(&self.buffer(fold.bn.running_mean).f_mul(&scale)?)?;
+            Ok((channels_last(&weight)?, bias.f_to_kind(self.compute)?))
+        };
+        self.folded = no_grad(|| self.layout.folds.iter().map(fold).collect::<Result<_>>())?;
+        Ok(())
+    }
+
+    /// The weight and the bias of a folded layer, where [`Self::fold`] was called.
+    pub(crate) fn folded(&self, id: FoldId) -> Option<(&Tensor, &Tensor)> {
+        self.folded.get(id.0).map(|(weight, bias)| (weight, bias))
     }
 
     /// The state as it is now.
@@ -155,6 +204,7 @@ impl Params {
     /// # Errors
     /// [`Error::WeightsMismatch`] when a tensor is missing or has another shape.
     pub(crate) fn set(&mut self, state: &ModelState, what: &str) -> Result<()> {
+        self.folded.clear();
         let weights = self.layout.weights.iter().zip(&self.weights);
         let buffers = self.layout.buffers.iter().zip(&self.buffers);
         no_grad(|| {
@@ -208,6 +258,11 @@ impl Params {
     pub(crate) fn compute(&self) -> Kind {
         self.compute
     }
+}
+
+/// A convolution's weight in the layout in which oneDNN's and cuDNN's kernels are fastest.
+pub(crate) fn channels_last(weight: &Tensor) -> Result<Tensor> {
+    Ok(weight.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
 /// A tensor as the state keeps it.

@@ -4,15 +4,14 @@
 use tch::Tensor;
 
 use super::Net;
-use super::layers::{BasicBlock, BatchNorm2d, Conv2d, Linear, global_average_pool};
+use super::layers::{BasicBlock, ConvBn2d, Kernel, Linear, global_average_pool};
 use super::layout::{Layout, Params};
 use crate::error::Result;
 
 /// A ResNet of basic blocks.
 #[derive(Debug)]
 pub(crate) struct Resnet {
-    conv1: Conv2d,
-    bn1: BatchNorm2d,
+    stem: ConvBn2d,
     layers: Vec<BasicBlock>,
     fc: Linear,
 }
@@ -20,8 +19,7 @@ pub(crate) struct Resnet {
 impl Resnet {
     /// Two blocks in each of four stages.
     pub(crate) fn resnet18(layout: &mut Layout, channels: i64, outputs: i64) -> Self {
-        let conv1 = Conv2d::new(layout, "conv1", channels, 64, 7, 2);
-        let bn1 = BatchNorm2d::new(layout, "bn1", 64, 1.0);
+        let stem = ConvBn2d::new(layout, ("conv1", "bn1"), (channels, 64), Kernel { side: 7, stride: 2 }, 1.0);
         let mut width = 64;
         let mut layers = Vec::new();
         for (stage, outputs) in [64, 128, 256, 512].into_iter().enumerate() {
@@ -32,14 +30,15 @@ impl Resnet {
                 width = outputs;
             }
         }
-        Self { conv1, bn1, layers, fc: Linear::new(layout, "fc", width, outputs) }
+        Self { stem, layers, fc: Linear::new(layout, "fc", width, outputs) }
     }
 }
 
 impl Net for Resnet {
     fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
-        let x = self.bn1.forward(params, &self.conv1.forward(params, x)?, train)?.f_relu_()?;
-        let mut x = x.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
+        // The maximum first: it commutes with ReLU, which then has a quarter of the values to look at.
+        let mut x = self.stem.forward(params, x, train)?.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
+        x = x.f_relu_()?;
         for layer in &self.layers {
             x = layer.forward(params, &x, train)?;
         }

@@ -96,6 +96,10 @@ fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition) {
     let x = input();
     let outputs = no_grad(|| session.net.forward(&session.params, &x, false)).unwrap();
     assert_outputs(&outputs, &wanted[&("eval", "outputs")], "outputs of prediction");
+    session = session.folded().unwrap();
+    let folded = no_grad(|| session.net.forward(&session.params, &x, false)).unwrap();
+    assert_outputs(&folded, &wanted[&("eval", "outputs")], "outputs of folded prediction");
+    assert_ne!(to_vec(&folded).unwrap(), to_vec(&outputs).unwrap(), "nothing was folded");
 
     let outputs = session.net.forward(&session.params, &x, true).unwrap();
     assert_outputs(&outputs, &wanted[&("train", "outputs")], "outputs of training");
