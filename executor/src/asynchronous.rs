@@ -21,7 +21,7 @@ use crate::devices::{DeviceLease, DevicePool};
 use crate::error::Result;
 use crate::parameters::ParameterClient;
 use crate::shard::{Row, Shard};
-use crate::trainer::{Learner, Meter, TaskEnvironment};
+use crate::trainer::{Learner, LossSum, Meter, TaskEnvironment};
 
 /// A worker's turns on its device.
 #[derive(Debug)]
@@ -98,14 +98,15 @@ pub(crate) fn exchange(
         turns.take(epoch)?;
         let started = Instant::now();
         learner.set_weights(&base.weights)?;
-        let (mut rows, mut loss_sum, mut learning_rate) = (0, 0.0, 0.0);
+        let (mut rows, mut loss, mut learning_rate) = (0, LossSum::default(), 0.0);
         for step in first..end {
             let step = learner.step(epoch, &order, step)?;
             rows += step.rows as u64;
-            loss_sum += step.loss_sum;
+            loss.add(&step)?;
             learning_rate = step.learning_rate;
-            meter.count(env, epoch, &step);
+            meter.count(&mut learner, epoch, &step)?;
         }
+        let loss_sum = learner.read(&loss)?;
         let update = changes(learner.weights()?, &base.weights);
         turns.give_way();
         let (train, libtorch) = (started.elapsed().as_secs_f64(), learner.take_libtorch_seconds());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
-use tch::{Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 use tusk_core::event::{Progress, ProgressSink};
 use tusk_core::ids::WorkerId;
 use tusk_core::manifest::Timing;
@@ -81,8 +81,26 @@ fn class_map(shard: &Shard, task: &TrainTask) -> Result<Vec<Option<usize>>> {
 /// What a batch came to.
 pub(crate) struct Step {
     pub(crate) rows: usize,
-    pub(crate) loss_sum: f64,
+    /// The mean over the rows, where it was computed.
+    loss: Tensor,
     pub(crate) learning_rate: f64,
+}
+
+/// The loss over rows, summed in f64 where it is computed: to read a value from a GPU is to wait for all that it was
+/// told to do before.
+#[derive(Default)]
+pub(crate) struct LossSum(Option<Tensor>);
+
+impl LossSum {
+    /// Adds a step's rows.
+    pub(crate) fn add(&mut self, step: &Step) -> Result<()> {
+        let loss = step.loss.f_to_kind(Kind::Double)?.f_mul_scalar(step.rows as f64)?;
+        self.0 = Some(match self.0.take() {
+            Some(mut sum) => sum.f_add_(&loss)?,
+            None => loss,
+        });
+        Ok(())
+    }
 }
 
 /// A net that learns from the rows of a shard, batch after batch.
@@ -164,17 +182,22 @@ impl<'a> Learner<'a> {
         let progress = (f64::from(epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.epochs);
         let rate = learning_rate(spec, progress) * self.rate_factor;
         let Self { session, optimizer, pipeline, class_weights, pixels, clock, .. } = self;
-        let loss = clock.time(|| -> Result<f64> {
+        let loss = clock.time(|| -> Result<Tensor> {
             let x = pipeline.input(pixels, &images, epoch)?;
             let truth = Tensor::f_from_slice(&truth)?.f_to(session.device)?;
             let outputs = session.net.forward(&session.params, &x, true)?;
             let weights = class_weights.f_index_select(0, &truth)?;
-            let loss = session.row_losses(&outputs, &truth)?.f_mul(&weights)?.f_mean(tch::Kind::Float)?;
+            let loss = session.row_losses(&outputs, &truth)?.f_mul(&weights)?.f_mean(Kind::Float)?;
             loss.f_backward()?;
             optimizer.step(&mut session.params, rate)?;
-            Ok(loss.f_double_value(&[])?)
+            Ok(loss.f_detach()?)
         })?;
-        Ok(Step { rows: batch.len(), loss_sum: loss * batch.len() as f64, learning_rate: rate })
+        Ok(Step { rows: batch.len(), loss, learning_rate: rate })
+    }
+
+    /// Waits for the steps of a sum.
+    pub(crate) fn read(&mut self, sum: &LossSum) -> Result<f64> {
+        self.clock.time(|| sum.0.as_ref().map_or(Ok(0.0), |sum| Ok(sum.f_double_value(&[])?)))
     }
 
     /// The weights and running statistics as they are now.
@@ -206,7 +229,7 @@ pub(crate) struct Meter {
     /// Which of the epoch's rows these steps are.
     part: Range<usize>,
     rows: usize,
-    loss_sum: f64,
+    loss: LossSum,
     learning_rate: f64,
 }
 
@@ -214,21 +237,22 @@ impl Meter {
     /// For a part of an epoch of `total` rows.
     pub(crate) fn new(total: usize, part: Range<usize>) -> Self {
         let now = Instant::now();
-        Self { started: now, reported: now, total, part, rows: 0, loss_sum: 0.0, learning_rate: 0.0 }
+        Self { started: now, reported: now, total, part, rows: 0, loss: LossSum::default(), learning_rate: 0.0 }
     }
 
     /// Counts a step.
-    pub(crate) fn count(&mut self, env: &TaskEnvironment<'_>, epoch: u32, step: &Step) {
-        self.loss_sum += step.loss_sum;
+    pub(crate) fn count(&mut self, learner: &mut Learner<'_>, epoch: u32, step: &Step) -> Result<()> {
+        self.loss.add(step)?;
         self.rows += step.rows;
         self.learning_rate = step.learning_rate;
         // The last of a part, too: who counts images adds up the reports.
         if self.reported.elapsed() >= REPORT_EVERY || self.rows >= self.part.len() {
             let rate = self.rows as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-            let loss = self.loss_sum / self.rows.max(1) as f64;
-            env.report(epoch, (self.part.start, self.part.start + self.rows, self.total), rate, loss);
+            let loss = learner.read(&self.loss)? / self.rows.max(1) as f64;
+            learner.env.report(epoch, (self.part.start, self.part.start + self.rows, self.total), rate, loss);
             self.reported = Instant::now();
         }
+        Ok(())
     }
 }
 
@@ -253,14 +277,15 @@ pub(crate) fn train_epoch(
     let mut meter = Meter::new(order.len(), before..end);
     for step in steps {
         let step = learner.step(epoch, &order, step)?;
-        meter.count(env, epoch, &step);
+        meter.count(&mut learner, epoch, &step)?;
     }
+    let loss_sum = learner.read(&meter.loss)?;
     let mut tensors = learner.weights()?;
     tensors.extend(learner.moments()?);
     let (train, libtorch) = (started.elapsed().as_secs_f64(), learner.take_libtorch_seconds());
     let report = PhaseReport {
         rows: meter.rows as u64,
-        loss_sum: meter.loss_sum,
+        loss_sum,
         learning_rate: meter.learning_rate,
         timing: Timing { train, libtorch, ..Timing::default() },
         ..PhaseReport::default()
@@ -287,7 +312,7 @@ pub(crate) fn score(env: &TaskEnvironment<'_>, shard: &Shard, state: &ModelState
         return Ok((PhaseReport::default(), scores));
     }
     let classes = class_map(shard, task)?;
-    let session = Session::on(env.device, definition, state, "the checkpoint to validate")?;
+    let session = Session::on(env.device, definition, state, "the checkpoint to validate")?.folded()?;
     let pipeline =
         InputPipeline::new(&definition.preprocessing, Augment::default(), spec.seed, session.device, session.kind);
     let (mut clock, mut pixels) = (LibtorchClock::default(), Vec::new());
