@@ -13,7 +13,7 @@ CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-decode bench-peers study-modes fuzz docs clean
+.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers study-modes fuzz docs clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,10 +61,10 @@ study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes 
 bench-scale: build ## What an epoch costs beside training, and a thousand workers simulated: about 2 minutes.
 	@"$(CARGO_TARGET_DIR)/debug/overhead" && "$(CARGO_TARGET_DIR)/debug/overhead" --validate && "$(CARGO_TARGET_DIR)/debug/simulate"
 
-bench-decode: build ## Decode the JPEGs below IMAGES=folder beside Pillow, OpenCV and simplejpeg.
+bench-peers: build ## Decode, predict and train beside other systems; IMAGES=folder of JPEGs, a folder per class. 30 minutes.
+	@test -d "$(IMAGES)" || { echo "make bench-peers: IMAGES is to name a folder of JPEGs with a folder per class"; exit 2; }
 	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/peers/decode.py "$(IMAGES)"
-
-bench-peers: build ## Train beside PyTorch's DistributedDataParallel; installs PyTorch (5 GB).
+	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/peers/predict.py "$(IMAGES)"
 	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/peers/throughput.py
 
 fuzz: ## Fuzz the codec, the SQL parser and the answers: FUZZ_SECONDS=600 each. Takes cargo-fuzz.

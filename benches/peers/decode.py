@@ -1,40 +1,30 @@
 #!/usr/bin/env python3
-"""Images per second from JPEG files to grey squares, side by side: Tusk, simplejpeg + OpenCV, Pillow.
+"""Images per second from JPEG files to grey squares, side by side: Tusk, simplejpeg + OpenCV, Pillow, Spark.
 
     benches/peers/decode.py FOLDER [--rounds 5] [--side 224] [--bin target/debug]
 
 Every side decodes the same files from memory, on one and on two threads; the sides take turns, round after round. The last
 column is how far the squares lie from Pillow's full decode and bilinear resampling: the mean absolute difference in grey
-levels. The peers come from PyPI into a virtual environment under the target folder.
+levels. Spark takes a Java of version 17 or later.
 """
 
 import argparse
 import concurrent.futures
 import io
 import json
-import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-HERE = pathlib.Path(__file__).resolve().parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parents[1] / "target")
+from environment import HERE, TARGET, python_with
+
 PACKAGES = ["numpy==2.2.6", "opencv-python-headless==4.12.0.88", "pillow==12.0.0", "simplejpeg==1.8.2"]
-
-
-def python_with_peers():
-    folder = TARGET / "decode-peers"
-    python = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
-        print(f"installing {', '.join(PACKAGES)} into {folder}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        if subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=False).returncode != 0:
-            sys.exit("decode: the peers could not be installed (pip's message is above)")
-        (folder / ".ready").touch()
-    return python
+SPARK_PACKAGES = ["pyspark==4.1.4", "pandas==2.3.3", "pyarrow==22.0.0", "pillow==12.0.0"]
+PEERS = ["Pillow, full decode", "Pillow, draft", "OpenCV, reduced to a quarter", "simplejpeg + OpenCV"]
 
 
 def peers():
@@ -61,12 +51,12 @@ def peers():
         grey = cv2.imdecode(numpy.frombuffer(data, numpy.uint8), flags)
         return cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
 
-    return {
-        "Pillow, full decode": lambda data, side: pillow(data, side, False),
-        "Pillow, draft": lambda data, side: pillow(data, side, True),
-        "OpenCV, reduced to a quarter": opencv,
-        "simplejpeg + OpenCV": simple,
-    }
+    return dict(zip(PEERS, [
+        lambda data, side: pillow(data, side, False),
+        lambda data, side: pillow(data, side, True),
+        opencv,
+        simple,
+    ]))
 
 
 def worker(args):
@@ -106,34 +96,47 @@ def main():
     if args.peer:
         worker(args)
         return
-    python = python_with_peers()
-    names = ["Pillow, full decode", "Pillow, draft", "OpenCV, reduced to a quarter", "simplejpeg + OpenCV"]
-    rates = {(name, threads): [] for name in [*names, "Tusk"] for threads in (1, 2)}
     with tempfile.TemporaryDirectory(prefix="tusk-decode-") as folder:
-        outs = {name: pathlib.Path(folder) / f"{n}.raw" for n, name in enumerate([*names, "Tusk"])}
-        for round_ in range(args.rounds):
-            for (name, threads), seen in rates.items():
-                if name == "Tusk":
-                    command = [args.bin / "decode", args.folder, "--rounds", 1]
-                else:
-                    command = [python, __file__, args.folder, "--peer", name]
-                command += ["--side", args.side, "--threads", threads, "--out", outs[name]]
-                done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
-                if done.returncode != 0:
-                    sys.exit(f"decode: {name} failed: {done.stderr}")
-                answer = json.loads(done.stdout.splitlines()[-1])
-                seen.append(answer["images"] / answer["seconds"][0])
-            print(f"round {round_ + 1} of {args.rounds}", file=sys.stderr)
-        distances = {name: difference(python, outs[name], outs[names[0]]) for name in outs}
-    best = {threads: statistics.median(rates["simplejpeg + OpenCV", threads]) for threads in (1, 2)}
+        compare(args, pathlib.Path(folder))
+
+
+def compare(args, folder):
+    python = python_with("decode", PACKAGES)
+    # By the decoder's name and the number of threads; Spark has its two cores.
+    commands = {(name, threads): [python, __file__, args.folder, "--peer", name, "--threads", threads]
+                for name in PEERS for threads in (1, 2)}
+    if shutil.which("java"):
+        spark = python_with("spark", SPARK_PACKAGES)
+        for way in ("pandas", "arrow"):
+            commands[f"Spark, {way}", 2] = [spark, HERE / "spark.py", args.folder, "--way", way]
+    else:
+        print("decode: no java is here, so Spark is left out", file=sys.stderr)
+    for threads in (1, 2):
+        commands["Tusk", threads] = [args.bin / "decode", args.folder, "--rounds", 1, "--threads", threads]
+    outs = {name: folder / f"{n}.raw" for n, name in enumerate([*PEERS, "Tusk"])}
+    rates, beyond = {side: [] for side in commands}, []
+    for round_ in range(args.rounds):
+        for (name, threads), command in commands.items():
+            command = [*command, "--side", args.side, *(["--out", outs[name]] if name in outs else [])]
+            done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                sys.exit(f"decode: {name} failed: {done.stderr}")
+            answer = json.loads(done.stdout.splitlines()[-1])
+            rates[name, threads].append(answer["images"] / answer["seconds"][0])
+            beyond.append(answer.get("beyond_output_mib", 0))
+        print(f"round {round_ + 1} of {args.rounds}", file=sys.stderr)
     print("| decoder | images/s, 1 thread | ratio | images/s, 2 threads | ratio | grey levels from Pillow's full decode |")
     print("|---|---|---|---|---|---|")
-    for name in [*names, "Tusk"]:
+    best = {threads: statistics.median(rates["simplejpeg + OpenCV", threads]) for threads in (1, 2)}
+    for name in dict.fromkeys(name for name, _ in commands):
         cells = []
         for threads in (1, 2):
-            middle = statistics.median(rates[name, threads])
-            cells += [f"{middle:.0f}", f"{middle / best[threads]:.2f}"]
-        print(f"| {name} | {' | '.join(cells)} | {distances[name]:.2f} |")
+            seen = rates.get((name, threads))
+            middle = statistics.median(seen) if seen else None
+            cells += [f"{middle:.0f}", f"{middle / best[threads]:.2f}"] if seen else ["", ""]
+        distance = f"{difference(python, outs[name], outs[PEERS[0]]):.2f}" if name in outs else ""
+        print(f"| {name} | {' | '.join(cells)} | {distance} |")
+    print(f"\nTusk's most memory beside the files and the squares: {max(beyond):.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,16 @@
 #!/usr/bin/env python3
-"""Images per second on two cores, side by side: two one-core tusk-executors against PyTorch's DistributedDataParallel.
+"""Images per second on two cores, side by side: Tusk against PyTorch, as two workers of one thread and as one of two.
 
     benches/peers/throughput.py [--rounds 3] [--images 768] [--bin target/debug]
 
 The same net (`cnn_reference`), the same pictures, batches of 32 per worker, Adam 1e-3, no augmentation. The sides take
 turns, round after round, because a machine's speed wanders; an epoch's rate is images over wall seconds, and the first
 epoch of each start is left out. Tusk's seconds are those that CREATE MODEL shows: job, exchange and checkpoint
-included. PyTorch 2.11.0 comes from PyPI into a virtual environment under the target folder (about 6 GB with the CUDA
-libraries that the wheel wants, though no GPU is used); PEERS_PYTHON names a Python that has it already.
+included. PEERS_PYTHON names a Python that has PyTorch already.
 """
 
 import argparse
 import json
-import os
 import pathlib
 import random
 import socket
@@ -24,30 +22,14 @@ import tempfile
 import time
 import zlib
 
-HERE = pathlib.Path(__file__).resolve().parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parents[1] / "target")
-SIDE, WORKERS, START_SECONDS = 128, 2, 60
-OPTIONS = "workers = 2, batch_size = 32, augment = 'none', validation_fraction = 0, early_stop = false"
+from environment import HERE, TARGET, python_with_torch
+
+SIDE, START_SECONDS = 128, 60
+OPTIONS = "batch_size = 32, augment = 'none', validation_fraction = 0, early_stop = false"
 
 
 def stop(sentence):
     sys.exit(f"throughput: {sentence}")
-
-
-def python_with_torch():
-    given = os.environ.get("PEERS_PYTHON")
-    if given:
-        return given
-    folder = TARGET / "peers"
-    python = folder / "bin" / "python"
-    if not (folder / ".ready").exists():
-        print(f"installing PyTorch 2.11.0 into {folder}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        packages = ["torch==2.11.0", "numpy==2.3.5"]
-        if subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=False).returncode != 0:
-            stop("PyTorch could not be installed (pip's message is above); PEERS_PYTHON may name a Python that has it")
-        (folder / ".ready").touch()
-    return str(python)
 
 
 def png(pixels):
@@ -103,24 +85,25 @@ def wait_for(port, process, what):
 
 
 class Cluster:
-    """A scheduler and two executors of one core each, as processes."""
+    """A scheduler and executors of some threads each, as processes."""
 
-    def __init__(self, binaries, folder):
-        self.tusk, self.folder, self.processes = binaries / "tusk", folder, []
-        self.port, *ports = free_ports(1 + 3 * WORKERS)
+    def __init__(self, binaries, folder, workers, threads):
+        self.tusk, self.folder, self.workers, self.processes = binaries / "tusk", folder, workers, []
+        self.port, *ports = free_ports(1 + 3 * workers)
         self.start(binaries, "tusk-scheduler", "scheduler", self.port, "--bind-port", self.port)
-        for worker in range(WORKERS):
+        for worker in range(workers):
             flight, grpc, http = ports[3 * worker : 3 * worker + 3]
             flags = ["--scheduler-host", "127.0.0.1", "--scheduler-port", self.port, "--bind-port", flight]
-            flags += ["--bind-grpc-port", grpc, "--bind-health-port", http, "--vcores", 1]
-            flags += ["--cache-dir", folder / f"cache-{worker}", "--work-dir", folder / f"work-{worker}"]
+            flags += ["--bind-grpc-port", grpc, "--bind-health-port", http, "--vcores", threads]
+            cache, work = folder / f"cache-{worker}", folder / f"work-{worker}"
+            cache.mkdir(exist_ok=True)
+            work.mkdir(exist_ok=True)
+            flags += ["--cache-dir", cache, "--work-dir", work]
             self.start(binaries, "tusk-executor", f"executor-{worker}", grpc, "--external-host", "127.0.0.1", *flags)
 
     def start(self, binaries, program, name, port, *flags):
         log = open(self.folder / f"{name}.log", "w")
         command = [binaries / program, "--bind-host", "127.0.0.1", "--store", self.folder / "store", *flags]
-        for key in ("cache-0", "cache-1", "work-0", "work-1"):
-            (self.folder / key).mkdir(exist_ok=True)
         process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
         self.processes.append(process)
         wait_for(port, process, self.folder / name)
@@ -130,7 +113,7 @@ class Cluster:
         statements = f"""
             CREATE EXTERNAL TABLE pictures STORED AS IMAGES LOCATION '{self.folder}/pictures/';
             CREATE OR REPLACE MODEL speed USING cnn_reference
-                OPTIONS ({OPTIONS}, precision = '{precision}', epochs = {epochs}) TRAIN ON pictures;"""
+                OPTIONS ({OPTIONS}, workers = {self.workers}, precision = '{precision}', epochs = {epochs}) TRAIN ON pictures;"""
         url = f"df://127.0.0.1:{self.port}"
         command = [self.tusk, "sql", "--scheduler", url, "--store", self.folder / "store", "--format", "json"]
         command = [str(word) for word in [*command, "-c", statements]]
@@ -139,8 +122,8 @@ class Cluster:
             stop(f"tusk sql failed: {done.stderr}")
         rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         workers = {row["workers"] for row in rows if "workers" in row}
-        if workers != {WORKERS}:
-            stop(f"the run had {workers} workers, not {WORKERS}: {done.stdout}")
+        if workers != {self.workers}:
+            stop(f"the run had {workers} workers, not {self.workers}: {done.stdout}")
         return [row["seconds"] for row in rows if "epoch" in row]
 
     def close(self):
@@ -150,12 +133,29 @@ class Cluster:
             process.wait(timeout=30)
 
 
-def ddp_epochs(python, folder, epochs, *flags):
-    command = [python, HERE / "ddp.py", folder / "pixels.npy", folder / "labels.npy", "--epochs", epochs, *flags]
+def pytorch_epochs(python, folder, epochs, *flags):
+    command = [python, HERE / "training.py", folder / "pixels.npy", folder / "labels.npy", "--epochs", epochs, *flags]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        stop(f"ddp.py failed: {done.stderr}")
+        stop(f"training.py failed: {done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])["seconds"]
+
+
+def compare(title, sides, args):
+    """Prints a table of the sides' rates; the first is what the others are measured against."""
+    rates = {side: [] for side in sides}
+    for round_ in range(args.rounds):
+        for side, run in sides.items():
+            rates[side] += [args.images / seconds for seconds in run()[1:]]
+            print(f"round {round_ + 1}: {side}: {statistics.median(rates[side]):.1f} images/s", file=sys.stderr)
+    first = next(iter(sides))
+    print(f"| {title} | images/s, median | least | most | ratio to the first |")
+    print("|---|---|---|---|---|")
+    for side, values in rates.items():
+        middle = statistics.median(values)
+        ratio = middle / statistics.median(rates[first])
+        print(f"| {side} | {middle:.1f} | {min(values):.1f} | {max(values):.1f} | {ratio:.2f} |")
+    print(flush=True)
 
 
 def main():
@@ -169,27 +169,23 @@ def main():
     with tempfile.TemporaryDirectory(prefix="tusk-throughput-") as folder:
         folder = pathlib.Path(folder)
         write_pictures(folder, args.images)
-        cluster = Cluster(args.bin.resolve(), folder)
-        sides = {
-            "PyTorch DDP, float32, channels-last": lambda: ddp_epochs(python, folder, args.epochs),
-            "PyTorch DDP, bf16 autocast, channels-last": lambda: ddp_epochs(python, folder, args.epochs, "--bf16"),
-            "Tusk, two executors, precision = 'f32'": lambda: cluster.epochs("f32", args.epochs),
-            "Tusk, two executors, precision = 'auto'": lambda: cluster.epochs("auto", args.epochs),
-        }
-        rates = {side: [] for side in sides}
-        try:
-            for round_ in range(args.rounds):
-                for side, run in sides.items():
-                    rates[side] += [args.images / seconds for seconds in run()[1:]]
-                    print(f"round {round_ + 1}: {side}: {statistics.median(rates[side]):.1f} images/s", file=sys.stderr)
-        finally:
-            cluster.close()
-    base = statistics.median(next(iter(rates.values())))
-    print("| two processes of one thread | images/s, median | least | most | ratio to DDP float32 |")
-    print("|---|---|---|---|---|")
-    for side, values in rates.items():
-        middle = statistics.median(values)
-        print(f"| {side} | {middle:.1f} | {min(values):.1f} | {max(values):.1f} | {middle / base:.2f} |")
+        for title, processes, threads in [("two workers of one thread", 2, 1), ("one worker of two threads", 1, 2)]:
+            shape = ("--processes", processes, "--threads", threads)
+
+            def pytorch(*flags, shape=shape):
+                return lambda: pytorch_epochs(python, folder, args.epochs, *shape, *flags)
+
+            peer = "PyTorch, DistributedDataParallel" if processes > 1 else "PyTorch"
+            sides = {f"{peer}, float32": pytorch(), f"{peer}, bf16 autocast": pytorch("--bf16")}
+            if processes > 1:
+                sides["PyTorch, workers that exchange nothing, bf16 autocast"] = pytorch("--bf16", "--apart")
+            cluster = Cluster(args.bin.resolve(), folder, processes, threads)
+            sides["Tusk, precision = 'f32'"] = lambda cluster=cluster: cluster.epochs("f32", args.epochs)
+            sides["Tusk, precision = 'auto'"] = lambda cluster=cluster: cluster.epochs("auto", args.epochs)
+            try:
+                compare(title, sides, args)
+            finally:
+                cluster.close()
 
 
 if __name__ == "__main__":

@@ -35,17 +35,28 @@ fn main() -> Result<()> {
     paths.sort();
     ensure!(!paths.is_empty(), "{} has no files", args.folder.display());
     let images: Vec<Vec<u8>> = paths.iter().map(fs::read).collect::<std::io::Result<_>>()?;
+    let before = memory_kib("VmRSS")?;
     let (mut seconds, mut squares) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds {
         let started = Instant::now();
         squares = decode_all(&images, args.side, args.threads)?;
         seconds.push(started.elapsed().as_secs_f64());
     }
+    let squares_kib = squares.iter().map(Vec::len).sum::<usize>() as u64 / 1024;
+    let beyond = memory_kib("VmHWM")?.saturating_sub(before + squares_kib) as f64 / 1024.0;
     if let Some(out) = &args.out {
         fs::write(out, squares.concat())?;
     }
-    writeln!(stdout(), "{}", serde_json::json!({ "images": images.len(), "seconds": seconds }))?;
+    let answer = serde_json::json!({ "images": images.len(), "seconds": seconds, "beyond_output_mib": beyond });
+    writeln!(stdout(), "{answer}")?;
     Ok(())
+}
+
+/// A figure of this process's memory: `VmRSS` is what it holds now, `VmHWM` the most that it held.
+fn memory_kib(name: &str) -> Result<u64> {
+    let status = fs::read_to_string("/proc/self/status").context("memory is read from Linux's /proc")?;
+    let line = status.lines().find(|line| line.starts_with(name)).context("/proc/self/status has no such line")?;
+    Ok(line.split_whitespace().nth(1).context("the line has no number")?.parse()?)
 }
 
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
