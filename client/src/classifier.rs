@@ -39,6 +39,18 @@ impl ImageClassifier {
         Self::new(Architecture::Resnet18)
     }
 
+    /// ResNet-50.
+    #[must_use]
+    pub fn resnet50() -> Self {
+        Self::new(Architecture::Resnet50)
+    }
+
+    /// VGG-16.
+    #[must_use]
+    pub fn vgg16() -> Self {
+        Self::new(Architecture::Vgg16)
+    }
+
     /// Any architecture.
     #[must_use]
     pub fn new(architecture: Architecture) -> Self {

@@ -29,6 +29,7 @@ use crate::asynchronous::{Turns, exchange};
 use crate::devices::DevicePool;
 use crate::error::{Error, Result};
 use crate::figures::Figures;
+use crate::nets;
 use crate::parameters::{ParameterClient, SchedulerAddress};
 use crate::session::{has_bf16, initial_state};
 use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache, ShardKey};
@@ -39,9 +40,6 @@ const SOURCE_BATCH_ROWS: usize = 64;
 
 /// Answers that wait for the shuffle writer.
 const ANSWERS_WAITING_MAX: usize = 2;
-
-/// How the names of the last layer's tensors start, in every net.
-const HEAD: &str = "fc.";
 
 /// Runs training tasks with libtorch.
 #[derive(Debug)]
@@ -256,7 +254,8 @@ impl Work {
         }
         let mut state = ModelStore::open(&self.task.store)?.read_state(file).await?;
         if self.task.epoch == 1 && self.task.definition.spec.warm_start.is_some() {
-            state = with_new_head(&state, &initial_state(&self.task.definition));
+            let head = format!("{}.", nets::head(self.task.definition.spec.architecture));
+            state = with_new_head(&state, &initial_state(&self.task.definition), &head);
         }
         let state = Arc::new(state);
         let read = Some((file.checksum.clone(), Arc::clone(&state)));
@@ -338,11 +337,12 @@ impl Work {
     }
 }
 
-/// A state to start from: the tensors of another model, but for a head of another shape, which starts anew.
-fn with_new_head(theirs: &ModelState, ours: &ModelState) -> ModelState {
+/// A state to start from: the tensors of another model, but for those of a head of another shape, which starts anew.
+/// `head` is how the names of the head's tensors begin.
+fn with_new_head(theirs: &ModelState, ours: &ModelState, head: &str) -> ModelState {
     let fits = |tensor: &&NamedTensor| ours.get(&tensor.name).is_some_and(|t| t.shape == tensor.shape);
-    let kept: Vec<NamedTensor> = theirs.iter().filter(|t| !t.name.starts_with(HEAD) || fits(t)).cloned().collect();
-    ModelState::new(ours.iter().filter(|t| t.name.starts_with(HEAD)).cloned().chain(kept))
+    let kept: Vec<NamedTensor> = theirs.iter().filter(|t| !t.name.starts_with(head) || fits(t)).cloned().collect();
+    ModelState::new(ours.iter().filter(|t| t.name.starts_with(head)).cloned().chain(kept))
 }
 
 /// What the scheduler needs to know of a shard.

@@ -9,9 +9,9 @@ use tusk_core::spec::{Architecture, Augment, Loss, ModelSpec, Optimizer as Algor
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::error::{Error, Result};
-use crate::nets::Net;
 use crate::nets::layers::Linear;
 use crate::nets::layout::{Init, Layout, Params};
+use crate::nets::{Net, Pass};
 use crate::optimizer::Optimizer;
 use crate::session::{Session, initial_state};
 use crate::shard::Shard;
@@ -198,7 +198,7 @@ fn a_weight_of_zero_silences_a_class() {
 struct Flat(Linear);
 
 impl Net for Flat {
-    fn forward(&self, params: &Params, x: &Tensor, _train: bool) -> Result<Tensor> {
+    fn forward(&self, params: &Params, x: &Tensor, _pass: Pass) -> Result<Tensor> {
         self.0.forward(params, &x.f_flatten(1, -1)?)
     }
 }
@@ -222,7 +222,7 @@ fn linear_step(first: i64, count: i64) -> Vec<f64> {
     let mut optimizer = Optimizer::new(&definition.spec, &session.params, &state).unwrap();
     let x = (Tensor::arange(6 * 16, (Kind::Float, Device::Cpu)) * 0.7).sin().view([6, 1, 4, 4]).narrow(0, first, count);
     let truth = Tensor::from_slice(&[0_i64, 1, 1, 0, 1, 0]).narrow(0, first, count);
-    let outputs = session.net.forward(&session.params, &x, true).unwrap();
+    let outputs = session.net.forward(&session.params, &x, Pass::Train { seed: 1 }).unwrap();
     session.row_losses(&outputs, &truth).unwrap().mean(Kind::Float).backward();
     optimizer.step(&mut session.params, definition.spec.learning_rate).unwrap();
     session.params.state().unwrap().iter().flat_map(|t| &t.data).map(|v| f64::from(*v)).collect()

@@ -59,8 +59,12 @@ words! {
         Cnn = "cnn",
         /// The plain CNN that comparisons with other systems train, 0.4 M parameters, grey pictures of 128 pixels.
         CnnReference = "cnn_reference",
+        /// VGG-16 (Simonyan & Zisserman 2014), 134 M parameters, pictures of 224 pixels.
+        Vgg16 = "vgg16",
         /// ResNet-18 (He et al. 2015), 11 M parameters, pictures of 224 pixels.
         Resnet18 = "resnet18",
+        /// ResNet-50 (He et al. 2015), 24 M parameters, pictures of 224 pixels.
+        Resnet50 = "resnet50",
     }
 }
 
@@ -154,7 +158,7 @@ impl Architecture {
     pub fn default_image_size(self) -> u32 {
         match self {
             Self::Cnn | Self::CnnReference => 128,
-            Self::Resnet18 => 224,
+            Self::Vgg16 | Self::Resnet18 | Self::Resnet50 => 224,
         }
     }
 }
@@ -333,7 +337,9 @@ impl ModelSpec {
             optimizer: if plain { Optimizer::Adam } else { Optimizer::Adamw },
             learning_rate: match architecture {
                 Architecture::Cnn => 3e-3,
-                Architecture::CnnReference | Architecture::Resnet18 => 1e-3,
+                Architecture::CnnReference | Architecture::Resnet18 | Architecture::Resnet50 => 1e-3,
+                // Nothing is normalised inside it: larger steps do not come back.
+                Architecture::Vgg16 => 1e-4,
             },
             momentum: 0.9,
             weight_decay: if plain { 0.0 } else { 0.05 },

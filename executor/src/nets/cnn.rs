@@ -6,16 +6,16 @@
 
 use tch::Tensor;
 
-use super::Net;
-use super::layers::{BasicBlock, ConvBn2d, Kernel, Linear, global_average_pool};
+use super::layers::{ConvBn2d, Kernel, Linear, ResidualBlock, global_average_pool};
 use super::layout::{Layout, Params};
+use super::{Net, Pass};
 use crate::error::Result;
 
 /// The net.
 #[derive(Debug)]
 pub(crate) struct Cnn {
     stem: ConvBn2d,
-    layers: Vec<BasicBlock>,
+    layers: Vec<ResidualBlock>,
     fc: Linear,
 }
 
@@ -32,7 +32,7 @@ impl Cnn {
         let mut width = Self::STEM;
         let mut layers = Vec::new();
         for (place, (outputs, stride)) in Self::BLOCKS.into_iter().enumerate() {
-            layers.push(BasicBlock::new(layout, &format!("layer{}.0", place + 1), width, outputs, stride));
+            layers.push(ResidualBlock::basic(layout, &format!("layer{}.0", place + 1), (width, outputs), stride));
             width = outputs;
         }
         Self { stem, layers, fc: Linear::new(layout, "fc", width, outputs) }
@@ -40,11 +40,11 @@ impl Cnn {
 }
 
 impl Net for Cnn {
-    fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
+    fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let x = x.f_pixel_unshuffle(Self::FOLD)?;
-        let mut x = self.stem.forward(params, &x, train)?.f_relu_()?;
+        let mut x = self.stem.forward(params, &x, pass)?.f_relu_()?;
         for layer in &self.layers {
-            x = layer.forward(params, &x, train)?;
+            x = layer.forward(params, &x, pass)?;
         }
         self.fc.forward(params, &global_average_pool(&x)?)
     }

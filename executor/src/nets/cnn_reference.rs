@@ -6,9 +6,9 @@
 
 use tch::Tensor;
 
-use super::Net;
 use super::layers::{ConvBn2d, Kernel, Linear, global_average_pool};
 use super::layout::{Layout, Params};
+use super::{Net, Pass};
 use crate::error::Result;
 
 /// The net.
@@ -39,11 +39,11 @@ impl CnnReference {
 }
 
 impl Net for CnnReference {
-    fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
+    fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let mut x = x.shallow_clone();
         for layer in &self.features {
             // The maximum first: it commutes with ReLU, which then has a quarter of the values to look at.
-            let mut y = layer.forward(params, &x, train)?.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+            let mut y = layer.forward(params, &x, pass)?.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
             x = y.f_relu_()?;
         }
         let x = self.hidden.forward(params, &global_average_pool(&x)?)?.f_relu_()?;

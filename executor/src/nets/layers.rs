@@ -1,7 +1,11 @@
 //! The layers that nets are made of. They hold places of tensors, not tensors.
 
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64;
 use tch::{Kind, Tensor};
+use tusk_core::random::derive;
 
+use super::Pass;
 use super::layout::{BatchNormIds, FoldId, Init, Layout, Params, WeightId, channels_last};
 use crate::error::Result;
 
@@ -39,17 +43,19 @@ impl ConvBn2d {
         Self { conv, bn, folded }
     }
 
-    pub(crate) fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
+    pub(crate) fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         match params.folded(self.folded) {
-            Some((weight, bias)) if !train => self.conv.convolve(x, weight, Some(bias)),
-            _ => self.bn.forward(params, &self.conv.forward(params, x)?, train),
+            Some((weight, bias)) if !pass.trains() => self.conv.convolve(x, weight, Some(bias)),
+            _ => self.bn.forward(params, &self.conv.forward(params, x)?, pass.trains()),
         }
     }
 }
 
+/// A square convolution.
 #[derive(Debug)]
-struct Conv2d {
+pub(crate) struct Conv2d {
     weight: WeightId,
+    bias: Option<WeightId>,
     stride: i64,
     padding: i64,
 }
@@ -58,12 +64,20 @@ impl Conv2d {
     fn new(layout: &mut Layout, name: &str, (inputs, outputs): (i64, i64), kernel: Kernel) -> Self {
         let shape = [outputs, inputs, kernel.side, kernel.side];
         let weight = layout.weight(format!("{name}.weight"), &shape, Init::kaiming_fan_out(shape));
-        Self { weight, stride: kernel.stride, padding: kernel.side / 2 }
+        Self { weight, bias: None, stride: kernel.stride, padding: kernel.side / 2 }
     }
 
-    fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
+    /// For nets that do not normalise.
+    pub(crate) fn with_bias(layout: &mut Layout, name: &str, widths: (i64, i64), kernel: Kernel) -> Self {
+        let conv = Self::new(layout, name, widths, kernel);
+        let bias = layout.weight(format!("{name}.bias"), &[widths.1], Init::Constant(0.0));
+        Self { bias: Some(bias), ..conv }
+    }
+
+    pub(crate) fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
         let weight = channels_last(&params.weight(self.weight).f_to_kind(params.compute())?)?;
-        self.convolve(x, &weight, None)
+        let bias = self.bias.map(|bias| params.weight(bias).f_to_kind(params.compute())).transpose()?;
+        self.convolve(x, &weight, bias.as_ref())
     }
 
     fn convolve(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
@@ -137,34 +151,84 @@ impl Linear {
     }
 }
 
-/// Two 3x3 convolutions and a shortcut (He et al. 2015, arXiv 1512.03385): ResNet's basic block.
+/// Convolutions and a shortcut around them (He et al. 2015, arXiv 1512.03385).
 #[derive(Debug)]
-pub(crate) struct BasicBlock {
-    first: ConvBn2d,
-    second: ConvBn2d,
+pub(crate) struct ResidualBlock {
+    /// ReLU follows each but the last, where it follows the sum.
+    branch: Vec<ConvBn2d>,
     downsample: Option<ConvBn2d>,
 }
 
-impl BasicBlock {
-    pub(crate) fn new(layout: &mut Layout, name: &str, inputs: i64, outputs: i64, stride: i64) -> Self {
+impl ResidualBlock {
+    /// Two convolutions of 3 x 3.
+    pub(crate) fn basic(layout: &mut Layout, name: &str, (inputs, outputs): (i64, i64), stride: i64) -> Self {
+        let kernels = [(Kernel { side: 3, stride }, outputs), (Kernel { side: 3, stride: 1 }, outputs)];
+        Self::new(layout, name, (inputs, stride), &kernels)
+    }
+
+    /// Convolutions of 1 x 1, 3 x 3 and 1 x 1, the inner ones a quarter as wide. The stride is the 3 x 3 one's, as in
+    /// torchvision.
+    pub(crate) fn bottleneck(layout: &mut Layout, name: &str, (inputs, outputs): (i64, i64), stride: i64) -> Self {
+        let point = Kernel { side: 1, stride: 1 };
+        let kernels = [(point, outputs / 4), (Kernel { side: 3, stride }, outputs / 4), (point, outputs)];
+        Self::new(layout, name, (inputs, stride), &kernels)
+    }
+
+    fn new(layout: &mut Layout, name: &str, (inputs, stride): (i64, i64), kernels: &[(Kernel, i64)]) -> Self {
         let mut layer = |(conv, bn): (&str, &str), widths, kernel, scale| {
             ConvBn2d::new(layout, (&format!("{name}.{conv}"), &format!("{name}.{bn}")), widths, kernel, scale)
         };
-        let first = layer(("conv1", "bn1"), (inputs, outputs), Kernel { side: 3, stride }, 1.0);
-        let second = layer(("conv2", "bn2"), (outputs, outputs), Kernel { side: 3, stride: 1 }, 0.0);
-        let downsample = (stride != 1 || inputs != outputs)
-            .then(|| layer(("downsample.0", "downsample.1"), (inputs, outputs), Kernel { side: 1, stride }, 1.0));
-        Self { first, second, downsample }
+        let (mut width, mut branch) = (inputs, Vec::new());
+        for (place, (kernel, outputs)) in (1..).zip(kernels) {
+            let names = [format!("conv{place}"), format!("bn{place}")];
+            let scale = if place == kernels.len() { 0.0 } else { 1.0 };
+            branch.push(layer((&names[0], &names[1]), (width, *outputs), *kernel, scale));
+            width = *outputs;
+        }
+        let downsample = (stride != 1 || inputs != width)
+            .then(|| layer(("downsample.0", "downsample.1"), (inputs, width), Kernel { side: 1, stride }, 1.0));
+        Self { branch, downsample }
     }
 
-    pub(crate) fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
+    pub(crate) fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let shortcut = match &self.downsample {
-            Some(layer) => layer.forward(params, x, train)?,
+            Some(layer) => layer.forward(params, x, pass)?,
             None => x.shallow_clone(),
         };
-        let y = self.first.forward(params, x, train)?.f_relu_()?;
-        let mut y = self.second.forward(params, &y, train)?;
+        let mut y = x.shallow_clone();
+        for (place, layer) in self.branch.iter().enumerate() {
+            if place > 0 {
+                y = y.f_relu_()?;
+            }
+            y = layer.forward(params, &y, pass)?;
+        }
         Ok(y.f_add_(&shortcut)?.f_relu_()?)
+    }
+}
+
+/// Zeroes half of the values in training and doubles the others (Srivastava et al. 2014). Which ones follows from the
+/// pass's seed and not from libtorch's generator, which all workers of a process would share.
+#[derive(Debug)]
+pub(crate) struct Dropout {
+    name: &'static str,
+}
+
+impl Dropout {
+    /// `name` is the layer before it: each draws from a stream of its own.
+    pub(crate) fn half(name: &'static str) -> Self {
+        Self { name }
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        let Pass::Train { seed } = pass else { return Ok(x.shallow_clone()) };
+        let mut rng = Pcg64::seed_from_u64(derive(seed, self.name, &[]));
+        let mut mask = Vec::with_capacity(x.numel() + 64);
+        while mask.len() < x.numel() {
+            let bits = rng.next_u64();
+            mask.extend((0..64).map(|bit| if bits >> bit & 1 == 1 { 2.0_f32 } else { 0.0 }));
+        }
+        mask.truncate(x.numel());
+        Ok(x.f_mul(&Tensor::f_from_slice(&mask)?.f_view(x.size().as_slice())?.f_to(x.device())?)?)
     }
 }
 

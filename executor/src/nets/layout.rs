@@ -147,18 +147,18 @@ impl Params {
     /// # Errors
     /// [`Error::WeightsMismatch`] when a tensor is missing or has another shape.
     pub(crate) fn load(layout: Layout, state: &ModelState, what: &str, device: Device, compute: Kind) -> Result<Self> {
-        let mut values = Vec::new();
-        let mut decay = Vec::new();
-        for slot in &layout.weights {
-            values.extend_from_slice(tensor_of(state, slot, what)?);
-            decay.resize(values.len(), if slot.decays { 1.0_f32 } else { 0.0 });
-        }
-        let flat = Tensor::f_from_slice(&values)?.f_to(device)?;
+        let numel = layout.weights.iter().map(Slot::numel).sum::<i64>();
+        let [flat, decay] = [(); 2].map(|()| Tensor::f_zeros([numel], (Kind::Float, device)));
+        let (flat, decay) = (flat?, decay?);
         let mut weights = Vec::with_capacity(layout.weights.len());
         let mut start = 0;
         for slot in &layout.weights {
-            let view = flat.f_narrow(0, start, slot.numel())?.f_view(slot.shape.as_slice())?;
-            weights.push(view.f_set_requires_grad(true)?);
+            let place = |of: &Tensor| of.f_narrow(0, start, slot.numel());
+            place(&flat)?.f_copy_(&Tensor::f_from_slice(tensor_of(state, slot, what)?)?)?;
+            if slot.decays {
+                drop(place(&decay)?.f_fill_(1.0)?);
+            }
+            weights.push(place(&flat)?.f_view(slot.shape.as_slice())?.f_set_requires_grad(true)?);
             start += slot.numel();
         }
         let buffers = layout
@@ -169,7 +169,6 @@ impl Params {
                 Ok(values.f_view(slot.shape.as_slice())?.f_to(device)?)
             })
             .collect::<Result<_>>()?;
-        let decay = Tensor::f_from_slice(&decay)?.f_to(device)?;
         Ok(Self { layout, flat, decay, weights, buffers, folded: Vec::new(), compute })
     }
 

@@ -7,8 +7,12 @@ use tusk_core::manifest::ModelDefinition;
 use tusk_core::spec::{Architecture, Device as WantedDevice, Loss, Precision};
 use tusk_core::state::{ModelState, NamedTensor};
 
+use super::layers::Dropout;
+use super::{Pass, head};
 use crate::session::{Session, initial_state, to_vec};
 use crate::testing::definition;
+
+const TRAIN: Pass = Pass::Train { seed: 7 };
 
 /// Numbers in [-1, 1): splitmix64 from the FNV-1a hash of the name, 24 bits each.
 fn uniform(name: &str, count: usize) -> Vec<f64> {
@@ -62,30 +66,38 @@ fn reference(net: &str) -> HashMap<(&'static str, &'static str), Vec<f64>> {
         .collect()
 }
 
-/// Equal within 1e-4 of `scale`, the size of such a figure.
+/// How far figures may be apart, as a share of their size.
+const TOLERANCE: f64 = 1e-4;
+
+/// The same for gradients of nets so deep that, in f32, a few of a million ReLUs or maxima decide otherwise than in f64:
+/// PyTorch's own gradients of resnet50 in f32 are up to 1.3e-3 from those in f64.
+const DEEP: f64 = 5e-3;
+
+/// Equal within a share of `scale`, the size of such a figure.
 fn assert_near(found: f64, wanted: f64, scale: f64, what: &str) {
-    assert!((found - wanted).abs() <= 1e-4 * scale, "{what}: {found} should be {wanted} (of size {scale})");
+    assert!((found - wanted).abs() <= scale, "{what}: {found} should be {wanted} (within {scale})");
 }
 
 fn assert_outputs(found: &Tensor, wanted: &[f64], what: &str) {
     let found = to_vec(found).unwrap();
     assert_eq!(found.len(), wanted.len());
     let size = wanted.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
-    found.iter().zip(wanted).for_each(|(f, w)| assert_near(f64::from(*f), *w, size, what));
+    found.iter().zip(wanted).for_each(|(f, w)| assert_near(f64::from(*f), *w, TOLERANCE * size, what));
 }
 
 /// A tensor against its sum, its sum of squares and its first four values.
-fn assert_tensor(found: &[f32], wanted: &[f64], what: &str) {
+fn assert_tensor(found: &[f32], wanted: &[f64], tolerance: f64, what: &str) {
     let [sum, squares, first @ ..] = wanted else { panic!("{what}: a sum and a sum of squares") };
     let found: Vec<f64> = found.iter().map(|v| f64::from(*v)).collect();
     let norm = squares.sqrt();
-    assert_near(found.iter().map(|v| v * v).sum(), *squares, *squares, what);
-    assert_near(found.iter().sum(), *sum, norm.max(sum.abs()), what);
+    assert_near(found.iter().map(|v| v * v).sum(), *squares, tolerance * squares, what);
+    assert_near(found.iter().sum(), *sum, tolerance * norm.max(sum.abs()), what);
     let typical = norm / (found.len() as f64).sqrt();
-    found.iter().zip(first).for_each(|(f, w)| assert_near(*f, *w, typical.max(w.abs()), what));
+    found.iter().zip(first).for_each(|(f, w)| assert_near(*f, *w, tolerance * typical.max(w.abs()), what));
 }
 
-fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition) {
+/// `trained` is the pass that the reference's training is compared with, `tolerance` that of its gradients.
+fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition, trained: Pass, tolerance: f64) {
     let wanted = reference(name);
     let mut session = Session::new(definition, &formula_state(definition), "the formula").unwrap();
     assert_eq!(
@@ -94,18 +106,19 @@ fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition) {
         "the net is not the one that tests/reference/nets.py transcribes; change it there and run it again"
     );
     let x = input();
-    let outputs = no_grad(|| session.net.forward(&session.params, &x, false)).unwrap();
+    let outputs = no_grad(|| session.net.forward(&session.params, &x, Pass::Predict)).unwrap();
     assert_outputs(&outputs, &wanted[&("eval", "outputs")], "outputs of prediction");
     session = session.folded().unwrap();
-    let folded = no_grad(|| session.net.forward(&session.params, &x, false)).unwrap();
+    let folded = no_grad(|| session.net.forward(&session.params, &x, Pass::Predict)).unwrap();
     assert_outputs(&folded, &wanted[&("eval", "outputs")], "outputs of folded prediction");
-    assert_ne!(to_vec(&folded).unwrap(), to_vec(&outputs).unwrap(), "nothing was folded");
+    let has_normalisation = session.params.state().unwrap().iter().any(|tensor| tensor.name.ends_with("running_mean"));
+    assert_eq!(to_vec(&folded).unwrap() != to_vec(&outputs).unwrap(), has_normalisation, "what can be folded is");
 
-    let outputs = session.net.forward(&session.params, &x, true).unwrap();
+    let outputs = session.net.forward(&session.params, &x, trained).unwrap();
     assert_outputs(&outputs, &wanted[&("train", "outputs")], "outputs of training");
     let loss = session.row_losses(&outputs, &Tensor::from_slice(&[0_i64, 1])).unwrap().mean(Kind::Float);
     let wanted_loss = wanted[&("train", "loss")][0];
-    assert_near(loss.double_value(&[]), wanted_loss, wanted_loss, "loss");
+    assert_near(loss.double_value(&[]), wanted_loss, TOLERANCE * wanted_loss, "loss");
     loss.backward();
 
     let gradient = to_vec(&session.params.flat_gradient().unwrap()).unwrap();
@@ -114,11 +127,11 @@ fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition) {
         let found = gradient.get(start..start + tensor.data.len());
         start += tensor.data.len();
         if let Some(wanted) = wanted.get(&("gradient", tensor.name.as_str())) {
-            assert_tensor(found.unwrap(), wanted, &format!("gradient of {}", tensor.name));
+            assert_tensor(found.unwrap(), wanted, tolerance, &format!("gradient of {}", tensor.name));
             compared += 1;
         }
         if let Some(wanted) = wanted.get(&("buffer", tensor.name.as_str())) {
-            assert_tensor(&tensor.data, wanted, &tensor.name);
+            assert_tensor(&tensor.data, wanted, TOLERANCE, &tensor.name);
             compared += 1;
         }
     }
@@ -130,17 +143,54 @@ fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition) {
 #[test]
 fn resnet18_agrees_with_torchvision_forward_and_backward() {
     let two_logits = ModelDefinition { loss: Loss::CategoricalCrossentropy, ..definition(Architecture::Resnet18) };
-    assert_agrees_with_pytorch("resnet18", &two_logits);
+    assert_agrees_with_pytorch("resnet18", &two_logits, TRAIN, TOLERANCE);
+}
+
+#[test]
+fn resnet50_agrees_with_torchvision_forward_and_backward() {
+    assert_agrees_with_pytorch("resnet50", &definition(Architecture::Resnet50), TRAIN, DEEP);
+}
+
+#[test]
+fn vgg16_agrees_with_torchvision_forward_and_backward() {
+    // Without dropout, which draws other numbers there.
+    assert_agrees_with_pytorch("vgg16", &definition(Architecture::Vgg16), Pass::Predict, DEEP);
+}
+
+#[test]
+fn dropout_zeroes_half_and_doubles_the_rest_as_the_seed_of_the_pass_says() {
+    let x = Tensor::ones([10, 1000], (Kind::Float, Device::Cpu));
+    let dropped = |layer, pass| to_vec(&Dropout::half(layer).forward(&x, pass).unwrap()).unwrap();
+    let once = dropped("first", Pass::Train { seed: 1 });
+    assert!(once.iter().all(|value| [0.0, 2.0].contains(value)));
+    let kept = once.iter().filter(|value| **value > 0.0).count();
+    assert!((4800..5200).contains(&kept), "{kept} of 10,000");
+    assert_eq!(once, dropped("first", Pass::Train { seed: 1 }));
+    assert_ne!(once, dropped("first", Pass::Train { seed: 2 }));
+    assert_ne!(once, dropped("second", Pass::Train { seed: 1 }));
+    assert_eq!(dropped("first", Pass::Predict), vec![1.0; 10_000]);
+}
+
+#[test]
+fn every_net_has_its_head() {
+    for word in Architecture::WORDS {
+        let architecture = Architecture::from_word(word).unwrap();
+        if architecture == Architecture::Vgg16 {
+            continue; // Half a gigabyte; its reference names the layer.
+        }
+        let state = initial_state(&definition(architecture));
+        assert!(state.get(&format!("{}.weight", head(architecture))).is_some(), "{word}");
+    }
 }
 
 #[test]
 fn cnn_agrees_with_its_transcription_in_pytorch_forward_and_backward() {
-    assert_agrees_with_pytorch("cnn", &definition(Architecture::Cnn));
+    assert_agrees_with_pytorch("cnn", &definition(Architecture::Cnn), TRAIN, TOLERANCE);
 }
 
 #[test]
 fn cnn_reference_agrees_with_its_sequential_in_pytorch_forward_and_backward() {
-    assert_agrees_with_pytorch("cnn_reference", &definition(Architecture::CnnReference));
+    assert_agrees_with_pytorch("cnn_reference", &definition(Architecture::CnnReference), TRAIN, TOLERANCE);
 }
 
 #[test]
@@ -150,7 +200,7 @@ fn bf16_convolutions_stay_near_those_of_f32_and_answer_in_f32() {
     let state = formula_state(&f32);
     let outputs = [f32, bf16].map(|definition| {
         let session = Session::new(&definition, &state, "the formula").unwrap();
-        let outputs = session.net.forward(&session.params, &input().to_kind(session.kind), true).unwrap();
+        let outputs = session.net.forward(&session.params, &input().to_kind(session.kind), TRAIN).unwrap();
         assert_eq!(outputs.kind(), Kind::Float);
         let running: Vec<NamedTensor> = session.params.state().unwrap();
         let mean = running.into_iter().find(|tensor| tensor.name == "bn1.running_mean").unwrap();
@@ -168,7 +218,7 @@ fn a_batch_with_one_value_per_channel_leaves_the_running_statistics_finite() {
     let definition = definition(Architecture::Resnet18);
     let session = Session::new(&definition, &initial_state(&definition), "the start").unwrap();
     let outputs =
-        session.net.forward(&session.params, &input().narrow(0, 0, 1).narrow(2, 0, 32).narrow(3, 0, 32), true);
+        session.net.forward(&session.params, &input().narrow(0, 0, 1).narrow(2, 0, 32).narrow(3, 0, 32), TRAIN);
     assert!(to_vec(&outputs.unwrap()).unwrap()[0].is_finite());
     for tensor in session.params.state().unwrap() {
         assert!(tensor.data.iter().all(|v| v.is_finite()), "{}", tensor.name);

@@ -20,7 +20,8 @@ BLOCKS = [(48, 1), (96, 2), (128, 2)]
 
 SIDE, PICTURES = 64, 2
 
-# What normalisations multiply by, and the variances they divide by: these start about 1, all other vectors about 0.
+# What normalisations multiply by, and the variances they divide by: these start about 1, all other vectors about 0. So does
+# a bottleneck's last normalisation (bn3): fifty layers at full scale would make gradients of rounding.
 UNITY = ("running_var", "bn1.weight", "bn2.weight", "downsample.1.weight")
 UNITY += ("features.1.weight", "features.5.weight", "features.9.weight", "features.13.weight")
 
@@ -69,9 +70,16 @@ class CnnReference(nn.Module):
         return self.fc(torch.relu(self.hidden(self.features(x).mean((2, 3)))))
 
 
-def resnet18(channels, outputs):
-    net = torchvision.models.resnet18(num_classes=outputs)
+def resnet(of, channels, outputs):
+    net = of(num_classes=outputs)
     net.conv1 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    return net
+
+
+def vgg16(channels, outputs):
+    """Without dropout: other random numbers would be other results."""
+    net = torchvision.models.vgg16(num_classes=outputs, init_weights=False, dropout=0)
+    net.features[0] = nn.Conv2d(channels, 64, 3, padding=1)
     return net
 
 
@@ -109,7 +117,7 @@ def summary(tensor):
     return torch.cat([flat.sum()[None], flat.square().sum()[None], flat[:4]])
 
 
-def figures(name, net, loss_of, gradients, normalisations):
+def figures(name, net, loss_of, gradients, normalisations, head="fc"):
     net = net.double()
     state = net.state_dict()
     state = {k: v if k.endswith("num_batches_tracked") else values(k, tuple(v.shape)) for k, v in state.items()}
@@ -125,7 +133,7 @@ def figures(name, net, loss_of, gradients, normalisations):
     show(name, "train", "outputs", outputs)
     show(name, "train", "loss", loss)
     parameters = dict(net.named_parameters())
-    for key in [*gradients, "fc.weight", "fc.bias"]:
+    for key in [*gradients, f"{head}.weight", f"{head}.bias"]:
         show(name, "gradient", key, summary(parameters[key].grad))
     for key in (f"{bn}.{part}" for bn in normalisations for part in ("running_mean", "running_var")):
         show(name, "buffer", key, summary(net.state_dict()[key]))
@@ -139,14 +147,19 @@ def residual(name, net, loss_of, last):
 print(f"# python3 nets.py > nets.txt, with PyTorch {torch.__version__}, torchvision {torchvision.__version__}.")
 print("# gradient and buffer: sum, sum of squares, the first four values.")
 truth = torch.tensor([0, 1])
-residual("resnet18", resnet18(1, 2), lambda y: nn.functional.cross_entropy(y, truth), "layer4.1")
+models = torchvision.models
+residual("resnet18", resnet(models.resnet18, 1, 2), lambda y: nn.functional.cross_entropy(y, truth), "layer4.1")
 
 
 def binary(y):
     return nn.functional.binary_cross_entropy_with_logits(y.squeeze(1), truth.double())
 
 
+residual("resnet50", resnet(models.resnet50, 1, 1), binary, "layer4.2")
 residual("cnn", Cnn(1, 1), binary, f"layer{len(BLOCKS)}.0")
 layers = ["features.0.weight", "features.1.weight", "features.1.bias", "features.4.weight", "features.12.weight"]
 layers += ["features.13.weight", "hidden.weight", "hidden.bias"]
 figures("cnn_reference", CnnReference(1, 1), binary, layers, ["features.1", "features.13"])
+layers = ["features.0.weight", "features.0.bias", "features.10.weight", "features.28.weight", "classifier.0.weight"]
+layers += ["classifier.3.bias"]
+figures("vgg16", vgg16(1, 1), binary, layers, [], head="classifier.6")
