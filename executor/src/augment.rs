@@ -24,7 +24,8 @@ pub(crate) struct InputPipeline {
     preprocessing: Preprocessing,
     augment: Augment,
     seed: u64,
-    noise: Vec<f32>,
+    /// What noise is cut from: as long as it takes for a picture to start anywhere in the first [`NOISE_BANK`] values.
+    noise: Tensor,
     device: Device,
     kind: Kind,
 }
@@ -43,18 +44,27 @@ struct Draw {
 
 impl InputPipeline {
     /// A pipeline whose input is in `kind` on `device`. With [`Augment::default`] nothing is random.
-    pub(crate) fn new(preprocessing: &Preprocessing, augment: Augment, seed: u64, device: Device, kind: Kind) -> Self {
-        let bank = if augment.has(Transform::Noise) { NOISE_BANK } else { 0 };
-        let noise = normal(derive(seed, "noise", &[]), bank, 1.0);
-        Self { preprocessing: preprocessing.clone(), augment, seed, noise, device, kind }
+    pub(crate) fn new(
+        preprocessing: &Preprocessing,
+        augment: Augment,
+        seed: u64,
+        device: Device,
+        kind: Kind,
+    ) -> Result<Self> {
+        let mut noise = Vec::new();
+        if augment.has(Transform::Noise) {
+            let bank = normal(derive(seed, "noise", &[]), NOISE_BANK, 1.0);
+            let per_picture = preprocessing.image_size.pow(2) as usize * usize::from(preprocessing.channels);
+            noise = bank.iter().cycle().take(NOISE_BANK + per_picture).copied().collect();
+        }
+        let noise = Tensor::f_from_slice(&noise)?.f_to(device)?;
+        Ok(Self { preprocessing: preprocessing.clone(), augment, seed, noise, device, kind })
     }
 
-    /// Pixels of `images.len()` pictures (height, width, channels; one after another) to `[n, channels, side, side]`,
-    /// channels last in memory. `images` are the pictures' content hashes.
-    pub(crate) fn input(&self, pixels: &[u8], images: &[u64], epoch: u32) -> Result<Tensor> {
-        let (side, channels) = (i64::from(self.preprocessing.image_size), i64::from(self.preprocessing.channels));
-        let size = [images.len() as i64, side, side, channels];
-        let mut x = Tensor::f_from_data_size(pixels, &size, Kind::Uint8)?.f_to(self.device)?.f_to_kind(Kind::Float)?;
+    /// Pictures `[n, side, side, channels]`, u8, on the device, to `[n, channels, side, side]`, channels last in memory.
+    /// `images` are the pictures' content hashes.
+    pub(crate) fn input(&self, pictures: &Tensor, images: &[u64], epoch: u32) -> Result<Tensor> {
+        let mut x = pictures.f_to_kind(Kind::Float)?;
         let mut x = x.f_mul_scalar_(1.0 / 255.0)?.f_permute([0, 3, 1, 2])?;
         let draws: Vec<Draw> = match self.augment.is_none() {
             true => Vec::new(),
@@ -66,7 +76,7 @@ impl InputPipeline {
         let Preprocessing { mean, std, .. } = self.preprocessing;
         let mut x = x.f_add_scalar_(-mean)?.f_mul_scalar_(1.0 / std)?;
         if !draws.is_empty() && self.augment.has(Transform::Cutout) {
-            x = x.f_mul_(&self.cutout_mask(&draws)?)?;
+            x = x.f_masked_fill_(&self.cut_out(&draws)?, 0.0)?;
         }
         Ok(x.f_to_kind(self.kind)?)
     }
@@ -132,29 +142,29 @@ impl InputPipeline {
     }
 
     fn noise_of(&self, draws: &[Draw], size: &[i64]) -> Result<Tensor> {
-        let per_image = size[1..].iter().product::<i64>() as usize;
-        let mut values = Vec::with_capacity(draws.len() * per_image);
-        for draw in draws {
-            let (mut start, mut left) = (draw.noise_offset, per_image);
-            while left > 0 {
-                let take = left.min(NOISE_BANK - start);
-                values.extend_from_slice(&self.noise[start..start + take]);
-                (start, left) = (0, left - take);
-            }
-        }
-        Ok(Tensor::f_from_slice(&values)?.f_view(size)?.f_to(self.device)?)
+        let per_picture = size[1..].iter().product::<i64>();
+        let pieces: Vec<Tensor> = draws
+            .iter()
+            .map(|draw| self.noise.f_narrow(0, draw.noise_offset as i64, per_picture))
+            .collect::<std::result::Result<_, _>>()?;
+        Ok(Tensor::f_stack(&pieces, 0)?.f_view(size)?)
     }
 
-    fn cutout_mask(&self, draws: &[Draw]) -> Result<Tensor> {
-        let side = self.preprocessing.image_size as usize;
-        let mut mask = vec![1.0_f32; draws.len() * side * side];
-        for (draw, mask) in draws.iter().zip(mask.chunks_exact_mut(side * side)) {
-            let (left, top, square) = draw.cutout;
-            for row in mask.chunks_exact_mut(side).skip(top).take(square) {
-                row[left..left + square].fill(0.0);
-            }
-        }
-        Ok(Tensor::f_from_slice(&mask)?.f_view([-1, 1, side as i64, side as i64])?.f_to(self.device)?)
+    /// Where the squares are that are cut out: `[n, 1, side, side]`.
+    fn cut_out(&self, draws: &[Draw]) -> Result<Tensor> {
+        let places = Tensor::f_arange(i64::from(self.preprocessing.image_size), (Kind::Int64, self.device))?;
+        let within = |start: fn(&Draw) -> usize, shape: &[i64]| -> Result<Tensor> {
+            let starts: Vec<i64> = draws.iter().map(|draw| start(draw) as i64).collect();
+            let ends: Vec<i64> = draws.iter().map(|draw| (start(draw) + draw.cutout.2) as i64).collect();
+            let [starts, ends] = [starts, ends].map(|bounds| -> Result<Tensor> {
+                Ok(Tensor::f_from_slice(&bounds)?.f_to(self.device)?.f_view([-1, 1, 1, 1])?)
+            });
+            let places = places.f_view(shape)?;
+            Ok(places.f_ge_tensor(&starts?)?.f_logical_and(&places.f_lt_tensor(&ends?)?)?)
+        };
+        let columns = within(|draw| draw.cutout.0, &[1, 1, 1, -1])?;
+        let rows = within(|draw| draw.cutout.1, &[1, 1, -1, 1])?;
+        Ok(rows.f_logical_and(&columns)?)
     }
 }
 

@@ -5,13 +5,14 @@ use tusk_core::manifest::Preprocessing;
 use tusk_core::spec::{Augment, Transform};
 
 use crate::augment::InputPipeline;
+use crate::feed::on_device;
 use crate::session::to_vec;
 
 const SIDE: usize = 32;
 
 fn pipeline(augment: Augment, seed: u64) -> InputPipeline {
     let preprocessing = Preprocessing { image_size: SIDE as u32, channels: 1, mean: 0.25, std: 0.5 };
-    InputPipeline::new(&preprocessing, augment, seed, Device::Cpu, Kind::Float)
+    InputPipeline::new(&preprocessing, augment, seed, Device::Cpu, Kind::Float).unwrap()
 }
 
 /// A disc left of the middle, a little different for each number.
@@ -23,10 +24,14 @@ fn disc(number: u64) -> Vec<u8> {
     (0..SIDE * SIDE).map(level).collect()
 }
 
+fn pictures(pixels: &[u8]) -> Tensor {
+    on_device(pixels, &[SIDE as i64, SIDE as i64, 1], Device::Cpu).unwrap()
+}
+
 /// The net's input for these pictures of one batch, one vector per picture.
 fn inputs(pipeline: &InputPipeline, images: &[u64], epoch: u32) -> Vec<Vec<f32>> {
     let pixels: Vec<u8> = images.iter().flat_map(|image| disc(*image)).collect();
-    let x = pipeline.input(&pixels, images, epoch).unwrap();
+    let x = pipeline.input(&pictures(&pixels), images, epoch).unwrap();
     assert_eq!(x.size(), [images.len() as i64, 1, SIDE as i64, SIDE as i64]);
     to_vec(&x).unwrap().chunks_exact(SIDE * SIDE).map(<[f32]>::to_vec).collect()
 }
@@ -41,8 +46,9 @@ fn without_augmentation_a_picture_is_only_normalised() {
 #[test]
 fn colours_become_planes() {
     let preprocessing = Preprocessing { image_size: 2, channels: 3, mean: 0.0, std: 1.0 / 255.0 };
-    let pipeline = InputPipeline::new(&preprocessing, Augment::default(), 1, Device::Cpu, Kind::Float);
-    let x = pipeline.input(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], &[0], 1).unwrap();
+    let pipeline = InputPipeline::new(&preprocessing, Augment::default(), 1, Device::Cpu, Kind::Float).unwrap();
+    let pictures = on_device(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], &[2, 2, 3], Device::Cpu).unwrap();
+    let x = pipeline.input(&pictures, &[0], 1).unwrap();
     assert_eq!(x.size(), [1, 3, 2, 2]);
     let planes: Vec<i64> = to_vec(&x).unwrap().iter().map(|v| v.round() as i64).collect();
     assert_eq!(planes, [1, 4, 7, 10, 2, 5, 8, 11, 3, 6, 9, 12]);
@@ -57,7 +63,7 @@ fn changes_belong_to_seed_epoch_and_picture_and_not_to_the_batch() {
     assert!(alone != inputs(&pipeline_1, &[5], 3), "another epoch");
     assert!(alone != inputs(&pipeline(Augment::xray(), 2), &[5], 2), "another seed");
     let pixels = [disc(5), disc(5)].concat();
-    let twice = to_vec(&pipeline_1.input(&pixels, &[5, 6], 2).unwrap()).unwrap();
+    let twice = to_vec(&pipeline_1.input(&pictures(&pixels), &[5, 6], 2).unwrap()).unwrap();
     assert!(twice[..SIDE * SIDE] != twice[SIDE * SIDE..], "another picture");
 }
 

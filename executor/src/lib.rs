@@ -13,11 +13,16 @@ mod asynchronous;
 mod augment;
 #[cfg(test)]
 mod augment_tests;
+#[doc(hidden)]
+pub mod bench;
 mod devices;
 mod doors;
 mod embedded;
 mod engine;
 mod error;
+mod feed;
+#[cfg(test)]
+mod feed_tests;
 mod figures;
 pub mod flags;
 #[cfg(feature = "jemalloc")]

@@ -8,13 +8,15 @@ use datafusion::error::DataFusionError;
 use tch::no_grad;
 use tusk_core::engine::{Predictions, Predictor};
 use tusk_core::ids::ModelName;
-use tusk_core::manifest::Manifest;
+use tusk_core::manifest::{Manifest, Preprocessing};
 use tusk_core::spec::Augment;
 use tusk_core::store::ModelStore;
 use tusk_udfs::pixels::{Channels, ImageColumn};
 
 use crate::augment::InputPipeline;
 use crate::error::Result;
+use crate::feed::on_device;
+use crate::nets::Pass;
 use crate::parallel;
 use crate::session::Session;
 use crate::trainer::SCORING_BATCH;
@@ -22,13 +24,31 @@ use crate::trainer::SCORING_BATCH;
 /// Models kept ready.
 const MODELS_MAX: usize = 8;
 
-/// A model ready to answer. A session is used by one thread at a time.
+/// A model ready to answer.
 #[derive(Debug)]
 struct Loaded {
     manifest: Manifest,
     classes: Arc<[String]>,
+    net: Mutex<Net>,
+}
+
+/// What one thread at a time uses: while it computes, the others decode.
+#[derive(Debug)]
+struct Net {
     pipeline: InputPipeline,
-    session: Mutex<Session>,
+    session: Session,
+}
+
+impl Net {
+    /// The probabilities of pictures one after another, row by row.
+    fn predict(&self, pixels: &[u8], pictures: usize, preprocessing: &Preprocessing) -> Result<Vec<f32>> {
+        let side = i64::from(preprocessing.image_size);
+        let shape = [side, side, i64::from(preprocessing.channels)];
+        let pixels = on_device(pixels, &shape, self.session.device)?;
+        let x = self.pipeline.input(&pixels, &vec![0; pictures], 0)?;
+        let outputs = no_grad(|| self.session.net.forward(&self.session.params, &x, Pass::Predict))?;
+        self.session.probabilities(&outputs)
+    }
 }
 
 /// Predicts with libtorch.
@@ -59,9 +79,9 @@ impl TorchPredictor {
         let definition = &manifest.definition;
         let session = Session::new(definition, &state, &format!("model {name}"))?.folded()?;
         let pipeline =
-            InputPipeline::new(&definition.preprocessing, Augment::default(), 0, session.device, session.kind);
+            InputPipeline::new(&definition.preprocessing, Augment::default(), 0, session.device, session.kind)?;
         let classes = definition.classes.clone().into();
-        let loaded = Arc::new(Loaded { manifest, classes, pipeline, session: Mutex::new(session) });
+        let loaded = Arc::new(Loaded { manifest, classes, net: Mutex::new(Net { pipeline, session }) });
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         if models.len() >= MODELS_MAX {
             models.clear();
@@ -108,10 +128,8 @@ impl TorchPredictor {
             let readable = pictures.iter().flatten().count();
             let mut probabilities = Vec::new();
             if readable > 0 {
-                let session = model.session.lock().unwrap_or_else(PoisonError::into_inner);
-                let x = model.pipeline.input(&pixels, &vec![0; readable], 0)?;
-                let outputs = no_grad(|| session.net.forward(&session.params, &x, false))?;
-                probabilities = session.probabilities(&outputs)?;
+                let net = model.net.lock().unwrap_or_else(PoisonError::into_inner);
+                probabilities = net.predict(&pixels, readable, &definition.preprocessing)?;
             }
             let mut rows = probabilities.chunks_exact(model.classes.len().max(1));
             for picture in &pictures {

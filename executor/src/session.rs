@@ -54,6 +54,10 @@ impl Session {
         let (net, layout) =
             nets::build(definition.spec.architecture, definition.preprocessing.channels, outputs(definition));
         let params = Params::load(layout, state, what, device, kind)?;
+        if device.is_cuda() {
+            // A run's batches have one or two shapes: it pays to try each convolution's algorithms once.
+            tch::Cuda::cudnn_set_benchmark(true);
+        }
         Ok(Self { net, params, device, kind, loss: definition.loss, positive: definition.positive })
     }
 

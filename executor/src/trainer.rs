@@ -18,6 +18,8 @@ use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::augment::InputPipeline;
 use crate::error::{Error, Result};
+use crate::feed::Feed;
+use crate::nets::Pass;
 use crate::optimizer::Optimizer;
 use crate::schedule::learning_rate;
 use crate::session::Session;
@@ -111,9 +113,9 @@ pub(crate) struct Learner<'a> {
     classes: Vec<Option<usize>>,
     session: Session,
     optimizer: Optimizer,
+    feed: Feed,
     pipeline: InputPipeline,
     class_weights: Tensor,
-    pixels: Vec<u8>,
     clock: LibtorchClock,
     /// What the learning rate is multiplied by.
     rate_factor: f64,
@@ -131,10 +133,11 @@ impl<'a> Learner<'a> {
         let session = Session::on(env.device, definition, state, "the last checkpoint")?;
         let optimizer = Optimizer::new(spec, &session.params, state)?;
         let (augment, device) = (spec.augment.clone(), session.device);
-        let pipeline = InputPipeline::new(&definition.preprocessing, augment, spec.seed, device, session.kind);
+        let feed = Feed::again(&definition.preprocessing, device, shard)?;
+        let pipeline = InputPipeline::new(&definition.preprocessing, augment, spec.seed, device, session.kind)?;
         let class_weights: Vec<f32> = definition.class_weights.iter().map(|w| *w as f32).collect();
         let class_weights = Tensor::f_from_slice(&class_weights)?.f_to(device)?;
-        let (pixels, clock) = (Vec::new(), LibtorchClock::default());
+        let clock = LibtorchClock::default();
         let rate_factor = spec.learning_rate_factor(env.task.workers);
         Ok(Some(Self {
             env,
@@ -143,9 +146,9 @@ impl<'a> Learner<'a> {
             classes,
             session,
             optimizer,
+            feed,
             pipeline,
             class_weights,
-            pixels,
             clock,
             rate_factor,
         }))
@@ -176,16 +179,18 @@ impl<'a> Learner<'a> {
         let (spec, steps) = (&self.env.task.definition.spec, self.steps());
         // Batches of one size, give or take a row: a last batch of two would step as far on far less.
         let batch = &order[step * order.len() / steps..(step + 1) * order.len() / steps];
-        self.shard.gather(batch, &mut self.pixels)?;
         let images: Vec<u64> = batch.iter().map(|row| row.content).collect();
         let truth = truth_of(batch, &self.classes)?;
         let progress = (f64::from(epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.epochs);
         let rate = learning_rate(spec, progress) * self.rate_factor;
-        let Self { session, optimizer, pipeline, class_weights, pixels, clock, .. } = self;
+        let numbers = [u64::from(epoch), u64::from(self.env.worker.0), step as u64];
+        let pass = Pass::Train { seed: derive(spec.seed, "pass", &numbers) };
+        let Self { session, optimizer, feed, pipeline, class_weights, clock, .. } = self;
+        let pictures = feed.batch(self.shard, batch)?;
         let loss = clock.time(|| -> Result<Tensor> {
-            let x = pipeline.input(pixels, &images, epoch)?;
+            let x = pipeline.input(&pictures, &images, epoch)?;
             let truth = Tensor::f_from_slice(&truth)?.f_to(session.device)?;
-            let outputs = session.net.forward(&session.params, &x, true)?;
+            let outputs = session.net.forward(&session.params, &x, pass)?;
             let weights = class_weights.f_index_select(0, &truth)?;
             let loss = session.row_losses(&outputs, &truth)?.f_mul(&weights)?.f_mean(Kind::Float)?;
             loss.f_backward()?;
@@ -314,17 +319,18 @@ pub(crate) fn score(env: &TaskEnvironment<'_>, shard: &Shard, state: &ModelState
     let classes = class_map(shard, task)?;
     let session = Session::on(env.device, definition, state, "the checkpoint to validate")?.folded()?;
     let pipeline =
-        InputPipeline::new(&definition.preprocessing, Augment::default(), spec.seed, session.device, session.kind);
-    let (mut clock, mut pixels) = (LibtorchClock::default(), Vec::new());
+        InputPipeline::new(&definition.preprocessing, Augment::default(), spec.seed, session.device, session.kind)?;
+    let mut feed = Feed::once(&definition.preprocessing, session.device);
+    let mut clock = LibtorchClock::default();
     for batch in rows.chunks(SCORING_BATCH) {
         env.check()?;
-        shard.gather(batch, &mut pixels)?;
+        let pictures = feed.batch(shard, batch)?;
         let images: Vec<u64> = batch.iter().map(|row| row.content).collect();
         scores.truth.extend(truth_of(batch, &classes)?.iter().map(|class| *class as u32));
         scores.groups.extend(batch.iter().map(|row| row.key));
         let probabilities = clock.time(|| -> Result<Vec<f32>> {
-            let x = pipeline.input(&pixels, &images, task.epoch)?;
-            session.probabilities(&no_grad(|| session.net.forward(&session.params, &x, false))?)
+            let x = pipeline.input(&pictures, &images, task.epoch)?;
+            session.probabilities(&no_grad(|| session.net.forward(&session.params, &x, Pass::Predict))?)
         })?;
         scores.probabilities.extend(probabilities);
     }
