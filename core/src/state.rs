@@ -2,9 +2,10 @@
 //!
 //! They travel and rest as safetensors, which is read without running anything.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use crate::error::{Error, Result};
 
@@ -27,6 +28,28 @@ pub struct NamedTensor {
     pub shape: Vec<usize>,
     /// Its values; as many as the product of the shape.
     pub data: Vec<f32>,
+}
+
+impl View for &NamedTensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        if cfg!(target_endian = "little") {
+            Cow::Borrowed(bytemuck::cast_slice(&self.data))
+        } else {
+            Cow::Owned(self.data.iter().flat_map(|v| v.to_le_bytes()).collect())
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.data.as_slice())
+    }
 }
 
 /// All tensors of one version of a model.
@@ -71,18 +94,9 @@ impl ModelState {
     /// # Errors
     /// [`Error::Wire`] when a tensor's shape does not fit its data.
     pub fn to_safetensors(&self) -> Result<Vec<u8>> {
-        let bytes: Vec<(&NamedTensor, Vec<u8>)> =
-            self.iter().map(|t| (t, t.data.iter().flat_map(|v| v.to_le_bytes()).collect())).collect();
-        let wire = |reason: String| Error::Wire { what: "model state", reason };
-        let views = bytes
-            .iter()
-            .map(|(t, b)| {
-                TensorView::new(Dtype::F32, t.shape.clone(), b)
-                    .map(|view| (t.name.as_str(), view))
-                    .map_err(|e| wire(format!("tensor {}: {e}", t.name)))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        safetensors::serialize(views, None::<HashMap<String, String>>).map_err(|e| wire(e.to_string()))
+        let tensors = self.iter().map(|tensor| (tensor.name.as_str(), tensor));
+        safetensors::serialize(tensors, None::<HashMap<String, String>>)
+            .map_err(|e| Error::Wire { what: "model state", reason: e.to_string() })
     }
 
     /// The state in a safetensors file whose checksum is known.
@@ -131,6 +145,12 @@ mod tests {
         assert_eq!(bytes, state().to_safetensors().unwrap());
         assert_eq!(ModelState::from_safetensors("m", &bytes, &checksum(&bytes)).unwrap(), state());
         assert_eq!(state().without_optimizer().parameters(), 4);
+    }
+
+    #[test]
+    fn a_shape_that_does_not_fit_is_refused() {
+        let bent = NamedTensor { name: "fc.bias".into(), shape: vec![3], data: vec![1.0; 2] };
+        assert!(ModelState::new([bent]).to_safetensors().is_err());
     }
 
     #[test]
