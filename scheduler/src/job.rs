@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ballista_core::client::BallistaClient;
+use ballista_core::config::BALLISTA_SHUFFLE_COMPRESSION_CODEC;
 use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::serde::protobuf::{JobStatus, PartitionLocation, job_status::Status};
 use ballista_scheduler::scheduler_server::SchedulerServer;
@@ -12,9 +13,10 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tusk_core::error::first_cause;
 use tusk_core::plans::{LogicalMessage, PhysicalMessage};
@@ -31,6 +33,12 @@ const FETCH_RETRY_WAIT_MS: u64 = 500;
 /// How long an executor may be silent while its rows are fetched: a frozen one keeps its connections.
 const FETCH_SILENCE_S: u64 = 20;
 const FETCH_SILENCE: Duration = Duration::from_secs(FETCH_SILENCE_S);
+
+/// Partitions whose rows are fetched at a time: while those of one are read, the next ones are on their way.
+const FETCHES_MAX: usize = 2;
+
+/// Batches of a partition that were fetched and wait to be read. A message has 4 MiB or less.
+const BATCHES_WAITING_MAX: usize = 2;
 
 /// Statuses of a job that may wait to be read.
 const STATUSES_WAITING_MAX: usize = 16;
@@ -63,6 +71,8 @@ impl JobRunner {
     pub(crate) async fn new(scheduler: Scheduler, codec: Arc<dyn PhysicalExtensionCodec>) -> Result<Self> {
         let sessions = &scheduler.state.session_manager;
         let config = scheduler.state.config.override_config_producer.as_ref().map(|f| f()).unwrap_or_default();
+        // Weights do not compress, and trying takes longer than sending them.
+        let config = config.set_str(BALLISTA_SHUFFLE_COMPRESSION_CODEC, "none");
         let session = sessions.create_or_update_session(SESSION, &config).await;
         let session = session.map_err(|e| Error::Cluster { reason: e.to_string() })?;
         let config = &scheduler.state.config;
@@ -127,12 +137,28 @@ impl JobRunner {
         let runner = self.clone();
         let phase = phase.to_owned();
         let rows = futures::stream::iter(locations)
-            .then(move |location| {
-                let (runner, phase) = (runner.clone(), phase.clone());
-                async move { runner.fetch(&phase, location).await }
-            })
-            .try_flatten();
+            .map(move |location| std::future::ready(runner.clone().fetch_ahead(phase.clone(), location)))
+            .buffered(FETCHES_MAX)
+            .flatten();
         Ok(Some(rows))
+    }
+
+    /// [`Self::fetch`] in a task of its own, which ends when nobody reads its rows any more.
+    fn fetch_ahead(self, phase: String, location: PartitionLocation) -> ReceiverStream<Result<RecordBatch>> {
+        let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+        tokio::spawn(async move {
+            let mut rows = match self.fetch(&phase, location).await {
+                Ok(rows) => Box::pin(rows),
+                // Whoever would have to know of it is gone if it cannot be sent.
+                Err(error) => return drop(sender.send(Err(error)).await),
+            };
+            while let Some(batch) = rows.next().await {
+                if sender.send(batch).await.is_err() {
+                    return;
+                }
+            }
+        });
+        ReceiverStream::new(receiver)
     }
 
     /// The rows of one partition, from the executor that wrote them.
