@@ -21,6 +21,8 @@ mod modes;
 #[cfg(test)]
 mod options;
 #[cfg(test)]
+mod precision;
+#[cfg(test)]
 mod resume;
 #[cfg(test)]
 mod slt;

@@ -1,0 +1,41 @@
+//! bf16 is faster than f32, and as good.
+
+use tusk::phantom::{PhantomOptions, write_tree};
+use tusk::{ContextOptions, ImageClassifier, TuskContext};
+
+/// How far the mean validation ROC AUC over the seeds may move.
+const AUC_TOLERANCE: f64 = 0.003;
+
+/// The best validation ROC AUC of a run on drawn X-rays.
+async fn auc(context: &TuskContext, images: &str, precision: &str, seed: u64) -> f64 {
+    let frame = context.read_images(images).unwrap();
+    let classifier = ImageClassifier::cnn()
+        .epochs(16)
+        .seed(seed)
+        .option("image_size", 64_u64)
+        .option("early_stop", false)
+        .option("validation_fraction", 0.3)
+        .option("precision", precision);
+    let model = classifier.fit(context, &frame).await.unwrap();
+    assert_eq!(model.manifest().definition.precision.word(), precision);
+    let best = model.manifest().best_epoch;
+    model.history().iter().find(|epoch| epoch.epoch == best).unwrap().val_roc_auc.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bf16_moves_no_quality_over_three_seeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let [images, store] = ["images/", "store"].map(|name| folder.path().join(name).display().to_string());
+    let options = PhantomOptions { patients: 250, size: 64, ..PhantomOptions::default() };
+    write_tree(images.as_ref(), &options, &mut |_, _| {}).unwrap();
+    let context = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::default() }).await.unwrap();
+    let mut means = [0.0, 0.0];
+    for seed in [1, 2, 3] {
+        for (mean, precision) in means.iter_mut().zip(["f32", "bf16"]) {
+            *mean += auc(&context, &images, precision, seed).await / 3.0;
+        }
+    }
+    let [f32, bf16] = means;
+    assert!(f32 > 0.97, "{f32} is not learning");
+    assert!((f32 - bf16).abs() <= AUC_TOLERANCE, "f32 {f32}, bf16 {bf16}");
+}
