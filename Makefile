@@ -61,11 +61,9 @@ study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes 
 bench-scale: build ## What an epoch costs beside training, and a thousand workers simulated: about 2 minutes.
 	@"$(CARGO_TARGET_DIR)/debug/overhead" && "$(CARGO_TARGET_DIR)/debug/overhead" --validate && "$(CARGO_TARGET_DIR)/debug/simulate"
 
-bench-peers: build ## Decode, predict and train beside other systems; IMAGES=folder of JPEGs, a folder per class. 30 minutes.
-	@test -d "$(IMAGES)" || { echo "make bench-peers: IMAGES is to name a folder of JPEGs with a folder per class"; exit 2; }
-	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/peers/decode.py "$(IMAGES)"
-	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/peers/predict.py "$(IMAGES)"
-	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/peers/throughput.py
+bench-peers: build ## Measure beside other systems: writes docs/performance.md. IMAGES=folder ORIGINALS=folder [ONLY='decode ...'].
+	@test -d "$(IMAGES)" && test -d "$(ORIGINALS)" || { echo "make bench-peers: IMAGES and ORIGINALS are to name folders of JPEGs, a folder per class in each"; exit 2; }
+	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/report.py --images "$(IMAGES)" --originals "$(ORIGINALS)" $(if $(ONLY),--only $(ONLY))
 
 fuzz: ## Fuzz the codec, the SQL parser and the answers: FUZZ_SECONDS=600 each. Takes cargo-fuzz.
 	@for target in codec sql answer; do \

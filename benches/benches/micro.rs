@@ -2,22 +2,70 @@
 
 use std::error::Error;
 use std::hint::black_box;
+use std::io::Cursor;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tusk_benches::{NET_SIDE, UPDATE_VALUES, answer, picture};
+use image::{GrayImage, ImageFormat};
+use tusk_benches::model::{Published, table};
+use tusk_benches::{NET_SIDE, PICTURE_SIDE, UPDATE_VALUES, answer, picture};
 use tusk_core::physical::{Answer, MESSAGE_BYTES_MAX, tensor_header};
+use tusk_core::spec::Augment;
+use tusk_executor::bench::{Batch, build_shard};
 use tusk_scheduler::Aggregator;
 use tusk_udfs::pixels::{Channels, decode, resize};
 
-fn images(c: &mut Criterion) {
-    let jpeg = picture().unwrap_or_default();
+/// Pictures of a batch, and rows of a table.
+const PICTURES: usize = 32;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+fn images(c: &mut Criterion) -> Outcome {
+    let pixels = decode(&picture()?, Channels::Grey)?;
     let mut group = c.benchmark_group("image");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("decode_jpeg_224_grey", |b| b.iter(|| decode(black_box(&jpeg), Channels::Grey)));
-    if let Ok(pixels) = decode(&jpeg, Channels::Grey) {
-        group.bench_function("resize_224_to_128", |b| b.iter(|| resize(black_box(&pixels), NET_SIDE, NET_SIDE)));
+    let formats = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP];
+    for format in formats {
+        let Some(buffer) = GrayImage::from_raw(pixels.width, pixels.height, pixels.data.clone()) else { continue };
+        let mut bytes = Cursor::new(Vec::new());
+        // WebP has no grey.
+        let buffer = image::DynamicImage::from(buffer);
+        let buffer = if format == ImageFormat::WebP { buffer.into_rgb8().into() } else { buffer };
+        buffer.write_to(&mut bytes, format)?;
+        let name = format!("decode_{}_{}_grey", format.extensions_str()[0], pixels.width);
+        group.bench_function(name, |b| b.iter(|| decode(black_box(bytes.get_ref()), Channels::Grey)));
     }
+    group.bench_function("resize_224_to_128", |b| b.iter(|| resize(black_box(&pixels), NET_SIDE, NET_SIDE)));
     group.finish();
+    Ok(())
+}
+
+fn batches(c: &mut Criterion) -> Outcome {
+    let rows = table(PICTURES, PICTURE_SIDE)?;
+    let mut group = c.benchmark_group("batch");
+    group.throughput(Throughput::Elements(PICTURES as u64));
+    group.bench_function("build_shard", |b| b.iter(|| build_shard(black_box(&rows), NET_SIDE)));
+    for (name, augment) in [("normalise", Augment::default()), ("augment_xray", Augment::xray())] {
+        let batch = Batch::new((0..PICTURES as u64).collect(), NET_SIDE, augment)?;
+        group.bench_function(name, |b| b.iter(|| batch.input(black_box(1))));
+    }
+    let published = published()?;
+    group.bench_function("predict", |b| b.iter(|| published.predict(black_box(&rows))));
+    group.finish();
+    Ok(())
+}
+
+fn published() -> Result<Published, Box<dyn Error>> {
+    Ok(tokio::runtime::Runtime::new()?.block_on(Published::new())?)
+}
+
+fn plans(c: &mut Criterion) -> Outcome {
+    let published = published()?;
+    let bytes = published.encode()?;
+    let mut group = c.benchmark_group("plan");
+    group.bench_function("encode", |b| b.iter(|| published.encode()));
+    group.bench_function("decode", |b| b.iter(|| published.decode(black_box(&bytes))));
+    group.finish();
+    Ok(())
 }
 
 /// The mean of two workers' updates.
@@ -64,14 +112,24 @@ fn average_value_by_value() -> Result<f64, Box<dyn Error>> {
     Ok(sums.iter().sum())
 }
 
-fn updates(c: &mut Criterion) {
+fn updates(c: &mut Criterion) -> Outcome {
     let mut group = c.benchmark_group("update");
     group.throughput(Throughput::Elements(2 * UPDATE_VALUES as u64));
     group.bench_function("average_two_workers", |b| b.iter(average));
     group.bench_function("average_two_workers_value_by_value", |b| b.iter(average_value_by_value));
     group.bench_function("answer_of_two_workers", |b| b.iter(|| [answer(0).is_ok(), answer(1).is_ok()]));
     group.finish();
+    Ok(())
 }
 
-criterion_group!(benches, images, updates);
+fn all(c: &mut Criterion) {
+    for benches in [images, batches, plans, updates] {
+        if let Err(error) = benches(c) {
+            eprintln!("a benchmark could not be set up: {error}");
+            std::process::exit(1);
+        }
+    }
+}
+
+criterion_group!(benches, all);
 criterion_main!(benches);

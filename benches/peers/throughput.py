@@ -13,23 +13,20 @@ import argparse
 import json
 import pathlib
 import random
-import socket
 import statistics
 import struct
 import subprocess
 import sys
 import tempfile
-import time
 import zlib
 
 from environment import HERE, TARGET, python_with_torch
 
-SIDE, START_SECONDS = 128, 60
+sys.path.append(str(HERE.parent))
+from cluster import Cluster, stop
+
+SIDE = 128
 OPTIONS = "batch_size = 32, augment = 'none', validation_fraction = 0, early_stop = false"
-
-
-def stop(sentence):
-    sys.exit(f"throughput: {sentence}")
 
 
 def png(pixels):
@@ -64,81 +61,18 @@ def write_pictures(folder, count):
     npy(folder / "labels.npy", labels, (count,))
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-def wait_for(port, process, what):
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        with socket.socket() as s:
-            if s.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    stop(f"{what} did not start within {START_SECONDS} s; its log is in {what}.log")
-
-
-class Cluster:
-    """A scheduler and executors of some threads each, as processes."""
-
-    def __init__(self, binaries, folder, workers, threads):
-        self.tusk, self.folder, self.workers, self.processes = binaries / "tusk", folder, workers, []
-        self.port, *ports = free_ports(1 + 3 * workers)
-        self.start(binaries, "tusk-scheduler", "scheduler", self.port, "--bind-port", self.port)
-        for worker in range(workers):
-            flight, grpc, http = ports[3 * worker : 3 * worker + 3]
-            flags = ["--scheduler-host", "127.0.0.1", "--scheduler-port", self.port, "--bind-port", flight]
-            flags += ["--bind-grpc-port", grpc, "--bind-health-port", http, "--vcores", threads]
-            cache, work = folder / f"cache-{worker}", folder / f"work-{worker}"
-            cache.mkdir(exist_ok=True)
-            work.mkdir(exist_ok=True)
-            flags += ["--cache-dir", cache, "--work-dir", work]
-            self.start(binaries, "tusk-executor", f"executor-{worker}", grpc, "--external-host", "127.0.0.1", *flags)
-
-    def start(self, binaries, program, name, port, *flags):
-        log = open(self.folder / f"{name}.log", "w")
-        command = [binaries / program, "--bind-host", "127.0.0.1", "--store", self.folder / "store", *flags]
-        process = subprocess.Popen([str(word) for word in command], stdout=log, stderr=log)
-        self.processes.append(process)
-        wait_for(port, process, self.folder / name)
-
-    def epochs(self, precision, epochs):
-        """The wall seconds of each epoch."""
-        statements = f"""
-            CREATE EXTERNAL TABLE pictures STORED AS IMAGES LOCATION '{self.folder}/pictures/';
-            CREATE OR REPLACE MODEL speed USING cnn_reference
-                OPTIONS ({OPTIONS}, workers = {self.workers}, precision = '{precision}', epochs = {epochs}) TRAIN ON pictures;"""
-        url = f"df://127.0.0.1:{self.port}"
-        command = [self.tusk, "sql", "--scheduler", url, "--store", self.folder / "store", "--format", "json"]
-        command = [str(word) for word in [*command, "-c", statements]]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            stop(f"tusk sql failed: {done.stderr}")
-        rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-        workers = {row["workers"] for row in rows if "workers" in row}
-        if workers != {self.workers}:
-            stop(f"the run had {workers} workers, not {self.workers}: {done.stdout}")
-        return [row["seconds"] for row in rows if "epoch" in row]
-
-    def close(self):
-        for process in reversed(self.processes):
-            process.terminate()
-        for process in self.processes:
-            process.wait(timeout=30)
-
-
 def pytorch_epochs(python, folder, epochs, *flags):
     command = [python, HERE / "training.py", folder / "pixels.npy", folder / "labels.npy", "--epochs", epochs, *flags]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         stop(f"training.py failed: {done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])["seconds"]
+
+
+def tusk_epochs(cluster, precision, epochs):
+    tables = f"CREATE EXTERNAL TABLE pictures STORED AS IMAGES LOCATION '{cluster.folder}/pictures/';"
+    options = f"{OPTIONS}, precision = '{precision}', epochs = {epochs}"
+    return [row["seconds"] for row in cluster.train("cnn_reference", options, "pictures", tables)]
 
 
 def compare(title, sides, args):
@@ -179,13 +113,12 @@ def main():
             sides = {f"{peer}, float32": pytorch(), f"{peer}, bf16 autocast": pytorch("--bf16")}
             if processes > 1:
                 sides["PyTorch, workers that exchange nothing, bf16 autocast"] = pytorch("--bf16", "--apart")
-            cluster = Cluster(args.bin.resolve(), folder, processes, threads)
-            sides["Tusk, precision = 'f32'"] = lambda cluster=cluster: cluster.epochs("f32", args.epochs)
-            sides["Tusk, precision = 'auto'"] = lambda cluster=cluster: cluster.epochs("auto", args.epochs)
-            try:
+            with Cluster(args.bin.resolve(), folder, processes, threads) as cluster:
+                for precision in ("f32", "auto"):
+                    sides[f"Tusk, precision = '{precision}'"] = lambda cluster=cluster, precision=precision: (
+                        tusk_epochs(cluster, precision, args.epochs)
+                    )
                 compare(title, sides, args)
-            finally:
-                cluster.close()
 
 
 if __name__ == "__main__":

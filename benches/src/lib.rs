@@ -1,6 +1,7 @@
 //! The workloads that the benchmarks share, so that a figure always means the same work.
 
 pub mod cluster;
+pub mod model;
 pub mod probe;
 pub mod simulated;
 pub mod spans;

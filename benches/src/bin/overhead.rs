@@ -7,10 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use datafusion::arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use datafusion::datasource::memory::MemorySourceConfig;
-use tusk::phantom::{Phantom, PhantomOptions, phantoms};
 use tusk_benches::cluster::{Cluster, source_schema};
+use tusk_benches::model::table;
 use tusk_benches::spans::{Span, SpannedEngine, Spans};
 use tusk_core::engine::TrainEngine;
 use tusk_core::event::{NoProgress, RunEvent};
@@ -112,14 +111,7 @@ async fn parts(args: &Args, executors: usize) -> Result<Vec<f64>> {
 }
 
 fn request(args: &Args) -> Result<TrainingRequest> {
-    let patients = args.pictures.div_ceil(2);
-    let options = PhantomOptions { patients, images_per_patient: 2, size: args.side, ..PhantomOptions::default() };
-    let pictures = phantoms(&options).collect::<Result<Vec<Phantom>, _>>()?;
-    let text =
-        |of: fn(&Phantom) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(pictures.iter().map(of))) };
-    let images: ArrayRef = Arc::new(BinaryArray::from_iter_values(pictures.iter().map(|p| &p.image)));
-    let columns = vec![images, text(|p| p.label), text(|p| &p.group), text(|p| &p.path)];
-    let rows = RecordBatch::try_new(source_schema(), columns)?;
+    let rows = table(args.pictures, args.side)?;
     let spec = ModelSpec {
         epochs: args.epochs + WARM_UP as u32,
         early_stop: false,

@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""A table that is larger than the cache's memory: ingested, trained on, and compared with one that fits.
+
+    benches/large.py FOLDER [--images 200000] [--bin target/debug] [--keep DIR]
+
+The images of FOLDER (a folder per class, all of about 224 pixels) are written again and again with noise of their own, as JPEG.
+Ingest is timed beside a plain copy of the same bytes: every file read, one file written. Then one executor of two threads,
+with a cache of 1 GB of memory and 8 GB of disk, trains `cnn` for two epochs on a tenth of the table, which fits, and on
+the whole, which does not. Half an hour and 10 GB of disk for 200,000 images on two cores.
+"""
+
+import argparse
+import contextlib
+import multiprocessing
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from cluster import TARGET, Cluster, peak_bytes
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent / "peers"))
+from environment import python_with
+
+PACKAGES = ["numpy==2.2.6", "pillow==12.0.0"]
+MEMORY_BYTES, DISK_BYTES = 10**9, 8 * 10**9
+OPTIONS = "epochs = 2, early_stop = false, validation_fraction = 0"
+THREADS, QUALITY, NOISE_STD = 2, 90, 4
+
+
+def write_share(job):
+    """Writes every `shares`th image, from `share` on."""
+    import io
+
+    import numpy
+    from PIL import Image
+
+    sources, folder, count, share, shares = job
+    noise = numpy.random.default_rng(share)
+    pictures = {}
+    for n in range(share, count, shares):
+        path = sources[n % len(sources)]
+        if path not in pictures:
+            pictures[path] = numpy.asarray(Image.open(path).convert("L"), numpy.int16)
+        picture = pictures[path]
+        noisy = picture + noise.normal(0, NOISE_STD, picture.shape).astype(numpy.int16)
+        data = io.BytesIO()
+        Image.fromarray(noisy.clip(0, 255).astype(numpy.uint8)).save(data, "JPEG", quality=QUALITY)
+        (folder / path.parent.name / f"{path.stem}-{n}.jpeg").write_bytes(data.getvalue())
+
+
+def write_images(source, folder, count):
+    sources = sorted(path for path in source.rglob("*") if path.is_file())
+    for name in {path.parent.name for path in sources}:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    with multiprocessing.Pool(THREADS) as pool:
+        pool.map(write_share, [(sources, folder, count, share, THREADS) for share in range(THREADS)])
+
+
+def copy_seconds(folder, to):
+    """Seconds to read every file and to write all in one, and the bytes."""
+    started, size = time.perf_counter(), 0
+    with open(to, "wb") as out:
+        for path in sorted(folder.rglob("*.jpeg")):
+            size += out.write(path.read_bytes())
+    return time.perf_counter() - started, size
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--images", type=int, default=200_000)
+    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--keep", type=pathlib.Path, help="keep the table in this folder, or use the one that is there")
+    parser.add_argument("--write-to", type=pathlib.Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.write_to:
+        write_images(args.folder.resolve(), args.write_to, args.images)
+        return
+    with contextlib.ExitStack() as stack:
+        scratch = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tusk-large-")))
+        table = (args.keep or scratch).resolve() / "large.parquet"
+        print("| what | figure |")
+        print("|---|---|")
+        if not table.exists():
+            table.parent.mkdir(parents=True, exist_ok=True)
+            ingest(args, scratch / "jpegs", table)
+        with Cluster(args.bin.resolve(), scratch, 1, THREADS, executor_flags()) as cluster:
+            rates(cluster, table, args.images)
+
+
+def executor_flags():
+    return ["--cache-memory-bytes", MEMORY_BYTES, "--cache-disk-bytes", DISK_BYTES]
+
+
+def ingest(args, jpegs, table):
+    python = python_with("files", PACKAGES)
+    command = [python, __file__, args.folder, "--images", args.images, "--write-to", jpegs]
+    subprocess.run([str(word) for word in command], check=True)
+    copied, size = copy_seconds(jpegs, jpegs.parent / "copy")
+    (jpegs.parent / "copy").unlink()
+    started = time.perf_counter()
+    command = [args.bin / "tusk", "ingest", jpegs, "--out", table]
+    subprocess.run([str(word) for word in command], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    ingested = time.perf_counter() - started
+    shutil.rmtree(jpegs)
+    print(f"| {args.images:,} JPEGs, bytes | {size / 1e9:.2f} GB |")
+    print(f"| a plain copy of them into one file | {copied:.1f} s, {size / copied / 1e6:.0f} MB/s |")
+    print(f"| `tusk ingest` | {ingested:.1f} s, {size / ingested / 1e6:.0f} MB/s, {args.images / ingested:.0f} images/s |", flush=True)
+
+
+def rates(cluster, table, images):
+    external = f"CREATE EXTERNAL TABLE x STORED AS PARQUET LOCATION '{table}';"
+    figures = {}
+    for what, source in (("fits", f"(SELECT * FROM x LIMIT {images // 10})"), ("whole", "x")):
+        first, second = cluster.train("cnn", OPTIONS, source, external)
+        figures[what] = second["images"] / second["seconds"]
+        print(f"| {second['images']:,} images: first epoch | {first['seconds']:.0f} s |")
+        print(f"| {second['images']:,} images: second epoch | {second['seconds']:.0f} s, {figures[what]:.0f} images/s |", flush=True)
+    peak, budget = peak_bytes(cluster.executors[0]), MEMORY_BYTES
+    print(f"| time per image, the whole against what fits | {figures['fits'] / figures['whole']:.2f} |")
+    print(f"| executor, peak memory | {peak / 1e9:.2f} GB: {(peak - budget) / 1e9:+.2f} GB beside the cache's memory |")
+
+
+if __name__ == "__main__":
+    main()

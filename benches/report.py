@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Runs the side-by-sides and puts what they print into docs/performance.md, below the date, the machine and the command.
+
+    benches/report.py --images FOLDER --originals FOLDER [--only decode predict ...]
+
+FOLDER has a folder per class; the images of the first are of about 224 pixels, those of the second as they came from the
+camera. A section of the page stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what stands around it is
+written by hand and stays. All sections take about three hours on two cores; those not named in --only stay as they are.
+"""
+
+import argparse
+import datetime
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+
+from cluster import TARGET, stop
+
+HERE = pathlib.Path(__file__).resolve().parent
+PAGE = HERE.parent / "docs" / "performance.md"
+SECTIONS = {
+    "decode": "benches/peers/decode.py ORIGINALS --rounds 3",
+    "throughput": "benches/peers/throughput.py --rounds 2",
+    "precision": "benches/precision.py TABLE",
+    "endtoend": "benches/peers/endtoend.py IMAGES",
+    "predict": "benches/peers/predict.py IMAGES --rounds 2",
+    "startup": "benches/startup.py",
+    "large": "benches/large.py IMAGES --keep KEPT",
+    "scaling": "benches/scaling.py KEPT/large.parquet --rows-max 64000",
+    "exchange": "benches/exchange.py",
+}
+GROUP_REGEX = r"(person\d+|(NORMAL2-)?IM-\d+)"
+
+
+def machine():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    memory = next(line for line in pathlib.Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
+    return f"{os.cpu_count()} processors ({name}), {int(memory.split()[1]) / 2**20:.0f} GiB"
+
+
+def output(command):
+    """What a command prints, while its progress is seen."""
+    print(f"report: {' '.join(command)}", file=sys.stderr)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=HERE.parent)
+    if done.returncode != 0:
+        stop(f"{command[0]} failed; its message is above")
+    return done.stdout.strip()
+
+
+def put(name, text):
+    """Puts text into its place in the page."""
+    page = PAGE.read_text()
+    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+    if begin not in page or end not in page:
+        stop(f"{PAGE} has no place for {name}: it needs the lines {begin.strip()} and {end}")
+    before, rest = page.split(begin)
+    PAGE.write_text(before + begin + text + "\n" + end + rest.split(end)[1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=pathlib.Path, required=True)
+    parser.add_argument("--originals", type=pathlib.Path, required=True)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--keep", type=pathlib.Path, default=TARGET / "bench-data", help="where made tables are kept")
+    args = parser.parse_args()
+    binaries = TARGET / "debug"
+    table = args.keep / "images.parquet"
+    args.keep.mkdir(parents=True, exist_ok=True)
+    if "precision" in args.only and not table.exists():
+        ingest = [binaries / "tusk", "ingest", args.images, "--out", table, "--group-regex", GROUP_REGEX]
+        output([str(word) for word in ingest])
+    places = {"IMAGES": args.images, "ORIGINALS": args.originals, "TABLE": table, "KEPT": args.keep}
+    version = output([str(binaries / "tusk"), "--version"]).replace("\n", ", ")
+    put("machine", f"The machine of these figures has {machine()}. {version}.")
+    for name in args.only:
+        command = re.sub("|".join(places), lambda found: str(places[found.group()]), SECTIONS[name]).split(" ")
+        printed = output(command)
+        date = datetime.date.today().isoformat()
+        put(name, f"`{SECTIONS[name]}`, {date}:\n\n{printed}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+//! Doors for the micro-benchmarks to parts that are nobody else's business.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use datafusion::arrow::record_batch::RecordBatch;
+use tch::{Device, Kind, Tensor};
+use tusk_core::ids::WorkerId;
+use tusk_core::manifest::Preprocessing;
+use tusk_core::spec::Augment;
+use tusk_udfs::pixels::Channels;
+
+use crate::augment::InputPipeline;
+use crate::error::Result;
+use crate::shard::{CacheLimits, ShardBuilder, ShardCache};
+
+/// Decodes rows as the training operator reads them (image, label, group, name) into a shard of grey pictures, on one
+/// thread.
+///
+/// # Errors
+/// When the rows have other columns.
+pub fn build_shard(rows: &RecordBatch, side: u32) -> Result<usize> {
+    let cache = Arc::new(ShardCache::new(CacheLimits::default()));
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let mut builder = ShardBuilder::new(cache, (WorkerId(0), 1), (side, Channels::Grey), 1, cancelled);
+    builder.push(rows)?;
+    Ok(builder.finish()?.rows.len())
+}
+
+/// A batch of grey pictures and what turns them into a net's input.
+#[derive(Debug)]
+pub struct Batch {
+    pipeline: InputPipeline,
+    pictures: Tensor,
+    images: Vec<u64>,
+}
+
+impl Batch {
+    /// As many pictures as there are hashes, of all levels, on the CPU.
+    ///
+    /// # Errors
+    /// When libtorch has no memory.
+    pub fn new(images: Vec<u64>, side: u32, augment: Augment) -> Result<Self> {
+        let preprocessing = Preprocessing { image_size: side, channels: 1, mean: 0.5, std: 0.25 };
+        let pipeline = InputPipeline::new(&preprocessing, augment, 42, Device::Cpu, Kind::Float)?;
+        let size = [images.len() as i64, i64::from(side), i64::from(side), 1];
+        let levels = Tensor::f_arange(size.iter().product::<i64>(), (Kind::Int64, Device::Cpu))?;
+        let pictures = levels.f_remainder(256)?.f_to_kind(Kind::Uint8)?.f_view(size)?;
+        Ok(Self { pipeline, pictures, images })
+    }
+
+    /// Makes the net's input of an epoch.
+    ///
+    /// # Errors
+    /// When libtorch has no memory.
+    pub fn input(&self, epoch: u32) -> Result<()> {
+        self.pipeline.input(&self.pictures, &self.images, epoch).map(drop)
+    }
+}
