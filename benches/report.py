@@ -24,13 +24,13 @@ PAGE = HERE.parent / "docs" / "performance.md"
 SECTIONS = {
     "decode": "benches/peers/decode.py ORIGINALS --rounds 3",
     "throughput": "benches/peers/throughput.py --rounds 2",
-    "precision": "benches/precision.py TABLE",
+    "precision": "benches/precision.py TABLE --epochs 8",
     "endtoend": "benches/peers/endtoend.py IMAGES",
     "predict": "benches/peers/predict.py IMAGES --rounds 2",
     "startup": "benches/startup.py",
     "large": "benches/large.py IMAGES --keep KEPT",
     "scaling": "benches/scaling.py KEPT/large.parquet --rows-max 64000",
-    "exchange": "benches/exchange.py",
+    "exchange": "benches/exchange.py --workers 2",
 }
 GROUP_REGEX = r"(person\d+|(NORMAL2-)?IM-\d+)"
 
@@ -75,7 +75,7 @@ def main():
         ingest = [binaries / "tusk", "ingest", args.images, "--out", table, "--group-regex", GROUP_REGEX]
         output([str(word) for word in ingest])
     places = {"IMAGES": args.images, "ORIGINALS": args.originals, "TABLE": table, "KEPT": args.keep}
-    version = output([str(binaries / "tusk"), "--version"]).replace("\n", ", ")
+    version = output([str(binaries / "tusk-executor"), "--version"]).replace("\n", ", ")
     put("machine", f"The machine of these figures has {machine()}. {version}.")
     for name in args.only:
         command = re.sub("|".join(places), lambda found: str(places[found.group()]), SECTIONS[name]).split(" ")
