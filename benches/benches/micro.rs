@@ -122,6 +122,7 @@ fn updates(c: &mut Criterion) -> Outcome {
     Ok(())
 }
 
+#[expect(clippy::print_stderr, reason = "what cannot be set up is said, and ends the benches")]
 fn all(c: &mut Criterion) {
     for benches in [images, batches, plans, updates] {
         if let Err(error) = benches(c) {
