@@ -13,7 +13,7 @@ CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers study-modes fuzz docs clean
+.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders study-modes fuzz docs clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,9 +61,12 @@ study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes 
 bench-scale: build ## What an epoch costs beside training, and a thousand workers simulated: about 2 minutes.
 	@"$(CARGO_TARGET_DIR)/debug/overhead" && "$(CARGO_TARGET_DIR)/debug/overhead" --validate && "$(CARGO_TARGET_DIR)/debug/simulate"
 
-bench-peers: build ## Measure beside other systems: writes docs/performance.md. IMAGES=folder ORIGINALS=folder [ONLY='decode ...'].
-	@test -d "$(IMAGES)" && test -d "$(ORIGINALS)" || { echo "make bench-peers: IMAGES and ORIGINALS are to name folders of JPEGs, a folder per class in each"; exit 2; }
+bench-peers: peers-folders build ## Measure beside other systems: writes docs/performance.md. IMAGES=folder ORIGINALS=folder [ONLY='decode ...'].
 	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/report.py --images "$(IMAGES)" --originals "$(ORIGINALS)" $(if $(ONLY),--only $(ONLY))
+
+# Before the build: who named no folder need not wait for it.
+peers-folders:
+	@test -d "$(IMAGES)" && test -d "$(ORIGINALS)" || { echo "make bench-peers: IMAGES and ORIGINALS are to name folders of JPEGs, a folder per class in each"; exit 2; }
 
 fuzz: ## Fuzz the codec, the SQL parser and the answers: FUZZ_SECONDS=600 each. Takes cargo-fuzz.
 	@for target in codec sql answer; do \
