@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What it costs to exchange a large net: an epoch of VGG-16 on four executors, beside a copy of the same bytes over TCP.
+"""What it costs to exchange a large net: an epoch of VGG-16, beside a copy of the same bytes over TCP.
 
     benches/exchange.py [--net vgg16] [--workers 4] [--epochs 3] [--bin target/debug]
 
 Every executor takes one step on a few small pictures, so that an epoch is nearly all exchange: each reads the checkpoint and answers
-with its weights and moments, the scheduler averages them and writes the next checkpoint. SHOW TRAINING splits the seconds. The
-copy sends as many bytes through a socket of the loopback interface, in messages of 4 MiB, in this process's own Python; it is
-measured between the epochs' run and its end. Needs about 4 GB of memory for each executor.
+with its weights and moments, the scheduler averages them and writes the next checkpoint. SHOW TRAINING,
+which goes to stderr, splits the seconds. The copy sends as many bytes as the answers have through a socket of the loopback
+interface, in messages of 4 MiB, once the cluster is gone. Needs about 6.5 GB of memory for each executor.
 """
 
 import argparse

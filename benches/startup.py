@@ -8,7 +8,6 @@ been idle for five seconds.
 """
 
 import argparse
-import os
 import pathlib
 import statistics
 import subprocess
@@ -17,8 +16,8 @@ import tempfile
 import time
 import urllib.request
 
-HERE = pathlib.Path(__file__).resolve().parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent / "target")
+from cluster import TARGET
+
 IDLE_SECONDS, START_SECONDS, PORT = 5, 30, 30050
 
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parents[1] / "target")
+sys.path.append(str(HERE.parent))
+from cluster import TARGET
 
 
 def python_with(name, packages):

@@ -22,7 +22,6 @@ import zlib
 
 from environment import HERE, TARGET, python_with_torch
 
-sys.path.append(str(HERE.parent))
 from cluster import Cluster, stop
 
 SIDE = 128
