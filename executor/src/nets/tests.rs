@@ -73,9 +73,9 @@ const TOLERANCE: f64 = 1e-4;
 /// PyTorch's own gradients of resnet50 in f32 are up to 1.3e-3 from those in f64.
 const DEEP: f64 = 5e-3;
 
-/// Equal within a share of `scale`, the size of such a figure.
-fn assert_near(found: f64, wanted: f64, scale: f64, what: &str) {
-    assert!((found - wanted).abs() <= scale, "{what}: {found} should be {wanted} (within {scale})");
+/// Apart by at most `bound`.
+fn assert_near(found: f64, wanted: f64, bound: f64, what: &str) {
+    assert!((found - wanted).abs() <= bound, "{what}: {found} should be {wanted} (within {bound})");
 }
 
 fn assert_outputs(found: &Tensor, wanted: &[f64], what: &str) {
