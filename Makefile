@@ -62,7 +62,7 @@ bench-scale: build ## What an epoch costs beside training, and a thousand worker
 	@"$(CARGO_TARGET_DIR)/debug/overhead" && "$(CARGO_TARGET_DIR)/debug/overhead" --validate && "$(CARGO_TARGET_DIR)/debug/simulate"
 
 bench-peers: peers-folders build ## Measure beside other systems: writes docs/performance.md. IMAGES=folder ORIGINALS=folder [ONLY='decode ...'].
-	@CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" benches/report.py --images "$(IMAGES)" --originals "$(ORIGINALS)" $(if $(ONLY),--only $(ONLY))
+	@$(ENV) benches/report.py --images "$(IMAGES)" --originals "$(ORIGINALS)" $(if $(ONLY),--only $(ONLY))
 
 # Before the build: who named no folder need not wait for it.
 peers-folders:

@@ -26,20 +26,28 @@ SECTIONS = {
     "throughput": "benches/peers/throughput.py --rounds 2",
     "precision": "benches/precision.py TABLE --epochs 8",
     "endtoend": "benches/peers/endtoend.py IMAGES",
+    "timetoauc": "benches/peers/time_to_auc.py IMAGES",
     "predict": "benches/peers/predict.py IMAGES --rounds 2",
     "startup": "benches/startup.py",
     "large": "benches/large.py IMAGES --keep KEPT",
-    "scaling": "benches/scaling.py KEPT/large.parquet --rows-max 64000",
+    "scaling": "benches/scaling.py KEPT/large.parquet",
     "exchange": "benches/exchange.py --workers 2",
+    "build": "benches/build.py --cold",
 }
 GROUP_REGEX = r"(person\d+|(NORMAL2-)?IM-\d+)"
+
+
+# Instructions that decide how fast a net is, the newest first.
+INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
 
 def machine():
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    newest = next((word for word in INSTRUCTIONS if word in flags), "no vector instructions that matter")
     memory = next(line for line in pathlib.Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
-    return f"{os.cpu_count()} processors ({name}), {int(memory.split()[1]) / 2**20:.0f} GiB"
+    return f"{os.cpu_count()} processors ({name}, {newest}), {int(memory.split()[1]) / 2**20:.0f} GiB"
 
 
 def output(command):
@@ -76,12 +84,12 @@ def main():
         output([str(word) for word in ingest])
     places = {"IMAGES": args.images, "ORIGINALS": args.originals, "TABLE": table, "KEPT": args.keep}
     version = output([str(binaries / "tusk-executor"), "--version"]).replace("\n", ", ")
-    put("machine", f"The machine of these figures has {machine()}. {version}.")
+    put("versions", f"{version}.")
     for name in args.only:
         command = re.sub("|".join(places), lambda found: str(places[found.group()]), SECTIONS[name]).split(" ")
         printed = output(command)
         date = datetime.date.today().isoformat()
-        put(name, f"`{SECTIONS[name]}`, {date}:\n\n{printed}")
+        put(name, f"`{SECTIONS[name]}`, {date}, {machine()}:\n\n{printed}")
 
 
 if __name__ == "__main__":

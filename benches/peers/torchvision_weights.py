@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Whether a net that starts from a file of torchvision's weights answers as torchvision's own module does.
+
+    benches/peers/torchvision_weights.py [--nets resnet18 densenet121 resnet50 vgg16] [--bin target/debug]
+
+torchvision makes each net with random weights and running statistics, writes them as safetensors, and computes the logits
+of some pictures. Tusk starts a model from that file (OPTIONS (weights = ...)), learns nothing (a learning rate of 1e-30, the
+backbone frozen) and predicts the same pictures. Fails where a logit differs by more than 1e-4 of their size.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from environment import TARGET, python_with
+
+PACKAGES = ["torch==2.11.0", "torchvision==0.26.0", "numpy==2.2.6", "pillow==12.0.0", "safetensors==0.6.2"]
+SIDE, PICTURES, TOLERANCE = 64, 12, 1e-4
+MEAN, STD = 0.5, 0.25
+
+
+def make(net, folder):
+    """torchvision's side: writes the pictures and the weights, prints the logits by file name."""
+    import numpy
+    import torch
+    import torchvision
+    from PIL import Image
+    from safetensors.torch import save_file
+
+    torch.manual_seed(7)
+    module = getattr(torchvision.models, net)(num_classes=1)
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(layer.running_mean, std=0.1)
+            torch.nn.init.uniform_(layer.running_var, 0.5, 1.5)
+    save_file(module.state_dict(), folder / "weights.safetensors")
+    random = numpy.random.default_rng(7)
+    logits = {}
+    with torch.inference_mode():
+        for n in range(PICTURES):
+            pixels = random.integers(0, 256, (SIDE, SIDE, 3), numpy.uint8)
+            path = folder / "pictures" / "AB"[n % 2] / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+            x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div(255).sub(MEAN).div(STD)
+            logits[path.name] = module.eval()(x).item()
+    print(json.dumps(logits))
+
+
+def tusk(net, binaries, folder):
+    """Tusk's logits, and what it says of the weights."""
+    options = f"weights = '{folder}/weights.safetensors', freeze = 'backbone', learning_rate = 1e-30, epochs = 1, channels = 3, "
+    options += f"image_size = {SIDE}, normalize = '{MEAN},{STD}', augment = 'none', validation_fraction = 0, precision = 'f32'"
+    statements = f"CREATE EXTERNAL TABLE x STORED AS IMAGES LOCATION '{folder}/pictures/';"
+    statements += f"CREATE OR REPLACE MODEL m USING {net} OPTIONS ({options}) TRAIN ON x;"
+    statements += "SELECT path, ln(predict_proba('m', image, 'B') / predict_proba('m', image, 'A')) AS logit FROM x;"
+    command = [binaries / "tusk", "sql", "--store", folder / "store", "--format", "json", "-c", statements]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"torchvision_weights: tusk failed: {done.stderr}")
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    said = next(line for line in done.stderr.splitlines() if line.startswith("starting from"))
+    return {pathlib.Path(row["path"]).name: row["logit"] for row in rows if "logit" in row}, said.rsplit(": ", 1)[1]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", nargs="+", default=["resnet18", "densenet121", "resnet50", "vgg16"])
+    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--make", nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.make:
+        make(args.make[0], pathlib.Path(args.make[1]))
+        return
+    python = python_with("torchvision", PACKAGES)
+    print("| net | weights | largest logit | largest difference |")
+    print("|---|---|---|---|")
+    for net in args.nets:
+        with tempfile.TemporaryDirectory(prefix="tusk-weights-") as folder:
+            command = [str(word) for word in [python, __file__, "--make", net, folder]]
+            wanted = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+            found, said = tusk(net, args.bin, pathlib.Path(folder))
+        size = max(abs(logit) for logit in wanted.values())
+        apart = max(abs(found[name] - logit) for name, logit in wanted.items())
+        print(f"| {net} | {said} | {size:.4f} | {apart:.1e} |", flush=True)
+        if apart > TOLERANCE * max(size, 1):
+            sys.exit(f"torchvision_weights: the logits of {net} differ by {apart}")
+
+
+if __name__ == "__main__":
+    main()
