@@ -8,10 +8,16 @@
 //! * [`Confusion`], [`MultiConfusion`]: counts of decisions and the figures made of them
 //! * [`log_loss`]: how wrong the probabilities are
 //! * [`evaluate_binary`], [`evaluate_multi`]: a whole [`Report`], each figure with its 95 % [`Interval`]
+//! * [`curve`], [`threshold_for`], [`average_precision`]: every threshold, and the one for a wanted recall
+//! * [`reliability`], [`brier_score`], [`temperature`]: whether probabilities mean what they say
+//! * [`compare_roc_auc`]: whether one model is better than another
 //! * [`bootstrap`]: the same interval for any other figure
 
 mod bootstrap;
+mod calibration;
+mod compare;
 mod confusion;
+mod curves;
 mod evaluate;
 mod loss;
 mod multi;
@@ -21,7 +27,12 @@ mod roc;
 mod reference;
 
 pub use bootstrap::{CONFIDENCE, Interval, bootstrap};
+pub use calibration::{
+    RELIABILITY_BINS, ReliabilityBin, at_temperature, brier_score, expected_calibration_error, reliability, temperature,
+};
+pub use compare::{Comparison, compare_roc_auc};
 pub use confusion::Confusion;
+pub use curves::{CurvePoint, Wanted, average_precision, curve, threshold_for};
 pub use evaluate::{BinaryReport, Report, evaluate_binary, evaluate_multi};
 pub use loss::{PROBABILITY_EPSILON, log_loss};
 pub use multi::{MultiConfusion, roc_auc_ovr};

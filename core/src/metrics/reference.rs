@@ -25,6 +25,37 @@ const MULTI_SIXTEENTHS: [[u8; 3]; 12] = [
     [1, 9, 6],
 ];
 
+/// Threshold, false positive rate, true positive rate.
+const ROC_CURVE: [(f64, f64, f64); 15] = [
+    (f64::INFINITY, 0.0, 0.0),
+    (1.0, 0.0, 0.09090909090909091),
+    (0.95, 0.0, 0.18181818181818182),
+    (0.9, 0.0, 0.2727272727272727),
+    (0.8, 0.1111111111111111, 0.45454545454545453),
+    (0.7, 0.1111111111111111, 0.5454545454545454),
+    (0.65, 0.1111111111111111, 0.6363636363636364),
+    (0.55, 0.2222222222222222, 0.6363636363636364),
+    (0.5, 0.3333333333333333, 0.7272727272727273),
+    (0.4, 0.4444444444444444, 0.8181818181818182),
+    (0.35, 0.4444444444444444, 0.9090909090909091),
+    (0.3, 0.5555555555555556, 0.9090909090909091),
+    (0.2, 0.7777777777777778, 1.0),
+    (0.1, 0.8888888888888888, 1.0),
+    (0.05, 1.0, 1.0),
+];
+const AVERAGE_PRECISION: f64 = 0.831253342616979;
+const BRIER_SCORE: f64 = 0.17562499999999998;
+/// Share of positives and mean probability in five bins.
+const RELIABILITY: [(f64, f64); 5] = [
+    (0.2, 0.15),
+    (0.5, 0.36250000000000004),
+    (0.3333333333333333, 0.5166666666666667),
+    (0.8, 0.75),
+    (1.0, 0.9500000000000001),
+];
+/// SciPy's minimum of scikit-learn's log_loss.
+const TEMPERATURE: f64 = 0.6807102144064607;
+
 fn truth() -> Vec<bool> {
     TRUTH.iter().map(|&truth| truth == 1).collect()
 }
@@ -53,6 +84,35 @@ fn binary_figures_with_ties_are_those_of_scikit_learn() {
     agree(report.balanced_accuracy.value, 0.6868686868686869);
     agree(report.roc_auc.value, 0.8080808080808081);
     agree(report.log_loss.value, 0.5115315545831101);
+}
+
+#[test]
+fn curves_and_calibration_with_ties_are_those_of_scikit_learn() {
+    let truth = truth();
+    let points = curve(&truth, &SCORE).unwrap();
+    let found: Vec<(f64, f64, f64)> = points
+        .iter()
+        .map(|p| (p.threshold, 1.0 - p.counts.specificity().unwrap(), p.counts.recall().unwrap()))
+        .collect();
+    assert_eq!(found.len(), ROC_CURVE.len());
+    for ((threshold, fpr, tpr), wanted) in found.into_iter().zip(ROC_CURVE) {
+        assert_eq!(threshold, wanted.0);
+        agree(Some(fpr), wanted.1);
+        agree(Some(tpr), wanted.2);
+    }
+    agree(average_precision(&truth, &SCORE), AVERAGE_PRECISION);
+    agree(brier_score(&truth, &SCORE), BRIER_SCORE);
+    let bins = reliability(&truth, &SCORE, 5);
+    let filled: Vec<_> = bins.iter().filter(|bin| bin.rows > 0).collect();
+    assert_eq!(filled.len(), RELIABILITY.len());
+    for (bin, (positive_share, mean_probability)) in filled.into_iter().zip(RELIABILITY) {
+        agree(bin.positive_share, positive_share);
+        agree(bin.mean_probability, mean_probability);
+    }
+    let (classes, probs) = (MULTI_TRUTH, multi_probs());
+    // SciPy's minimum of a function has half the digits of its slope's zero.
+    let found = temperature(&classes, &probs, 3).unwrap();
+    assert!((found - TEMPERATURE).abs() < 1e-5, "{found}");
 }
 
 #[test]

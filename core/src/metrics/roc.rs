@@ -28,6 +28,12 @@ impl Ranking {
         Some(Self { order, positive, tie_ends })
     }
 
+    /// The rows, highest score first, each with whether it is the last of its score.
+    pub(super) fn descending(&self) -> impl Iterator<Item = (usize, bool)> {
+        let is_last = |place: usize| place.checked_sub(1).is_none_or(|below| self.tie_ends[below]);
+        self.order.iter().enumerate().rev().map(move |(place, row)| (*row, is_last(place)))
+    }
+
     /// The area under the ROC curve when row r counts `weight(r)` times; `None` where a class weighs nothing.
     ///
     /// The Mann-Whitney statistic: the share of (positive, negative) pairs in which the positive has the higher

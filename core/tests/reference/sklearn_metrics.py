@@ -1,6 +1,6 @@
 """Prints the figures that tusk-core's and tusk-udfs' metric tests hold as constants.
 
-    python -m venv venv && venv/bin/pip install scikit-learn numpy && venv/bin/python sklearn_metrics.py
+    python -m venv venv && venv/bin/pip install scikit-learn scipy numpy && venv/bin/python sklearn_metrics.py
 
 The data are written out here and again in the tests; the two must stay the same.
 """
@@ -9,7 +9,10 @@ import warnings
 
 import numpy as np
 import sklearn
+from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from sklearn import metrics as m
+from sklearn.calibration import calibration_curve
 
 warnings.simplefilter("ignore")
 NAN = {"zero_division": np.nan}
@@ -67,6 +70,13 @@ best = int(np.argmax(balanced))
 show("binary.best_balanced_accuracy", max(balanced))
 print(f"binary: best cut between {float(cuts[best - 1])!r} and {float(cuts[best])!r}, {balanced.count(max(balanced))} of them")
 
+fpr, tpr, thresholds = m.roc_curve(TRUTH, SCORE, drop_intermediate=False)
+print("binary.roc_curve (threshold, fpr, tpr) =", [tuple(map(float, point)) for point in zip(thresholds, fpr, tpr)])
+show("binary.average_precision", m.average_precision_score(TRUTH, SCORE))
+show("binary.brier_score", m.brier_score_loss(TRUTH, SCORE))
+shares, means = calibration_curve(TRUTH, SCORE, n_bins=5)
+print("binary.reliability of 5 bins (positive share, mean) =", [tuple(map(float, bin)) for bin in zip(shares, means)])
+
 show("reversed.roc_auc", m.roc_auc_score(TRUTH, -np.array(SCORE)))
 show("constant.roc_auc", m.roc_auc_score(TRUTH, [0.5] * len(TRUTH)))
 show("half_ties.roc_auc", m.roc_auc_score([0, 0, 1, 1], [0.1, 0.5, 0.5, 0.9]))
@@ -77,6 +87,9 @@ binary("no_positive_at_all", [0, 0, 0], [0, 0, 0])
 multi("multi", MULTI_TRUTH, MULTI_PROBS.argmax(axis=1), [0, 1, 2])
 show("multi.roc_auc_ovr", m.roc_auc_score(MULTI_TRUTH, MULTI_PROBS, multi_class="ovr", average="macro"))
 show("multi.log_loss", m.log_loss(MULTI_TRUTH, np.clip(MULTI_PROBS, 1e-7, 1 - 1e-7)))
+logs = np.log(MULTI_PROBS)
+loss = lambda t: m.log_loss(MULTI_TRUTH, softmax(logs / t, axis=1))
+show("multi.temperature", minimize_scalar(loss, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-10}).x)
 # Class 2 is neither there nor predicted, class 1 is never predicted: the average leaves out what is undefined.
 multi("absent", [0, 0, 1, 3], [0, 3, 0, 3], [0, 1, 2, 3])
 
