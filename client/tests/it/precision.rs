@@ -1,22 +1,28 @@
 //! bf16 is faster than f32, and as good.
 
 use tusk::phantom::{PhantomOptions, write_tree};
-use tusk::{ContextOptions, ImageClassifier, TuskContext};
+use tusk::{ContextOptions, ImageClassifier, Model, TuskContext};
+use tusk_core::spec::Precision;
 
 /// How far the mean validation ROC AUC over the seeds may move.
 const AUC_TOLERANCE: f64 = 0.003;
 
-/// The best validation ROC AUC of a run on drawn X-rays.
-async fn auc(context: &TuskContext, images: &str, precision: &str, seed: u64) -> f64 {
+/// A run on drawn X-rays.
+async fn train(context: &TuskContext, images: &str, precision: &str, epochs: u32, seed: u64) -> Model {
     let frame = context.read_images(images).unwrap();
     let classifier = ImageClassifier::cnn()
-        .epochs(16)
+        .epochs(epochs)
         .seed(seed)
         .option("image_size", 64_u64)
         .option("early_stop", false)
         .option("validation_fraction", 0.3)
         .option("precision", precision);
-    let model = classifier.fit(context, &frame).await.unwrap();
+    classifier.fit(context, &frame).await.unwrap()
+}
+
+/// The best validation ROC AUC of a run.
+async fn auc(context: &TuskContext, images: &str, precision: &str, seed: u64) -> f64 {
+    let model = train(context, images, precision, 16, seed).await;
     assert_eq!(model.manifest().definition.precision.word(), precision);
     let best = model.manifest().best_epoch;
     model.history().iter().find(|epoch| epoch.epoch == best).unwrap().val_roc_auc.unwrap()
@@ -29,6 +35,10 @@ async fn bf16_moves_no_quality_over_three_seeds() {
     let options = PhantomOptions { patients: 250, size: 64, ..PhantomOptions::default() };
     write_tree(images.as_ref(), &options, &mut |_, _| {}).unwrap();
     let context = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::default() }).await.unwrap();
+    if train(&context, &images, "auto", 1, 1).await.manifest().definition.precision == Precision::F32 {
+        // A processor without instructions for it computes in bf16 only for who asks, and far more slowly than in f32.
+        return;
+    }
     let mut means = [0.0, 0.0];
     for seed in [1, 2, 3] {
         for (mean, precision) in means.iter_mut().zip(["f32", "bf16"]) {
