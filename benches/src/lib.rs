@@ -11,7 +11,7 @@ use std::io;
 use datafusion::arrow::record_batch::RecordBatch;
 use tusk::phantom::{PhantomOptions, draw};
 use tusk_core::ids::WorkerId;
-use tusk_core::physical::{PhaseReport, REPORT, answer_batch, tensor_bytes};
+use tusk_core::physical::{PhaseReport, REPORT, answer_rows, tensor_rows};
 use tusk_core::state::NamedTensor;
 
 /// Side of the pictures that are decoded, in pixels.
@@ -34,13 +34,14 @@ pub fn picture() -> io::Result<Vec<u8>> {
     Ok(draw(&PhantomOptions { size: PICTURE_SIDE, ..PhantomOptions::default() }, 1, 1)?.image)
 }
 
-/// The answer of a worker: its report and one tensor of [`UPDATE_VALUES`].
+/// The rows of a worker's answer: its report and one tensor of [`UPDATE_VALUES`].
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn answer(worker: u32) -> Result<[RecordBatch; 2], Box<dyn std::error::Error>> {
+pub fn answer(worker: u32) -> Result<Vec<RecordBatch>, Box<dyn std::error::Error>> {
     let json = serde_json::to_vec(&PhaseReport { rows: UPDATE_ROWS, ..PhaseReport::default() })?;
     let data = (0..UPDATE_VALUES).map(|i| i as f32 * 1e-6).collect();
     let tensor = NamedTensor { name: "w".into(), shape: vec![UPDATE_VALUES], data };
-    Ok([answer_batch(WorkerId(worker), REPORT, &json)?, answer_batch(WorkerId(worker), "w", &tensor_bytes(&tensor))?])
+    let worker = WorkerId(worker);
+    Ok(answer_rows(worker, REPORT, &json).chain(tensor_rows(worker, &tensor)).collect::<Result<_, _>>()?)
 }

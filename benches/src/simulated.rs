@@ -11,7 +11,7 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use tusk_core::engine::TrainEngine;
 use tusk_core::error::Error;
 use tusk_core::ids::WorkerId;
-use tusk_core::physical::{Phase, PhaseReport, REPORT, TrainTask, answer_batch, answer_schema};
+use tusk_core::physical::{Phase, PhaseReport, REPORT, TrainTask, answer_rows, answer_schema};
 
 /// Values in the pattern: 4 MiB of them, and a prime number, so that no tensor's length divides it.
 const PATTERN_VALUES: usize = 1_048_573;
@@ -97,7 +97,7 @@ impl Updates {
         self.pattern.as_chunks::<4>().0.get(at).map_or(0.0, |bytes| f32::from_le_bytes(*bytes))
     }
 
-    /// A tensor of a worker's update, in the form of [`tusk_core::physical::tensor_bytes`].
+    /// A tensor of a worker's update, in the form of [`tusk_core::physical::tensor_rows`].
     #[must_use]
     pub fn tensor_bytes(&self, worker: u32, tensor: usize) -> Vec<u8> {
         let Some((_, shape)) = self.tensors.get(tensor) else { return Vec::new() };
@@ -118,22 +118,22 @@ impl Updates {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn report(&self, worker: u32) -> tusk_core::Result<RecordBatch> {
+    pub fn report(&self, worker: u32) -> tusk_core::Result<Vec<RecordBatch>> {
         let rows = self.rows(worker);
         let classes = [("NORMAL".to_owned(), rows / 2), ("PNEUMONIA".to_owned(), rows - rows / 2)];
         let report = PhaseReport { rows, train_rows: classes.into(), pixel_count: rows, ..PhaseReport::default() };
         let json =
             serde_json::to_vec(&report).map_err(|e| Error::Wire { what: "worker's answer", reason: e.to_string() })?;
-        answer_batch(WorkerId(worker), REPORT, &json)
+        answer_rows(WorkerId(worker), REPORT, &json).collect()
     }
 
-    /// A tensor of a worker's update as the batch that travels.
+    /// A tensor of a worker's update as the rows that travel.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn batch(&self, worker: u32, tensor: usize) -> tusk_core::Result<RecordBatch> {
+    pub fn rows_of(&self, worker: u32, tensor: usize) -> tusk_core::Result<Vec<RecordBatch>> {
         let name = self.tensors.get(tensor).map_or("", |(name, _)| name);
-        answer_batch(WorkerId(worker), name, &self.tensor_bytes(worker, tensor))
+        answer_rows(WorkerId(worker), name, &self.tensor_bytes(worker, tensor)).collect()
     }
 }
 
@@ -159,11 +159,10 @@ impl TrainEngine for SimulatedEngine {
         let sender = answers.tx();
         answers.spawn_blocking(move || {
             let tensors = if task.phase == Phase::Train { updates.tensors.len() } else { 0 };
-            let batches = (0..tensors).map(|tensor| updates.batch(worker.0, tensor));
-            for batch in std::iter::once(updates.report(worker.0)).chain(batches) {
-                let batch = batch?;
-                for row in 0..batch.num_rows() {
-                    if sender.blocking_send(Ok(batch.slice(row, 1))).is_err() {
+            let tensors = (0..tensors).map(|tensor| updates.rows_of(worker.0, tensor));
+            for rows in std::iter::once(updates.report(worker.0)).chain(tensors) {
+                for row in rows? {
+                    if sender.blocking_send(Ok(row)).is_err() {
                         return Ok(());
                     }
                 }
@@ -176,7 +175,7 @@ impl TrainEngine for SimulatedEngine {
 
 #[cfg(test)]
 mod tests {
-    use tusk_core::physical::tensor_bytes;
+    use tusk_core::physical::{Answer, tensor_rows};
     use tusk_core::state::NamedTensor;
 
     use super::*;
@@ -197,7 +196,11 @@ mod tests {
         for (worker, tensor) in [(0, 0), (999, 0), (5, 1)] {
             let (name, shape) = updates.tensors()[tensor].clone();
             let data = (0..shape.iter().product()).map(|place| updates.value(worker, tensor, place)).collect();
-            assert!(updates.tensor_bytes(worker, tensor) == tensor_bytes(&NamedTensor { name, shape, data }));
+            let tensor_of = NamedTensor { name, shape, data };
+            let rows = tensor_rows(WorkerId(worker), &tensor_of).map(Result::unwrap);
+            let bytes =
+                rows.flat_map(|row| Answer::rows(&row).unwrap().flat_map(|r| r.data.to_vec()).collect::<Vec<_>>());
+            assert!(updates.tensor_bytes(worker, tensor) == bytes.collect::<Vec<_>>());
         }
     }
 }

@@ -10,6 +10,7 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion::prelude::SessionConfig;
 
 use crate::ids::{ModelName, WorkerId};
+use crate::metrics::at_temperature;
 use crate::physical::TrainTask;
 
 /// Runs one worker's share of a job.
@@ -62,6 +63,8 @@ pub struct Predictions {
     pub decision: Option<(usize, f64)>,
     /// Probabilities, one row of `classes.len()` per image, row-major; unspecified where `valid` is false.
     pub probabilities: Vec<f32>,
+    /// What calibrated probabilities are softened by; see [`crate::metrics::temperature`].
+    pub temperature: f64,
     /// Whether the image was there and readable.
     pub valid: Vec<bool>,
 }
@@ -80,6 +83,15 @@ impl Predictions {
                 (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap_or(0)
             }
         }
+    }
+
+    /// The same with calibrated probabilities. The decision is that of the raw ones still.
+    #[must_use]
+    pub fn calibrated(mut self) -> Self {
+        for row in self.probabilities.chunks_mut(self.classes.len().max(1)) {
+            row.copy_from_slice(&at_temperature(row, self.temperature));
+        }
+        Self { temperature: 1.0, ..self }
     }
 
     /// The probabilities of image `row`.

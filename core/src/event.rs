@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ModelName, RunId, WorkerId};
 use crate::manifest::{DataProfile, EpochReport, Manifest};
+use crate::transfer::Transfer;
 
 /// How far a worker is within its task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +52,13 @@ pub enum RunEvent {
         data: DataProfile,
         /// Wall time of the profile job.
         seconds: f64,
+    },
+    /// The weights to start from are fitted to the net.
+    Transferred {
+        /// Where they are from.
+        from: String,
+        /// What became of them.
+        transfer: Transfer,
     },
     /// A worker is at work.
     Progress(Progress),

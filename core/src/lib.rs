@@ -11,6 +11,7 @@
 //! * [`parameters`]: what workers and the parameter service say to each other
 //! * [`report`]: what an executor tells the scheduler about itself
 //! * [`codec`]: how plans travel between the processes
+//! * [`transfer`]: what became of the weights that a run starts from
 //! * [`metrics`]: ROC AUC and its neighbours, with bootstrap intervals
 
 pub mod codec;
@@ -30,5 +31,6 @@ pub mod sql;
 pub mod state;
 pub mod store;
 mod tables_check;
+pub mod transfer;
 
 pub use error::{Error, Result};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ModelName, RunId};
 use crate::spec::{Loss, ModelSpec, Precision};
+use crate::transfer::Transfer;
 
 /// The version of the manifest's format. Raised when a reader of the old form would misread the new one.
 pub const FORMAT_VERSION: u32 = 1;
@@ -188,12 +189,18 @@ pub struct Manifest {
     pub definition: ModelDefinition,
     /// The probability of the positive class from which a row counts as positive; two classes only.
     pub threshold: Option<f64>,
+    /// What logits are divided by so that probabilities mean what they say, found on the validation rows.
+    #[serde(default)]
+    pub temperature: Option<f64>,
     /// The epoch whose weights these are.
     pub best_epoch: u32,
     /// All epochs.
     pub epochs: Vec<EpochReport>,
     /// The rows it learned from.
     pub data: DataProfile,
+    /// What became of the weights that it started from, where these were not the seed's.
+    #[serde(default)]
+    pub transfer: Option<Transfer>,
     /// Values in the net.
     pub parameters: u64,
     /// The weights.
@@ -277,6 +284,9 @@ pub struct RunRecord {
     pub profile_seconds: f64,
     /// The decoding in it, added up over workers.
     pub profile_timing: Timing,
+    /// What became of the weights it started from, where these were not the seed's.
+    #[serde(default)]
+    pub transfer: Option<Transfer>,
     /// Epochs so far.
     pub epochs: Vec<EpochReport>,
     /// The best of them.

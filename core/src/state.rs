@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 /// Tensors whose names start so belong to the optimizer: they are averaged and resumed, but not published.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";
 
+/// Tensors whose names start so are the moving average of the tensor that the rest of the name names.
+pub const AVERAGE_PREFIX: &str = "optimizer.ema.";
+
 /// Whether a tensor of this name is a running statistic of BatchNorm: an estimate, not something that is learned. It is
 /// only ever averaged; a step along a difference could make a variance negative.
 #[must_use]
@@ -89,6 +92,17 @@ impl ModelState {
         Self::new(self.iter().filter(|t| !t.name.starts_with(OPTIMIZER_PREFIX)).cloned())
     }
 
+    /// The moving average of the model, where the state has one.
+    #[must_use]
+    pub fn moving_average(&self) -> Option<Self> {
+        let average = self.iter().filter_map(|tensor| {
+            let name = tensor.name.strip_prefix(AVERAGE_PREFIX)?.to_owned();
+            Some(NamedTensor { name, ..tensor.clone() })
+        });
+        let average = Self::new(average);
+        (!average.tensors.is_empty()).then_some(average)
+    }
+
     /// The state as a safetensors file. Equal states give equal bytes.
     ///
     /// # Errors
@@ -109,17 +123,60 @@ impl ModelState {
         if found != checksum {
             return Err(damaged(format!("its checksum is {found} and should be {checksum}")));
         }
-        let file = SafeTensors::deserialize(bytes).map_err(|e| damaged(e.to_string()))?;
+        let file = deserialize(bytes).map_err(damaged)?;
         let mut tensors = Vec::new();
         for (name, view) in file.iter() {
             if view.dtype() != Dtype::F32 {
                 return Err(damaged(format!("tensor {name} is {:?} and should be F32", view.dtype())));
             }
-            let data = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+            let data = bytemuck::pod_collect_to_vec(view.data());
             tensors.push(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), data });
         }
         Ok(Self::new(tensors))
     }
+
+    /// The state in a safetensors file that others wrote: floating-point tensors of any width, made f32. Others, such as
+    /// PyTorch's counters of batches, are left out.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the bytes are no safetensors, or hold NaN or infinity.
+    pub fn from_foreign_safetensors(location: &str, bytes: &[u8]) -> Result<Self> {
+        let failed =
+            |reason: String| Error::Data { message: format!("weights = '{location}' cannot be used: {reason}") };
+        let no_file = |reason| failed(format!("it is no safetensors file ({reason})"));
+        let file = deserialize(bytes).map_err(no_file)?;
+        let mut tensors = Vec::new();
+        for (name, view) in file.iter() {
+            let Some(data) = floats(view.dtype(), view.data()) else { continue };
+            if data.iter().any(|value| !value.is_finite()) {
+                return Err(failed(format!("tensor {name} holds NaN or infinity")));
+            }
+            tensors.push(NamedTensor { name: name.to_owned(), shape: view.shape().to_vec(), data });
+        }
+        Ok(Self::new(tensors))
+    }
+}
+
+/// Little-endian floating-point values as f32; `None` for what is no floating point.
+fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    match dtype {
+        Dtype::F64 => Some(bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect()),
+        Dtype::F32 => Some(bytemuck::pod_collect_to_vec(bytes)),
+        Dtype::BF16 => {
+            let widen = |b: &[u8; 2]| f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
+            Some(bytes.as_chunks::<2>().0.iter().map(widen).collect())
+        }
+        Dtype::F16 => {
+            let widen = |b: &[u8; 2]| half::f16::from_le_bytes(*b).to_f32();
+            Some(bytes.as_chunks::<2>().0.iter().map(widen).collect())
+        }
+        _ => None,
+    }
+}
+
+/// The tensors of a safetensors file.
+fn deserialize(bytes: &[u8]) -> std::result::Result<SafeTensors<'_>, String> {
+    SafeTensors::deserialize(bytes).map_err(|e| e.to_string())
 }
 
 /// The checksum of a file's bytes: BLAKE3, in hexadecimal.
@@ -130,6 +187,8 @@ pub fn checksum(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use safetensors::tensor::TensorView;
+
     use super::*;
 
     fn state() -> ModelState {
@@ -148,9 +207,42 @@ mod tests {
     }
 
     #[test]
+    fn a_moving_average_has_the_names_of_what_it_is_of() {
+        assert_eq!(state().moving_average(), None);
+        let average = NamedTensor { name: "optimizer.ema.fc.weight".into(), shape: vec![1], data: vec![2.0] };
+        let with = ModelState::new(state().iter().cloned().chain([average.clone()]));
+        let wanted = ModelState::new([NamedTensor { name: "fc.weight".into(), ..average }]);
+        assert_eq!((with.moving_average(), with.without_optimizer()), (Some(wanted), state().without_optimizer()));
+    }
+
+    #[test]
     fn a_shape_that_does_not_fit_is_refused() {
         let bent = NamedTensor { name: "fc.bias".into(), shape: vec![3], data: vec![1.0; 2] };
         assert!(ModelState::new([bent]).to_safetensors().is_err());
+    }
+
+    #[test]
+    fn a_file_of_others_may_hold_any_floats_and_counters_are_left_out() {
+        let bytes_of = |values: &[u16]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        let tensors = [
+            ("double", Dtype::F64, [1.5_f64, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()),
+            ("half", Dtype::F16, bytes_of(&[0x3e00, 0xc000])),
+            ("brain", Dtype::BF16, bytes_of(&[0x3fc0, 0xc000])),
+            ("bn.num_batches_tracked", Dtype::I64, [7_i64, 8].iter().flat_map(|v| v.to_le_bytes()).collect()),
+        ];
+        let file = |tensors: &[(&str, Dtype, Vec<u8>)]| {
+            let views =
+                tensors.iter().map(|(name, dtype, data)| (*name, TensorView::new(*dtype, vec![2], data).unwrap()));
+            safetensors::serialize(views, None::<HashMap<String, String>>).unwrap()
+        };
+        let state = ModelState::from_foreign_safetensors("w", &file(&tensors)).unwrap();
+        assert_eq!(state.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["brain", "double", "half"]);
+        assert!(state.iter().all(|tensor| tensor.data == [1.5, -2.0]), "{state:?}");
+        let infinite = [("w", Dtype::F16, bytes_of(&[0x7c00, 0]))];
+        let message = ModelState::from_foreign_safetensors("a.st", &file(&infinite)).unwrap_err().to_string();
+        assert_eq!(message, "weights = 'a.st' cannot be used: tensor w holds NaN or infinity");
+        let message = ModelState::from_foreign_safetensors("a.st", b"PK").unwrap_err().to_string();
+        assert!(message.starts_with("weights = 'a.st' cannot be used: it is no safetensors file ("), "{message}");
     }
 
     #[test]

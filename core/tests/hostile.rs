@@ -14,9 +14,9 @@ use datafusion::prelude::SessionContext;
 use datafusion_proto::physical_plan::{DefaultPhysicalProtoConverter, PhysicalExtensionCodec};
 use prost::Message;
 use tusk_core::codec::{TuskPhysicalCodec, decode_plan, encode_plan};
-use tusk_core::ids::RunId;
+use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::{FileRef, ModelDefinition, Preprocessing};
-use tusk_core::physical::{Part, Phase, PhaseReport, Rows, TrainExec, TrainTask, answer_schema, tensor_bytes};
+use tusk_core::physical::{Answer, Part, Phase, PhaseReport, Rows, TrainExec, TrainTask, answer_schema, tensor_rows};
 use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::state::{ModelState, NamedTensor, checksum};
 
@@ -170,7 +170,11 @@ fn damaged_statements_panic_nothing_and_what_parses_prints_back() {
 #[test]
 fn damaged_answers_panic_nothing() {
     let report = PhaseReport { rows: 5, train_rows: [("A".to_owned(), 3)].into(), ..PhaseReport::default() };
-    let tensors = state().iter().map(tensor_bytes).collect::<Vec<_>>();
+    let row = |tensor: &NamedTensor| {
+        let batch = tensor_rows(WorkerId(0), tensor).next().unwrap().unwrap();
+        Answer::rows(&batch).unwrap().next().unwrap().data.to_vec()
+    };
+    let tensors = state().iter().map(row).collect::<Vec<_>>();
     batter("answer", checks::answer, &[vec![serde_json::to_vec(&report).unwrap()], tensors].concat());
 }
 

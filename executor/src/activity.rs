@@ -76,6 +76,7 @@ impl ProgressSink for Activity {
 fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Profile => "profile",
+        Phase::Adapt => "adapt",
         Phase::Train => "train",
         Phase::Exchange => "exchange",
         Phase::Validate => "validate",

@@ -17,10 +17,11 @@ use tusk_core::engine::TrainEngine;
 use tusk_core::event::{Progress, ProgressSink, SharedProgress};
 use tusk_core::ids::WorkerId;
 use tusk_core::manifest::Timing;
-use tusk_core::physical::tensor_bytes;
-use tusk_core::physical::{Phase, PhaseReport, REPORT, Rows, TrainTask, answer_batch, answer_schema, shard_key};
+use tusk_core::physical::{
+    Phase, PhaseReport, REPORT, Rows, TrainTask, answer_rows, answer_schema, shard_key, tensor_rows,
+};
 use tusk_core::report::DeviceWork;
-use tusk_core::state::{ModelState, NamedTensor};
+use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
 use tusk_udfs::pixels::Channels;
 
@@ -29,11 +30,11 @@ use crate::asynchronous::{Turns, exchange};
 use crate::devices::DevicePool;
 use crate::error::{Error, Result};
 use crate::figures::Figures;
-use crate::nets;
 use crate::parameters::{ParameterClient, SchedulerAddress};
 use crate::session::{has_bf16, initial_state};
 use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache, ShardKey};
 use crate::trainer::{TaskEnvironment, score, train_epoch};
+use crate::transfer::fit;
 
 /// Rows of the source that are decoded at a time: bounds the encoded bytes in memory.
 const SOURCE_BATCH_ROWS: usize = 64;
@@ -149,7 +150,9 @@ impl Work {
         let (shard, built) = self.shard(source, context).await?;
         let state = match self.task.phase {
             Phase::Profile => Arc::default(),
-            Phase::Train | Phase::Exchange | Phase::Validate => {
+            // One worker answers for all.
+            Phase::Adapt if self.worker.0 > 0 => Arc::default(),
+            Phase::Adapt | Phase::Train | Phase::Exchange | Phase::Validate => {
                 let started = Instant::now();
                 let state = self.state().await?;
                 self.figures().observe("pull", started.elapsed().as_secs_f64());
@@ -158,7 +161,7 @@ impl Work {
         };
         let client = match self.task.phase {
             Phase::Exchange => Some(self.parameters()?),
-            Phase::Profile | Phase::Train | Phase::Validate => None,
+            Phase::Profile | Phase::Adapt | Phase::Train | Phase::Validate => None,
         };
         let compute = tokio::task::spawn_blocking(move || self.compute(&shard, built, &state, client, &sender));
         compute.await.map_err(|e| DataFusionError::Execution(format!("a training thread stopped: {e}")))?
@@ -252,12 +255,7 @@ impl Work {
         {
             return Ok(state);
         }
-        let mut state = ModelStore::open(&self.task.store)?.read_state(file).await?;
-        if self.task.epoch == 1 && self.task.definition.spec.warm_start.is_some() {
-            let head = format!("{}.", nets::head(self.task.definition.spec.architecture));
-            state = with_new_head(&state, &initial_state(&self.task.definition), &head);
-        }
-        let state = Arc::new(state);
+        let state = Arc::new(ModelStore::open(&self.task.store)?.read_state(file).await?);
         let read = Some((file.checksum.clone(), Arc::clone(&state)));
         *self.shared.last_state.lock().unwrap_or_else(PoisonError::into_inner) = read;
         Ok(state)
@@ -272,14 +270,10 @@ impl Work {
         client: Option<ParameterClient>,
         sender: &Sender<datafusion::error::Result<RecordBatch>>,
     ) -> Result<()> {
-        let send = |name: &str, data: &[u8]| -> Result<()> {
-            let batch = answer_batch(self.worker, name, data)?;
-            // A row per message: see `MESSAGE_BYTES_MAX`.
-            for row in 0..batch.num_rows() {
-                sender.blocking_send(Ok(batch.slice(row, 1))).map_err(|_| Error::Cancelled)?;
-            }
-            Ok(())
+        let send_row = |row: tusk_core::Result<RecordBatch>| -> Result<()> {
+            sender.blocking_send(Ok(row?)).map_err(|_| Error::Cancelled)
         };
+        let send = |name: &str, data: &[u8]| answer_rows(self.worker, name, data).try_for_each(send_row);
         let send_report = |mut report: PhaseReport| -> Result<()> {
             if built {
                 report.timing.decode = shard.seconds;
@@ -290,6 +284,15 @@ impl Work {
         };
         if self.task.phase == Phase::Profile {
             return send_report(profile(shard, &self.task));
+        }
+        if self.task.phase == Phase::Adapt {
+            if self.worker.0 > 0 {
+                return send_report(PhaseReport::default());
+            }
+            let (fitted, transfer) = fit(state, &initial_state(&self.task.definition));
+            // A row, so that it counts where workers are averaged.
+            send_report(PhaseReport { rows: 1, transfer: Some(transfer), ..PhaseReport::default() })?;
+            return fitted.iter().try_for_each(|tensor| tensor_rows(self.worker, tensor).try_for_each(send_row));
         }
         let work = DeviceWork { run: self.task.run.clone(), worker: self.worker, epoch: self.task.epoch };
         let wanted = self.task.definition.spec.device;
@@ -303,7 +306,7 @@ impl Work {
             device: lease.device(),
         };
         match self.task.phase {
-            Phase::Profile => Ok(()),
+            Phase::Profile | Phase::Adapt => Ok(()),
             Phase::Exchange => {
                 let mut client = client.ok_or_else(|| self.no_service())?;
                 let mut turns = Turns::new(lease, &self.shared.devices, work, &self.cancelled);
@@ -319,7 +322,8 @@ impl Work {
                 self.figures().observe("train", report.timing.train);
                 let started = Instant::now();
                 send_report(report)?;
-                tensors.iter().try_for_each(|tensor| send(&tensor.name, &tensor_bytes(tensor)))?;
+                // By value: a tensor's memory is free once its rows are on their way.
+                tensors.into_iter().try_for_each(|tensor| tensor_rows(self.worker, &tensor).try_for_each(send_row))?;
                 self.figures().observe("push", started.elapsed().as_secs_f64());
                 Ok(())
             }
@@ -335,14 +339,6 @@ impl Work {
             }
         }
     }
-}
-
-/// A state to start from: the tensors of another model, but for those of a head of another shape, which starts anew.
-/// `head` is how the names of the head's tensors begin.
-fn with_new_head(theirs: &ModelState, ours: &ModelState, head: &str) -> ModelState {
-    let fits = |tensor: &&NamedTensor| ours.get(&tensor.name).is_some_and(|t| t.shape == tensor.shape);
-    let kept: Vec<NamedTensor> = theirs.iter().filter(|t| !t.name.starts_with(head) || fits(t)).cloned().collect();
-    ModelState::new(ours.iter().filter(|t| t.name.starts_with(head)).cloned().chain(kept))
 }
 
 /// What the scheduler needs to know of a shard.

@@ -13,6 +13,7 @@ mod asynchronous;
 mod augment;
 #[cfg(test)]
 mod augment_tests;
+mod average;
 #[doc(hidden)]
 pub mod bench;
 mod devices;
@@ -38,6 +39,7 @@ mod predictor;
 mod process;
 mod reporter;
 mod schedule;
+mod scorer;
 mod session;
 #[cfg(test)]
 mod session_tests;
@@ -47,6 +49,7 @@ mod testing;
 mod trainer;
 #[cfg(test)]
 mod trainer_tests;
+mod transfer;
 pub mod version;
 
 pub use devices::{DeviceLease, DevicePool};

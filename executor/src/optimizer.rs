@@ -20,7 +20,8 @@ const EPSILON: f64 = 1e-8;
 pub(crate) struct Optimizer {
     algorithm: Algorithm,
     momentum: f64,
-    weight_decay: f64,
+    /// How much, and where: as [`Params::decay_mask`]. None where nothing decays.
+    decay: Option<(f64, Tensor)>,
     step: f64,
     /// First moment, or SGD's momentum buffer.
     average: Tensor,
@@ -32,12 +33,11 @@ impl Optimizer {
     /// The optimizer of a spec, with the moments of `state` where it has them.
     pub(crate) fn new(spec: &ModelSpec, params: &Params, state: &ModelState) -> Result<Self> {
         let stored = |name: &str| -> Result<Tensor> {
-            let zeros = params.flat().f_zeros_like()?;
             match state.get(&format!("{OPTIMIZER_PREFIX}{name}")) {
                 Some(tensor) if tensor.data.len() == params.flat().numel() => {
                     Ok(Tensor::f_from_slice(&tensor.data)?.f_to(params.flat().device())?)
                 }
-                _ => Ok(zeros),
+                _ => Ok(params.flat().f_zeros_like()?),
             }
         };
         let step = state.get(&format!("{OPTIMIZER_PREFIX}step")).and_then(|t| t.data.first().copied());
@@ -45,10 +45,11 @@ impl Optimizer {
             Algorithm::Sgd => None,
             Algorithm::Adam | Algorithm::Adamw => Some(stored("exp_avg_sq")?),
         };
+        let decays = spec.weight_decay > 0.0;
         Ok(Self {
             algorithm: spec.optimizer,
             momentum: spec.momentum,
-            weight_decay: spec.weight_decay,
+            decay: if decays { Some((spec.weight_decay, params.decay_mask()?)) } else { None },
             step: f64::from(step.unwrap_or(0.0)),
             average: stored("exp_avg")?,
             square,
@@ -61,14 +62,15 @@ impl Optimizer {
         params.zero_gradients();
         self.step += 1.0;
         no_grad(|| {
-            let decay = params.decay().shallow_clone();
             let mut flat = params.flat().shallow_clone();
             let mut gradient = gradient;
-            if self.algorithm == Algorithm::Adamw {
-                let factor = decay.f_mul_scalar(-learning_rate * self.weight_decay)?.f_add_scalar(1.0)?;
-                let _ = flat.f_mul_(&factor)?;
-            } else if self.weight_decay > 0.0 {
-                gradient = gradient.f_add(&flat.f_mul(&decay)?.f_mul_scalar(self.weight_decay)?)?;
+            match &self.decay {
+                Some((rate, mask)) if self.algorithm == Algorithm::Adamw => {
+                    let factor = mask.f_mul_scalar(-learning_rate * rate)?.f_add_scalar(1.0)?;
+                    let _ = flat.f_mul_(&factor)?;
+                }
+                Some((rate, mask)) => gradient = gradient.f_add(&flat.f_mul(mask)?.f_mul_scalar(*rate)?)?,
+                None => {}
             }
             let update = match &mut self.square {
                 Some(square) => {
@@ -86,6 +88,11 @@ impl Optimizer {
             let _ = flat.f_sub_(&update.f_mul_scalar(learning_rate)?)?;
             Ok(())
         })
+    }
+
+    /// Steps taken, those of earlier jobs included.
+    pub(crate) fn steps(&self) -> f64 {
+        self.step
     }
 
     /// The moments as tensors of the model's state.

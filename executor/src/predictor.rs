@@ -5,20 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::Array;
 use datafusion::error::DataFusionError;
-use tch::no_grad;
 use tusk_core::engine::{Predictions, Predictor};
 use tusk_core::ids::ModelName;
-use tusk_core::manifest::{Manifest, Preprocessing};
-use tusk_core::spec::Augment;
+use tusk_core::manifest::Manifest;
 use tusk_core::store::ModelStore;
 use tusk_udfs::pixels::{Channels, ImageColumn};
 
-use crate::augment::InputPipeline;
 use crate::error::Result;
 use crate::feed::on_device;
-use crate::nets::Pass;
 use crate::parallel;
-use crate::session::Session;
+use crate::scorer::Scorer;
+use crate::session::device;
 use crate::trainer::SCORING_BATCH;
 
 /// Models kept ready.
@@ -29,25 +26,18 @@ const MODELS_MAX: usize = 8;
 struct Loaded {
     manifest: Manifest,
     classes: Arc<[String]>,
-    net: Mutex<Net>,
+    /// What one thread at a time uses: while it computes, the others decode.
+    scorer: Mutex<Scorer>,
 }
 
-/// What one thread at a time uses: while it computes, the others decode.
-#[derive(Debug)]
-struct Net {
-    pipeline: InputPipeline,
-    session: Session,
-}
-
-impl Net {
+impl Loaded {
     /// The probabilities of pictures one after another, row by row.
-    fn predict(&self, pixels: &[u8], pictures: usize, preprocessing: &Preprocessing) -> Result<Vec<f32>> {
+    fn predict(&self, pixels: &[u8]) -> Result<Vec<f32>> {
+        let preprocessing = &self.manifest.definition.preprocessing;
         let side = i64::from(preprocessing.image_size);
         let shape = [side, side, i64::from(preprocessing.channels)];
-        let pixels = on_device(pixels, &shape, self.session.device)?;
-        let x = self.pipeline.input(&pixels, &vec![0; pictures], 0)?;
-        let outputs = no_grad(|| self.session.net.forward(&self.session.params, &x, Pass::Predict))?;
-        self.session.probabilities(&outputs)
+        let scorer = self.scorer.lock().unwrap_or_else(PoisonError::into_inner);
+        scorer.probabilities(&on_device(pixels, &shape, scorer.device())?)
     }
 }
 
@@ -77,11 +67,9 @@ impl TorchPredictor {
         }
         let state = wait(self.store.read_state(&manifest.weights))?;
         let definition = &manifest.definition;
-        let session = Session::new(definition, &state, &format!("model {name}"))?.folded()?;
-        let pipeline =
-            InputPipeline::new(&definition.preprocessing, Augment::default(), 0, session.device, session.kind)?;
+        let scorer = Scorer::new(device(definition.spec.device)?, definition, &state, &format!("model {name}"))?;
         let classes = definition.classes.clone().into();
-        let loaded = Arc::new(Loaded { manifest, classes, net: Mutex::new(Net { pipeline, session }) });
+        let loaded = Arc::new(Loaded { manifest, classes, scorer: Mutex::new(scorer) });
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         if models.len() >= MODELS_MAX {
             models.clear();
@@ -118,6 +106,7 @@ impl TorchPredictor {
         let mut predictions = Predictions {
             classes: Arc::clone(&model.classes),
             decision: definition.positive.zip(model.manifest.threshold),
+            temperature: model.manifest.temperature.unwrap_or(1.0),
             probabilities: Vec::with_capacity(images.len() * model.classes.len()),
             valid: Vec::with_capacity(images.len()),
         };
@@ -128,8 +117,7 @@ impl TorchPredictor {
             let readable = pictures.iter().flatten().count();
             let mut probabilities = Vec::new();
             if readable > 0 {
-                let net = model.net.lock().unwrap_or_else(PoisonError::into_inner);
-                probabilities = net.predict(&pixels, readable, &definition.preprocessing)?;
+                probabilities = model.predict(&pixels)?;
             }
             let mut rows = probabilities.chunks_exact(model.classes.len().max(1));
             for picture in &pictures {

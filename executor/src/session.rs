@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 use tusk_core::manifest::ModelDefinition;
-use tusk_core::spec::{Device as WantedDevice, Loss, Precision};
+use tusk_core::spec::{Device as WantedDevice, Freeze, Loss, Precision};
 use tusk_core::state::ModelState;
 
 use crate::error::{Error, Result};
@@ -31,13 +31,14 @@ pub(crate) fn outputs(definition: &ModelDefinition) -> usize {
 
 /// The weights that a seed gives.
 pub(crate) fn initial_state(definition: &ModelDefinition) -> ModelState {
-    let (_, layout) = nets::build(definition.spec.architecture, definition.preprocessing.channels, outputs(definition));
+    let (_, layout) = nets::build(&definition.spec, &definition.preprocessing, outputs(definition));
     layout.initial_state(definition.spec.seed)
 }
 
 impl Session {
     /// The net of a definition with the weights of `state`, on the device that the definition asks for; `what` names
     /// the weights in errors.
+    #[cfg(test)]
     pub(crate) fn new(definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
         Self::on(device(definition.spec.device)?, definition, state, what)
     }
@@ -48,12 +49,15 @@ impl Session {
         Ok(self)
     }
 
-    /// The same as [`Self::new`], on a device that the executor chose.
+    /// The same on a device that is chosen already.
     pub(crate) fn on(device: Device, definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
         let kind = if definition.precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float };
-        let (net, layout) =
-            nets::build(definition.spec.architecture, definition.preprocessing.channels, outputs(definition));
-        let params = Params::load(layout, state, what, device, kind)?;
+        let (net, layout) = nets::build(&definition.spec, &definition.preprocessing, outputs(definition));
+        let learns = match definition.spec.freeze {
+            Freeze::None => String::new(),
+            Freeze::Backbone => format!("{}.", nets::head(definition.spec.architecture)),
+        };
+        let params = Params::load(layout, state, what, (device, kind), &learns)?;
         if device.is_cuda() {
             // A run's batches have one or two shapes: it pays to try each convolution's algorithms once.
             tch::Cuda::cudnn_set_benchmark(true);
@@ -74,6 +78,16 @@ impl Session {
                 let wanted = classes.f_one_hot(outputs.size()[1])?.f_to_kind(Kind::Float)?;
                 let error = outputs.f_softmax(1, Kind::Float)?.f_sub(&wanted)?.f_square()?;
                 error.f_sum_dim_intlist(&[1_i64][..], false, Kind::Float)?
+            }
+            (Loss::Hinge, true) => {
+                let side = truth()?.f_mul_scalar(2.0)?.f_sub_scalar(1.0)?;
+                outputs.f_squeeze_dim(1)?.f_mul(&side)?.f_neg()?.f_add_scalar(1.0)?.f_clamp_min(0.0)?
+            }
+            (Loss::Hinge, false) => {
+                let wanted = classes.f_one_hot(outputs.size()[1])?.f_to_kind(Kind::Float)?;
+                let side = wanted.f_mul_scalar(2.0)?.f_sub_scalar(1.0)?;
+                let short = outputs.f_mul(&side)?.f_neg()?.f_add_scalar(1.0)?.f_clamp_min(0.0)?;
+                short.f_sum_dim_intlist(&[1_i64][..], false, Kind::Float)?
             }
             (_, true) => {
                 let logits = outputs.f_squeeze_dim(1)?;
@@ -107,7 +121,7 @@ pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
 }
 
 /// The device that a spec asks for, for work that takes none from the executor's pool.
-fn device(wanted: WantedDevice) -> Result<Device> {
+pub(crate) fn device(wanted: WantedDevice) -> Result<Device> {
     let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
     match wanted {
         WantedDevice::Cpu => Ok(Device::Cpu),

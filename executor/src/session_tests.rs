@@ -30,6 +30,9 @@ fn one_logit_is_the_positive_class_wherever_it_stands() {
     assert_near(&losses(Loss::BinaryCrossentropy, 0), &[-p.ln(), -(1.0 - q).ln()]);
     assert_near(&losses(Loss::MeanSquaredError, 1), &[p * p, (q - 1.0).powi(2)]);
     assert_near(&losses(Loss::MeanSquaredError, 0), &[(p - 1.0).powi(2), q * q]);
+    // 1.5 is on the wrong side by 1.5 and short of the margin by 2.5; -0.5 is as wrong, or half a margin too near.
+    assert_near(&losses(Loss::Hinge, 1), &[2.5, 1.5]);
+    assert_near(&losses(Loss::Hinge, 0), &[0.0, 0.5]);
     let probabilities = |positive| session(Loss::BinaryCrossentropy, positive).probabilities(&outputs).unwrap();
     assert_near(&probabilities(1), &[1.0 - p, p, 1.0 - q, q]);
     assert_near(&probabilities(0), &[p, 1.0 - p, q, 1.0 - q]);
@@ -50,6 +53,8 @@ fn a_logit_per_class_is_a_softmax() {
     let squares =
         [a[0].powi(2) + a[1].powi(2) + (a[2] - 1.0).powi(2), (b[0] - 1.0).powi(2) + b[1].powi(2) + b[2].powi(2)];
     assert_near(&losses(Loss::MeanSquaredError), &squares);
+    // Each class against the others: the true one should be above 1, the others below -1.
+    assert_near(&losses(Loss::Hinge), &[1.2 + 2.0 + 1.7, 0.0 + 1.0 + 1.5]);
     let probabilities = session(Loss::CategoricalCrossentropy, 1).probabilities(&outputs).unwrap();
     assert_near(&probabilities, softmax.as_flattened());
 }

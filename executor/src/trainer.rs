@@ -7,21 +7,22 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Kind, Tensor};
 use tusk_core::event::{Progress, ProgressSink};
 use tusk_core::ids::WorkerId;
 use tusk_core::manifest::Timing;
 use tusk_core::physical::{PhaseReport, TrainTask};
 use tusk_core::random::derive;
-use tusk_core::spec::Augment;
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::augment::InputPipeline;
+use crate::average::MovingAverage;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
 use crate::nets::Pass;
 use crate::optimizer::Optimizer;
 use crate::schedule::learning_rate;
+use crate::scorer::Scorer;
 use crate::session::Session;
 use crate::shard::{Row, Shard};
 
@@ -113,6 +114,7 @@ pub(crate) struct Learner<'a> {
     classes: Vec<Option<usize>>,
     session: Session,
     optimizer: Optimizer,
+    average: Option<MovingAverage>,
     feed: Feed,
     pipeline: InputPipeline,
     class_weights: Tensor,
@@ -132,6 +134,7 @@ impl<'a> Learner<'a> {
         let classes = class_map(shard, env.task)?;
         let session = Session::on(env.device, definition, state, "the last checkpoint")?;
         let optimizer = Optimizer::new(spec, &session.params, state)?;
+        let average = MovingAverage::new(env.device, definition, state)?;
         let (augment, device) = (spec.augment.clone(), session.device);
         let feed = Feed::again(&definition.preprocessing, device, shard)?;
         let pipeline = InputPipeline::new(&definition.preprocessing, augment, spec.seed, device, session.kind)?;
@@ -146,6 +149,7 @@ impl<'a> Learner<'a> {
             classes,
             session,
             optimizer,
+            average,
             feed,
             pipeline,
             class_weights,
@@ -185,7 +189,7 @@ impl<'a> Learner<'a> {
         let rate = learning_rate(spec, progress) * self.rate_factor;
         let numbers = [u64::from(epoch), u64::from(self.env.worker.0), step as u64];
         let pass = Pass::Train { seed: derive(spec.seed, "pass", &numbers) };
-        let Self { session, optimizer, feed, pipeline, class_weights, clock, .. } = self;
+        let Self { session, optimizer, average, feed, pipeline, class_weights, clock, .. } = self;
         let pictures = feed.batch(self.shard, batch)?;
         let loss = clock.time(|| -> Result<Tensor> {
             let x = pipeline.input(&pictures, &images, epoch)?;
@@ -195,6 +199,9 @@ impl<'a> Learner<'a> {
             let loss = session.row_losses(&outputs, &truth)?.f_mul(&weights)?.f_mean(Kind::Float)?;
             loss.f_backward()?;
             optimizer.step(&mut session.params, rate)?;
+            if let Some(average) = average {
+                average.follow(&session.params, optimizer.steps())?;
+            }
             Ok(loss.f_detach()?)
         })?;
         Ok(Step { rows: batch.len(), loss, learning_rate: rate })
@@ -215,9 +222,13 @@ impl<'a> Learner<'a> {
         self.session.params.set(state, "the parameter service")
     }
 
-    /// The moments as tensors of the model's state.
-    fn moments(&self) -> Result<Vec<NamedTensor>> {
-        self.optimizer.state()
+    /// What goes with the weights between jobs: the moments, and the moving average.
+    fn companions(&self) -> Result<Vec<NamedTensor>> {
+        let mut tensors = self.optimizer.state()?;
+        if let Some(average) = &self.average {
+            tensors.extend(average.state()?);
+        }
+        Ok(tensors)
     }
 
     /// Seconds inside libtorch since this was last asked.
@@ -286,7 +297,7 @@ pub(crate) fn train_epoch(
     }
     let loss_sum = learner.read(&meter.loss)?;
     let mut tensors = learner.weights()?;
-    tensors.extend(learner.moments()?);
+    tensors.extend(learner.companions()?);
     let (train, libtorch) = (started.elapsed().as_secs_f64(), learner.take_libtorch_seconds());
     let report = PhaseReport {
         rows: meter.rows as u64,
@@ -317,22 +328,17 @@ pub(crate) fn score(env: &TaskEnvironment<'_>, shard: &Shard, state: &ModelState
         return Ok((PhaseReport::default(), scores));
     }
     let classes = class_map(shard, task)?;
-    let session = Session::on(env.device, definition, state, "the checkpoint to validate")?.folded()?;
-    let pipeline =
-        InputPipeline::new(&definition.preprocessing, Augment::default(), spec.seed, session.device, session.kind)?;
-    let mut feed = Feed::once(&definition.preprocessing, session.device);
+    let average = state.moving_average();
+    let what = "the checkpoint to validate";
+    let scorer = Scorer::new(env.device, definition, average.as_ref().unwrap_or(state), what)?;
+    let mut feed = Feed::once(&definition.preprocessing, scorer.device());
     let mut clock = LibtorchClock::default();
     for batch in rows.chunks(SCORING_BATCH) {
         env.check()?;
         let pictures = feed.batch(shard, batch)?;
-        let images: Vec<u64> = batch.iter().map(|row| row.content).collect();
         scores.truth.extend(truth_of(batch, &classes)?.iter().map(|class| *class as u32));
         scores.groups.extend(batch.iter().map(|row| row.key));
-        let probabilities = clock.time(|| -> Result<Vec<f32>> {
-            let x = pipeline.input(&pictures, &images, task.epoch)?;
-            session.probabilities(&no_grad(|| session.net.forward(&session.params, &x, Pass::Predict))?)
-        })?;
-        scores.probabilities.extend(probabilities);
+        scores.probabilities.extend(clock.time(|| scorer.probabilities(&pictures))?);
     }
     let timing =
         Timing { validate: started.elapsed().as_secs_f64(), libtorch: clock.0.as_secs_f64(), ..Timing::default() };

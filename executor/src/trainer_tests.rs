@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use tch::{Device, Kind, Tensor};
 use tusk_core::manifest::ModelDefinition;
 use tusk_core::physical::{Part, PhaseReport, Rows, TrainTask};
-use tusk_core::spec::{Architecture, Augment, Loss, ModelSpec, Optimizer as Algorithm, Precision};
+use tusk_core::spec::{Architecture, Augment, Features, Freeze, Loss, ModelSpec, Optimizer as Algorithm, Precision};
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::error::{Error, Result};
@@ -13,6 +13,7 @@ use crate::nets::layers::Linear;
 use crate::nets::layout::{Init, Layout, Params};
 use crate::nets::{Net, Pass};
 use crate::optimizer::Optimizer;
+use crate::scorer::Scorer;
 use crate::session::{Session, initial_state};
 use crate::shard::Shard;
 use crate::testing::{Record, cache, definition, environment, shard, squares, squares_shard, task};
@@ -73,6 +74,7 @@ fn an_epoch_in_parts_is_the_epoch_to_the_bit_for_a_worker_alone() {
     let mut definition = definition(Architecture::Cnn);
     definition.spec.augment = Augment::xray();
     definition.spec.batch_size = 4;
+    definition.spec.ema = Some(0.9);
     let shard = squares_shard(27);
     tch::set_num_threads(2);
     let mut whole = task(&definition, 1);
@@ -118,12 +120,74 @@ fn every_optimizer_learns_an_easy_task() {
 
 #[test]
 fn every_loss_learns_an_easy_task_whichever_class_is_positive() {
-    for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy, Loss::MeanSquaredError] {
+    for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy, Loss::MeanSquaredError, Loss::Hinge] {
         for positive in [0, 1] {
             let mut definition = ModelDefinition { loss, positive: Some(positive), ..definition(Architecture::Cnn) };
             definition.spec.epochs = 6;
             assert_learns(&definition);
         }
+    }
+}
+
+#[test]
+fn a_support_vector_machine_learns_an_easy_task_from_pixels_and_from_gradients() {
+    for features in [Features::Pixels, Features::Hog] {
+        let mut definition = ModelDefinition { loss: Loss::Hinge, ..definition(Architecture::Svm) };
+        definition.spec = ModelSpec { features, learning_rate: 1e-2, epochs: 6, ..definition.spec };
+        assert_learns(&definition);
+    }
+}
+
+#[test]
+fn the_moving_average_follows_the_weights_as_computed_by_hand_and_is_what_is_validated() {
+    let mut definition = definition(Architecture::Cnn);
+    definition.spec = ModelSpec { ema: Some(0.9), batch_size: 8, epochs: 1, ..definition.spec };
+    let shard = squares_shard(8);
+    let (_, after) = train(&definition, &shard);
+    let (before, average) = (initial_state(&definition), after.moving_average().unwrap());
+    // One step: a decay of 2 / 11, less than 0.9.
+    for name in ["fc.weight", "layer1.0.conv1.weight", "bn1.running_mean"] {
+        let [before, after, average] = [&before, &after, &average].map(|state| &state.get(name).unwrap().data);
+        for ((before, after), average) in before.iter().zip(after).zip(average) {
+            let wanted = before + (after - before) * 9.0 / 11.0;
+            assert!((average - wanted).abs() <= 1e-6 * wanted.abs().max(1.0), "{name}: {average} should be {wanted}");
+        }
+        assert_ne!(before, after);
+    }
+    let [with, of_average] = [&after, &average].map(|state| scores(&definition, &shard, state).probabilities);
+    assert_eq!(with, of_average);
+    assert_ne!(with, scores(&definition, &shard, &after.without_optimizer()).probabilities);
+}
+
+#[test]
+fn views_are_averaged_the_same_for_every_picture_whatever_stands_beside_it() {
+    let mut definition = definition(Architecture::Cnn);
+    definition.spec.epochs = 2;
+    let (_, state) = train(&definition, &squares_shard(24));
+    let probabilities = |tta, pictures: &Tensor| {
+        let spec = ModelSpec { tta, ..definition.spec.clone() };
+        let definition = ModelDefinition { spec, ..definition.clone() };
+        Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap().probabilities(pictures).unwrap()
+    };
+    let pictures = Tensor::randint_low(0, 256, [3, 32, 32, 1], (Kind::Uint8, Device::Cpu));
+    let [one, five] = [1, 5].map(|tta| probabilities(tta, &pictures));
+    assert_ne!(one, five);
+    assert!(five.chunks_exact(2).all(|p| (p[0] + p[1] - 1.0).abs() < 1e-5));
+    for row in 0..3 {
+        let alone = probabilities(5, &pictures.narrow(0, row, 1));
+        let beside = &five[2 * row as usize..][..2];
+        assert!(alone.iter().zip(beside).all(|(a, b)| (a - b).abs() < 1e-5), "{alone:?} and {beside:?}");
+    }
+}
+
+#[test]
+fn of_a_frozen_backbone_nothing_moves_but_the_head() {
+    let mut definition = definition(Architecture::Cnn);
+    definition.spec = ModelSpec { freeze: Freeze::Backbone, weight_decay: 0.1, epochs: 1, ..definition.spec };
+    let (_, after) = train(&definition, &squares_shard(16));
+    let before = initial_state(&definition);
+    for tensor in after.iter().filter(|tensor| !tensor.name.starts_with("optimizer.")) {
+        assert_eq!(before.get(&tensor.name) != Some(tensor), tensor.name.starts_with("fc."), "{}", tensor.name);
     }
 }
 
@@ -218,7 +282,7 @@ fn linear_step(first: i64, count: i64) -> Vec<f64> {
     let state = layout.initial_state(7);
     let mut session = Session::new(&definition, &initial_state(&definition), "the start").unwrap();
     session.net = Box::new(net);
-    session.params = Params::load(layout, &state, "the start", Device::Cpu, Kind::Float).unwrap();
+    session.params = Params::load(layout, &state, "the start", (Device::Cpu, Kind::Float), "").unwrap();
     let mut optimizer = Optimizer::new(&definition.spec, &session.params, &state).unwrap();
     let x = (Tensor::arange(6 * 16, (Kind::Float, Device::Cpu)) * 0.7).sin().view([6, 1, 4, 4]).narrow(0, first, count);
     let truth = Tensor::from_slice(&[0_i64, 1, 1, 0, 1, 0]).narrow(0, first, count);
@@ -256,7 +320,7 @@ fn three_steps(optimizer: Algorithm, weight_decay: f64) -> Vec<f32> {
         NamedTensor { name: "w".into(), shape: vec![1, 2], data: START[..2].to_vec() },
         NamedTensor { name: "b".into(), shape: vec![1], data: START[2..].to_vec() },
     ]);
-    let mut params = Params::load(layout, &state, "the start", Device::Cpu, Kind::Float).unwrap();
+    let mut params = Params::load(layout, &state, "the start", (Device::Cpu, Kind::Float), "").unwrap();
     let mut optimizer = Optimizer::new(&spec, &params, &ModelState::default()).unwrap();
     let mut values = Vec::new();
     for step in 0..3 {

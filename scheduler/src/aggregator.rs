@@ -156,25 +156,28 @@ fn refused(worker: u32, reason: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::record_batch::RecordBatch;
     use tusk_core::ids::WorkerId;
-    use tusk_core::physical::{MESSAGE_BYTES_MAX, REPORT, answer_batch, tensor_bytes};
+    use tusk_core::physical::{MESSAGE_BYTES_MAX, REPORT, answer_rows, tensor_rows};
 
     use super::*;
 
     fn fold(aggregator: &mut Aggregator, worker: u32, rows: u64, tensors: &[(&str, &[f32])]) -> Result<()> {
         let report = serde_json::to_vec(&PhaseReport { rows, ..PhaseReport::default() }).unwrap();
-        let mut messages = vec![(REPORT, report)];
+        let mut fold = |batch: tusk_core::Result<RecordBatch>| -> Result<()> {
+            Answer::rows(&batch?)?.try_for_each(|row| aggregator.fold(&row))
+        };
+        answer_rows(WorkerId(worker), REPORT, &report).try_for_each(&mut fold)?;
         for (name, data) in tensors {
             let tensor = NamedTensor { name: (*name).into(), shape: vec![data.len()], data: data.to_vec() };
-            messages.push((name, tensor_bytes(&tensor)));
-        }
-        for (name, bytes) in messages {
-            let batch = answer_batch(WorkerId(worker), name, &bytes)?;
-            for row in Answer::rows(&batch)? {
-                aggregator.fold(&row)?;
-            }
+            tensor_rows(WorkerId(worker), &tensor).try_for_each(&mut fold)?;
         }
         Ok(())
+    }
+
+    /// A short array's only row.
+    fn row(worker: u32, name: &str, bytes: &[u8]) -> RecordBatch {
+        answer_rows(WorkerId(worker), name, bytes).next().unwrap().unwrap()
     }
 
     #[test]
@@ -260,7 +263,7 @@ mod tests {
             let header = std::iter::once(sides.len() as u64).chain(sides.iter().copied()).flat_map(u64::to_le_bytes);
             let mut aggregator = Aggregator::default();
             fold(&mut aggregator, 0, 1, &[]).unwrap();
-            let batch = answer_batch(WorkerId(0), "w", &header.collect::<Vec<_>>()).unwrap();
+            let batch = row(0, "w", &header.collect::<Vec<_>>());
             let row = Answer::rows(&batch).unwrap().next().unwrap();
             assert!(aggregator.fold(&row).is_err(), "{sides:?}");
         }
@@ -289,7 +292,7 @@ mod tests {
         for shape in huge {
             let mut aggregator = Aggregator::default();
             fold(&mut aggregator, 0, 1, &[]).unwrap();
-            let batch = answer_batch(WorkerId(0), "w", &header(shape)).unwrap();
+            let batch = row(0, "w", &header(shape));
             let row = Answer::rows(&batch).unwrap().next().unwrap();
             let message = aggregator.fold(&row).unwrap_err().to_string();
             assert!(message.contains("too large"), "{message}");
@@ -302,7 +305,8 @@ mod tests {
     #[test]
     fn damaged_answers_are_refused_or_folded_and_panic_nothing() {
         let report = serde_json::to_vec(&PhaseReport { rows: 3, ..PhaseReport::default() }).unwrap();
-        let tensor = tensor_bytes(&NamedTensor { name: "w".into(), shape: vec![2, 3], data: vec![0.5; 6] });
+        let header = [2_u64, 2, 3].into_iter().flat_map(u64::to_le_bytes);
+        let tensor: Vec<u8> = header.chain([0.5_f32; 6].into_iter().flat_map(f32::to_le_bytes)).collect();
         let mut random = 1_u64;
         let mut next = move |below: usize| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -324,7 +328,7 @@ mod tests {
                         }
                     }
                     let worker = if next(20) == 0 { next(4) as u32 } else { worker };
-                    rows.push(answer_batch(WorkerId(worker), name, &bytes).unwrap());
+                    rows.push(row(worker, name, &bytes));
                 }
             }
             if next(10) == 0 {

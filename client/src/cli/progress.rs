@@ -81,6 +81,10 @@ impl Shown {
                     data.skipped
                 ));
             }
+            RunEvent::Transferred { from, transfer } => {
+                self.meter.clear();
+                self.meter.line(&format!("starting from {from}: {transfer}"));
+            }
             RunEvent::Progress(progress) => self.progress(progress),
             // Its row is about to be printed where the bar is.
             RunEvent::Epoch(_) => self.meter.clear(),

@@ -16,8 +16,8 @@ use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::{FileRef, Manifest, ModelDefinition, Preprocessing, RunRecord};
 use tusk_core::parameters::SessionKey;
 use tusk_core::physical::{
-    Answer, Part, Phase, PhaseReport, REPORT, Rows, TrainExec, TrainTask, UnreadableImage, answer_batch, tensor_bytes,
-    tensor_header,
+    Answer, Part, Phase, PhaseReport, REPORT, Rows, TrainExec, TrainTask, UnreadableImage, answer_rows, tensor_header,
+    tensor_rows,
 };
 use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::state::{ModelState, NamedTensor, checksum};
@@ -76,7 +76,7 @@ async fn a_training_operator_survives_the_wire_with_its_task_and_its_source() {
     let folder = tempfile::tempdir().unwrap();
     let (context, codec) = (session(), physical_codec());
     let source = images_plan(&context, folder.path()).await;
-    for phase in [Phase::Profile, Phase::Train, Phase::Exchange, Phase::Validate] {
+    for phase in [Phase::Profile, Phase::Adapt, Phase::Train, Phase::Exchange, Phase::Validate] {
         let exec = TrainExec::try_new(Arc::new(task(phase)), Arc::clone(&source)).unwrap();
         let plan: Arc<dyn ExecutionPlan> = Arc::new(exec.clone());
         let bytes = encode_plan(Arc::clone(&plan), codec.as_ref()).unwrap();
@@ -174,15 +174,16 @@ fn a_report_and_a_tensor_survive_as_answers_and_noise_is_none() {
         loss_sum: 0.1 + 0.2,
         ..PhaseReport::default()
     };
-    let batch = answer_batch(WorkerId(4), REPORT, &serde_json::to_vec(&report).unwrap()).unwrap();
+    let batch = answer_rows(WorkerId(4), REPORT, &serde_json::to_vec(&report).unwrap()).next().unwrap().unwrap();
     let rows: Vec<Answer<'_>> = Answer::rows(&batch).unwrap().collect();
     assert_eq!(rows[0].report().unwrap(), Some(report));
     let tensor = NamedTensor { name: "w".into(), shape: vec![2, 1, 3], data: vec![0.5, -1.0, 2.0, 3.0, -0.0, 1e-40] };
-    let bytes = tensor_bytes(&tensor);
-    let (shape, values) = tensor_header(&bytes).unwrap();
+    let batch = tensor_rows(WorkerId(4), &tensor).next().unwrap().unwrap();
+    let row = Answer::rows(&batch).unwrap().next().unwrap();
+    let (shape, values) = tensor_header(row.data).unwrap();
     assert_eq!((shape, values.len()), (tensor.shape, 24));
     for bytes in noise(400) {
-        let batch = answer_batch(WorkerId(0), REPORT, &bytes).unwrap();
+        let batch = answer_rows(WorkerId(0), REPORT, &bytes).next().unwrap().unwrap();
         assert!(Answer::rows(&batch).unwrap().all(|answer| answer.report().is_err()), "{bytes:?}");
         // A short shape may come out of noise; a long one must be refused, not allocated.
         let sides = tensor_header(&bytes).map_or(0, |(shape, _)| shape.len());

@@ -11,6 +11,8 @@ mod damage;
 #[cfg(test)]
 mod dataframe;
 #[cfg(test)]
+mod evaluation;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod golden;
@@ -28,3 +30,5 @@ mod resume;
 mod slt;
 #[cfg(test)]
 mod sources;
+#[cfg(test)]
+mod transfer;

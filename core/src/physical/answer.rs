@@ -6,6 +6,7 @@
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, UInt32Array};
+use datafusion::arrow::buffer::{Buffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use datafusion::arrow::record_batch::RecordBatch;
 
@@ -47,19 +48,41 @@ pub fn answer_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
-/// One array as a batch of pieces.
-///
-/// # Errors
-/// [`Error::Wire`] when arrow refuses the batch.
-pub fn answer_batch(worker: WorkerId, name: &str, data: &[u8]) -> Result<RecordBatch> {
-    let pieces: Vec<&[u8]> = if data.is_empty() { vec![&[]] } else { data.chunks(MESSAGE_BYTES_MAX).collect() };
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(UInt32Array::from(vec![worker.0; pieces.len()])),
-        Arc::new(StringArray::from(vec![name; pieces.len()])),
-        Arc::new((0_u32..).take(pieces.len()).collect::<UInt32Array>()),
-        Arc::new(BinaryArray::from(pieces)),
-    ];
-    RecordBatch::try_new(answer_schema(), columns).map_err(|e| wire(e.to_string()))
+/// One array as rows of an answer, each of at most [`MESSAGE_BYTES_MAX`] bytes and each a batch of its own: they are made
+/// one at a time, so that an array is never held twice.
+pub fn answer_rows<'a>(
+    worker: WorkerId,
+    name: &'a str,
+    data: &'a [u8],
+) -> impl Iterator<Item = Result<RecordBatch>> + use<'a> {
+    rows(worker, name, &[], data)
+}
+
+/// A tensor as rows of an answer: how many sides it has and how long they are (u64 each), then its values (f32).
+pub fn tensor_rows(worker: WorkerId, tensor: &NamedTensor) -> impl Iterator<Item = Result<RecordBatch>> {
+    let shape = std::iter::once(tensor.shape.len() as u64).chain(tensor.shape.iter().map(|side| *side as u64));
+    let header: Vec<u8> = shape.flat_map(u64::to_le_bytes).collect();
+    rows(worker, &tensor.name, &header, bytemuck::cast_slice(&tensor.data))
+}
+
+fn rows<'a>(
+    worker: WorkerId,
+    name: &'a str,
+    header: &[u8],
+    data: &'a [u8],
+) -> impl Iterator<Item = Result<RecordBatch>> + use<'a> {
+    let (first, rest) = data.split_at(data.len().min(MESSAGE_BYTES_MAX.saturating_sub(header.len())));
+    let pieces = std::iter::once([header, first].concat()).chain(rest.chunks(MESSAGE_BYTES_MAX).map(<[u8]>::to_vec));
+    pieces.zip(0_u32..).map(move |(bytes, piece)| {
+        let offsets = OffsetBuffer::from_lengths([bytes.len()]);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt32Array::from(vec![worker.0])),
+            Arc::new(StringArray::from(vec![name])),
+            Arc::new(UInt32Array::from(vec![piece])),
+            Arc::new(BinaryArray::new(offsets, Buffer::from_vec(bytes), None)),
+        ];
+        RecordBatch::try_new(answer_schema(), columns).map_err(|e| wire(e.to_string()))
+    })
 }
 
 impl<'a> Answer<'a> {
@@ -100,19 +123,6 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// A tensor as an array's bytes: how many sides it has and how long they are (u64 each), then its values (f32).
-#[must_use]
-pub fn tensor_bytes(tensor: &NamedTensor) -> Vec<u8> {
-    let header = 8 * (1 + tensor.shape.len());
-    let mut bytes = Vec::with_capacity(header + 4 * tensor.data.len());
-    let shape = std::iter::once(tensor.shape.len() as u64).chain(tensor.shape.iter().map(|side| *side as u64));
-    bytes.extend(shape.flat_map(u64::to_le_bytes));
-    bytes.resize(header + 4 * tensor.data.len(), 0);
-    let values = bytes[header..].as_chunks_mut::<4>().0.iter_mut();
-    values.zip(&tensor.data).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
-    bytes
-}
-
 /// The shape in the first piece of a tensor, and the bytes of values that follow it in that piece.
 ///
 /// # Errors
@@ -138,15 +148,30 @@ mod tests {
     #[test]
     fn an_array_larger_than_a_message_is_cut_and_put_together_again() {
         let data: Vec<u8> = (0..MESSAGE_BYTES_MAX * 2 + 5).map(|i| (i % 251) as u8).collect();
-        let batch = answer_batch(WorkerId(3), "fc.weight", &data).unwrap();
-        assert_eq!(batch.num_rows(), 3);
         let mut joined = Vec::new();
-        for (i, row) in Answer::rows(&batch).unwrap().enumerate() {
-            assert_eq!((row.worker, row.name, row.piece), (WorkerId(3), "fc.weight", i as u32));
+        for (i, batch) in answer_rows(WorkerId(3), "scores", &data).enumerate() {
+            let batch = batch.unwrap();
+            let [row] = Answer::rows(&batch).unwrap().collect::<Vec<_>>()[..] else { panic!("not one row") };
+            assert_eq!((row.worker, row.name, row.piece), (WorkerId(3), "scores", i as u32));
             assert!(row.data.len() <= MESSAGE_BYTES_MAX);
             joined.extend_from_slice(row.data);
         }
         assert!(joined == data);
+        assert_eq!(answer_rows(WorkerId(0), "none", &[]).count(), 1);
+    }
+
+    #[test]
+    fn a_tensor_has_its_shape_in_its_first_piece() {
+        let numel = MESSAGE_BYTES_MAX / 2;
+        let data: Vec<f32> = (0..numel).map(|i| i as f32).collect();
+        let tensor = NamedTensor { name: "fc.weight".into(), shape: vec![2, numel / 2], data };
+        let batches: Vec<RecordBatch> = tensor_rows(WorkerId(0), &tensor).map(Result::unwrap).collect();
+        let rows = batches.iter().flat_map(|batch| Answer::rows(batch).unwrap().map(|row| row.data));
+        let mut rows = rows.inspect(|row| assert!(row.len() <= MESSAGE_BYTES_MAX));
+        let (shape, first) = tensor_header(rows.next().unwrap()).unwrap();
+        assert_eq!(shape, tensor.shape);
+        let values: Vec<u8> = first.iter().chain(rows.flatten()).copied().collect();
+        assert!(values == bytemuck::cast_slice::<f32, u8>(&tensor.data));
     }
 
     #[test]

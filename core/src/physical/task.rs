@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{RunId, WorkerId};
 use crate::manifest::{FileRef, ModelDefinition, Timing};
 use crate::parameters::SessionKey;
+use crate::transfer::Transfer;
 
 /// Which of its rows a worker uses.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ pub enum Rows {
 pub enum Phase {
     /// Decode the rows into shards and count them.
     Profile,
+    /// Fit the weights of another model or file to the net, and answer with what the net starts from.
+    Adapt,
     /// Train one epoch and answer with the weights.
     Train,
     /// Train all epochs, exchanging weights with the parameter service, and answer with a report alone.
@@ -144,6 +147,9 @@ pub struct PhaseReport {
     pub learning_rate: f64,
     /// Images decoded for this task; 0 when the shard was there already.
     pub decoded: u64,
+    /// What became of the weights to start from (adapt; the first worker's).
+    #[serde(default)]
+    pub transfer: Option<Transfer>,
     /// Where the time went.
     pub timing: Timing,
 }

@@ -42,6 +42,12 @@ impl Augment {
         Self(vec![Rotate, Shift, Zoom, Brightness, Contrast, Gamma, Noise, Cutout])
     }
 
+    /// What makes the further views of test-time augmentation: geometry alone.
+    #[must_use]
+    pub fn views() -> Self {
+        Self(vec![Transform::Rotate, Transform::Shift, Transform::Zoom])
+    }
+
     /// The given transforms, each once.
     #[must_use]
     pub fn of(transforms: impl IntoIterator<Item = Transform>) -> Self {

@@ -6,6 +6,13 @@ use crate::error::{Error, Result};
 /// Refuses ways to exchange that exclude each other.
 pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
     let refuse = |message: String| Err(Error::ConflictingOptions { message });
+    if spec.ema.is_some() && spec.mode != Mode::Synchronous {
+        return refuse(format!(
+            "ema is not for mode '{}', in which workers take over each other's weights between batches; leave one of \
+             them out",
+            spec.mode
+        ));
+    }
     match (spec.mode, spec.frequency, spec.outer_optimizer) {
         (Mode::Synchronous, Frequency::Batch, _) => refuse(
             "frequency = 'batch' is not for mode 'synchronous': all workers would wait for each other after every \
@@ -47,6 +54,8 @@ mod tests {
         assert!(message.starts_with("outer_optimizer = 'momentum' is not for mode 'hogwild'"), "{message}");
         let message = refusal(&[("outer_momentum", 0.9.into())]);
         assert!(message.starts_with("outer_momentum is for outer_optimizer = 'momentum'"), "{message}");
+        let message = refusal(&[("mode", "hogwild".into()), ("ema", 0.999.into())]);
+        assert!(message.starts_with("ema is not for mode 'hogwild'"), "{message}");
         let given = [("mode".to_owned(), "HOGWILD".into()), ("frequency".to_owned(), "batch".into())];
         let (spec, _) = parse(Architecture::Cnn, &given).unwrap();
         assert_eq!((spec.mode, spec.frequency), (Mode::Hogwild, Frequency::Batch));

@@ -4,6 +4,7 @@ mod augment;
 mod averaging;
 mod exchange;
 mod options;
+mod transfer;
 mod value;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,10 @@ words! {
         Resnet18 = "resnet18",
         /// ResNet-50 (He et al. 2015), 24 M parameters, pictures of 224 pixels.
         Resnet50 = "resnet50",
+        /// DenseNet-121 (Huang et al. 2016), 7 M parameters, pictures of 224 pixels.
+        Densenet121 = "densenet121",
+        /// A linear support vector machine, pictures of 128 pixels.
+        Svm = "svm",
     }
 }
 
@@ -78,6 +83,19 @@ words! {
         /// The squared distance of the probabilities to the one-hot truth; of the positive class alone where there
         /// are two.
         MeanSquaredError = "mean_squared_error",
+        /// How far an output is short of a margin of 1 on its class's side; summed over the classes, each against
+        /// all others, where there are more than two.
+        Hinge = "hinge",
+    }
+}
+
+words! {
+    /// What a support vector machine sees of a picture.
+    Features {
+        /// Histograms of oriented gradients (Dalal & Triggs 2005).
+        Hog = "hog",
+        /// Its pixels.
+        Pixels = "pixels",
     }
 }
 
@@ -152,13 +170,23 @@ words! {
     }
 }
 
+words! {
+    /// Which weights stay as they start.
+    Freeze {
+        /// All learn.
+        None = "none",
+        /// All but the last layer's; normalisation then uses the running statistics that it came with.
+        Backbone = "backbone",
+    }
+}
+
 impl Architecture {
     /// The side of the square picture that the net is made for, in pixels.
     #[must_use]
     pub fn default_image_size(self) -> u32 {
         match self {
-            Self::Cnn | Self::CnnReference => 128,
-            Self::Vgg16 | Self::Resnet18 | Self::Resnet50 => 224,
+            Self::Cnn | Self::CnnReference | Self::Svm => 128,
+            Self::Vgg16 | Self::Resnet18 | Self::Resnet50 | Self::Densenet121 => 224,
         }
     }
 }
@@ -231,7 +259,10 @@ pub struct ModelSpec {
     pub batch_size: u32,
     /// Where every random number of the run comes from.
     pub seed: u64,
-    /// What is minimised; `None` means binary for two classes, categorical for more.
+    /// What a support vector machine sees.
+    #[serde(default = "hog")]
+    pub features: Features,
+    /// What is minimised; `None` means what [`ModelSpec::loss_for`] says.
     pub loss: Option<Loss>,
     /// How weights follow gradients.
     pub optimizer: Optimizer,
@@ -291,8 +322,20 @@ pub struct ModelSpec {
     pub device: Device,
     /// Share of unreadable images above which a run fails.
     pub max_bad_fraction: f64,
+    /// Decay per step of the moving average of the weights, which is then what is validated and published.
+    #[serde(default)]
+    pub ema: Option<f64>,
+    /// Views of a picture whose probabilities are averaged, in validation and prediction.
+    #[serde(default = "one")]
+    pub tta: u32,
     /// A model whose weights are the start.
     pub warm_start: Option<ModelName>,
+    /// A safetensors file, by path or URL, whose weights are the start; its tensors are named as the net's.
+    #[serde(default)]
+    pub weights: Option<String>,
+    /// Which weights stay as they start.
+    #[serde(default = "nothing")]
+    pub freeze: Freeze,
 }
 
 /// Defaults of options that came later, so that models of before are still read.
@@ -302,6 +345,18 @@ fn each_epoch() -> Frequency {
 
 fn average() -> OuterOptimizer {
     OuterOptimizer::Average
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn nothing() -> Freeze {
+    Freeze::None
+}
+
+fn hog() -> Features {
+    Features::Hog
 }
 
 /// 0.5: there are some tens of outer steps, or a few hundred, too few for a longer memory; a steady direction is then
@@ -333,11 +388,16 @@ impl ModelSpec {
             epochs: 20,
             batch_size: 32,
             seed: 42,
+            features: hog(),
             loss: None,
             optimizer: if plain { Optimizer::Adam } else { Optimizer::Adamw },
             learning_rate: match architecture {
                 Architecture::Cnn => 3e-3,
-                Architecture::CnnReference | Architecture::Resnet18 | Architecture::Resnet50 => 1e-3,
+                Architecture::CnnReference
+                | Architecture::Resnet18
+                | Architecture::Resnet50
+                | Architecture::Densenet121
+                | Architecture::Svm => 1e-3,
                 // Nothing is normalised inside it: larger steps do not come back.
                 Architecture::Vgg16 => 1e-4,
             },
@@ -365,7 +425,11 @@ impl ModelSpec {
             precision: Precision::Auto,
             device: Device::Auto,
             max_bad_fraction: 0.01,
+            ema: None,
+            tta: one(),
             warm_start: None,
+            weights: None,
+            freeze: nothing(),
         }
     }
 
@@ -382,6 +446,7 @@ impl ModelSpec {
                 ),
             }),
             Some(loss) => Ok(loss),
+            None if self.architecture == Architecture::Svm => Ok(Loss::Hinge),
             None if classes == 2 => Ok(Loss::BinaryCrossentropy),
             None => Ok(Loss::CategoricalCrossentropy),
         }

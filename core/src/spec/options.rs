@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::exchange;
 use super::{
-    Architecture, Augment, ClassWeights, Device, Frequency, Loss, Mode, ModelSpec, Normalize, Optimizer, OptionValue,
-    OuterOptimizer, Precision, Schedule, Threshold, Transform,
+    Architecture, Augment, ClassWeights, Device, Features, Freeze, Frequency, Loss, Mode, ModelSpec, Normalize,
+    Optimizer, OptionValue, OuterOptimizer, Precision, Schedule, Threshold, Transform,
 };
+use super::{exchange, transfer};
 use crate::error::{Error, Result, nearest};
 use crate::ids::ModelName;
 
@@ -58,10 +58,13 @@ pub const OPTIONS: &[OptionDef] = &[
     option!(
         "loss",
         "by classes",
-        "'binary_crossentropy', 'categorical_crossentropy', 'mean_squared_error'",
-        "what training minimises; binary for two classes, categorical for more",
+        "'binary_crossentropy', 'categorical_crossentropy', 'mean_squared_error', 'hinge'",
+        "what training minimises; binary for two classes, categorical for more, 'hinge' for svm",
         |s, v| { s.loss = Some(Loss::from_word(&text(v)?)?) }
     ),
+    option!("features", "'hog'", "'hog', 'pixels'", "what an svm sees: oriented gradients, or pixels", |s, v| {
+        s.features = Features::from_word(&text(v)?)?
+    }),
     option!(
         "optimizer",
         "'adamw'",
@@ -214,9 +217,37 @@ pub const OPTIONS: &[OptionDef] = &[
     option!("max_bad_fraction", "0.01", "a number from 0 to 1", "share of unreadable images a run bears", |s, v| {
         s.max_bad_fraction = within(v, 0.0, 1.0)?
     }),
+    option!(
+        "ema",
+        "'none'",
+        "'none' or a number from 0 to below 1",
+        "decay per step of a moving average of the weights, which is then validated and published",
+        |s, v| { s.ema = if is_word(v, "none") { None } else { Some(within(v, 0.0, 0.999_999)?) } }
+    ),
+    option!(
+        "tta",
+        "1",
+        "a whole number from 1 to 64",
+        "views of a picture whose probabilities are averaged in prediction: itself, and turned, shifted and zoomed ones",
+        |s, v| { s.tta = whole(v, 1, 64)? }
+    ),
     option!("warm_start", "none", "a model's name", "whose weights are the start", |s, v| {
         s.warm_start = Some(ModelName::new(text(v)?).ok()?)
     }),
+    option!(
+        "weights",
+        "none",
+        "a path or URL of a safetensors file",
+        "whose tensors are the start where name and shape fit: torchvision's names, but for cnn's own",
+        |s, v| { s.weights = Some(text(v)?) }
+    ),
+    option!(
+        "freeze",
+        "'none'",
+        "'none', 'backbone'",
+        "which weights stay as they start: none, or all but the last layer's",
+        |s, v| { s.freeze = Freeze::from_word(&text(v)?)? }
+    ),
 ];
 
 /// The spec that a statement asks for, and whether it asks to resume.
@@ -247,6 +278,7 @@ pub fn parse(architecture: Architecture, options: &[(String, OptionValue)]) -> R
     }
     let is_given = |name: &str| options.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
     exchange::check(&spec, is_given)?;
+    transfer::check(&spec)?;
     Ok((spec, resume))
 }
 

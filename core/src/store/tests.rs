@@ -204,6 +204,7 @@ fn record(model: &ModelName, last: Option<FileRef>) -> RunRecord {
         data: DataProfile::default(),
         profile_seconds: 0.0,
         profile_timing: Timing::default(),
+        transfer: None,
         epochs: Vec::new(),
         best_epoch: None,
         last,

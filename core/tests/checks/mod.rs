@@ -12,7 +12,7 @@ use datafusion_proto::physical_plan::{DefaultPhysicalProtoConverter, PhysicalExt
 use tusk_core::codec::{TuskLogicalCodec, TuskPhysicalCodec, decode_plan};
 use tusk_core::ids::WorkerId;
 use tusk_core::manifest::{Manifest, RunRecord};
-use tusk_core::physical::{Answer, REPORT, TrainTask, answer_batch, answer_schema, tensor_header};
+use tusk_core::physical::{Answer, REPORT, TrainTask, answer_rows, answer_schema, tensor_header};
 use tusk_core::report::ExecutorReport;
 use tusk_core::sql::{ModelStatement, Source, Statement, parse};
 use tusk_core::state::{ModelState, checksum};
@@ -82,9 +82,10 @@ fn prints_back(source: &Source) -> bool {
 /// What a worker may send as a row of its answer.
 pub(crate) fn answer(bytes: &[u8]) {
     for name in [REPORT, "fc.weight"] {
-        let batch = answer_batch(WorkerId(0), name, bytes).unwrap();
-        for row in Answer::rows(&batch).unwrap() {
-            drop(row.report());
+        for batch in answer_rows(WorkerId(0), name, bytes) {
+            for row in Answer::rows(&batch.unwrap()).unwrap() {
+                drop(row.report());
+            }
         }
     }
     if let Ok((shape, values)) = tensor_header(bytes) {

@@ -61,7 +61,8 @@ pub(crate) struct Conv2d {
 }
 
 impl Conv2d {
-    fn new(layout: &mut Layout, name: &str, (inputs, outputs): (i64, i64), kernel: Kernel) -> Self {
+    /// For nets whose normalisation comes before, or right after ([`ConvBn2d`]).
+    pub(crate) fn new(layout: &mut Layout, name: &str, (inputs, outputs): (i64, i64), kernel: Kernel) -> Self {
         let shape = [outputs, inputs, kernel.side, kernel.side];
         let weight = layout.weight(format!("{name}.weight"), &shape, Init::kaiming_fan_out(shape));
         Self { weight, bias: None, stride: kernel.stride, padding: kernel.side / 2 }
@@ -87,7 +88,7 @@ impl Conv2d {
 
 /// Batch normalisation over N, H and W (Ioffe & Szegedy 2015), as torchvision sets it up.
 #[derive(Debug)]
-struct BatchNorm2d {
+pub(crate) struct BatchNorm2d {
     ids: BatchNormIds,
 }
 
@@ -95,7 +96,7 @@ impl BatchNorm2d {
     const MOMENTUM: f64 = 0.1;
     const EPSILON: f64 = 1e-5;
 
-    fn new(layout: &mut Layout, name: &str, features: i64, scale: f32) -> Self {
+    pub(crate) fn new(layout: &mut Layout, name: &str, features: i64, scale: f32) -> Self {
         let ids = BatchNormIds {
             weight: layout.weight(format!("{name}.weight"), &[features], Init::Constant(scale)),
             bias: layout.weight(format!("{name}.bias"), &[features], Init::Constant(0.0)),
@@ -105,8 +106,10 @@ impl BatchNorm2d {
         Self { ids }
     }
 
-    fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
+    pub(crate) fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
         // A single value per channel has no variance: libtorch would divide by zero and spoil the running one for good.
+        // One that does not learn keeps to the statistics it came with, as Keras's frozen layers do.
+        let train = train && params.weight(self.ids.weight).requires_grad();
         let train = train && x.size().get(1).is_some_and(|channels| x.numel() as i64 > *channels);
         Ok(x.f_batch_norm(
             Some(params.weight(self.ids.weight)),

@@ -131,7 +131,6 @@ pub(crate) fn normal(seed: u64, count: usize, std: f64) -> Vec<f32> {
 pub(crate) struct Params {
     layout: Layout,
     flat: Tensor,
-    decay: Tensor,
     weights: Vec<Tensor>,
     buffers: Vec<Tensor>,
     /// Weight and bias of each fold, once [`Self::fold`] was called.
@@ -142,23 +141,27 @@ pub(crate) struct Params {
 impl Params {
     /// The tensors of a state.
     ///
-    /// `what` names the state in errors. Convolutions compute in `compute`; weights are kept in f32.
+    /// `what` names the state in errors. Convolutions compute in `compute`; weights are kept in f32. Those whose names do
+    /// not begin with `learns` stay as they are.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`] when a tensor is missing or has another shape.
-    pub(crate) fn load(layout: Layout, state: &ModelState, what: &str, device: Device, compute: Kind) -> Result<Self> {
+    pub(crate) fn load(
+        layout: Layout,
+        state: &ModelState,
+        what: &str,
+        (device, compute): (Device, Kind),
+        learns: &str,
+    ) -> Result<Self> {
         let numel = layout.weights.iter().map(Slot::numel).sum::<i64>();
-        let [flat, decay] = [(); 2].map(|()| Tensor::f_zeros([numel], (Kind::Float, device)));
-        let (flat, decay) = (flat?, decay?);
+        let flat = Tensor::f_zeros([numel], (Kind::Float, device))?;
         let mut weights = Vec::with_capacity(layout.weights.len());
         let mut start = 0;
         for slot in &layout.weights {
-            let place = |of: &Tensor| of.f_narrow(0, start, slot.numel());
-            place(&flat)?.f_copy_(&Tensor::f_from_slice(tensor_of(state, slot, what)?)?)?;
-            if slot.decays {
-                drop(place(&decay)?.f_fill_(1.0)?);
-            }
-            weights.push(place(&flat)?.f_view(slot.shape.as_slice())?.f_set_requires_grad(true)?);
+            let mut place = flat.f_narrow(0, start, slot.numel())?;
+            place.f_copy_(&Tensor::f_from_slice(tensor_of(state, slot, what)?)?)?;
+            let learns = slot.name.starts_with(learns);
+            weights.push(place.f_view(slot.shape.as_slice())?.f_set_requires_grad(learns)?);
             start += slot.numel();
         }
         let buffers = layout
@@ -169,7 +172,7 @@ impl Params {
                 Ok(values.f_view(slot.shape.as_slice())?.f_to(device)?)
             })
             .collect::<Result<_>>()?;
-        Ok(Self { layout, flat, decay, weights, buffers, folded: Vec::new(), compute })
+        Ok(Self { layout, flat, weights, buffers, folded: Vec::new(), compute })
     }
 
     /// Makes one convolution with bias of each convolution and the normalisation by running statistics behind it, for
@@ -216,6 +219,15 @@ impl Params {
         })
     }
 
+    /// Goes this share of the way to the values of another set, in place.
+    pub(crate) fn approach(&mut self, other: &Self, share: f64) -> Result<()> {
+        let ours = std::iter::once(&self.flat).chain(&self.buffers);
+        for (ours, theirs) in ours.zip(std::iter::once(&other.flat).chain(&other.buffers)) {
+            drop(ours.shallow_clone().f_lerp_(theirs, share)?);
+        }
+        Ok(())
+    }
+
     pub(crate) fn weight(&self, id: WeightId) -> &Tensor {
         &self.weights[id.0]
     }
@@ -230,8 +242,15 @@ impl Params {
     }
 
     /// 1 where weight decay acts, 0 elsewhere, as long as [`Self::flat`].
-    pub(crate) fn decay(&self) -> &Tensor {
-        &self.decay
+    pub(crate) fn decay_mask(&self) -> Result<Tensor> {
+        let mask = self.flat.f_zeros_like()?;
+        let mut start = 0;
+        for (slot, weight) in self.layout.weights.iter().zip(&self.weights) {
+            let decays = slot.decays && weight.requires_grad();
+            drop(mask.f_narrow(0, start, slot.numel())?.f_fill_(f64::from(u8::from(decays)))?);
+            start += slot.numel();
+        }
+        Ok(mask)
     }
 
     /// The gradient of all learned values, one after another.

@@ -2,9 +2,11 @@
 
 mod cnn;
 mod cnn_reference;
+mod densenet;
 pub(crate) mod layers;
 pub(crate) mod layout;
 mod resnet;
+mod svm;
 #[cfg(test)]
 mod tests;
 mod vgg;
@@ -12,7 +14,8 @@ mod vgg;
 use std::fmt::Debug;
 
 use tch::Tensor;
-use tusk_core::spec::Architecture;
+use tusk_core::manifest::Preprocessing;
+use tusk_core::spec::{Architecture, ModelSpec};
 
 use crate::error::Result;
 use layout::{Layout, Params};
@@ -41,16 +44,19 @@ pub(crate) trait Net: Debug + Send {
     fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor>;
 }
 
-/// The net of an architecture and the tensors it has.
-pub(crate) fn build(architecture: Architecture, channels: u8, outputs: usize) -> (Box<dyn Net>, Layout) {
+/// The net of a spec for pictures of this kind, and the tensors it has.
+pub(crate) fn build(spec: &ModelSpec, pictures: &Preprocessing, outputs: usize) -> (Box<dyn Net>, Layout) {
     let mut layout = Layout::default();
-    let (channels, outputs) = (i64::from(channels), i64::try_from(outputs).unwrap_or(i64::MAX));
-    let net: Box<dyn Net> = match architecture {
+    let (channels, side) = (i64::from(pictures.channels), i64::from(pictures.image_size));
+    let outputs = i64::try_from(outputs).unwrap_or(i64::MAX);
+    let net: Box<dyn Net> = match spec.architecture {
         Architecture::Cnn => Box::new(cnn::Cnn::new(&mut layout, channels, outputs)),
         Architecture::CnnReference => Box::new(cnn_reference::CnnReference::new(&mut layout, channels, outputs)),
         Architecture::Vgg16 => Box::new(vgg::Vgg16::new(&mut layout, channels, outputs)),
         Architecture::Resnet18 => Box::new(resnet::Resnet::resnet18(&mut layout, channels, outputs)),
         Architecture::Resnet50 => Box::new(resnet::Resnet::resnet50(&mut layout, channels, outputs)),
+        Architecture::Densenet121 => Box::new(densenet::Densenet121::new(&mut layout, channels, outputs)),
+        Architecture::Svm => Box::new(svm::Svm::new(&mut layout, spec.features, (channels, side), outputs)),
     };
     (net, layout)
 }
@@ -59,6 +65,11 @@ pub(crate) fn build(architecture: Architecture, channels: u8, outputs: usize) ->
 pub(crate) fn head(architecture: Architecture) -> &'static str {
     match architecture {
         Architecture::Vgg16 => vgg::Vgg16::HEAD,
-        Architecture::Cnn | Architecture::CnnReference | Architecture::Resnet18 | Architecture::Resnet50 => "fc",
+        Architecture::Densenet121 => densenet::Densenet121::HEAD,
+        Architecture::Cnn
+        | Architecture::CnnReference
+        | Architecture::Resnet18
+        | Architecture::Resnet50
+        | Architecture::Svm => "fc",
     }
 }

@@ -24,6 +24,7 @@ SIDE, PICTURES = 64, 2
 # a bottleneck's last normalisation (bn3): fifty layers at full scale would make gradients of rounding.
 UNITY = ("running_var", "bn1.weight", "bn2.weight", "downsample.1.weight")
 UNITY += ("features.1.weight", "features.5.weight", "features.9.weight", "features.13.weight")
+UNITY += ("norm0.weight", "norm1.weight", "norm2.weight", "norm.weight", "norm5.weight")
 
 RESIDUAL = ["conv1.weight", "bn1.weight", "bn1.bias", "layer1.0.conv2.weight", "layer2.0.downsample.0.weight"]
 
@@ -80,6 +81,12 @@ def vgg16(channels, outputs):
     """Without dropout: other random numbers would be other results."""
     net = torchvision.models.vgg16(num_classes=outputs, init_weights=False, dropout=0)
     net.features[0] = nn.Conv2d(channels, 64, 3, padding=1)
+    return net
+
+
+def densenet121(channels, outputs):
+    net = torchvision.models.densenet121(num_classes=outputs)
+    net.features.conv0 = nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
     return net
 
 
@@ -163,3 +170,7 @@ figures("cnn_reference", CnnReference(1, 1), binary, layers, ["features.1", "fea
 layers = ["features.0.weight", "features.0.bias", "features.10.weight", "features.28.weight", "classifier.0.weight"]
 layers += ["classifier.3.bias"]
 figures("vgg16", vgg16(1, 1), binary, layers, [], head="classifier.6")
+layers = ["features.conv0.weight", "features.norm0.weight", "features.denseblock1.denselayer2.conv1.weight"]
+layers += ["features.transition2.norm.weight", "features.transition3.conv.weight", "features.norm5.bias"]
+layers += ["features.denseblock4.denselayer16.norm1.weight", "features.denseblock4.denselayer16.conv2.weight"]
+figures("densenet121", densenet121(1, 1), binary, layers, ["features.norm0", "features.norm5"], head="classifier")

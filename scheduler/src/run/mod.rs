@@ -8,6 +8,7 @@ mod jobs;
 mod progress;
 mod request;
 mod training;
+mod transfer;
 mod validation;
 
 pub(crate) use jobs::explain;

@@ -79,6 +79,7 @@ impl Run {
             data: Default::default(),
             profile_seconds: 0.0,
             profile_timing: Timing::default(),
+            transfer: None,
             epochs: Vec::new(),
             best_epoch: None,
             last: None,
@@ -139,33 +140,9 @@ impl Run {
         self.record.data = data.clone();
         self.emit(RunEvent::Profiled { data, seconds: started.elapsed().as_secs_f64() });
         if self.record.epochs.is_empty() {
-            self.warm_start().await?;
+            self.transfer().await?;
         }
         self.context.store.write_run(&self.record).await?;
-        Ok(())
-    }
-
-    /// Copies the weights of the model to start from, so that the run depends on nothing that can change.
-    async fn warm_start(&mut self) -> Result<()> {
-        let Some(name) = &self.request.spec.warm_start else { return Ok(()) };
-        let manifest = self.context.store.manifest(name).await?;
-        let (theirs, ours) = (&manifest.definition, &self.record.definition);
-        if (theirs.spec.architecture, theirs.preprocessing.channels)
-            != (ours.spec.architecture, ours.preprocessing.channels)
-        {
-            return Err(tusk_core::Error::ConflictingOptions {
-                message: format!(
-                    "warm_start = '{name}' is a {} of {} channels, this model a {} of {}; they must agree",
-                    theirs.spec.architecture,
-                    theirs.preprocessing.channels,
-                    ours.spec.architecture,
-                    ours.preprocessing.channels
-                ),
-            }
-            .into());
-        }
-        let state = self.context.store.read_state(&manifest.weights).await?;
-        self.record.last = Some(self.context.store.write_checkpoint(&self.record.model, 0, &state).await?);
         Ok(())
     }
 
@@ -286,7 +263,8 @@ impl Run {
             return Err(tusk_core::Error::Data { message }.into());
         };
         let validation = self.validate(best_epoch, best).await?;
-        let state = self.context.store.read_state(best).await?.without_optimizer();
+        let state = self.context.store.read_state(best).await?;
+        let state = state.moving_average().unwrap_or_else(|| state.without_optimizer());
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             name: self.record.model.clone(),
@@ -294,9 +272,11 @@ impl Run {
             created_unix_ms: unix_ms(),
             definition: self.record.definition.clone(),
             threshold: validation.threshold(&self.record.definition),
+            temperature: validation.temperature(&self.record.definition),
             best_epoch,
             epochs: self.record.epochs.clone(),
             data: self.record.data.clone(),
+            transfer: self.record.transfer.clone(),
             parameters: state.parameters() as u64,
             weights: self.context.store.write_weights(&self.record.model, &state).await?,
             tusk_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,7 +1,7 @@
 //! What the scores of held-out rows say.
 
 use tusk_core::manifest::ModelDefinition;
-use tusk_core::metrics::{PROBABILITY_EPSILON, best_threshold, roc_auc, roc_auc_ovr};
+use tusk_core::metrics::{PROBABILITY_EPSILON, best_threshold, roc_auc, roc_auc_ovr, temperature};
 use tusk_core::physical::{Answer, PhaseReport};
 use tusk_core::spec::{Loss, Threshold};
 use tusk_core::{Error, Result};
@@ -45,6 +45,7 @@ impl Validation {
             let weight = definition.class_weights.get(*truth).copied().unwrap_or(1.0);
             let loss = match definition.loss {
                 Loss::MeanSquaredError => squared_error(probabilities, *truth),
+                Loss::Hinge => hinge(probabilities, *truth),
                 Loss::BinaryCrossentropy | Loss::CategoricalCrossentropy => {
                     let p = probabilities.get(*truth).copied().map_or(0.0, f64::from);
                     -p.clamp(PROBABILITY_EPSILON, 1.0).ln()
@@ -93,6 +94,11 @@ impl Validation {
         }
     }
 
+    /// The temperature that calibrates the probabilities; `None` without rows.
+    pub(crate) fn temperature(&self, definition: &ModelDefinition) -> Option<f64> {
+        temperature(&self.truth, &self.probabilities, definition.classes.len())
+    }
+
     fn binary(&self, positive: usize) -> (Vec<bool>, Vec<f64>) {
         let truth = self.truth.iter().map(|class| *class == positive).collect();
         let score = (0..self.truth.len()).map(|row| self.row(row, 2).get(positive).copied().map_or(0.0, f64::from));
@@ -100,9 +106,47 @@ impl Validation {
     }
 }
 
+/// As training counts it: one margin where there are two classes, else the sum over classes. A probability is the
+/// logistic function of its margin; of more than two classes only their differences are known, and their mean is taken
+/// as zero.
+fn hinge(probabilities: &[f32], truth: usize) -> f64 {
+    let p = |p: &f32| f64::from(*p).clamp(PROBABILITY_EPSILON, 1.0 - PROBABILITY_EPSILON);
+    if let [first, second] = probabilities {
+        let margin = (p(second) / p(first)).ln();
+        return (1.0 + if truth == 1 { -margin } else { margin }).max(0.0);
+    }
+    let logarithms: Vec<f64> = probabilities.iter().map(|value| p(value).ln()).collect();
+    let mean = logarithms.iter().sum::<f64>() / logarithms.len().max(1) as f64;
+    let short = |(class, value): (usize, &f64)| {
+        let margin = value - mean;
+        (1.0 + if class == truth { -margin } else { margin }).max(0.0)
+    };
+    logarithms.iter().enumerate().map(short).sum()
+}
+
 /// As training counts it: one probability where there are two classes, else the sum over classes.
 fn squared_error(probabilities: &[f32], truth: usize) -> f64 {
     let error = |(class, p): (usize, &f32)| (f64::from(*p) - f64::from(u8::from(class == truth))).powi(2);
     let sum: f64 = probabilities.iter().enumerate().map(error).sum();
     if probabilities.len() == 2 { sum / 2.0 } else { sum }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hinge_of_probabilities_is_the_hinge_of_their_margins() {
+        let logistic = |margin: f64| (1.0 / (1.0 + (-margin).exp())) as f32;
+        for (margin, truth, wanted) in [(1.5, 0, 2.5), (1.5, 1, 0.0), (-0.5, 1, 1.5), (0.25, 1, 0.75)] {
+            let found = hinge(&[logistic(-margin), logistic(margin)], truth);
+            assert!((found - wanted).abs() < 1e-5, "margin {margin}, class {truth}: {found}");
+        }
+        // Three margins whose mean is zero, as a softmax shows them.
+        let exponentials = [1.5_f64, -0.5, -1.0].map(f64::exp);
+        let softmax = exponentials.map(|e| (e / exponentials.iter().sum::<f64>()) as f32);
+        assert!((hinge(&softmax, 0) - 0.5).abs() < 1e-5);
+        assert!((hinge(&softmax, 1) - (2.5 + 1.5)).abs() < 1e-5);
+        assert!(hinge(&[1.0, 0.0], 1).is_finite());
+    }
 }

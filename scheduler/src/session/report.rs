@@ -11,9 +11,7 @@ use tusk_core::ids::ModelName;
 use tusk_core::manifest::{
     EpochReport, ExchangeRecord, Manifest, RunRecord, RunStatus, Staleness, Timing, WorkerExchange,
 };
-use tusk_core::metrics::Interval;
 
-use super::evaluate::Evaluation;
 use crate::error::Result;
 
 /// The columns of CREATE MODEL's rows.
@@ -98,6 +96,7 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("classes", definition.classes.join(", ")),
         ("positive", positive.map_or_else(|| "none".to_owned(), Clone::clone)),
         ("threshold", optional(manifest.threshold)),
+        ("temperature", optional(manifest.temperature)),
         ("input", format!("{} x {} x {}", input.channels, input.image_size, input.image_size)),
         ("normalize", format!("mean {:.6}, std {:.6}", input.mean, input.std)),
         ("loss", definition.loss.to_string()),
@@ -113,6 +112,7 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("validation_fraction", spec.validation_fraction.to_string()),
         ("training_rows", counts(&manifest.data.train_rows)),
         ("validation_rows", counts(&manifest.data.val_rows)),
+        ("started_from", started_from(manifest)),
         ("skipped", manifest.data.skipped.to_string()),
         ("workers", manifest.data.rows_per_worker.len().to_string()),
         ("epochs", format!("{} of {}", manifest.epochs.len(), spec.epochs)),
@@ -131,6 +131,17 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("property", Arc::new(StringArray::from_iter_values(properties.iter().map(|p| p.0))) as ArrayRef),
         ("value", Arc::new(StringArray::from_iter_values(properties.iter().map(|p| &p.1)))),
     ])
+}
+
+/// The weights that the run started from.
+fn started_from(manifest: &Manifest) -> String {
+    let spec = &manifest.definition.spec;
+    let from = match (&spec.warm_start, &spec.weights) {
+        (Some(name), _) => format!("model '{name}'"),
+        (None, Some(location)) => format!("'{location}'"),
+        (None, None) => return "the seed".to_owned(),
+    };
+    manifest.transfer.as_ref().map_or_else(|| from.clone(), |transfer| format!("{from}: {transfer}"))
 }
 
 /// SHOW TRAINING: one row with the state of the last run and where its time went.
@@ -199,35 +210,6 @@ fn staleness_per_worker(workers: &[WorkerExchange]) -> Option<String> {
         format!("worker {worker}: {pushes} pushes, mean {mean:.2}, max {max}")
     };
     (!workers.is_empty()).then(|| workers.iter().enumerate().map(line).collect::<Vec<_>>().join("\n"))
-}
-
-/// EVALUATE MODEL: one row.
-pub(super) fn evaluation(evaluation: &Evaluation) -> Result<RecordBatch> {
-    let maybe = |value: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
-    let count = |value: u64| -> ArrayRef { Arc::new(UInt64Array::from(vec![value])) };
-    let mut columns: Vec<(String, ArrayRef)> = vec![
-        ("model".into(), Arc::new(StringArray::from(vec![evaluation.model.as_str()]))),
-        ("rows".into(), count(evaluation.rows)),
-        ("skipped".into(), count(evaluation.skipped)),
-        ("loss".into(), maybe(evaluation.loss)),
-        ("threshold".into(), maybe(evaluation.threshold)),
-    ];
-    let report = &evaluation.report;
-    let figures: [(&str, &Interval); 7] = [
-        ("accuracy", &report.accuracy),
-        ("balanced_accuracy", &report.balanced_accuracy),
-        ("precision", &report.precision),
-        ("recall", &report.recall),
-        ("specificity", &report.specificity),
-        ("f1", &report.f1),
-        ("roc_auc", &report.roc_auc),
-    ];
-    for (name, interval) in figures {
-        columns.push((name.to_owned(), maybe(interval.value)));
-        columns.push((format!("{name}_low"), maybe(interval.low)));
-        columns.push((format!("{name}_high"), maybe(interval.high)));
-    }
-    Ok(RecordBatch::try_from_iter(columns).map_err(DataFusionError::from)?)
 }
 
 fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> Result<RecordBatch> {

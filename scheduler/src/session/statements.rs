@@ -18,7 +18,7 @@ use tusk_core::manifest::EpochReport;
 use tusk_core::spec::{Architecture, ModelSpec, architecture, parse as parse_options};
 use tusk_core::sql::{CreateModel, ModelStatement, Source};
 
-use super::evaluate::{EvaluateOptions, evaluate};
+use super::evaluate::{self, EvaluateOptions};
 use super::report;
 use super::results::Results;
 use super::source::Rows;
@@ -37,8 +37,7 @@ pub(super) async fn execute(
             let rows = Rows::of_query(context, &statement.on.to_query(), name_of(&statement.on)).await?;
             let options = EvaluateOptions::parse(&statement.options)?;
             let manifest = context.training()?.store().manifest(&statement.name).await?;
-            let evaluation = evaluate(context, &manifest, &rows, &options).await?;
-            Ok(Results::of_batch(report::evaluation(&evaluation)?))
+            Ok(Results::of_batch(evaluate::answer(context, &manifest, &rows, &options).await?))
         }
         ModelStatement::ShowModels => {
             Ok(Results::of_batch(report::models(&context.training()?.store().manifests().await?)?))

@@ -1,4 +1,4 @@
-//! Published models as SQL functions: `predict` and `predict_proba`.
+//! Published models as SQL functions: `predict`, `predict_proba`, `calibrated_proba`.
 //!
 //! The functions know no net: each process gives them the [`Predictor`] that it has. One without libtorch plans queries
 //! with [`PlanOnly`] and leaves the running to executors.
@@ -29,6 +29,7 @@ pub fn functions(predictor: &Arc<dyn Predictor>) -> Vec<Arc<ScalarUDF>> {
     vec![
         Arc::new(ScalarUDF::from(Predict::new(Arc::clone(predictor)))),
         Arc::new(ScalarUDF::from(PredictProba::new(Arc::clone(predictor)))),
+        Arc::new(ScalarUDF::from(PredictProba::calibrated(Arc::clone(predictor)))),
     ]
 }
 
@@ -66,6 +67,7 @@ mod tests {
             Ok(Predictions {
                 classes: ["NORMAL".to_owned(), "PNEUMONIA".to_owned()].into(),
                 decision: Some((1, 0.3)),
+                temperature: 2.0,
                 probabilities: percent
                     .iter()
                     .flat_map(|p| [1.0 - f32::from(*p) / 100.0, f32::from(*p) / 100.0])
@@ -116,6 +118,17 @@ mod tests {
 +-----+------------------------------+";
         let strip = |text: &str| text.replace([' ', '-'], "");
         assert_eq!(strip(&run(&sql).await.unwrap()), strip(expected));
+    }
+
+    #[tokio::test]
+    async fn calibrated_probabilities_are_softened_by_the_models_temperature() {
+        let sql = format!(
+            "SELECT predict_proba('m', image, 'PNEUMONIA') AS p, calibrated_proba('m', image, 'PNEUMONIA') AS calibrated \
+             FROM {IMAGES} ORDER BY id LIMIT 1"
+        );
+        // 0.2 against 0.8: at a temperature of 2 their square roots, 1 against 2.
+        let strip = |text: &str| text.replace([' ', '-'], "");
+        assert!(strip(&run(&sql).await.unwrap()).contains("|0.2|0.33333334|"), "{}", run(&sql).await.unwrap());
     }
 
     #[tokio::test]

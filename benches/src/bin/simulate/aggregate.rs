@@ -23,17 +23,19 @@ pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
     let (mut making, mut folding, mut rows, mut bytes) = (Duration::ZERO, Duration::ZERO, 0_u64, 0_u64);
     for worker in 0..workers {
         let tensors = updates.tensors().len();
-        let batches = (0..tensors).map(|tensor| updates.batch(worker, tensor));
-        let mut batches = std::iter::once_with(|| updates.report(worker)).chain(batches);
+        let rows_of = (0..tensors).map(|tensor| updates.rows_of(worker, tensor));
+        let mut answers = std::iter::once_with(|| updates.report(worker)).chain(rows_of);
         loop {
             let began = Instant::now();
-            let Some(batch) = batches.next().transpose()? else { break };
+            let Some(batches) = answers.next().transpose()? else { break };
             let made = Instant::now();
             making += made - began;
-            for answer in Answer::rows(&batch)? {
-                aggregator.fold(&answer)?;
-                rows += 1;
-                bytes += answer.data.len() as u64;
+            for batch in batches {
+                for answer in Answer::rows(&batch)? {
+                    aggregator.fold(&answer)?;
+                    rows += 1;
+                    bytes += answer.data.len() as u64;
+                }
             }
             folding += made.elapsed();
         }

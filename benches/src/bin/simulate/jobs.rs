@@ -54,7 +54,7 @@ pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
 fn time_of_making(updates: &Updates) -> Result<Duration> {
     let started = Instant::now();
     for tensor in 0..updates.tensors().len() {
-        updates.batch(0, tensor)?;
+        updates.rows_of(0, tensor)?;
     }
     Ok(started.elapsed())
 }

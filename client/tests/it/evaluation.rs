@@ -1,0 +1,81 @@
+//! What EVALUATE shows beside its one row of figures.
+
+use crate::fixture::Fixture;
+
+fn number(cell: &str) -> f64 {
+    cell.parse().unwrap_or_else(|_| panic!("'{cell}' is no number"))
+}
+
+/// A model of the bars that makes mistakes.
+async fn trained() -> Fixture {
+    let fixture = Fixture::new().await;
+    fixture.train("m", 1, ", learning_rate = 0.0003, threshold = 0.5", "xrays").await;
+    fixture
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curves_and_matrices_are_those_of_the_models_probabilities() {
+    let fixture = trained().await;
+    let show = async |what: &str| fixture.rows(&format!("EVALUATE MODEL m ON xrays OPTIONS (show = '{what}')")).await;
+    let roc = show("roc_curve").await;
+    assert_eq!((roc[0][0].as_str(), &roc[0][1..]), ("inf", &["0.0".to_owned(), "0.0".to_owned()][..]));
+    assert_eq!(roc.last().unwrap()[1..], ["1.0", "1.0"]);
+    // The area under the curve by trapezoids is the ROC AUC.
+    let area: f64 = roc
+        .windows(2)
+        .map(|pair| (number(&pair[1][1]) - number(&pair[0][1])) * (number(&pair[1][2]) + number(&pair[0][2])) / 2.0)
+        .sum();
+    let summary = fixture.rows("EVALUATE MODEL m ON xrays").await.remove(0);
+    assert!((area - number(&summary[23])).abs() < 1e-9, "{area} is not {}", summary[23]);
+    assert_eq!(show("pr_curve").await.len(), roc.len());
+    let calibration = show("calibration").await;
+    assert_eq!(calibration.iter().map(|bin| number(&bin[2])).sum::<f64>(), 48.0);
+    let matrix = show("confusion_matrix").await;
+    let sql = "SELECT label, CASE WHEN predict_proba('m', image, 'PNEUMONIA') >= 0.5 THEN 'PNEUMONIA' ELSE 'NORMAL' END \
+               AS p, count(*) FROM xrays GROUP BY 1, 2 ORDER BY 1, 2";
+    let filled: Vec<Vec<String>> = matrix.into_iter().filter(|row| row[2] != "0").collect();
+    assert_eq!(filled, fixture.rows(sql).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_are_judged_apart_and_a_threshold_is_found_for_all() {
+    let fixture = trained().await;
+    let by = "(SELECT *, CASE WHEN path LIKE '%png' THEN 'png' ELSE 'jpeg' END AS kind FROM xrays)";
+    let rows = fixture
+        .rows(&format!(
+            "EVALUATE MODEL m ON {by} OPTIONS (by = 'kind', threshold_for = 'sensitivity >= 0.95', \"group\" = 'group')"
+        ))
+        .await;
+    assert_eq!(
+        rows.iter().map(|row| (row[0].as_str(), row[2].as_str())).collect::<Vec<_>>(),
+        [("jpeg", "24"), ("png", "24")]
+    );
+    assert_eq!(rows[0][5], rows[1][5], "one threshold for all");
+    let recall = (number(&rows[0][15]) + number(&rows[1][15])) / 2.0;
+    assert!(recall >= 0.95, "{recall}");
+    let matrix =
+        fixture.rows(&format!("EVALUATE MODEL m ON {by} OPTIONS (by = 'kind', show = 'confusion_matrix')")).await;
+    assert_eq!(matrix.len(), 8);
+    let refusal = fixture.refusal(&format!("EVALUATE MODEL m ON {by} OPTIONS (by = 'knd')")).await;
+    assert!(refusal.contains("knd") && refusal.contains("kind"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_models_are_compared_on_the_same_rows() {
+    let fixture = trained().await;
+    fixture.train("better", 6, "", "xrays").await;
+    let compared =
+        fixture.rows("EVALUATE MODEL better ON xrays OPTIONS (against = 'm', \"group\" = 'group')").await.remove(0);
+    assert_eq!(compared[..4], ["better", "m", "48", "0"]);
+    let (one, other, difference) = (number(&compared[4]), number(&compared[7]), number(&compared[10]));
+    assert!((one - other - difference).abs() < 1e-9 && difference > 0.0, "{compared:?}");
+    assert!((0.0..=1.0).contains(&number(&compared[13])), "{compared:?}");
+    let own = fixture.rows("EVALUATE MODEL m ON xrays OPTIONS (against = 'm')").await.remove(0);
+    assert_eq!((number(&own[10]), number(&own[13])), (0.0, 1.0));
+    assert!(
+        fixture
+            .refusal("EVALUATE MODEL m ON xrays OPTIONS (against = 'none')")
+            .await
+            .contains("there is no model 'none'")
+    );
+}

@@ -1,0 +1,89 @@
+//! Where a run starts from: another model's weights, or a file's.
+
+use tusk_core::event::RunEvent;
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::FileRef;
+use tusk_core::physical::Phase;
+use tusk_core::state::ModelState;
+use tusk_core::store::read_weights;
+use tusk_core::transfer::Transfer;
+
+use super::attempts::Attempts;
+use super::training::Run;
+use crate::aggregator::Aggregator;
+use crate::error::Result;
+
+impl Run {
+    /// Makes the first checkpoint of the weights that the run is to start from, if it is to start from any: after that it
+    /// depends on nothing that can change.
+    pub(super) async fn transfer(&mut self) -> Result<()> {
+        let spec = &self.request.spec;
+        let (from, file) = match (&spec.warm_start, &spec.weights) {
+            (Some(name), _) => (format!("model '{name}'"), self.published_weights(name).await?),
+            (None, Some(location)) => (format!("'{location}'"), self.foreign_weights(location).await?),
+            (None, None) => return Ok(()),
+        };
+        let (state, transfer) = self.adapt(&file).await?;
+        if transfer.is_empty() {
+            let architecture = spec.architecture;
+            let message = format!(
+                "nothing in {from} fits {architecture}: {transfer}; its tensors must be named as torchvision names those \
+                 of {architecture}"
+            );
+            return Err(tusk_core::Error::Data { message }.into());
+        }
+        let store = &self.context.store;
+        let file = store.write_checkpoint(&self.record.model, 0, &state).await?;
+        store.keep_checkpoints(&self.record.model, &[&file]).await?;
+        self.record.last = Some(file);
+        self.record.transfer = Some(transfer.clone());
+        self.emit(RunEvent::Transferred { from, transfer });
+        Ok(())
+    }
+
+    async fn published_weights(&self, name: &ModelName) -> Result<FileRef> {
+        let manifest = self.context.store.manifest(name).await?;
+        let (theirs, ours) = (&manifest.definition, &self.record.definition);
+        if (theirs.spec.architecture, theirs.preprocessing.channels)
+            != (ours.spec.architecture, ours.preprocessing.channels)
+        {
+            let message = format!(
+                "warm_start = '{name}' is a {} of {} channels, this model a {} of {}; they must agree",
+                theirs.spec.architecture,
+                theirs.preprocessing.channels,
+                ours.spec.architecture,
+                ours.preprocessing.channels
+            );
+            return Err(tusk_core::Error::ConflictingOptions { message }.into());
+        }
+        Ok(manifest.weights)
+    }
+
+    async fn foreign_weights(&self, location: &str) -> Result<FileRef> {
+        let bytes = read_weights(location).await?;
+        let shown = location.to_owned();
+        let read = tokio::task::spawn_blocking(move || ModelState::from_foreign_safetensors(&shown, &bytes)).await;
+        let failed = |e: tokio::task::JoinError| tusk_core::Error::Data { message: format!("reading weights: {e}") };
+        let state = read.map_err(failed)??;
+        Ok(self.context.store.write_part(&self.record.model, 0, 0, &state).await?)
+    }
+
+    /// The state that a net has with what fits of a file: a job, because only executors know nets.
+    async fn adapt(&self, file: &FileRef) -> Result<(ModelState, Transfer)> {
+        let mut attempts = Attempts::default();
+        loop {
+            match self.try_adapt(file).await {
+                Err(error) => attempts.after(error, &self.context.cancel).await?,
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn try_adapt(&self, file: &FileRef) -> Result<(ModelState, Transfer)> {
+        let plan = self.plan(Phase::Adapt, self.training_rows(), 0, Some(file.clone()), &self.request.train)?;
+        let mut aggregator = Aggregator::default();
+        self.answers("fitting the weights to start from", plan, |answer| aggregator.fold(answer)).await?;
+        let (state, reports) = aggregator.finish(self.record.workers)?;
+        Ok((state, reports.into_iter().find_map(|report| report.transfer).unwrap_or_default()))
+    }
+}

@@ -1,0 +1,233 @@
+//! EVALUATE MODEL: a query over `predict_proba`, then the figures with their intervals.
+
+mod options;
+mod output;
+mod scored;
+
+use std::sync::Arc;
+
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, ScalarUDF, cast, lit};
+use datafusion::scalar::ScalarValue;
+use futures::TryStreamExt;
+use tusk_core::error::Error;
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::Manifest;
+use tusk_core::metrics::{
+    Comparison, RELIABILITY_BINS, Report, Wanted, average_precision, brier_score, compare_roc_auc, evaluate_binary,
+    evaluate_multi, expected_calibration_error, log_loss, reliability, threshold_for,
+};
+use tusk_udfs::predict::PredictProba;
+
+use self::options::{Cut, Show};
+use self::scored::Scored;
+use super::Session;
+use super::source::Rows;
+use crate::error::Result;
+
+pub use options::EvaluateOptions;
+
+/// Draws of the bootstrap behind the intervals.
+const RESAMPLES: usize = 1000;
+
+/// Where the bootstrap starts.
+const BOOTSTRAP_SEED: u64 = 42;
+
+/// A model's figures on some rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// The model.
+    pub model: ModelName,
+    /// Rows that could be read.
+    pub rows: u64,
+    /// Rows that could not.
+    pub skipped: u64,
+    /// Mean cross-entropy, in nats, every row counting the same.
+    pub loss: Option<f64>,
+    /// The threshold that was applied; two classes only.
+    pub threshold: Option<f64>,
+    /// The figures, each with its 95 % bootstrap interval.
+    pub report: Report,
+    /// The area under the precision-recall curve, as a sum of steps; two classes only.
+    pub average_precision: Option<f64>,
+    /// The mean squared distance of the positive class's probability to the truth; two classes only.
+    pub brier_score: Option<f64>,
+    /// The expected calibration error over ten bins; two classes only.
+    pub calibration_error: Option<f64>,
+}
+
+/// Evaluates a model on rows, all together.
+///
+/// # Errors
+/// When a column is missing, a label is not one of the model's classes, or there are no rows.
+pub async fn evaluate(
+    context: &Session,
+    manifest: &Manifest,
+    rows: &Rows,
+    options: &EvaluateOptions,
+) -> Result<Evaluation> {
+    let (scored, grouped) = score(context, manifest, None, rows, options).await?;
+    let threshold = threshold_of(&scored, manifest, options.cut)?;
+    Ok(judge(&scored, manifest, grouped, threshold))
+}
+
+/// What the statement answers with: as its options say.
+///
+/// # Errors
+/// As [`evaluate`], and where two classes are needed and there are more.
+pub(super) async fn answer(
+    context: &Session,
+    manifest: &Manifest,
+    rows: &Rows,
+    options: &EvaluateOptions,
+) -> Result<RecordBatch> {
+    let other = match &options.against {
+        Some(name) => Some(context.training()?.store().manifest(name).await?),
+        None => None,
+    };
+    if let Some(other) = &other {
+        comparable(manifest, other)?;
+    }
+    let (scored, grouped) = score(context, manifest, other.as_ref(), rows, options).await?;
+    let threshold = threshold_of(&scored, manifest, options.cut)?;
+    let mut batches = Vec::new();
+    for (part, rows) in scored.parts(manifest.definition.classes.len()) {
+        let batch = match (&other, options.show) {
+            (Some(other), _) => output::comparison(manifest, other, &rows, &compare(&rows, manifest, grouped)?)?,
+            (None, Show::Summary) => output::summary(&judge(&rows, manifest, grouped, threshold))?,
+            (None, Show::ConfusionMatrix) => output::confusion_matrix(&rows, manifest, threshold)?,
+            (None, show) => output::curve(&rows, positive(manifest, show.word())?, show)?,
+        };
+        batches.push(match &options.by {
+            Some(column) => output::with_part(&batch, column, part.as_deref())?,
+            None => batch,
+        });
+    }
+    let Some(first) = batches.first() else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
+    Ok(concat_batches(&first.schema(), &batches).map_err(DataFusionError::from)?)
+}
+
+/// Scores the rows, by one model or two; and whether they have groups.
+async fn score(
+    context: &Session,
+    manifest: &Manifest,
+    other: Option<&Manifest>,
+    rows: &Rows,
+    options: &EvaluateOptions,
+) -> Result<(Scored, bool)> {
+    let mut spec = manifest.definition.spec.clone();
+    if let Some(image) = &options.image {
+        spec.image.clone_from(image);
+    }
+    if let Some(label) = &options.label {
+        spec.label.clone_from(label);
+    }
+    let has_group = spec.group.as_ref().is_some_and(|group| rows.column("group", group).is_ok());
+    spec.group = options.group.clone().or(spec.group.filter(|_| has_group));
+    let part = match &options.by {
+        Some(column) => rows.column("by", column)?,
+        None => lit(ScalarValue::Utf8(None)),
+    };
+    let image = rows.image(&spec)?;
+    let predict = ScalarUDF::from(PredictProba::new(Arc::clone(context.predictor())));
+    // One call per class would run the net once per class: the map is asked for once and taken apart here.
+    let mut columns: Vec<Expr> = vec![
+        rows.label(&spec)?.alias("truth"),
+        cast(rows.group(&spec)?, DataType::Utf8).alias("group"),
+        cast(part, DataType::Utf8).alias("part"),
+        predict.call(vec![lit(manifest.name.as_str()), image.clone()]).alias("probabilities"),
+    ];
+    columns.extend(other.map(|other| predict.call(vec![lit(other.name.as_str()), image]).alias("others")));
+    let scored = DataFrame::new(context.local().state(), rows.plan.clone()).select(columns)?;
+    let mut batches = context.data_frame(scored.into_unoptimized_plan()).execute_stream().await?;
+    let mut scored = Scored::default();
+    while let Some(batch) = batches.try_next().await? {
+        scored.take(&batch, &manifest.definition.classes, &rows.name)?;
+    }
+    if scored.truth.is_empty() && scored.skipped() == 0 {
+        return Err(Error::Data { message: format!("{} has no rows to evaluate", rows.name) }.into());
+    }
+    Ok((scored, spec.group.is_some()))
+}
+
+/// The threshold that is applied: as asked for, or the model's.
+fn threshold_of(scored: &Scored, manifest: &Manifest, cut: Option<Cut>) -> Result<Option<f64>> {
+    let (wanted, least) = match cut {
+        None => return Ok(manifest.threshold),
+        Some(Cut::At(threshold)) => return Ok(Some(threshold)),
+        Some(Cut::For(wanted, least)) => (wanted, least),
+    };
+    let (truth, score) = scored.binary(positive(manifest, "threshold_for")?);
+    let found = threshold_for(&truth, &score, wanted, least).filter(|threshold| threshold.is_finite());
+    let figure = match wanted {
+        Wanted::Sensitivity => "sensitivity",
+        Wanted::Specificity => "specificity",
+    };
+    let none =
+        || Error::Data { message: format!("no threshold has a {figure} of {least} on these rows; ask for less") };
+    Ok(Some(found.ok_or_else(none)?))
+}
+
+/// The positive class; `what` needs one.
+fn positive(manifest: &Manifest, what: &str) -> Result<usize> {
+    let classes = manifest.definition.classes.len();
+    let none = || Error::Data {
+        message: format!("{what} is for models of two classes, and '{}' has {classes}", manifest.name),
+    };
+    Ok(manifest.definition.positive.ok_or_else(none)?)
+}
+
+fn comparable(one: &Manifest, other: &Manifest) -> Result<()> {
+    positive(one, "against")?;
+    if one.definition.classes == other.definition.classes {
+        return Ok(());
+    }
+    let message = format!(
+        "'{}' tells {} apart and '{}' {}; only models of the same classes can be compared",
+        one.name,
+        one.definition.classes.join(", "),
+        other.name,
+        other.definition.classes.join(", ")
+    );
+    Err(Error::Data { message }.into())
+}
+
+fn compare(scored: &Scored, manifest: &Manifest, grouped: bool) -> Result<Comparison> {
+    let positive = positive(manifest, "against")?;
+    let (truth, score) = scored.binary(positive);
+    let groups = grouped.then_some(scored.groups.as_slice());
+    Ok(compare_roc_auc(&truth, (&score, &scored.other_score(positive)), groups, BOOTSTRAP_SEED, RESAMPLES))
+}
+
+fn judge(scored: &Scored, manifest: &Manifest, grouped: bool, threshold: Option<f64>) -> Evaluation {
+    let classes = manifest.definition.classes.len();
+    let groups = grouped.then_some(scored.groups.as_slice());
+    let of_truth = |(row, class): (usize, &usize)| f64::from(scored.probabilities[row * classes + class]);
+    let true_class: Vec<f64> = scored.truth.iter().enumerate().map(of_truth).collect();
+    let (mut precision, mut brier, mut calibration) = (None, None, None);
+    let report = match (manifest.definition.positive, threshold) {
+        (Some(positive), Some(threshold)) => {
+            let (truth, score) = scored.binary(positive);
+            precision = average_precision(&truth, &score);
+            brier = brier_score(&truth, &score);
+            calibration = expected_calibration_error(&reliability(&truth, &score, RELIABILITY_BINS));
+            evaluate_binary(&truth, &score, groups, threshold, BOOTSTRAP_SEED, RESAMPLES)
+        }
+        _ => evaluate_multi(&scored.truth, &scored.probabilities, classes, groups, BOOTSTRAP_SEED, RESAMPLES),
+    };
+    Evaluation {
+        model: manifest.name.clone(),
+        rows: scored.truth.len() as u64,
+        skipped: scored.skipped(),
+        loss: log_loss(&true_class, tusk_core::metrics::PROBABILITY_EPSILON),
+        threshold,
+        report,
+        average_precision: precision,
+        brier_score: brier,
+        calibration_error: calibration,
+    }
+}

@@ -1,0 +1,181 @@
+//! What EVALUATE may be told.
+
+use tusk_core::error::{Error, nearest};
+use tusk_core::ids::ModelName;
+use tusk_core::metrics::Wanted;
+use tusk_core::spec::OptionValue;
+
+use crate::error::Result;
+
+/// What an evaluation answers with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Show {
+    /// One row of figures with their intervals.
+    #[default]
+    Summary,
+    /// A row per threshold: false positive rate, true positive rate.
+    RocCurve,
+    /// A row per threshold: recall, precision.
+    PrecisionRecallCurve,
+    /// A row per bin of probabilities: what they say, and what is so.
+    Calibration,
+    /// A row per truth and prediction.
+    ConfusionMatrix,
+}
+
+impl Show {
+    const WORDS: [(&'static str, Self); 5] = [
+        ("summary", Self::Summary),
+        ("roc_curve", Self::RocCurve),
+        ("pr_curve", Self::PrecisionRecallCurve),
+        ("calibration", Self::Calibration),
+        ("confusion_matrix", Self::ConfusionMatrix),
+    ];
+
+    pub(super) fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, show)| *show == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// Where the threshold is put.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cut {
+    /// Here.
+    At(f64),
+    /// Where these rows have at least so much of a figure.
+    For(Wanted, f64),
+}
+
+/// What EVALUATE may be told.
+#[derive(Clone, Debug, Default)]
+pub struct EvaluateOptions {
+    /// Column of the images.
+    pub image: Option<String>,
+    /// Column of the labels.
+    pub label: Option<String>,
+    /// Column of what the bootstrap keeps together.
+    pub group: Option<String>,
+    /// The threshold, where it is not the model's.
+    pub cut: Option<Cut>,
+    /// What is answered.
+    pub show: Show,
+    /// Column whose values are judged apart.
+    pub by: Option<String>,
+    /// A model to compare with.
+    pub against: Option<ModelName>,
+}
+
+impl EvaluateOptions {
+    const NAMES: [&'static str; 8] = ["image", "label", "group", "threshold", "threshold_for", "show", "by", "against"];
+
+    /// The options of a statement.
+    ///
+    /// # Errors
+    /// When one is unknown, its value does not fit, or two exclude each other.
+    pub fn parse(options: &[(String, OptionValue)]) -> Result<Self> {
+        let mut parsed = Self::default();
+        for (key, value) in options {
+            let key = key.to_lowercase();
+            let text = match value {
+                OptionValue::Text(text) => Some(text.trim()),
+                _ => None,
+            };
+            let column = || text.map(str::to_owned).ok_or_else(|| invalid(&key, value, "a column name"));
+            match key.as_str() {
+                "image" => parsed.image = Some(column()?),
+                "label" => parsed.label = Some(column()?),
+                "group" => parsed.group = Some(column()?),
+                "by" => parsed.by = Some(column()?),
+                "threshold" | "threshold_for" if parsed.cut.is_some() => {
+                    let message = "threshold and threshold_for both say where to cut; keep one".to_owned();
+                    return Err(Error::ConflictingOptions { message }.into());
+                }
+                "threshold" => {
+                    parsed.cut = Some(threshold(value).ok_or_else(|| invalid(&key, value, "a number between 0 and 1"))?)
+                }
+                "threshold_for" => {
+                    let expected = "'sensitivity >= 0.95' or 'specificity >= 0.95', with a number up to 1";
+                    parsed.cut = Some(text.and_then(threshold_for).ok_or_else(|| invalid(&key, value, expected))?);
+                }
+                "show" => {
+                    let found =
+                        Show::WORDS.iter().find(|(word, _)| text.is_some_and(|text| text.eq_ignore_ascii_case(word)));
+                    let words = Show::WORDS.map(|(word, _)| format!("'{word}'")).join(", ");
+                    parsed.show = found.ok_or_else(|| invalid(&key, value, &words))?.1;
+                }
+                "against" => {
+                    let name = text.and_then(|text| ModelName::new(text).ok());
+                    parsed.against = Some(name.ok_or_else(|| invalid(&key, value, "a model's name"))?);
+                }
+                _ => {
+                    let suggestion = nearest(&key, Self::NAMES);
+                    return Err(Error::UnknownOption { option: key, suggestion, known: Self::NAMES.join(", ") }.into());
+                }
+            }
+        }
+        if parsed.against.is_some() && parsed.show != Show::Summary {
+            let message = format!("against compares two models in one row; leave out show = '{}'", parsed.show.word());
+            return Err(Error::ConflictingOptions { message }.into());
+        }
+        Ok(parsed)
+    }
+}
+
+fn threshold(value: &OptionValue) -> Option<Cut> {
+    let OptionValue::Number(digits) = value else { return None };
+    digits.parse().ok().filter(|t| *t > 0.0 && *t < 1.0).map(Cut::At)
+}
+
+fn threshold_for(text: &str) -> Option<Cut> {
+    let (figure, least) = text.split_once(">=")?;
+    let wanted = match figure.trim().to_lowercase().as_str() {
+        "sensitivity" | "recall" => Wanted::Sensitivity,
+        "specificity" => Wanted::Specificity,
+        _ => return None,
+    };
+    least.trim().parse().ok().filter(|least| *least > 0.0 && *least <= 1.0).map(|least| Cut::For(wanted, least))
+}
+
+fn invalid(option: &str, value: &OptionValue, expected: &str) -> Error {
+    let (option, value, expected) = (option.to_owned(), value.to_string(), expected.to_owned());
+    Error::InvalidOption { option, value, expected, suggestion: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(options: &[(&str, OptionValue)]) -> std::result::Result<EvaluateOptions, String> {
+        let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        EvaluateOptions::parse(&options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_threshold_is_given_or_found_for_a_wanted_figure() {
+        let cut = |options: &[(&str, OptionValue)]| parse(options).unwrap().cut;
+        assert_eq!(cut(&[("threshold", 0.3.into())]), Some(Cut::At(0.3)));
+        let wanted = Some(Cut::For(Wanted::Sensitivity, 0.95));
+        assert_eq!(cut(&[("threshold_for", "sensitivity >= 0.95".into())]), wanted);
+        assert_eq!(cut(&[("THRESHOLD_FOR", "Recall>=0.95".into())]), wanted);
+        assert_eq!(cut(&[("threshold_for", "specificity >= 1".into())]), Some(Cut::For(Wanted::Specificity, 1.0)));
+        for bad in ["sensitivity > 0.9", "f1 >= 0.9", "sensitivity >= 1.5", ""] {
+            let message = parse(&[("threshold_for", bad.into())]).unwrap_err();
+            assert!(message.contains("'sensitivity >= 0.95'"), "{message}");
+        }
+        let both = [("threshold", 0.3.into()), ("threshold_for", "sensitivity >= 0.9".into())];
+        assert_eq!(parse(&both).unwrap_err(), "threshold and threshold_for both say where to cut; keep one");
+    }
+
+    #[test]
+    fn what_is_shown_has_a_name() {
+        for (word, show) in Show::WORDS {
+            assert_eq!(parse(&[("show", word.into())]).unwrap().show, show);
+        }
+        let message = parse(&[("show", "rock_curve".into())]).unwrap_err();
+        assert!(message.contains("'summary', 'roc_curve', 'pr_curve', 'calibration', 'confusion_matrix'"), "{message}");
+        let message = parse(&[("against", "b".into()), ("show", "roc_curve".into())]).unwrap_err();
+        assert_eq!(message, "against compares two models in one row; leave out show = 'roc_curve'");
+        let message = parse(&[("agianst", "b".into())]).unwrap_err();
+        assert!(message.contains("did you mean 'against'?"), "{message}");
+    }
+}
