@@ -17,7 +17,7 @@ import tempfile
 
 from environment import TARGET, python_with
 
-PACKAGES = ["torch==2.11.0", "torchvision==0.26.0", "numpy==2.2.6", "pillow==12.0.0", "safetensors==0.6.2"]
+PACKAGES = ["torch==2.11.0", "torchvision==0.26.0", "numpy==2.2.6", "pillow==12.0.0", "safetensors==0.6.2", "packaging==25.0"]
 SIDE, PICTURES, TOLERANCE = 64, 12, 1e-4
 MEAN, STD = 0.5, 0.25
 
@@ -81,7 +81,7 @@ def main():
     for net in args.nets:
         with tempfile.TemporaryDirectory(prefix="tusk-weights-") as folder:
             command = [str(word) for word in [python, __file__, "--make", net, folder]]
-            wanted = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+            wanted = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
             found, said = tusk(net, args.bin, pathlib.Path(folder))
         size = max(abs(logit) for logit in wanted.values())
         apart = max(abs(found[name] - logit) for name, logit in wanted.items())
