@@ -55,7 +55,7 @@ pub fn brier_score(truth: &[bool], probability: &[f64]) -> Option<f64> {
 /// Temperatures that are looked at.
 const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.05..=20.0;
 
-/// Halvings of the search: more than an f64 has bits.
+/// Halvings of the search: more than an f64's significand has bits.
 const HALVINGS: usize = 60;
 
 /// Probabilities are clipped to this before their logarithm is taken.
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_net_that_is_twice_too_sure_gets_a_temperature_of_two() {
-        // Of a hundred rows with logit 2, as many are positive as a logit of 1 says.
+        // Of the rows with logit 2, as many are positive as a logit of 1 says.
         let p = |logit: f64| 1.0 / (1.0 + (-logit).exp());
         let positives = (p(1.0) * 10_000.0).round() as usize;
         let truth: Vec<usize> = (0..10_000).map(|row| usize::from(row < positives)).collect();
