@@ -13,7 +13,7 @@ CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders study-modes fuzz docs clean
+.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders study ablation study-modes fuzz docs clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -54,6 +54,12 @@ lint: setup ## Check the formatting, the lints and the documentation's links.
 
 bench: build ## Run the micro-benchmarks.
 	@$(ENV) cargo bench --workspace --bench micro --profile dev
+
+study: build ## Train the paper's five models under three losses on IMAGES=folder: writes docs/study.md. Two hours; FULL=1 on a GPU.
+	@$(ENV) benches/study/study.py --images "$(IMAGES)" $(if $(FULL),--full)
+
+ablation: build ## Train cnn with and without each ingredient on IMAGES=folder: writes docs/ablation.md. An hour.
+	@$(ENV) benches/study/ablation.py --images "$(IMAGES)"
 
 study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes docs/training-modes.md. Takes hours.
 	@python3 benches/modes/compare.py "$(TABLE)" --tusk $(TUSK) --group group

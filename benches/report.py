@@ -32,7 +32,7 @@ SECTIONS = {
     "large": "benches/large.py IMAGES --keep KEPT",
     "scaling": "benches/scaling.py KEPT/large.parquet",
     "exchange": "benches/exchange.py --workers 2",
-    "build": "benches/build.py --cold",
+    "build": "benches/build.py",
 }
 GROUP_REGEX = r"(person\d+|(NORMAL2-)?IM-\d+)"
 

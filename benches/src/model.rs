@@ -99,6 +99,7 @@ impl Published {
             source_checksum: "00".repeat(32),
             weights: Some(self.manifest.weights.clone()),
             parameters: None,
+            dropped: Vec::new(),
         };
         let plan = TrainExec::try_new(Arc::new(task), Arc::new(EmptyExec::new(source_schema())))?;
         Ok(encode_plan(Arc::new(plan), physical_codec().as_ref())?)

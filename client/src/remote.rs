@@ -1,5 +1,6 @@
 //! A scheduler elsewhere, over Arrow Flight: statements as Flight SQL, so that there is one catalog; runs from Rust.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -203,7 +204,7 @@ impl Remote {
         if let Some(model) = &model {
             tokio::spawn(cancel_with(self.clone(), model.clone(), cancel.clone()));
         }
-        let watch = Watch { remote: self.clone(), model: model.clone(), on_event, epoch: 0 };
+        let watch = Watch { remote: self.clone(), model: model.clone(), on_event, seen: HashSet::new() };
         let rows = futures::stream::try_unfold((watch, Some(messages)), |(mut watch, messages)| async move {
             let Some(mut messages) = messages else { return Ok(None) };
             Ok(watch.next(&mut messages).await?.map(|batch| (batch, (watch, Some(messages)))))
@@ -241,8 +242,8 @@ struct Watch {
     remote: Remote,
     model: Option<ModelName>,
     on_event: Option<OnEvent>,
-    /// The last epoch that was seen.
-    epoch: u32,
+    /// The epochs that were seen.
+    seen: HashSet<(String, u32)>,
 }
 
 impl Watch {
@@ -271,8 +272,12 @@ impl Watch {
     fn note_epoch(&mut self, batch: &RecordBatch) {
         use datafusion::arrow::array::AsArray;
         use datafusion::arrow::datatypes::UInt32Type;
+        let models = batch.column_by_name("model").and_then(|column| column.as_string_opt::<i32>());
         let epochs = batch.column_by_name("epoch").and_then(|column| column.as_primitive_opt::<UInt32Type>());
-        self.epoch = epochs.and_then(|epochs| epochs.values().iter().max().copied()).unwrap_or(self.epoch);
+        if let (Some(models), Some(epochs)) = (models, epochs) {
+            let rows = models.iter().zip(epochs.values());
+            self.seen.extend(rows.map(|(model, epoch)| (model.unwrap_or_default().to_owned(), *epoch)));
+        }
     }
 
     fn tell(&self, event: &[u8]) {
@@ -284,7 +289,7 @@ impl Watch {
         }
     }
 
-    /// Finds the scheduler again and follows the run from the last epoch that was seen.
+    /// Finds the scheduler again and follows the run from the epochs that were seen.
     async fn reconnect(&mut self, lost: &Status) -> Result<Messages> {
         let Some(model) = self.model.clone() else { return Err(self.remote.status(lost)) };
         tracing::warn!(url = self.remote.url, %model, "the scheduler went away; looking for it");
@@ -296,7 +301,7 @@ impl Watch {
                 Err(error) => last = Error::Scheduler { url: self.remote.url.clone(), reason: told(&error) },
                 Ok(channel) => {
                     self.remote.channel = channel;
-                    let follow = Follow { model: model.clone(), after_epoch: self.epoch };
+                    let follow = Follow { model: model.clone(), seen: self.seen.clone() };
                     let follow = serde_json::to_vec(&follow).map_err(|e| self.remote.refused(e.to_string()))?;
                     match self.remote.messages(ticket(FOLLOW, follow)).await {
                         Ok(messages) => {

@@ -237,7 +237,7 @@ impl TuskPhysicalCodec {
         if !(1..=WORKERS_MAX).contains(&task.workers) {
             return refuse(&format!("it is for {} workers", task.workers));
         }
-        task.definition.check().map_err(|reason| wire("training task", &reason))?;
+        task.definition.check_net().map_err(|reason| wire("training task", &reason))?;
         let [workers] = inputs else { return refuse(&format!("it has {} inputs", inputs.len())) };
         let inside = Self { is_inside_source: true, ..Self::new(self.extensions.clone()) };
         let source = decode_plan(&message.source, ctx, &inside)?;

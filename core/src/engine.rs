@@ -12,6 +12,7 @@ use datafusion::prelude::SessionConfig;
 use crate::ids::{ModelName, WorkerId};
 use crate::metrics::at_temperature;
 use crate::physical::TrainTask;
+use crate::spec::Augment;
 
 /// Runs one worker's share of a job.
 pub trait TrainEngine: Debug + Send + Sync {
@@ -102,6 +103,29 @@ impl Predictions {
     }
 }
 
+/// Where in its images a model saw what made it decide as it did.
+#[derive(Clone, Debug, Default)]
+pub struct Explanations {
+    /// Side of maps and pictures, in pixels.
+    pub side: u32,
+    /// Samples per pixel of the pictures: 1 or 3.
+    pub channels: u8,
+    /// Per image a map in [0, 1], row by row, and the picture as the net saw it; `None` where the image is not there or
+    /// cannot be read.
+    pub images: Vec<Option<(Vec<f32>, Vec<u8>)>>,
+}
+
+/// Random changes to images, as training makes them.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// Which transforms.
+    pub augment: Augment,
+    /// Per image where its random numbers come from; `None` gives no picture.
+    pub seeds: Vec<Option<u64>>,
+    /// Side of the pictures, in pixels.
+    pub side: u32,
+}
+
 /// Applies published models to images.
 pub trait Predictor: Debug + Send + Sync {
     /// The predictions of a model for every element of `images` (encoded bytes or Spark's image struct).
@@ -109,4 +133,17 @@ pub trait Predictor: Debug + Send + Sync {
     /// # Errors
     /// When there is no such model, its file is damaged, or the column holds no images.
     fn predict(&self, model: &ModelName, images: &dyn Array) -> Result<Predictions>;
+
+    /// What made a model decide, for every element of `images`.
+    ///
+    /// # Errors
+    /// As [`Self::predict`], and where the net has no maps to look at.
+    fn explain(&self, model: &ModelName, images: &dyn Array) -> Result<Explanations>;
+
+    /// What training may make of every element of `images`: grey squares, row by row; `None` where the image is not there
+    /// or cannot be read.
+    ///
+    /// # Errors
+    /// When the column holds no images, or this process computes nothing.
+    fn augment(&self, images: &dyn Array, changes: &Changes) -> Result<Vec<Option<Vec<u8>>>>;
 }

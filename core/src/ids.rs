@@ -43,6 +43,16 @@ impl ModelName {
     }
 }
 
+impl ModelName {
+    /// The name under which a part of this model's run is kept, such as `pneumonia.fold-1`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidModelName`] when it becomes too long.
+    pub fn part(&self, name: &str) -> Result<Self> {
+        Self::new(format!("{self}.{name}"))
+    }
+}
+
 impl TryFrom<String> for ModelName {
     type Error = Error;
 
@@ -78,6 +88,18 @@ impl RunId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The id of a part of this run.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Self {
+        Self(format!("{}-{name}", self.0))
+    }
+
+    /// Whether this is that run, or a part of it.
+    #[must_use]
+    pub fn belongs_to(&self, run: &Self) -> bool {
+        self.0.strip_prefix(&run.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 }
 

@@ -26,6 +26,12 @@ pub fn is_held_out(seed: u64, key: u64, fraction: f64) -> bool {
     uniform < fraction
 }
 
+/// The fold, of so many, that the row or group with this hash belongs to.
+#[must_use]
+pub fn fold_of(seed: u64, key: u64, folds: u32) -> u32 {
+    (derive(seed, "fold", &[key]) % u64::from(folds.max(1))) as u32
+}
+
 fn first_u64(hash: &blake3::Hash) -> u64 {
     let mut first = [0; 8];
     first.copy_from_slice(&hash.as_bytes()[..8]);

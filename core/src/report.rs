@@ -10,7 +10,7 @@ pub const REPORT_ACTION: &str = "tusk.report";
 
 /// The version of the messages between Tusk's processes. Raised when a reader of the old form would misread the new
 /// one; a process of another version is refused.
-pub const WIRE_VERSION: u32 = 2;
+pub const WIRE_VERSION: u32 = 3;
 
 /// The most shards that one report names.
 pub const SHARDS_MAX: usize = 1024;

@@ -103,6 +103,28 @@ impl ModelState {
         (!average.tensors.is_empty()).then_some(average)
     }
 
+    /// The tensors of one member of several, under the names that it knows them by.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Self {
+        let own = self.iter().filter_map(|tensor| {
+            let name = tensor.name.strip_prefix(name)?.strip_prefix('.')?.to_owned();
+            Some(NamedTensor { name, ..tensor.clone() })
+        });
+        Self::new(own)
+    }
+
+    /// The same tensors, named after a member.
+    #[must_use]
+    pub fn as_member(self, member: &str) -> Self {
+        Self::new(self.tensors.into_values().map(|t| NamedTensor { name: format!("{member}.{}", t.name), ..t }))
+    }
+
+    /// The tensors of several states.
+    #[must_use]
+    pub fn together(states: impl IntoIterator<Item = Self>) -> Self {
+        Self::new(states.into_iter().flat_map(|state| state.tensors.into_values()))
+    }
+
     /// The state as a safetensors file. Equal states give equal bytes.
     ///
     /// # Errors
@@ -213,6 +235,13 @@ mod tests {
         let with = ModelState::new(state().iter().cloned().chain([average.clone()]));
         let wanted = ModelState::new([NamedTensor { name: "fc.weight".into(), ..average }]);
         assert_eq!((with.moving_average(), with.without_optimizer()), (Some(wanted), state().without_optimizer()));
+    }
+
+    #[test]
+    fn members_keep_their_tensors_apart() {
+        let together = ModelState::together([state().as_member("fold-1"), state().as_member("fold-10")]);
+        assert_eq!(together.iter().count(), 4);
+        assert_eq!((together.member("fold-1"), together.member("fold-10")), (state(), state()));
     }
 
     #[test]

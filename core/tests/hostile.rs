@@ -92,13 +92,14 @@ fn task() -> TrainTask {
             positive: Some(1),
             loss: Loss::BinaryCrossentropy,
             precision: Precision::F32,
-            preprocessing: Preprocessing { image_size: 128, channels: 1, mean: 0.5, std: 0.25 },
+            preprocessing: Preprocessing::plain(128, 1, 0.5, 0.25),
             class_weights: vec![1.0, 0.5],
         },
         store: "s3://bucket/models".into(),
         source_checksum: "cd".repeat(32),
         weights: Some(FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) }),
         parameters: None,
+        dropped: Vec::new(),
     }
 }
 

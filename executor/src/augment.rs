@@ -101,14 +101,16 @@ impl InputPipeline {
         let side = self.preprocessing.image_size as usize;
         let square = ((rng.random::<f64>() * 0.25) * side as f64) as usize;
         let place = |rng: &mut Pcg64| (rng.random::<f64>() * (side - square) as f64) as usize;
+        let cutout = (place(&mut rng), place(&mut rng), square);
+        let shear = if has(Transform::Shear) { symmetric(&mut rng) * (6.0 * PI / 180.0).tan() } else { 0.0 };
         Draw {
-            affine: [cos * flip, -sin, dx, sin * flip, cos, dy].map(|v| v as f32),
+            affine: [cos * flip, cos * shear - sin, dx, sin * flip, sin * shear + cos, dy].map(|v| v as f32),
             gamma: gamma as f32,
             contrast: contrast as f32,
             brightness: brightness as f32,
             noise_std: noise_std as f32,
             noise_offset: (rng.next_u64() % NOISE_BANK as u64) as usize,
-            cutout: (place(&mut rng), place(&mut rng), square),
+            cutout,
         }
     }
 
@@ -120,7 +122,9 @@ impl InputPipeline {
             Ok(Tensor::f_from_slice(&values)?.f_view([-1, 1, 1, 1])?.f_to(self.device)?)
         };
         let mut x = x.shallow_clone();
-        if [Transform::Rotate, Transform::Shift, Transform::Zoom, Transform::HorizontalFlip].into_iter().any(has) {
+        let geometric =
+            [Transform::Rotate, Transform::Shift, Transform::Zoom, Transform::Shear, Transform::HorizontalFlip];
+        if geometric.into_iter().any(has) {
             let theta: Vec<f32> = draws.iter().flat_map(|draw| draw.affine).collect();
             let theta = Tensor::f_from_slice(&theta)?.f_view([-1, 2, 3])?.f_to(self.device)?;
             let grid = Tensor::f_affine_grid_generator(&theta, x.size(), false)?;

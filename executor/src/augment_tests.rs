@@ -11,7 +11,7 @@ use crate::session::to_vec;
 const SIDE: usize = 32;
 
 fn pipeline(augment: Augment, seed: u64) -> InputPipeline {
-    let preprocessing = Preprocessing { image_size: SIDE as u32, channels: 1, mean: 0.25, std: 0.5 };
+    let preprocessing = Preprocessing::plain(SIDE as u32, 1, 0.25, 0.5);
     InputPipeline::new(&preprocessing, augment, seed, Device::Cpu, Kind::Float).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn without_augmentation_a_picture_is_only_normalised() {
 
 #[test]
 fn colours_become_planes() {
-    let preprocessing = Preprocessing { image_size: 2, channels: 3, mean: 0.0, std: 1.0 / 255.0 };
+    let preprocessing = Preprocessing::plain(2, 3, 0.0, 1.0 / 255.0);
     let pipeline = InputPipeline::new(&preprocessing, Augment::default(), 1, Device::Cpu, Kind::Float).unwrap();
     let pictures = on_device(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], &[2, 2, 3], Device::Cpu).unwrap();
     let x = pipeline.input(&pictures, &[0], 1).unwrap();

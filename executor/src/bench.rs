@@ -8,7 +8,6 @@ use tch::{Device, Kind, Tensor};
 use tusk_core::ids::WorkerId;
 use tusk_core::manifest::Preprocessing;
 use tusk_core::spec::Augment;
-use tusk_udfs::pixels::Channels;
 
 use crate::augment::InputPipeline;
 use crate::error::Result;
@@ -22,7 +21,8 @@ use crate::shard::{CacheLimits, ShardBuilder, ShardCache};
 pub fn build_shard(rows: &RecordBatch, side: u32) -> Result<usize> {
     let cache = Arc::new(ShardCache::new(CacheLimits::default()));
     let cancelled = Arc::new(AtomicBool::new(false));
-    let mut builder = ShardBuilder::new(cache, (WorkerId(0), 1), (side, Channels::Grey), 1, cancelled);
+    let mut builder =
+        ShardBuilder::new(cache, (WorkerId(0), 1), &Preprocessing::plain(side, 1, 0.0, 1.0), 1, cancelled);
     builder.push(rows)?;
     Ok(builder.finish()?.rows.len())
 }
@@ -41,7 +41,7 @@ impl Batch {
     /// # Errors
     /// When libtorch has no memory.
     pub fn new(images: Vec<u64>, side: u32, augment: Augment) -> Result<Self> {
-        let preprocessing = Preprocessing { image_size: side, channels: 1, mean: 0.5, std: 0.25 };
+        let preprocessing = Preprocessing::plain(side, 1, 0.5, 0.25);
         let pipeline = InputPipeline::new(&preprocessing, augment, 42, Device::Cpu, Kind::Float)?;
         let size = [images.len() as i64, i64::from(side), i64::from(side), 1];
         let levels = Tensor::f_arange(size.iter().product::<i64>(), (Kind::Int64, Device::Cpu))?;

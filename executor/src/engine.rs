@@ -23,7 +23,6 @@ use tusk_core::physical::{
 use tusk_core::report::DeviceWork;
 use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
-use tusk_udfs::pixels::Channels;
 
 use crate::activity::Activity;
 use crate::asynchronous::{Turns, exchange};
@@ -32,7 +31,7 @@ use crate::error::{Error, Result};
 use crate::figures::Figures;
 use crate::parameters::{ParameterClient, SchedulerAddress};
 use crate::session::{has_bf16, initial_state};
-use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache, ShardKey};
+use crate::shard::{CacheLimits, Row, Shard, ShardBuilder, ShardCache, ShardKey};
 use crate::trainer::{TaskEnvironment, score, train_epoch};
 use crate::transfer::fit;
 
@@ -189,12 +188,10 @@ impl Work {
     }
 
     async fn build(&self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Shard> {
-        let preprocessing = &self.task.definition.preprocessing;
-        let channels = if preprocessing.channels == 3 { Channels::Rgb } else { Channels::Grey };
         let mut builder = ShardBuilder::new(
             Arc::clone(&self.shared.cache),
             (self.worker, self.task.workers),
-            (preprocessing.image_size, channels),
+            &self.task.definition.preprocessing,
             self.task.threads as usize,
             Arc::clone(&self.cancelled),
         );
@@ -283,7 +280,13 @@ impl Work {
             send(REPORT, &json)
         };
         if self.task.phase == Phase::Profile {
-            return send_report(profile(shard, &self.task));
+            send_report(profile(shard, &self.task))?;
+            // What finds rows that are on both sides of a split.
+            let words =
+                |word: fn(&Row) -> u64| shard.rows.iter().flat_map(|r| word(r).to_le_bytes()).collect::<Vec<_>>();
+            send("contents", &words(|row| row.content))?;
+            send("looks", &words(|row| row.look))?;
+            return send("keys", &words(|row| row.key));
         }
         if self.task.phase == Phase::Adapt {
             if self.worker.0 > 0 {
@@ -344,19 +347,19 @@ impl Work {
 /// What the scheduler needs to know of a shard.
 fn profile(shard: &Shard, task: &TrainTask) -> PhaseReport {
     let spec = &task.definition.spec;
-    let selected = |rows| shard.select(rows, spec.seed, spec.validation_fraction);
+    let selected = |rows| shard.select(rows, spec, &task.dropped);
     let (training, held_out) = match task.rows {
         Rows::All => (selected(Rows::All), Vec::new()),
         _ => (selected(Rows::Training), selected(Rows::HeldOut)),
     };
-    let count = |rows: &[crate::shard::Row]| {
+    let count = |rows: &[Row]| {
         let mut counts = std::collections::BTreeMap::new();
         for row in rows {
             *counts.entry(shard.labels[row.label as usize].clone()).or_default() += 1;
         }
         counts
     };
-    let hash = |row: &crate::shard::Row| {
+    let hash = |row: &Row| {
         let label = &shard.labels[row.label as usize];
         tusk_core::random::derive(row.content, label, &[])
     };

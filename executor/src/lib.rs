@@ -28,6 +28,7 @@ mod figures;
 pub mod flags;
 #[cfg(feature = "jemalloc")]
 mod memory;
+mod mixup;
 mod nets;
 mod optimizer;
 mod parallel;

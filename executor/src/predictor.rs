@@ -5,17 +5,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::Array;
 use datafusion::error::DataFusionError;
-use tusk_core::engine::{Predictions, Predictor};
+use tch::{Device, Kind, Tensor};
+use tusk_core::engine::{Changes, Explanations, Predictions, Predictor};
 use tusk_core::ids::ModelName;
-use tusk_core::manifest::Manifest;
+use tusk_core::manifest::{Manifest, Member, ModelDefinition, Preprocessing};
+use tusk_core::random::content_hash;
+use tusk_core::spec::Architecture;
+use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
-use tusk_udfs::pixels::{Channels, ImageColumn};
+use tusk_udfs::pixels::ImageColumn;
 
+use crate::augment::InputPipeline;
 use crate::error::Result;
 use crate::feed::on_device;
 use crate::parallel;
 use crate::scorer::Scorer;
-use crate::session::device;
+use crate::session::{device, to_vec};
 use crate::trainer::SCORING_BATCH;
 
 /// Models kept ready.
@@ -26,18 +31,68 @@ const MODELS_MAX: usize = 8;
 struct Loaded {
     manifest: Manifest,
     classes: Arc<[String]>,
+    /// Its nets, by what they see: a picture is decoded once for each of these.
+    views: Vec<View>,
+}
+
+/// Nets that see the same pixels.
+#[derive(Debug)]
+struct View {
+    preprocessing: Preprocessing,
     /// What one thread at a time uses: while it computes, the others decode.
-    scorer: Mutex<Scorer>,
+    scorers: Vec<Mutex<Scorer>>,
 }
 
 impl Loaded {
-    /// The probabilities of pictures one after another, row by row.
-    fn predict(&self, pixels: &[u8]) -> Result<Vec<f32>> {
-        let preprocessing = &self.manifest.definition.preprocessing;
-        let side = i64::from(preprocessing.image_size);
-        let shape = [side, side, i64::from(preprocessing.channels)];
-        let scorer = self.scorer.lock().unwrap_or_else(PoisonError::into_inner);
-        scorer.probabilities(&on_device(pixels, &shape, scorer.device())?)
+    fn new(manifest: Manifest, state: &ModelState) -> Result<Self> {
+        let what = format!("model {}", manifest.name);
+        let mut views: Vec<View> = Vec::new();
+        let mut add = |definition: &ModelDefinition, state: &ModelState, what: &str| -> Result<()> {
+            let scorer = Mutex::new(Scorer::new(device(definition.spec.device)?, definition, state, what)?);
+            let preprocessing = &definition.preprocessing;
+            match views.iter_mut().find(|view| view.preprocessing.pixels() == preprocessing.pixels()) {
+                Some(view) => view.scorers.push(scorer),
+                None => views.push(View { preprocessing: preprocessing.clone(), scorers: vec![scorer] }),
+            }
+            Ok(())
+        };
+        if manifest.members.is_empty() {
+            add(&manifest.definition, state, &what)?;
+        }
+        for Member { name, definition } in &manifest.members {
+            add(definition, &state.member(name), &format!("{what}, member {name}"))?;
+        }
+        Ok(Self { classes: manifest.definition.classes.clone().into(), manifest, views })
+    }
+
+    fn nets(&self) -> usize {
+        self.views.iter().map(|view| view.scorers.len()).sum()
+    }
+}
+
+impl View {
+    /// The sum of what the nets say of pictures one after another; nothing of no pictures.
+    fn sum(&self, pixels: &[u8], ask: impl Fn(&Scorer, &Tensor) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
+        if pixels.is_empty() {
+            return Ok(Vec::new());
+        }
+        let side = i64::from(self.preprocessing.image_size);
+        let shape = [side, side, i64::from(self.preprocessing.channels)];
+        let mut sum: Vec<f32> = Vec::new();
+        for scorer in &self.scorers {
+            let scorer = scorer.lock().unwrap_or_else(PoisonError::into_inner);
+            add(&mut sum, ask(&scorer, &on_device(pixels, &shape, scorer.device())?)?);
+        }
+        Ok(sum)
+    }
+}
+
+/// Adds numbers to as many others, or to none.
+fn add(sum: &mut Vec<f32>, numbers: Vec<f32>) {
+    if sum.is_empty() {
+        *sum = numbers;
+    } else {
+        sum.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
     }
 }
 
@@ -66,10 +121,7 @@ impl TorchPredictor {
             return Ok(loaded);
         }
         let state = wait(self.store.read_state(&manifest.weights))?;
-        let definition = &manifest.definition;
-        let scorer = Scorer::new(device(definition.spec.device)?, definition, &state, &format!("model {name}"))?;
-        let classes = definition.classes.clone().into();
-        let loaded = Arc::new(Loaded { manifest, classes, scorer: Mutex::new(scorer) });
+        let loaded = Arc::new(Loaded::new(manifest, &state)?);
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         if models.len() >= MODELS_MAX {
             models.clear();
@@ -78,19 +130,22 @@ impl TorchPredictor {
         Ok(loaded)
     }
 
-    /// Pixels of the images that can be read, one after another, and which those are.
-    fn decode(&self, images: &ImageColumn<'_>, rows: std::ops::Range<usize>, model: &Loaded) -> Vec<Option<Vec<u8>>> {
-        let preprocessing = &model.manifest.definition.preprocessing;
-        let channels = if preprocessing.channels == 3 { Channels::Rgb } else { Channels::Grey };
-        let side = preprocessing.image_size;
+    /// What the nets of a view see of the images that can be read.
+    fn decode(
+        &self,
+        images: &ImageColumn<'_>,
+        rows: std::ops::Range<usize>,
+        name: &ModelName,
+        preprocessing: &Preprocessing,
+    ) -> Vec<Option<Vec<u8>>> {
         let one = |row: usize| {
             if images.is_null(row) {
                 return None;
             }
-            match images.square(row, channels, side) {
+            match images.input(row, preprocessing) {
                 Ok(square) => Some(square.data),
                 Err(reason) => {
-                    tracing::warn!(model = %model.manifest.name, row, %reason, "unreadable image predicts NULL");
+                    tracing::warn!(model = %name, row, %reason, "unreadable image predicts NULL");
                     None
                 }
             }
@@ -99,33 +154,63 @@ impl TorchPredictor {
         pictures.into_iter().map(Option::flatten).collect()
     }
 
+    fn explain_all(&self, name: &ModelName, images: &dyn Array) -> Result<Explanations> {
+        let model = self.model(name)?;
+        let Manifest { definition, threshold, members, .. } = &model.manifest;
+        let refuse = |reason: &str| Err(DataFusionError::Execution(format!("model '{name}' {reason}")).into());
+        let mut definitions = members.iter().map(|member| &member.definition).chain([definition]);
+        if definitions.any(|definition| definition.spec.architecture == Architecture::Svm) {
+            return refuse("is an svm, which has no maps to look at; explain is for convolutional nets");
+        }
+        let [view] = model.views.as_slice() else {
+            return refuse("has members that see pictures of different sizes; explain asks one of them");
+        };
+        let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let (side, channels) = (view.preprocessing.image_size, view.preprocessing.channels);
+        let mut explained = Vec::with_capacity(images.len());
+        tch::set_num_threads(i32::try_from(self.threads).unwrap_or(1));
+        for start in (0..images.len()).step_by(SCORING_BATCH) {
+            let rows = start..(start + SCORING_BATCH).min(images.len());
+            let pictures = self.decode(&images, rows, name, &view.preprocessing);
+            let pixels: Vec<u8> = pictures.iter().flatten().flatten().copied().collect();
+            let mut maps = view.sum(&pixels, |scorer, pictures| scorer.explain(pictures, threshold.unwrap_or(0.5)))?;
+            maps.iter_mut().for_each(|heat| *heat /= model.nets() as f32);
+            let mut maps = maps.chunks_exact((side * side).max(1) as usize);
+            for picture in pictures {
+                explained.push(picture.and_then(|picture| Some((maps.next()?.to_vec(), picture))));
+            }
+        }
+        Ok(Explanations { side, channels, images: explained })
+    }
+
     fn predict_all(&self, name: &ModelName, images: &dyn Array) -> Result<Predictions> {
         let model = self.model(name)?;
         let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
-        let definition = &model.manifest.definition;
+        let classes = model.classes.len();
         let mut predictions = Predictions {
             classes: Arc::clone(&model.classes),
-            decision: definition.positive.zip(model.manifest.threshold),
+            decision: model.manifest.definition.positive.zip(model.manifest.threshold),
             temperature: model.manifest.temperature.unwrap_or(1.0),
-            probabilities: Vec::with_capacity(images.len() * model.classes.len()),
+            probabilities: Vec::with_capacity(images.len() * classes),
             valid: Vec::with_capacity(images.len()),
         };
         tch::set_num_threads(i32::try_from(self.threads).unwrap_or(1));
         for start in (0..images.len()).step_by(SCORING_BATCH) {
-            let pictures = self.decode(&images, start..(start + SCORING_BATCH).min(images.len()), &model);
-            let pixels: Vec<u8> = pictures.iter().flatten().flatten().copied().collect();
-            let readable = pictures.iter().flatten().count();
-            let mut probabilities = Vec::new();
-            if readable > 0 {
-                probabilities = model.predict(&pixels)?;
+            let rows = start..(start + SCORING_BATCH).min(images.len());
+            let (mut sum, mut readable) = (Vec::new(), Vec::new());
+            for view in &model.views {
+                let pictures = self.decode(&images, rows.clone(), name, &view.preprocessing);
+                let pixels: Vec<u8> = pictures.iter().flatten().flatten().copied().collect();
+                add(&mut sum, view.sum(&pixels, Scorer::probabilities)?);
+                readable = pictures.iter().map(Option::is_some).collect();
             }
-            let mut rows = probabilities.chunks_exact(model.classes.len().max(1));
-            for picture in &pictures {
-                let row = picture.as_ref().and_then(|_| rows.next());
-                predictions.valid.push(row.is_some());
-                match row {
-                    Some(row) => predictions.probabilities.extend_from_slice(row),
-                    None => predictions.probabilities.extend(std::iter::repeat_n(0.0, model.classes.len())),
+            let mut means = sum.chunks_exact(classes.max(1));
+            for is_readable in readable {
+                let mean = is_readable.then(|| means.next()).flatten();
+                predictions.valid.push(mean.is_some());
+                match mean {
+                    Some(sum) => predictions.probabilities.extend(sum.iter().map(|p| p / model.nets() as f32)),
+                    None => predictions.probabilities.extend(std::iter::repeat_n(0.0, classes)),
                 }
             }
         }
@@ -137,6 +222,35 @@ impl Predictor for TorchPredictor {
     fn predict(&self, model: &ModelName, images: &dyn Array) -> datafusion::error::Result<Predictions> {
         self.predict_all(model, images).map_err(DataFusionError::from)
     }
+
+    fn augment(&self, images: &dyn Array, changes: &Changes) -> datafusion::error::Result<Vec<Option<Vec<u8>>>> {
+        augmented(images, changes).map_err(DataFusionError::from)
+    }
+
+    fn explain(&self, model: &ModelName, images: &dyn Array) -> datafusion::error::Result<Explanations> {
+        self.explain_all(model, images).map_err(DataFusionError::from)
+    }
+}
+
+/// What training may make of images, on the CPU.
+fn augmented(images: &dyn Array, changes: &Changes) -> Result<Vec<Option<Vec<u8>>>> {
+    let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
+    // Centred at middle grey, which is what a square that is cut out shows.
+    let preprocessing = Preprocessing::plain(changes.side, 1, 0.5, 1.0);
+    let one = |row: usize, seed: u64| -> Result<Option<Vec<u8>>> {
+        let Ok(picture) = images.input(row, &preprocessing) else { return Ok(None) };
+        let side = i64::from(changes.side);
+        let picture = on_device(&picture.data, &[side, side, 1], Device::Cpu)?;
+        let pipeline = InputPipeline::new(&preprocessing, changes.augment.clone(), seed, Device::Cpu, Kind::Float)?;
+        let seen = pipeline.input(&picture, &[content_hash(images.content(row))], 1)?;
+        let levels = to_vec(&seen.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_clamp(0.0, 255.0)?)?;
+        Ok(Some(levels.into_iter().map(|level| level.round() as u8).collect()))
+    };
+    let of_row = |(row, seed): (usize, &Option<u64>)| match seed {
+        Some(seed) if row < images.len() && !images.is_null(row) => one(row, *seed),
+        _ => Ok(None),
+    };
+    changes.seeds.iter().enumerate().map(of_row).collect()
 }
 
 /// Waits for the store on a thread of its own: a function of a query is called from inside the async runtime, which

@@ -1,6 +1,6 @@
 //! Probabilities of pictures: what validation and prediction share.
 
-use tch::{Device, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 use tusk_core::manifest::ModelDefinition;
 use tusk_core::spec::Augment;
 use tusk_core::state::ModelState;
@@ -8,7 +8,7 @@ use tusk_core::state::ModelState;
 use crate::augment::InputPipeline;
 use crate::error::Result;
 use crate::nets::Pass;
-use crate::session::Session;
+use crate::session::{Session, to_vec};
 
 /// A model ready to answer, with everything folded that prediction does not need apart.
 #[derive(Debug)]
@@ -29,6 +29,34 @@ impl Scorer {
         let plain = pipeline(Augment::default())?;
         let turned = if spec.tta > 1 { Some((pipeline(Augment::views())?, spec.tta - 1)) } else { None };
         Ok(Self { session, plain, turned })
+    }
+
+    /// Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) of each picture for the class that is decided: maps
+    /// `[n * side * side]` in [0, 1], each with its own largest value at 1 unless nothing speaks for the class. Of two
+    /// classes, the positive one is decided from `threshold` on.
+    pub(crate) fn explain(&self, pictures: &Tensor, threshold: f64) -> Result<Vec<f32>> {
+        let Session { net, params, .. } = &self.session;
+        let count = pictures.size().first().copied().unwrap_or(0);
+        let x = self.plain.input(pictures, &vec![0; usize::try_from(count).unwrap_or(0)], 0)?;
+        let maps = no_grad(|| net.features(params, &x, Pass::Predict))?.f_to_kind(Kind::Float)?;
+        let maps = maps.f_detach()?.f_set_requires_grad(true)?;
+        let outputs = net.classify(params, &maps, Pass::Predict)?;
+        let decided = if outputs.size().get(1) == Some(&1) {
+            let is_positive = outputs.f_sigmoid()?.f_ge(threshold)?.f_to_kind(Kind::Float)?;
+            outputs.f_mul(&is_positive.f_mul_scalar(2.0)?.f_sub_scalar(1.0)?)?
+        } else {
+            outputs.f_gather(1, &outputs.f_argmax(1, true)?, false)?
+        };
+        let score = decided.f_sum(Kind::Float)?;
+        let gradient = Tensor::f_run_backward(&[score], &[maps.shallow_clone()], false, false)?.remove(0);
+        no_grad(|| {
+            let weights = gradient.f_mean_dim(&[2_i64, 3][..], true, Kind::Float)?;
+            let heat = maps.f_mul(&weights)?.f_sum_dim_intlist(&[1_i64][..], true, Kind::Float)?.f_relu()?;
+            let most = heat.f_amax(&[1_i64, 2, 3][..], true)?.f_clamp_min(f64::from(f32::MIN_POSITIVE))?;
+            let side = x.size()[2];
+            let heat = heat.f_div(&most)?.f_upsample_bilinear2d([side, side], false, None, None)?;
+            to_vec(&heat.f_clamp(0.0, 1.0)?)
+        })
     }
 
     pub(crate) fn device(&self) -> Device {
@@ -53,5 +81,50 @@ impl Scorer {
             mean.iter_mut().for_each(|sum| *sum /= (views + 1) as f32);
         }
         Ok(mean)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tusk_core::spec::{Architecture, Loss};
+
+    use super::*;
+    use crate::session::initial_state;
+    use crate::testing::definition;
+
+    #[test]
+    fn an_explanation_is_the_sum_of_the_maps_by_their_weight_for_the_class_that_is_decided() {
+        let pictures = Tensor::randint_low(0, 256, [4, 64, 64, 1], (Kind::Uint8, Device::Cpu));
+        for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy] {
+            let mut definition = ModelDefinition { loss, ..definition(Architecture::Cnn) };
+            definition.preprocessing.image_size = 64;
+            let state = initial_state(&definition);
+            let scorer = Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap();
+            let probabilities = scorer.probabilities(&pictures).unwrap();
+            // Between the first and the second: one is decided the one way, one the other.
+            let threshold = f64::from(f32::midpoint(probabilities[1], probabilities[3]));
+            let found = scorer.explain(&pictures, threshold).unwrap();
+            assert_eq!(found.len(), 4 * 64 * 64);
+
+            let x = scorer.plain.input(&pictures, &[0; 4], 0).unwrap();
+            let maps = no_grad(|| scorer.session.net.features(&scorer.session.params, &x, Pass::Predict)).unwrap();
+            let weights = &state.get("fc.weight").unwrap();
+            let weights = Tensor::from_slice(&weights.data).view([weights.shape[0] as i64, -1, 1, 1]);
+            for (row, p) in probabilities.chunks_exact(2).enumerate() {
+                let class_weights = match loss {
+                    Loss::CategoricalCrossentropy => weights.get(i64::from(p[1] > p[0])),
+                    _ if f64::from(p[1]) >= threshold => weights.get(0),
+                    _ => -weights.get(0),
+                };
+                let heat =
+                    (maps.get(row as i64) * class_weights).sum_dim_intlist(&[0_i64][..], false, Kind::Float).relu();
+                let most = heat.max().double_value(&[]);
+                let heat = if most > 0.0 { heat / most } else { heat };
+                let heat = heat.view([1, 1, 4, 4]).upsample_bilinear2d([64, 64], false, None, None);
+                let wanted = to_vec(&heat).unwrap();
+                let apart = found[row * 4096..].iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(apart < 1e-3, "{loss:?}, picture {row}: {apart}");
+            }
+        }
     }
 }

@@ -71,7 +71,13 @@ pub(crate) fn cache(memory_bytes_max: u64, disk_bytes_max: u64) -> Arc<ShardCach
 /// One worker's builder for grey pictures of `side` pixels.
 pub(crate) fn builder(cache: &Arc<ShardCache>, worker: u32, workers: u32, side: u32) -> ShardBuilder {
     let cancelled = Arc::new(AtomicBool::new(false));
-    ShardBuilder::new(Arc::clone(cache), (WorkerId(worker), workers), (side, Channels::Grey), 2, cancelled)
+    ShardBuilder::new(
+        Arc::clone(cache),
+        (WorkerId(worker), workers),
+        &Preprocessing::plain(side, 1, 0.0, 1.0),
+        2,
+        cancelled,
+    )
 }
 
 /// One worker's shard of a table that comes in batches of seven rows.
@@ -109,7 +115,7 @@ pub(crate) fn definition(architecture: Architecture) -> ModelDefinition {
         positive: Some(1),
         loss: Loss::BinaryCrossentropy,
         precision: Precision::F32,
-        preprocessing: Preprocessing { image_size: 32, channels: 1, mean: 0.3, std: 0.2 },
+        preprocessing: Preprocessing::plain(32, 1, 0.3, 0.2),
         class_weights: vec![1.0, 1.0],
     }
 }
@@ -129,6 +135,7 @@ pub(crate) fn task(definition: &ModelDefinition, epoch: u32) -> TrainTask {
         source_checksum: "cd".repeat(32),
         weights: None,
         parameters: None,
+        dropped: Vec::new(),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::augment::InputPipeline;
 use crate::average::MovingAverage;
 use crate::error::{Error, Result};
 use crate::feed::Feed;
+use crate::mixup::Mixup;
 use crate::nets::Pass;
 use crate::optimizer::Optimizer;
 use crate::schedule::learning_rate;
@@ -127,7 +128,7 @@ impl<'a> Learner<'a> {
     /// The net of a task with these weights and moments; `None` where the worker has no rows.
     pub(crate) fn new(env: &'a TaskEnvironment<'a>, shard: &'a Shard, state: &ModelState) -> Result<Option<Self>> {
         let (definition, spec) = (&env.task.definition, &env.task.definition.spec);
-        let rows = shard.select(env.task.rows, spec.seed, spec.validation_fraction);
+        let rows = shard.select(env.task.rows, spec, &env.task.dropped);
         if rows.is_empty() {
             return Ok(None);
         }
@@ -194,9 +195,17 @@ impl<'a> Learner<'a> {
         let loss = clock.time(|| -> Result<Tensor> {
             let x = pipeline.input(&pictures, &images, epoch)?;
             let truth = Tensor::f_from_slice(&truth)?.f_to(session.device)?;
+            let mixup = Mixup::draw(spec.mixup, spec.seed, &numbers);
+            let x = mixup.map_or_else(|| Ok(x.shallow_clone()), |mixup| mixup.mix(&x, &x.f_flip([0])?))?;
             let outputs = session.net.forward(&session.params, &x, pass)?;
-            let weights = class_weights.f_index_select(0, &truth)?;
-            let loss = session.row_losses(&outputs, &truth)?.f_mul(&weights)?.f_mean(Kind::Float)?;
+            let losses = |truth: &Tensor| -> Result<Tensor> {
+                Ok(session.row_losses(&outputs, truth)?.f_mul(&class_weights.f_index_select(0, truth)?)?)
+            };
+            let mut loss = losses(&truth)?;
+            if let Some(mixup) = mixup {
+                loss = mixup.mix(&loss, &losses(&truth.f_flip([0])?)?)?;
+            }
+            let loss = loss.f_mean(Kind::Float)?;
             loss.f_backward()?;
             optimizer.step(&mut session.params, rate)?;
             if let Some(average) = average {
@@ -322,7 +331,7 @@ pub(crate) fn score(env: &TaskEnvironment<'_>, shard: &Shard, state: &ModelState
     let task = env.task;
     let (definition, spec) = (&task.definition, &task.definition.spec);
     let started = Instant::now();
-    let rows = shard.select(task.rows, spec.seed, spec.validation_fraction);
+    let rows = shard.select(task.rows, spec, &[]);
     let mut scores = Scores::default();
     if rows.is_empty() {
         return Ok((PhaseReport::default(), scores));

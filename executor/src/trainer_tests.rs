@@ -222,8 +222,7 @@ fn training_never_sees_held_out_rows() {
     let mut definition = definition(Architecture::Cnn);
     definition.spec.validation_fraction = 0.4;
     let shard = squares_shard(24);
-    let seed = definition.spec.seed;
-    let training = shard.select(Rows::Training, seed, 0.4);
+    let training = shard.select(Rows::Training, &definition.spec, &[]);
     assert!(training.len() < 24 && !training.is_empty());
     let (report, tensors) =
         train_epoch(&environment(&task(&definition, 1)), &shard, &initial_state(&definition)).unwrap();
@@ -262,8 +261,12 @@ fn a_weight_of_zero_silences_a_class() {
 struct Flat(Linear);
 
 impl Net for Flat {
-    fn forward(&self, params: &Params, x: &Tensor, _pass: Pass) -> Result<Tensor> {
-        self.0.forward(params, &x.f_flatten(1, -1)?)
+    fn features(&self, _params: &Params, x: &Tensor, _pass: Pass) -> Result<Tensor> {
+        Ok(x.shallow_clone())
+    }
+
+    fn classify(&self, params: &Params, maps: &Tensor, _pass: Pass) -> Result<Tensor> {
+        self.0.forward(params, &maps.f_flatten(1, -1)?)
     }
 }
 

@@ -75,7 +75,7 @@ impl ActiveRuns {
 impl ProgressSink for ActiveRuns {
     fn report(&self, progress: Progress) {
         for active in self.lock().values() {
-            if active.run == progress.run {
+            if progress.run.belongs_to(&active.run) {
                 // Nobody has to listen.
                 drop(active.events.send(RunEvent::Progress(progress.clone())));
             }

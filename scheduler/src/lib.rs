@@ -24,6 +24,7 @@ mod placement;
 mod run;
 mod service;
 mod session;
+mod study;
 
 pub use active::RunSummary;
 pub use aggregator::Aggregator;

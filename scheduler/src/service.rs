@@ -17,7 +17,8 @@ use crate::job::{JobRunner, Scheduler};
 use crate::metrics;
 use crate::parameters::ParameterService;
 use crate::run::{Run, RunContext, TrainingRequest, explain, unix_ms};
-use crate::session::{OnEvent, Results, epoch_rows};
+use crate::session::{OnEvent, Results, Seen, epoch_rows};
+use crate::study::{self, Study};
 
 /// Events that a slow watcher may lag behind before it misses some. Far above what a run sends in a minute.
 const EVENTS_WAITING_MAX: usize = 4096;
@@ -259,7 +260,7 @@ impl TrainingService {
     /// As [`Self::start`].
     pub async fn start_watched(&self, request: TrainingRequest, on_event: Option<OnEvent>) -> Result<Results> {
         let name = request.name.clone();
-        Ok(epoch_rows(name, self.start(request).await?, on_event, 0))
+        Ok(epoch_rows(name, self.start(request).await?, on_event, Seen::new()))
     }
 
     /// The plan of an epoch job.
@@ -296,6 +297,16 @@ impl TrainingService {
         if let Some(exchange) = record.exchange.as_mut().filter(|_| !workers.is_empty()) {
             exchange.workers = workers;
         }
+        // Until it is finished, a run's parts know more than it does.
+        let objective = record.definition.spec.search.objective;
+        if record.status != RunStatus::Finished {
+            for (index, part) in study::part_names(&record).iter().enumerate() {
+                if let Some(part) = self.inner.store.run(part).await?.filter(|part| part.run.belongs_to(&record.run)) {
+                    study::progress_of(&mut record.parts[index], &part, objective);
+                    record.epochs.extend(part.epochs);
+                }
+            }
+        }
         Ok(record)
     }
 
@@ -315,7 +326,11 @@ async fn run_to_its_end(
 ) -> Result<Manifest> {
     let (store, name) = (context.store.clone(), request.name.clone());
     let before = store.run(&name).await?;
-    let mut run = match Run::begin(context, request, run).await {
+    let begun = match request.spec.parts() {
+        Some(_) => Study::begin(context, request, run).await.map(|study| Begun::Study(Box::new(study))),
+        None => Run::begin(context, request, run).await.map(|run| Begun::Run(Box::new(run))),
+    };
+    let mut run = match begun {
         Ok(run) => run,
         Err(error) => {
             tracing::warn!(model = %name, %error, "training did not begin");
@@ -334,6 +349,35 @@ async fn run_to_its_end(
     outcome
 }
 
+/// A run under way: one, or one that is made of several.
+enum Begun {
+    Run(Box<Run>),
+    Study(Box<Study>),
+}
+
+impl Begun {
+    fn id(&self) -> &RunId {
+        match self {
+            Self::Run(run) => run.id(),
+            Self::Study(study) => study.id(),
+        }
+    }
+
+    async fn train(&mut self) -> Result<Manifest> {
+        match self {
+            Self::Run(run) => run.train().await,
+            Self::Study(study) => Box::pin(study.train()).await,
+        }
+    }
+
+    async fn give_up(&mut self, error: &Error) {
+        match self {
+            Self::Run(run) => run.give_up(error).await,
+            Self::Study(study) => study.give_up(error).await,
+        }
+    }
+}
+
 /// Records why a run did not begin; but the checkpoints of an earlier one are worth more than that.
 async fn note_refusal(
     store: &ModelStore,
@@ -341,7 +385,7 @@ async fn note_refusal(
     before: Option<RunRecord>,
     error: &Error,
 ) -> tusk_core::Result<()> {
-    if let Some(before) = before.filter(|record| !record.epochs.is_empty()) {
+    if let Some(before) = before.filter(|record| !record.epochs.is_empty() || !record.parts.is_empty()) {
         return store.write_run(&before).await;
     }
     match store.run(name).await? {

@@ -80,6 +80,10 @@ impl Shown {
                      read in {seconds:.1} s",
                     data.skipped
                 ));
+                if let Some(leak) = data.leak.filter(|leak| leak.rows() > 0) {
+                    let advice = if leak.dropped > 0 { "" } else { "; on_leak = 'drop' leaves them out" };
+                    self.meter.line(&format!("warning: {leak}{advice}"));
+                }
             }
             RunEvent::Transferred { from, transfer } => {
                 self.meter.clear();
@@ -90,8 +94,11 @@ impl Shown {
             RunEvent::Epoch(_) => self.meter.clear(),
             RunEvent::Finished(manifest) => {
                 self.meter.clear();
-                self.meter
-                    .line(&format!("model '{}' is ready (epoch {} was best)", manifest.name, manifest.best_epoch));
+                let what = match manifest.members.len() {
+                    0 => format!("epoch {} was best", manifest.best_epoch),
+                    nets => format!("the mean of {nets} nets"),
+                };
+                self.meter.line(&format!("model '{}' is ready ({what})", manifest.name));
             }
         }
     }

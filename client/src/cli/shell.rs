@@ -28,12 +28,14 @@ const MODEL_STATEMENTS: &str = "\
 Statements end with ; and may take several lines. Beside SQL there are:
   CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [USING architecture] [OPTIONS (key = value, ...)]
       TRAIN ON { table | (query) } [VALIDATE ON { table | (query) }]
+  CREATE MODEL name USING ensemble OPTIONS (members = 'a, b, ...') [VALIDATE ON { table | (query) }]
   EXPLAIN CREATE MODEL ...
   EVALUATE MODEL name ON { table | (query) } [OPTIONS (key = value, ...)]
-  SHOW MODELS     SHOW TRAINING name     DESCRIBE MODEL name
+  SHOW MODELS     SHOW TRAINING name     SHOW TRIALS name     DESCRIBE MODEL name [CARD]
   CANCEL TRAINING name     DROP MODEL [IF EXISTS] name
   CREATE EXTERNAL TABLE name STORED AS { IMAGES | PARQUET | CSV | JSON } LOCATION 'path'
-and the functions predict('model', image), predict_proba('model', image [, 'class']).
+An option that is searched for is range(low, high) or candidates(a, b, ...).
+Functions: predict('model', image), predict_proba('model', image [, 'class']), explain('model', image).
 Ctrl-C clears the line, or ends the statement that runs; a training run can be resumed.";
 
 /// What the user set.

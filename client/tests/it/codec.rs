@@ -49,13 +49,14 @@ fn task(phase: Phase) -> TrainTask {
             positive: Some(1),
             loss: Loss::BinaryCrossentropy,
             precision: Precision::Bf16,
-            preprocessing: Preprocessing { image_size: 128, channels: 1, mean: 0.1 + 0.2, std: f64::MIN_POSITIVE },
+            preprocessing: Preprocessing::plain(128, 1, 0.1 + 0.2, f64::MIN_POSITIVE),
             class_weights: vec![1.0 / 3.0, 2.5e-7],
         },
         store: "s3://bucket/models".into(),
         source_checksum: "cd".repeat(32),
         weights: Some(FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) }),
         parameters: Some(SessionKey("0123".into())),
+        dropped: vec![3, u64::MAX],
     }
 }
 

@@ -79,3 +79,36 @@ async fn two_models_are_compared_on_the_same_rows() {
             .contains("there is no model 'none'")
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_card_holds_what_people_should_know_of_a_model() {
+    let fixture = trained().await;
+    let card = fixture.cell("DESCRIBE MODEL m CARD").await;
+    let manifest = fixture.manifest("m").await;
+    for section in ["# Model card: m", "## Intended use", "## Data", "## Figures", "## Training", "## Limits"] {
+        assert!(card.lines().any(|line| line == section), "no {section} in\n{card}");
+    }
+    let report = manifest.validation.unwrap();
+    let auc = report.roc_auc;
+    let [value, low, high] = [auc.value, auc.low, auc.high].map(|value| format!("{:.4}", value.unwrap()));
+    assert!(card.contains(&format!("| ROC AUC | {value} | {low} | {high} |")), "{card}");
+    assert!(card.contains("| NORMAL | 8 | 16 |") && card.contains("Rows with the same `group`"), "{card}");
+    assert!(card.contains("called PNEUMONIA from a probability of 0.5000 on, as given"), "{card}");
+    let epochs = manifest.epochs.first().unwrap().val_roc_auc;
+    assert!((auc.value.unwrap() - epochs.unwrap()).abs() < 1e-9, "{epochs:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_picture_is_explained_by_one_of_the_nets_size() {
+    let fixture = trained().await;
+    let explained = "SELECT count(*) FROM xrays WHERE image_info(explain('m', image))['width'] = 32";
+    assert_eq!(fixture.cell(explained).await, "48");
+    let hottest = "SELECT max(array_max(explain_map('m', image)['data'])) <= 1 AND \
+                   min(array_min(explain_map('m', image)['data'])) >= 0 FROM xrays";
+    assert_eq!(fixture.cell(hottest).await, "true");
+    assert_eq!(fixture.cell("SELECT explain('m', X'00') IS NULL").await, "true");
+    let svm = crate::fixture::create("linear", 1, "", "xrays").replace("USING cnn", "USING svm");
+    fixture.run(&svm).await;
+    let refusal = fixture.refusal("SELECT explain('linear', image) FROM xrays").await;
+    assert!(refusal.contains("is an svm, which has no maps to look at"), "{refusal}");
+}

@@ -31,4 +31,6 @@ mod slt;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod studies;
+#[cfg(test)]
 mod transfer;

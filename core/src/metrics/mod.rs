@@ -5,6 +5,7 @@
 //! `zero_division=nan`, and the constants of the tests are scikit-learn's (`tests/reference/sklearn_metrics.py`).
 //!
 //! * [`roc_auc`], [`best_threshold`]: what a score is worth, and where to cut it
+//! * [`smooth_threshold`]: where to cut a probability of which a few hundred rows are known
 //! * [`Confusion`], [`MultiConfusion`]: counts of decisions and the figures made of them
 //! * [`log_loss`]: how wrong the probabilities are
 //! * [`evaluate_binary`], [`evaluate_multi`]: a whole [`Report`], each figure with its 95 % [`Interval`]
@@ -22,6 +23,7 @@ mod evaluate;
 mod loss;
 mod multi;
 mod roc;
+mod threshold;
 
 #[cfg(test)]
 mod reference;
@@ -37,3 +39,4 @@ pub use evaluate::{BinaryReport, Report, evaluate_binary, evaluate_multi};
 pub use loss::{PROBABILITY_EPSILON, log_loss};
 pub use multi::{MultiConfusion, roc_auc_ovr};
 pub use roc::{best_threshold, roc_auc};
+pub use threshold::{Decision, smooth_threshold};

@@ -94,6 +94,9 @@ pub struct TrainTask {
     /// How workers that exchange are known to the parameter service.
     #[serde(default)]
     pub parameters: Option<SessionKey>,
+    /// Content hashes of rows that are not trained on; sorted.
+    #[serde(default)]
+    pub dropped: Vec<u64>,
 }
 
 /// The name of the decoded shard that a worker of this task reads: the same for every job over the same rows, pixels
@@ -101,8 +104,7 @@ pub struct TrainTask {
 #[must_use]
 pub fn shard_key(task: &TrainTask, worker: WorkerId) -> String {
     let TrainTask { source_checksum, workers, definition, .. } = task;
-    let (channels, side) = (definition.preprocessing.channels, definition.preprocessing.image_size);
-    format!("{source_checksum} worker {worker} of {workers} at {channels}x{side}")
+    format!("{source_checksum} worker {worker} of {workers} at {}", definition.preprocessing.pixels())
 }
 
 /// An image that could not be used.

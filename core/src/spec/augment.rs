@@ -14,6 +14,8 @@ words! {
         Shift = "shift",
         /// Zoom by up to 10 % in or out.
         Zoom = "zoom",
+        /// Shear by up to 6 degrees.
+        Shear = "shear",
         /// Brightness by up to 10 % of the range.
         Brightness = "brightness",
         /// Contrast by up to 20 %.
@@ -40,6 +42,23 @@ impl Augment {
     pub fn xray() -> Self {
         use Transform::{Brightness, Contrast, Cutout, Gamma, Noise, Rotate, Shift, Zoom};
         Self(vec![Rotate, Shift, Zoom, Brightness, Contrast, Gamma, Noise, Cutout])
+    }
+
+    /// What [`Self::from_text`] takes.
+    pub const EXPECTED: &'static str = "'xray', 'none', or a list of rotate, shift, zoom, shear, brightness, contrast, \
+                                        gamma, noise, cutout, horizontal_flip";
+
+    /// The transforms that an option names.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        match text.to_lowercase().as_str() {
+            "xray" => Some(Self::xray()),
+            "none" => Some(Self::default()),
+            list => {
+                let words = list.split(',').map(|word| Transform::from_word(word.trim()));
+                words.collect::<Option<Vec<_>>>().map(Self::of)
+            }
+        }
     }
 
     /// What makes the further views of test-time augmentation: geometry alone.

@@ -3,193 +3,31 @@
 mod augment;
 mod averaging;
 mod exchange;
+mod folds;
 mod options;
+mod search;
+mod table;
 mod transfer;
 mod value;
+mod words;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use augment::{Augment, Transform};
-pub use options::{OPTIONS, OptionDef, parse};
+pub use options::parse;
+pub use search::{Dimension, Search, Values};
+pub use table::{OPTIONS, OptionDef};
 pub use value::OptionValue;
+pub(crate) use words::words;
+pub use words::{
+    Architecture, Features, Freeze, Frequency, Intensity, Loss, Mode, Objective, OnLeak, Optimizer, OuterOptimizer,
+    Precision, Schedule, SearchStrategy,
+};
 
 use crate::error::{Error, Result, nearest};
 use crate::ids::ModelName;
-
-/// An enumeration whose variants are written as words in SQL, JSON and messages alike.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+ }
-
-        impl $name {
-            /// Every word, in the order of the documentation.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
-
-            /// The word for this variant.
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-
-            /// The variant for a word, ignoring case.
-            #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                $(if word.eq_ignore_ascii_case($word) { return Some(Self::$variant); })+
-                None
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.word())
-            }
-        }
-    };
-}
-pub(crate) use words;
-
-words! {
-    /// The nets that can be trained.
-    Architecture {
-        /// A residual CNN of 0.4 M parameters for grey pictures of 128 pixels.
-        Cnn = "cnn",
-        /// The plain CNN that comparisons with other systems train, 0.4 M parameters, grey pictures of 128 pixels.
-        CnnReference = "cnn_reference",
-        /// VGG-16 (Simonyan & Zisserman 2014), 134 M parameters, pictures of 224 pixels.
-        Vgg16 = "vgg16",
-        /// ResNet-18 (He et al. 2015), 11 M parameters, pictures of 224 pixels.
-        Resnet18 = "resnet18",
-        /// ResNet-50 (He et al. 2015), 24 M parameters, pictures of 224 pixels.
-        Resnet50 = "resnet50",
-        /// DenseNet-121 (Huang et al. 2016), 7 M parameters, pictures of 224 pixels.
-        Densenet121 = "densenet121",
-        /// A linear support vector machine, pictures of 128 pixels.
-        Svm = "svm",
-    }
-}
-
-words! {
-    /// What training minimises.
-    Loss {
-        /// One logit, sigmoid, cross-entropy. Two classes.
-        BinaryCrossentropy = "binary_crossentropy",
-        /// A logit per class, softmax, cross-entropy.
-        CategoricalCrossentropy = "categorical_crossentropy",
-        /// The squared distance of the probabilities to the one-hot truth; of the positive class alone where there
-        /// are two.
-        MeanSquaredError = "mean_squared_error",
-        /// How far an output is short of a margin of 1 on its class's side; summed over the classes, each against
-        /// all others, where there are more than two.
-        Hinge = "hinge",
-    }
-}
-
-words! {
-    /// What a support vector machine sees of a picture.
-    Features {
-        /// Histograms of oriented gradients (Dalal & Triggs 2005).
-        Hog = "hog",
-        /// Its pixels.
-        Pixels = "pixels",
-    }
-}
-
-words! {
-    /// How weights follow gradients.
-    Optimizer {
-        /// Stochastic gradient descent with momentum; weight decay is added to the gradient.
-        Sgd = "sgd",
-        /// Adam (Kingma & Ba 2015); weight decay is added to the gradient.
-        Adam = "adam",
-        /// AdamW (Loshchilov & Hutter 2019); weight decay acts on the weights.
-        Adamw = "adamw",
-    }
-}
-
-words! {
-    /// How the learning rate moves over a run.
-    Schedule {
-        /// It stays.
-        Constant = "constant",
-        /// A tenth after each third of the epochs.
-        Step = "step",
-        /// Linear warm-up, then half a cosine down to zero (one cycle; Smith & Topin 2018).
-        Cosine = "cosine",
-    }
-}
-
-words! {
-    /// When workers exchange what they learned.
-    Mode {
-        /// All wait for the mean of all, once per epoch.
-        Synchronous = "synchronous",
-        /// Nobody waits: every worker pulls weights and pushes what it changed, one push at a time, in the order of
-        /// arrival.
-        Asynchronous = "asynchronous",
-        /// As asynchronous, but pushes are not kept apart: those that meet are mixed tensor by tensor (Niu et al.
-        /// 2011, arXiv 1106.5730).
-        Hogwild = "hogwild",
-    }
-}
-
-words! {
-    /// How often workers exchange.
-    Frequency {
-        /// After every pass over their rows.
-        Epoch = "epoch",
-        /// After every batch.
-        Batch = "batch",
-    }
-}
-
-words! {
-    /// What the scheduler does with the mean of the workers.
-    OuterOptimizer {
-        /// It is the next version.
-        Average = "average",
-        /// The step from the last version to the mean feeds a momentum on the scheduler: FedAvgM (Hsu, Qi & Brown
-        /// 2019, arXiv 1909.06335), SlowMo (Wang et al. 2020, arXiv 1910.00643).
-        Momentum = "momentum",
-    }
-}
-
-words! {
-    /// The number format of the arithmetic inside the net. Weights are always kept in f32.
-    Precision {
-        /// bf16 where the processor has instructions for it, else f32.
-        Auto = "auto",
-        /// 32-bit floats.
-        F32 = "f32",
-        /// 16-bit brain floats for convolutions, 32-bit for everything that sums.
-        Bf16 = "bf16",
-    }
-}
-
-words! {
-    /// Which weights stay as they start.
-    Freeze {
-        /// All learn.
-        None = "none",
-        /// All but the last layer's; normalisation then uses the running statistics that it came with.
-        Backbone = "backbone",
-    }
-}
-
-impl Architecture {
-    /// The side of the square picture that the net is made for, in pixels.
-    #[must_use]
-    pub fn default_image_size(self) -> u32 {
-        match self {
-            Self::Cnn | Self::CnnReference | Self::Svm => 128,
-            Self::Vgg16 | Self::Resnet18 | Self::Resnet50 | Self::Densenet121 => 224,
-        }
-    }
-}
 
 /// Which device a worker trains on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -302,12 +140,30 @@ pub struct ModelSpec {
     pub channels: u8,
     /// How pixel values are centred and scaled.
     pub normalize: Normalize,
+    /// Share of the side that is cut off at each border, before anything else.
+    #[serde(default)]
+    pub border_crop: f64,
+    /// What happens to grey levels.
+    #[serde(default = "unchanged")]
+    pub intensity: Intensity,
     /// Random changes to training pictures.
     pub augment: Augment,
+    /// Both parameters of the beta distribution that pictures are mixed by; 0 mixes none.
+    #[serde(default)]
+    pub mixup: f64,
     /// How much a class counts.
     pub class_weights: ClassWeights,
     /// Share of the rows (of the groups, where there are groups) held out.
     pub validation_fraction: f64,
+    /// Parts that the rows are cut into, each held out by a net of its own; the model is the mean of these nets.
+    #[serde(default)]
+    pub folds: Option<u32>,
+    /// Which of them this net holds out, from 0.
+    #[serde(default)]
+    pub fold: Option<u32>,
+    /// What becomes of training rows that are among the validation rows.
+    #[serde(default = "warn")]
+    pub on_leak: OnLeak,
     /// Whether to stop when validation stops improving.
     pub early_stop: bool,
     /// Epochs without improvement before an early stop.
@@ -336,6 +192,12 @@ pub struct ModelSpec {
     /// Which weights stay as they start.
     #[serde(default = "nothing")]
     pub freeze: Freeze,
+    /// The models of an ensemble.
+    #[serde(default)]
+    pub members: Vec<ModelName>,
+    /// What is to be tried, and how.
+    #[serde(default)]
+    pub search: Search,
 }
 
 /// Defaults of options that came later, so that models of before are still read.
@@ -353,6 +215,14 @@ fn one() -> u32 {
 
 fn nothing() -> Freeze {
     Freeze::None
+}
+
+fn unchanged() -> Intensity {
+    Intensity::None
+}
+
+fn warn() -> OnLeak {
+    OnLeak::Warn
 }
 
 fn hog() -> Features {
@@ -397,7 +267,8 @@ impl ModelSpec {
                 | Architecture::Resnet18
                 | Architecture::Resnet50
                 | Architecture::Densenet121
-                | Architecture::Svm => 1e-3,
+                | Architecture::Svm
+                | Architecture::Ensemble => 1e-3,
                 // Nothing is normalised inside it: larger steps do not come back.
                 Architecture::Vgg16 => 1e-4,
             },
@@ -415,9 +286,15 @@ impl ModelSpec {
             image_size: architecture.default_image_size(),
             channels: 1,
             normalize: Normalize::FromData,
+            border_crop: 0.0,
+            intensity: unchanged(),
             augment: Augment::xray(),
+            mixup: 0.0,
             class_weights: ClassWeights::Auto,
             validation_fraction: 0.1,
+            folds: None,
+            fold: None,
+            on_leak: warn(),
             early_stop: true,
             patience: 5,
             positive: None,
@@ -430,6 +307,8 @@ impl ModelSpec {
             warm_start: None,
             weights: None,
             freeze: nothing(),
+            members: Vec::new(),
+            search: Search::default(),
         }
     }
 

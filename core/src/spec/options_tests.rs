@@ -1,6 +1,7 @@
 //! Options as they are written, and as they are refused.
 
 use super::*;
+use crate::spec::{Device, Normalize, Threshold, Transform};
 
 fn message(key: &str, value: impl Into<OptionValue>) -> String {
     parse(Architecture::Cnn, &[(key.to_owned(), value.into())]).unwrap_err().to_string()

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A literal: text in quotes (or a bare word), a number, or true and false.
+/// A literal: text in quotes (or a bare word), a number, true and false; or several of them, to be tried.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OptionValue {
     /// Text.
@@ -13,6 +13,10 @@ pub enum OptionValue {
     Number(String),
     /// true or false.
     Bool(bool),
+    /// `range(low, high)`, whose bounds are numbers in their own digits: any number in it may be tried.
+    Range(String, String),
+    /// `candidates(a, b, ...)`: each of them may be tried.
+    Candidates(Vec<OptionValue>),
 }
 
 impl fmt::Display for OptionValue {
@@ -22,6 +26,11 @@ impl fmt::Display for OptionValue {
             Self::Text(text) => write!(f, "'{}'", text.replace('\'', "''")),
             Self::Number(number) => f.write_str(number),
             Self::Bool(value) => write!(f, "{value}"),
+            Self::Range(low, high) => write!(f, "range({low}, {high})"),
+            Self::Candidates(values) => {
+                let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+                write!(f, "candidates({})", values.join(", "))
+            }
         }
     }
 }

@@ -49,8 +49,8 @@ pub struct CreateModel {
     pub architecture: Option<String>,
     /// The options, as written.
     pub options: Vec<(String, OptionValue)>,
-    /// The rows to learn from.
-    pub train_on: Source,
+    /// The rows to learn from; only an ensemble has none.
+    pub train_on: Option<Source>,
     /// The rows to validate on, instead of a share of the training rows.
     pub validate_on: Option<Source>,
 }
@@ -80,10 +80,17 @@ pub enum ModelStatement {
     Evaluate(EvaluateModel),
     /// `SHOW MODELS`.
     ShowModels,
-    /// `DESCRIBE MODEL name`.
-    Describe(ModelName),
+    /// `DESCRIBE MODEL name [CARD]`.
+    Describe {
+        /// The model.
+        name: ModelName,
+        /// Whether its card is wanted instead of its properties.
+        card: bool,
+    },
     /// `SHOW TRAINING name`.
     ShowTraining(ModelName),
+    /// `SHOW TRIALS name`.
+    ShowTrials(ModelName),
     /// `CANCEL TRAINING name`.
     CancelTraining(ModelName),
     /// `DROP MODEL`.
@@ -129,7 +136,9 @@ impl fmt::Display for CreateModel {
             write!(f, " USING {}", quoted(architecture))?;
         }
         write_options(f, &self.options)?;
-        write!(f, " TRAIN ON {}", self.train_on)?;
+        if let Some(source) = &self.train_on {
+            write!(f, " TRAIN ON {source}")?;
+        }
         if let Some(source) = &self.validate_on {
             write!(f, " VALIDATE ON {source}")?;
         }
@@ -146,8 +155,11 @@ impl fmt::Display for ModelStatement {
                 write_options(f, &evaluate.options)
             }
             Self::ShowModels => f.write_str("SHOW MODELS"),
-            Self::Describe(name) => write!(f, "DESCRIBE MODEL {}", quoted(name.as_str())),
+            Self::Describe { name, card } => {
+                write!(f, "DESCRIBE MODEL {}{}", quoted(name.as_str()), if *card { " CARD" } else { "" })
+            }
             Self::ShowTraining(name) => write!(f, "SHOW TRAINING {}", quoted(name.as_str())),
+            Self::ShowTrials(name) => write!(f, "SHOW TRIALS {}", quoted(name.as_str())),
             Self::CancelTraining(name) => write!(f, "CANCEL TRAINING {}", quoted(name.as_str())),
             Self::Drop { if_exists, name } => {
                 write!(f, "DROP MODEL {}{}", if *if_exists { "IF EXISTS " } else { "" }, quoted(name.as_str()))

@@ -76,10 +76,14 @@ impl ModelParser<'_> {
         } else if self.at(0, "SHOW") && self.at(1, "TRAINING") {
             self.words(&["SHOW", "TRAINING"])?;
             Some(ModelStatement::ShowTraining(self.model_name()?))
+        } else if self.at(0, "SHOW") && self.at(1, "TRIALS") {
+            self.words(&["SHOW", "TRIALS"])?;
+            Some(ModelStatement::ShowTrials(self.model_name()?))
         } else if (self.at(0, "DESCRIBE") || self.at(0, "DESC")) && self.at(1, "MODEL") {
             self.parser.parser.next_token();
             self.word("MODEL")?;
-            Some(ModelStatement::Describe(self.model_name()?))
+            let name = self.model_name()?;
+            Some(ModelStatement::Describe { name, card: self.optional(&["CARD"])? })
         } else if self.at(0, "CANCEL") {
             self.words(&["CANCEL", "TRAINING"])?;
             Some(ModelStatement::CancelTraining(self.model_name()?))
@@ -106,7 +110,9 @@ impl ModelParser<'_> {
         let name = self.model_name()?;
         let architecture = if self.optional(&["USING"])? { Some(self.name("an architecture")?) } else { None };
         let options = self.options()?;
-        if !self.at(0, "TRAIN") {
+        // Its models are trained already.
+        let is_ensemble = architecture.as_deref().is_some_and(|name| name.eq_ignore_ascii_case("ensemble"));
+        if !is_ensemble && !self.at(0, "TRAIN") {
             let before = match (&architecture, options.is_empty()) {
                 (None, true) => "USING, OPTIONS or TRAIN ON",
                 (Some(_), true) => "OPTIONS or TRAIN ON",
@@ -114,8 +120,7 @@ impl ModelParser<'_> {
             };
             return Err(self.expected(before, &self.peek(0)));
         }
-        self.words(&["TRAIN", "ON"])?;
-        let train_on = self.source()?;
+        let train_on = if self.optional(&["TRAIN", "ON"])? { Some(self.source()?) } else { None };
         let validate_on = if self.optional(&["VALIDATE", "ON"])? { Some(self.source()?) } else { None };
         let create = CreateModel { or_replace, if_not_exists, name, architecture, options, train_on, validate_on };
         Ok(ModelStatement::Create { explain, create })
@@ -163,6 +168,34 @@ impl ModelParser<'_> {
     }
 
     fn value(&mut self) -> Result<OptionValue> {
+        let is_call = self.peek(1).token == Token::LParen;
+        if is_call && self.optional(&["range"])? {
+            let bounds = self.arguments()?;
+            return match bounds.as_slice() {
+                [OptionValue::Number(low), OptionValue::Number(high)] => {
+                    Ok(OptionValue::Range(low.clone(), high.clone()))
+                }
+                _ => Err(self.expected("two numbers in range(low, high) before this", &self.peek(0))),
+            };
+        }
+        if is_call && self.optional(&["candidates"])? {
+            return Ok(OptionValue::Candidates(self.arguments()?));
+        }
+        self.literal()
+    }
+
+    /// Literals in parentheses.
+    fn arguments(&mut self) -> Result<Vec<OptionValue>> {
+        self.token(&Token::LParen, "'('")?;
+        let mut values = vec![self.literal()?];
+        while !self.parser.parser.consume_token(&Token::RParen) {
+            self.token(&Token::Comma, "',' or ')' after a value")?;
+            values.push(self.literal()?);
+        }
+        Ok(values)
+    }
+
+    fn literal(&mut self) -> Result<OptionValue> {
         let minus = self.parser.parser.consume_token(&Token::Minus);
         let next = self.parser.parser.next_token();
         match next.token.clone() {
@@ -286,8 +319,13 @@ mod tests {
             "EXPLAIN CREATE MODEL m TRAIN ON t",
             "EVALUATE MODEL m ON t OPTIONS (threshold = 0.3)",
             "SHOW MODELS",
+            "CREATE MODEL m OPTIONS (learning_rate = range(1e-4, 0.01), augment = candidates('none', 'xray'), trials = 4) \
+             TRAIN ON t",
+            "CREATE MODEL e USING ensemble OPTIONS (members = 'a, b') VALIDATE ON t",
             "SHOW TRAINING m",
+            "SHOW TRIALS m",
             "DESCRIBE MODEL m",
+            "DESCRIBE MODEL card CARD",
             "CANCEL TRAINING m",
             "DROP MODEL IF EXISTS m",
         ] {

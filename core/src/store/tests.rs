@@ -196,7 +196,7 @@ fn record(model: &ModelName, last: Option<FileRef>) -> RunRecord {
             positive: Some(1),
             loss: Loss::BinaryCrossentropy,
             precision: Precision::F32,
-            preprocessing: Preprocessing { image_size: 32, channels: 1, mean: 0.5, std: 0.25 },
+            preprocessing: Preprocessing::plain(32, 1, 0.5, 0.25),
             class_weights: vec![1.0, 1.0],
         },
         workers: 2,
@@ -210,6 +210,8 @@ fn record(model: &ModelName, last: Option<FileRef>) -> RunRecord {
         last,
         best: None,
         exchange: None,
+        dropped: Vec::new(),
+        parts: Vec::new(),
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn sql(bytes: &[u8]) {
 
 fn sources(statement: &ModelStatement) -> Vec<&Source> {
     match statement {
-        ModelStatement::Create { create, .. } => std::iter::once(&create.train_on).chain(&create.validate_on).collect(),
+        ModelStatement::Create { create, .. } => create.train_on.iter().chain(&create.validate_on).collect(),
         ModelStatement::Evaluate(evaluate) => vec![&evaluate.on],
         _ => Vec::new(),
     }

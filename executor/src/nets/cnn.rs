@@ -40,12 +40,16 @@ impl Cnn {
 }
 
 impl Net for Cnn {
-    fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    fn features(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let x = x.f_pixel_unshuffle(Self::FOLD)?;
         let mut x = self.stem.forward(params, &x, pass)?.f_relu_()?;
         for layer in &self.layers {
             x = layer.forward(params, &x, pass)?;
         }
-        self.fc.forward(params, &global_average_pool(&x)?)
+        Ok(x)
+    }
+
+    fn classify(&self, params: &Params, maps: &Tensor, _pass: Pass) -> Result<Tensor> {
+        self.fc.forward(params, &global_average_pool(maps)?)
     }
 }

@@ -39,14 +39,18 @@ impl CnnReference {
 }
 
 impl Net for CnnReference {
-    fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    fn features(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let mut x = x.shallow_clone();
         for layer in &self.features {
             // The maximum first: it commutes with ReLU, which then has a quarter of the values to look at.
             let mut y = layer.forward(params, &x, pass)?.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
             x = y.f_relu_()?;
         }
-        let x = self.hidden.forward(params, &global_average_pool(&x)?)?.f_relu_()?;
+        Ok(x)
+    }
+
+    fn classify(&self, params: &Params, maps: &Tensor, _pass: Pass) -> Result<Tensor> {
+        let x = self.hidden.forward(params, &global_average_pool(maps)?)?.f_relu_()?;
         self.fc.forward(params, &x)
     }
 }

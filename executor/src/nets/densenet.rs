@@ -97,7 +97,7 @@ impl Transition {
 }
 
 impl Net for Densenet121 {
-    fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    fn features(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         // The maximum first: it commutes with ReLU, which then has a quarter of the values to look at.
         let mut x = self.stem.forward(params, x, pass)?.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
         x = x.f_relu_()?;
@@ -110,7 +110,10 @@ impl Net for Densenet121 {
                 x = transition.forward(params, &x, pass)?;
             }
         }
-        let x = self.norm.forward(params, &x, pass.trains())?.f_relu_()?;
-        self.head.forward(params, &global_average_pool(&x)?)
+        Ok(self.norm.forward(params, &x, pass.trains())?.f_relu_()?)
+    }
+
+    fn classify(&self, params: &Params, maps: &Tensor, _pass: Pass) -> Result<Tensor> {
+        self.head.forward(params, &global_average_pool(maps)?)
     }
 }

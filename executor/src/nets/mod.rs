@@ -40,8 +40,16 @@ impl Pass {
 
 /// A net: a function of its parameters and a batch of pictures.
 pub(crate) trait Net: Debug + Send {
-    /// Pictures `[n, channels, side, side]` to outputs `[n, outputs]` in f32.
-    fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor>;
+    /// Pictures `[n, channels, side, side]` to maps of what was found where, `[n, features, height, width]`.
+    fn features(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor>;
+
+    /// Such maps to outputs `[n, outputs]` in f32.
+    fn classify(&self, params: &Params, maps: &Tensor, pass: Pass) -> Result<Tensor>;
+
+    /// Pictures to outputs.
+    fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        self.classify(params, &self.features(params, x, pass)?, pass)
+    }
 }
 
 /// The net of a spec for pictures of this kind, and the tensors it has.
@@ -50,7 +58,8 @@ pub(crate) fn build(spec: &ModelSpec, pictures: &Preprocessing, outputs: usize) 
     let (channels, side) = (i64::from(pictures.channels), i64::from(pictures.image_size));
     let outputs = i64::try_from(outputs).unwrap_or(i64::MAX);
     let net: Box<dyn Net> = match spec.architecture {
-        Architecture::Cnn => Box::new(cnn::Cnn::new(&mut layout, channels, outputs)),
+        // Of an ensemble only the members are built; checked where definitions come in.
+        Architecture::Cnn | Architecture::Ensemble => Box::new(cnn::Cnn::new(&mut layout, channels, outputs)),
         Architecture::CnnReference => Box::new(cnn_reference::CnnReference::new(&mut layout, channels, outputs)),
         Architecture::Vgg16 => Box::new(vgg::Vgg16::new(&mut layout, channels, outputs)),
         Architecture::Resnet18 => Box::new(resnet::Resnet::resnet18(&mut layout, channels, outputs)),
@@ -70,6 +79,7 @@ pub(crate) fn head(architecture: Architecture) -> &'static str {
         | Architecture::CnnReference
         | Architecture::Resnet18
         | Architecture::Resnet50
-        | Architecture::Svm => "fc",
+        | Architecture::Svm
+        | Architecture::Ensemble => "fc",
     }
 }

@@ -52,13 +52,17 @@ impl Resnet {
 }
 
 impl Net for Resnet {
-    fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    fn features(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         // The maximum first: it commutes with ReLU, which then has a quarter of the values to look at.
         let mut x = self.stem.forward(params, x, pass)?.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
         x = x.f_relu_()?;
         for layer in &self.layers {
             x = layer.forward(params, &x, pass)?;
         }
-        self.fc.forward(params, &global_average_pool(&x)?)
+        Ok(x)
+    }
+
+    fn classify(&self, params: &Params, maps: &Tensor, _pass: Pass) -> Result<Tensor> {
+        self.fc.forward(params, &global_average_pool(maps)?)
     }
 }

@@ -40,11 +40,15 @@ impl Svm {
 }
 
 impl Net for Svm {
-    fn forward(&self, params: &Params, x: &Tensor, _pass: Pass) -> Result<Tensor> {
-        let x = x.f_to_kind(Kind::Float)?;
+    /// The picture: a linear machine finds nothing before it decides.
+    fn features(&self, _params: &Params, x: &Tensor, _pass: Pass) -> Result<Tensor> {
+        Ok(x.f_to_kind(Kind::Float)?)
+    }
+
+    fn classify(&self, params: &Params, maps: &Tensor, _pass: Pass) -> Result<Tensor> {
         let features = match self.features {
-            Features::Hog => hog(&x)?,
-            Features::Pixels => x,
+            Features::Hog => hog(maps)?,
+            Features::Pixels => maps.shallow_clone(),
         };
         self.fc.forward(params, &features.f_flatten(1, -1)?)
     }

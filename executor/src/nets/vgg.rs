@@ -50,7 +50,7 @@ impl Vgg16 {
 }
 
 impl Net for Vgg16 {
-    fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    fn features(&self, params: &Params, x: &Tensor, _pass: Pass) -> Result<Tensor> {
         let mut x = x.shallow_clone();
         for stage in &self.stages {
             for layer in stage {
@@ -58,7 +58,11 @@ impl Net for Vgg16 {
             }
             x = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
         }
-        x = x.f_adaptive_avg_pool2d([Self::POOLED; 2])?.f_flatten(1, -1)?.f_to_kind(Kind::Float)?;
+        Ok(x)
+    }
+
+    fn classify(&self, params: &Params, maps: &Tensor, pass: Pass) -> Result<Tensor> {
+        let mut x = maps.f_adaptive_avg_pool2d([Self::POOLED; 2])?.f_flatten(1, -1)?.f_to_kind(Kind::Float)?;
         for (layer, dropout) in &self.hidden {
             x = dropout.forward(&layer.forward(params, &x)?.f_relu_()?, pass)?;
         }

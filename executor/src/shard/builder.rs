@@ -12,9 +12,10 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 use tusk_core::ids::WorkerId;
+use tusk_core::manifest::Preprocessing;
 use tusk_core::physical::UnreadableImage;
 use tusk_core::random::content_hash;
-use tusk_udfs::pixels::{Channels, ImageColumn};
+use tusk_udfs::pixels::{ImageColumn, Pixels, perceptual_hash};
 
 use super::cache::{Reservation, ShardCache};
 use super::{PixelStore, Row, Shard};
@@ -38,8 +39,7 @@ pub(crate) struct ShardBuilder {
     cache: Arc<ShardCache>,
     worker: WorkerId,
     workers: u32,
-    side: u32,
-    channels: Channels,
+    preprocessing: Preprocessing,
     threads: usize,
     cancelled: Arc<AtomicBool>,
     started: Instant,
@@ -64,7 +64,7 @@ impl ShardBuilder {
     pub(crate) fn new(
         cache: Arc<ShardCache>,
         (worker, workers): (WorkerId, u32),
-        (side, channels): (u32, Channels),
+        preprocessing: &Preprocessing,
         threads: usize,
         cancelled: Arc<AtomicBool>,
     ) -> Self {
@@ -72,8 +72,7 @@ impl ShardBuilder {
             cache,
             worker,
             workers,
-            side,
-            channels,
+            preprocessing: preprocessing.clone(),
             threads: threads.max(1),
             cancelled,
             started: Instant::now(),
@@ -89,7 +88,8 @@ impl ShardBuilder {
     }
 
     fn image_bytes(&self) -> usize {
-        (self.side * self.side) as usize * self.channels.count()
+        let Preprocessing { image_size, channels, .. } = self.preprocessing;
+        (image_size * image_size) as usize * usize::from(channels)
     }
 
     fn images_per_chunk(&self) -> usize {
@@ -134,7 +134,7 @@ impl ShardBuilder {
                 Ok(pixels) => {
                     let group = (!groups.is_null(candidate.index)).then(|| groups.value(candidate.index));
                     let label = self.label_code(labels.value(candidate.index));
-                    self.keep(candidate.content, label, group, &pixels)?;
+                    self.keep((candidate.content, perceptual_hash(&pixels)), label, group, &pixels.data)?;
                 }
             }
         }
@@ -176,11 +176,9 @@ impl ShardBuilder {
     }
 
     /// Decodes and resizes on all threads; results in the order of the candidates.
-    fn decode(&self, images: &ImageColumn<'_>, candidates: &[Candidate]) -> Vec<Result<Vec<u8>, String>> {
-        let (side, channels) = (self.side, self.channels);
-        let one = |candidate: &Candidate| {
-            images.square(candidate.index, channels, side).map(|square| square.data).map_err(|e| e.to_string())
-        };
+    fn decode(&self, images: &ImageColumn<'_>, candidates: &[Candidate]) -> Vec<Result<Pixels, String>> {
+        let preprocessing = &self.preprocessing;
+        let one = |candidate: &Candidate| images.input(candidate.index, preprocessing).map_err(|e| e.to_string());
         let lost = || Err("the decoder stopped unexpectedly".to_owned());
         let decoded = parallel::map(candidates.len(), self.threads, |index| one(&candidates[index]));
         decoded.into_iter().map(|pixels| pixels.unwrap_or_else(lost)).collect()
@@ -203,12 +201,12 @@ impl ShardBuilder {
         code
     }
 
-    fn keep(&mut self, content: u64, label: u32, group: Option<&str>, pixels: &[u8]) -> Result<()> {
+    fn keep(&mut self, (content, look): (u64, u64), label: u32, group: Option<&str>, pixels: &[u8]) -> Result<()> {
         let place = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
         let key = group.map_or(content, |group| content_hash(group.as_bytes()));
         let sum = pixels.iter().map(|p| u64::from(*p)).sum();
         let square_sum = pixels.iter().map(|p| u64::from(*p) * u64::from(*p)).sum();
-        self.rows.push(Row { content, label, key, sum, square_sum, place });
+        self.rows.push(Row { content, label, key, look, sum, square_sum, place });
         self.append(pixels)
     }
 

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use tusk_core::physical::{Rows, UnreadableImage};
-use tusk_core::random::is_held_out;
+use tusk_core::spec::ModelSpec;
 
 pub(crate) use builder::ShardBuilder;
 pub use cache::CacheLimits;
@@ -26,6 +26,8 @@ pub(crate) struct Row {
     pub(crate) label: u32,
     /// Hash of the group, or of the content where there is none: what a split keeps together.
     pub(crate) key: u64,
+    /// Perceptual hash of its picture: equal for pictures that look the same.
+    pub(crate) look: u64,
     /// Sum of the pixel values.
     pub(crate) sum: u64,
     /// Sum of their squares.
@@ -66,14 +68,16 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// The rows of a selection, in the shard's order.
-    pub(crate) fn select(&self, rows: Rows, seed: u64, fraction: f64) -> Vec<Row> {
+    /// The rows of a selection, in the shard's order; of those that are not held out without the sorted content hashes
+    /// `dropped`.
+    pub(crate) fn select(&self, rows: Rows, spec: &ModelSpec, dropped: &[u64]) -> Vec<Row> {
         let wanted = |row: &&Row| match rows {
             Rows::All => true,
-            Rows::Training => !is_held_out(seed, row.key, fraction),
-            Rows::HeldOut => is_held_out(seed, row.key, fraction),
+            Rows::Training => !spec.is_held_out(row.key),
+            Rows::HeldOut => spec.is_held_out(row.key),
         };
-        self.rows.iter().filter(wanted).copied().collect()
+        let kept = |row: &&Row| rows == Rows::HeldOut || dropped.binary_search(&row.content).is_err();
+        self.rows.iter().filter(wanted).filter(kept).copied().collect()
     }
 
     /// Puts the pictures of these rows one after another into `out`.

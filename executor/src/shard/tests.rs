@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tusk_core::ids::WorkerId;
+use tusk_core::manifest::Preprocessing;
 use tusk_core::physical::Rows;
 use tusk_core::random::content_hash;
+use tusk_core::spec::{Architecture, ModelSpec};
 use tusk_udfs::pixels::{Channels, decode, decode_square};
 
 use super::{Row, Shard, ShardBuilder, ShardKey};
@@ -143,12 +145,13 @@ fn a_split_keeps_groups_together_and_loses_no_row() {
     for (i, record) in records.iter_mut().enumerate() {
         record.group = Some(format!("person{}", i / 4));
     }
+    let spec = ModelSpec { validation_fraction: 0.3, ..ModelSpec::new(Architecture::Cnn) };
     let cache = cache(1 << 30, 0);
     let (mut training, mut held_out) = (BTreeSet::new(), BTreeSet::new());
     let mut rows = 0;
     for worker in 0..2 {
         let shard = shard(&cache, &records, worker, 2, 32).unwrap();
-        let select = |rows| shard.select(rows, 42, 0.3);
+        let select = |rows| shard.select(rows, &spec, &[]);
         let (train, held) = (select(Rows::Training), select(Rows::HeldOut));
         assert_eq!(train.len() + held.len(), select(Rows::All).len());
         rows += train.len() + held.len();
@@ -163,7 +166,8 @@ fn a_split_keeps_groups_together_and_loses_no_row() {
 #[test]
 fn a_cancelled_builder_stops() {
     let cancelled = Arc::new(AtomicBool::new(true));
-    let mut builder = ShardBuilder::new(cache(1 << 30, 0), (WorkerId(0), 1), (32, Channels::Grey), 1, cancelled);
+    let mut builder =
+        ShardBuilder::new(cache(1 << 30, 0), (WorkerId(0), 1), &Preprocessing::plain(32, 1, 0.0, 1.0), 1, cancelled);
     assert!(matches!(builder.push(&table(&squares(3))), Err(Error::Cancelled)));
 }
 

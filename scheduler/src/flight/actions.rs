@@ -1,6 +1,8 @@
 //! Tusk's own messages on the Flight service: executors' reports, runs that are asked for or followed from elsewhere,
 //! what the cluster is doing, and Ballista's tickets, which are handed on.
 
+use std::collections::HashSet;
+
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::Any;
 use arrow_flight::{Action, Result as ActionResult, Ticket};
@@ -18,7 +20,7 @@ use crate::executors::Executors;
 use crate::metrics;
 use crate::run::TrainingRequest;
 use crate::service::TrainingService;
-use crate::session::epoch_rows;
+use crate::session::{Seen, epoch_rows};
 
 /// The ticket that starts a run: its value is a [`TrainingRequest`] as bytes, its rows are the epochs.
 pub const TRAIN: &str = "type.googleapis.com/tusk.Train";
@@ -42,8 +44,8 @@ type ActionStream = <TuskFlight as FlightService>::DoActionStream;
 pub struct Follow {
     /// The model.
     pub model: ModelName,
-    /// The last epoch that is known already; 0 for all.
-    pub after_epoch: u32,
+    /// The epochs that are known already: the model's name in their rows, and their number.
+    pub seen: HashSet<(String, u32)>,
 }
 
 /// What a cluster is doing.
@@ -85,13 +87,13 @@ impl TuskFlight {
                 let context = session.local().task_ctx();
                 let request = TrainingRequest::decode(&message.value, &context, codec.as_ref()).map_err(status_of)?;
                 let name = request.name.clone();
-                (name, self.training.start(request).await.map_err(status_of)?, 0)
+                (name, self.training.start(request).await.map_err(status_of)?, Seen::new())
             }
             FOLLOW => {
                 Self::require_query(&identity)?;
                 let follow: Follow = serde_json::from_slice(&message.value).map_err(invalid)?;
                 let run = self.training.follow(&follow.model).await.map_err(status_of)?;
-                (follow.model, run, follow.after_epoch)
+                (follow.model, run, follow.seen)
             }
             // The run's own secret stands in the message.
             PULL_TYPE_URL => return Ok(Response::new(self.training.parameters().do_get(message).await?)),
@@ -103,8 +105,8 @@ impl TuskFlight {
                 return self.proxy.do_get(request).await;
             }
         };
-        let (name, run, after_epoch) = run;
-        Ok(Response::new(of_results(epoch_rows(name, run, on_event, after_epoch), events, self.ending.clone())))
+        let (name, run, seen) = run;
+        Ok(Response::new(of_results(epoch_rows(name, run, on_event, seen), events, self.ending.clone())))
     }
 
     /// An action that is not Flight SQL's.

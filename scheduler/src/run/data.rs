@@ -18,9 +18,15 @@ pub(crate) fn undecided(spec: &ModelSpec) -> ModelDefinition {
         positive: None,
         loss: spec.loss.unwrap_or(Loss::CategoricalCrossentropy),
         precision: spec.precision,
-        preprocessing: Preprocessing { image_size: spec.image_size, channels: spec.channels, mean: 0.0, std: 1.0 },
+        preprocessing: preprocessing(spec),
         class_weights: Vec::new(),
     }
+}
+
+/// What a spec says of pixels; how they are centred is not known yet.
+fn preprocessing(spec: &ModelSpec) -> Preprocessing {
+    let plain = Preprocessing::plain(spec.image_size, spec.channels, 0.0, 1.0);
+    Preprocessing { border_crop: spec.border_crop, intensity: spec.intensity, ..plain }
 }
 
 /// What the workers found in the training rows (`train`) and, where those are a table of their own, in the validation
@@ -49,6 +55,7 @@ impl Profile<'_> {
             rows_per_worker: self.train.iter().map(|r| r.rows).collect(),
             train_rows_per_worker: self.train.iter().map(|r| r.train_rows.values().sum()).collect(),
             fingerprint: format!("{:016x}", reports().map(|r| r.fingerprint).fold(0, u64::wrapping_add)),
+            leak: None,
         }
     }
 
@@ -165,7 +172,7 @@ impl Profile<'_> {
                 (mean, variance.max(0.0).sqrt().max(1.0 / 255.0))
             }
         };
-        Preprocessing { image_size: spec.image_size, channels: spec.channels, mean, std }
+        Preprocessing { mean, std, ..preprocessing(spec) }
     }
 }
 

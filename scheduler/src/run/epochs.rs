@@ -41,13 +41,14 @@ impl Run {
             images: tally.rows,
             skipped: self.record.data.skipped,
             workers: self.record.workers,
+            part: self.part.clone(),
             decoded: tally.decoded + validation.reports.iter().map(|r| r.decoded).sum::<u64>(),
             seconds: 0.0,
             timing,
         };
         let bookkeeping_started = Instant::now();
         self.record.epochs.push(report.clone());
-        if progress::best(&self.record.epochs).is_some_and(|best| best.epoch == epoch) {
+        if progress::best(&self.request.spec, &self.record.epochs).is_some_and(|best| best.epoch == epoch) {
             self.record.best = Some(file.clone());
             self.record.best_epoch = Some(epoch);
         }

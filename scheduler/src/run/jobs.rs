@@ -14,6 +14,7 @@ use tusk_core::state::checksum;
 use super::TrainingRequest;
 use super::attempts::Attempts;
 use super::data::undecided;
+use super::leak::Census;
 use super::training::Run;
 use crate::error::Result;
 
@@ -38,30 +39,31 @@ impl Run {
         Ok(Arc::new(TrainExec::try_new(Arc::new(task), Arc::clone(&self.request.train))?))
     }
 
-    pub(super) async fn reports(
+    /// What the workers find in the rows of a source.
+    pub(super) async fn census(
         &self,
-        phase: Phase,
         rows: Rows,
         source: &Arc<dyn ExecutionPlan>,
-    ) -> Result<Vec<PhaseReport>> {
+    ) -> Result<(Vec<PhaseReport>, Census)> {
         let mut attempts = Attempts::default();
         loop {
-            match self.try_reports(phase, rows, source).await {
+            match self.try_census(rows, source).await {
                 Err(error) => attempts.after(error, &self.context.cancel).await?,
                 answered => return answered,
             }
         }
     }
 
-    async fn try_reports(&self, phase: Phase, rows: Rows, source: &Arc<dyn ExecutionPlan>) -> Result<Vec<PhaseReport>> {
-        let plan = self.plan(phase, rows, 0, None, source)?;
-        let mut reports = Vec::new();
+    async fn try_census(&self, rows: Rows, source: &Arc<dyn ExecutionPlan>) -> Result<(Vec<PhaseReport>, Census)> {
+        let plan = self.plan(Phase::Profile, rows, 0, None, source)?;
+        let (mut reports, mut census) = (Vec::new(), Census::default());
         self.answers("reading the images", plan, |answer| {
             reports.extend(answer.report()?);
+            census.fold(answer);
             Ok(())
         })
         .await?;
-        Ok(reports)
+        Ok((reports, census))
     }
 
     /// Runs a job and gives every row of its answer to `fold`.
@@ -107,6 +109,7 @@ fn task_of(
         source_checksum: String::new(),
         weights,
         parameters: None,
+        dropped: record.dropped.clone(),
     }
 }
 
@@ -126,6 +129,7 @@ pub(crate) fn explain(request: &TrainingRequest, workers: u32, store: &str) -> R
         source_checksum: String::new(),
         weights: None,
         parameters: None,
+        dropped: Vec::new(),
     };
     Ok(TrainExec::try_new(Arc::new(task), Arc::clone(&request.train))?.explain())
 }

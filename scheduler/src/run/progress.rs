@@ -10,9 +10,13 @@ pub(crate) fn score(epoch: &EpochReport) -> f64 {
     epoch.val_loss.unwrap_or(epoch.train_loss)
 }
 
-/// The best epoch so far; of equals, the first.
-pub(crate) fn best(epochs: &[EpochReport]) -> Option<&EpochReport> {
-    epochs.iter().min_by(|a, b| score(a).total_cmp(&score(b)))
+/// The best epoch so far; of equals, the first. Of a fold it is the last: the rows on which the fold is tested must not
+/// choose its epoch.
+pub(crate) fn best<'a>(spec: &ModelSpec, epochs: &'a [EpochReport]) -> Option<&'a EpochReport> {
+    match spec.fold {
+        Some(_) => epochs.last(),
+        None => epochs.iter().min_by(|a, b| score(a).total_cmp(&score(b))),
+    }
 }
 
 /// Whether another epoch follows.
@@ -21,7 +25,7 @@ pub(crate) fn goes_on(spec: &ModelSpec, epochs: &[EpochReport]) -> bool {
     if done >= spec.epochs {
         return false;
     }
-    let since_best = best(epochs).map_or(0, |best| done - best.epoch);
+    let since_best = best(spec, epochs).map_or(0, |best| done - best.epoch);
     !(spec.early_stop && since_best >= spec.patience)
 }
 
@@ -43,6 +47,7 @@ mod tests {
             images: 1,
             skipped: 0,
             workers: 1,
+            part: None,
             decoded: 0,
             seconds: 1.0,
             timing: Timing::default(),
@@ -54,7 +59,7 @@ mod tests {
     fn a_run_stops_when_patience_ends_and_keeps_its_best_epoch() {
         let spec = ModelSpec { patience: 2, ..ModelSpec::new(Architecture::Cnn) };
         let history = epochs(&[0.5, 0.3, 0.4, 0.35]);
-        assert_eq!(best(&history).map(|e| e.epoch), Some(2));
+        assert_eq!(best(&spec, &history).map(|e| e.epoch), Some(2));
         assert!(goes_on(&spec, &history[..3]));
         assert!(!goes_on(&spec, &history));
         assert!(goes_on(&ModelSpec { early_stop: false, ..spec }, &history));
@@ -73,6 +78,14 @@ mod tests {
         let mut history = epochs(&[0.1, 0.2]);
         history.iter_mut().for_each(|e| e.val_loss = None);
         history[1].train_loss = 0.5;
-        assert_eq!(best(&history).map(|e| e.epoch), Some(2));
+        assert_eq!(best(&ModelSpec::new(Architecture::Cnn), &history).map(|e| e.epoch), Some(2));
+    }
+
+    #[test]
+    fn of_a_fold_the_last_epoch_counts() {
+        let spec = ModelSpec { folds: Some(5), patience: 1, ..ModelSpec::new(Architecture::Cnn) };
+        let history = epochs(&[0.1, 0.2, 0.3]);
+        assert_eq!(best(&spec.of_fold(2), &history).map(|e| e.epoch), Some(3));
+        assert!(goes_on(&spec.of_fold(2), &history), "a fold never stops early");
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
-use tusk_core::manifest::{EpochTally, FORMAT_VERSION, FileRef, Manifest, RunRecord, RunStatus, Timing};
+use tusk_core::manifest::{DataProfile, EpochTally, FileRef, Manifest, RunRecord, RunStatus, Timing};
 use tusk_core::physical::{Part, Phase, PhaseReport, Rows};
 use tusk_core::spec::Mode;
 use tusk_core::state::ModelState;
@@ -16,8 +16,8 @@ use tusk_core::store::ModelStore;
 use super::TrainingRequest;
 use super::attempts::Attempts;
 use super::data::{Profile, undecided};
-use super::progress;
 use super::validation::Validation;
+use super::{leak, progress};
 use crate::active::ActiveRuns;
 use crate::aggregator::Aggregator;
 use crate::error::{Error, Result};
@@ -47,6 +47,8 @@ pub(crate) struct Run {
     pub(super) context: RunContext,
     pub(super) request: TrainingRequest,
     pub(super) record: RunRecord,
+    /// Its name within a run that is made of several.
+    pub(super) part: Option<String>,
 }
 
 /// What a job that trains came to.
@@ -59,41 +61,49 @@ struct Trained {
 impl Run {
     /// Profiles the rows and decides what is to be trained, or takes up the run that is to be resumed.
     pub(crate) async fn begin(context: RunContext, request: TrainingRequest, run: RunId) -> Result<Self> {
+        Self::begin_as(context, request, run, None).await
+    }
+
+    /// The same for a part of a run that is made of several: it goes on where it was, even where that was its end.
+    pub(crate) async fn begin_part(
+        context: RunContext,
+        request: TrainingRequest,
+        run: RunId,
+        part: String,
+    ) -> Result<Self> {
+        Self::begin_as(context, TrainingRequest { resume: true, ..request }, run, Some(part)).await
+    }
+
+    async fn begin_as(context: RunContext, request: TrainingRequest, run: RunId, part: Option<String>) -> Result<Self> {
         let previous = if request.resume { context.store.run(&request.name).await? } else { None };
-        let previous = previous.filter(|record| record.status != RunStatus::Finished);
+        let previous = previous.filter(|record| match part {
+            Some(_) => record.run == run,
+            None => record.status != RunStatus::Finished,
+        });
         if let Some(record) = &previous
             && record.definition.spec != request.spec
         {
             let reason = "its options were others".to_owned();
             return Err(Error::CannotResume { record: Box::new(record.clone()), reason });
         }
-        let record = RunRecord {
-            run: previous.as_ref().map_or(run, |record| record.run.clone()),
-            model: request.name.clone(),
-            status: RunStatus::Running,
-            error: None,
-            started_unix_ms: unix_ms(),
-            definition: undecided(&request.spec),
-            workers: previous.as_ref().map_or(request.spec.workers.unwrap_or(context.workers), |r| r.workers),
-            threads: previous.as_ref().map_or(context.threads, |r| r.threads),
-            data: Default::default(),
-            profile_seconds: 0.0,
-            profile_timing: Timing::default(),
-            transfer: None,
-            epochs: Vec::new(),
-            best_epoch: None,
-            last: None,
-            best: None,
-            exchange: None,
-        };
-        let mut this = Self { context, request, record };
-        if previous.is_none() {
-            // Before the rows are read: a scheduler that dies now knows what it was doing when it is started again.
-            let bytes = this.request.encode(this.context.jobs.codec().as_ref())?;
-            this.context.store.write_request(&this.record.model, bytes).await?;
-            this.context.store.write_run(&this.record).await?;
+        let mut record = begun(&context, &request, run);
+        if let Some(previous) = &previous {
+            (record.run, record.workers, record.threads) = (previous.run.clone(), previous.workers, previous.threads);
         }
-        this.profile(previous).await?;
+        let mut this = Self { context, request, record, part };
+        match previous {
+            Some(finished) if finished.status == RunStatus::Finished => this.record = finished,
+            Some(previous) => this.profile(Some(previous)).await?,
+            None => {
+                // Before the rows are read: a scheduler that dies now knows what it was doing when it is started again.
+                if this.part.is_none() {
+                    let bytes = this.request.encode(this.context.jobs.codec().as_ref())?;
+                    this.context.store.write_request(&this.record.model, bytes).await?;
+                }
+                this.context.store.write_run(&this.record).await?;
+                this.profile(None).await?;
+            }
+        }
         Ok(this)
     }
 
@@ -110,16 +120,26 @@ impl Run {
             epochs: self.request.spec.epochs,
             resumed_from: previous.as_ref().map_or(0, |record| record.epochs.len() as u32),
         });
-        let train = self.reports(Phase::Profile, self.training_rows(), &self.request.train).await?;
-        let validate = match &self.request.validate {
-            Some(source) => self.reports(Phase::Profile, Rows::All, source).await?,
-            None => Vec::new(),
+        let (mut train, train_census) = self.census(self.training_rows(), &self.request.train).await?;
+        let (validate, validate_census) = match &self.request.validate {
+            Some(source) => self.census(Rows::All, source).await.map(|(reports, census)| (reports, Some(census)))?,
+            None => (Vec::new(), None),
         };
+        let mut leak = None;
+        if let Some((mut found, rows)) = leak::find(&self.request.spec, &train_census, validate_census.as_ref()) {
+            let dropped = leak::act(&self.request.spec, &self.request.train_name, &mut found, rows)?;
+            leak = Some(found);
+            if !dropped.is_empty() {
+                self.record.dropped = dropped;
+                // Counted anew without them, from the shards that are there.
+                train = self.census(self.training_rows(), &self.request.train).await?.0;
+            }
+        }
         for image in train.iter().chain(&validate).flat_map(|report| &report.unreadable) {
             tracing::warn!(model = %self.request.name, image = %image.name, reason = %image.reason, "image is skipped");
         }
         let profile = Profile { name: &self.request.train_name, train: &train, validate: &validate };
-        let data = profile.data();
+        let data = DataProfile { leak, ..profile.data() };
         let mut definition = profile.define(&self.request.spec, &data)?;
         if let Some(previous) = previous {
             // A run that ended before its rows were known has no fingerprint, and nothing to lose.
@@ -131,7 +151,8 @@ impl Run {
             if !previous.epochs.is_empty() {
                 definition.precision = previous.definition.precision;
             }
-            self.record = RunRecord { status: RunStatus::Running, error: None, ..previous };
+            let dropped = std::mem::take(&mut self.record.dropped);
+            self.record = RunRecord { status: RunStatus::Running, error: None, dropped, ..previous };
         } else {
             self.record.profile_seconds = started.elapsed().as_secs_f64();
             train.iter().chain(&validate).for_each(|report| self.record.profile_timing += report.timing);
@@ -148,20 +169,37 @@ impl Run {
 
     /// Trains until there is nothing left to do, and publishes.
     pub(crate) async fn train(&mut self) -> Result<Manifest> {
-        while progress::goes_on(&self.request.spec, &self.record.epochs) {
+        self.learn(u32::MAX).await?;
+        let manifest = self.publish(&self.record.model).await?;
+        self.finish().await?;
+        self.emit(RunEvent::Finished(Box::new(manifest.clone())));
+        Ok(manifest)
+    }
+
+    /// Trains until an epoch is done, or until there is nothing left to do.
+    pub(crate) async fn learn(&mut self, until: u32) -> Result<()> {
+        let done = |record: &RunRecord| record.epochs.last().map_or(0, |epoch| epoch.epoch);
+        while done(&self.record) < until && progress::goes_on(&self.request.spec, &self.record.epochs) {
             match self.request.spec.mode {
-                Mode::Synchronous => self.epoch(self.record.epochs.last().map_or(0, |e| e.epoch) + 1).await?,
+                Mode::Synchronous => self.epoch(done(&self.record) + 1).await?,
                 Mode::Asynchronous | Mode::Hogwild => {
                     self.train_by_exchange().await?;
                     break;
                 }
             }
         }
-        let manifest = self.publish().await?;
+        Ok(())
+    }
+
+    /// Notes that nothing is left to do.
+    pub(crate) async fn finish(&mut self) -> Result<()> {
         self.record.status = RunStatus::Finished;
-        self.context.store.write_run(&self.record).await?;
-        self.emit(RunEvent::Finished(Box::new(manifest.clone())));
-        Ok(manifest)
+        Ok(self.context.store.write_run(&self.record).await?)
+    }
+
+    /// How far it is.
+    pub(crate) fn record(&self) -> &RunRecord {
+        &self.record
     }
 
     async fn epoch(&mut self, epoch: u32) -> Result<()> {
@@ -257,34 +295,6 @@ impl Run {
         Ok(validation)
     }
 
-    async fn publish(&self) -> Result<Manifest> {
-        let (Some(best_epoch), Some(best)) = (self.record.best_epoch, &self.record.best) else {
-            let message = "training ended without an epoch to publish".to_owned();
-            return Err(tusk_core::Error::Data { message }.into());
-        };
-        let validation = self.validate(best_epoch, best).await?;
-        let state = self.context.store.read_state(best).await?;
-        let state = state.moving_average().unwrap_or_else(|| state.without_optimizer());
-        let manifest = Manifest {
-            format_version: FORMAT_VERSION,
-            name: self.record.model.clone(),
-            run: self.record.run.clone(),
-            created_unix_ms: unix_ms(),
-            definition: self.record.definition.clone(),
-            threshold: validation.threshold(&self.record.definition),
-            temperature: validation.temperature(&self.record.definition),
-            best_epoch,
-            epochs: self.record.epochs.clone(),
-            data: self.record.data.clone(),
-            transfer: self.record.transfer.clone(),
-            parameters: state.parameters() as u64,
-            weights: self.context.store.write_weights(&self.record.model, &state).await?,
-            tusk_version: env!("CARGO_PKG_VERSION").to_owned(),
-        };
-        self.context.store.publish(&manifest).await?;
-        Ok(manifest)
-    }
-
     /// Writes down why the run ended before its model was published.
     pub(crate) async fn give_up(&mut self, error: &Error) {
         self.record.status = match error {
@@ -307,7 +317,7 @@ impl Run {
     }
 
     pub(super) fn training_rows(&self) -> Rows {
-        let held_out = self.request.validate.is_none() && self.request.spec.validation_fraction > 0.0;
+        let held_out = self.request.validate.is_none() && self.request.spec.holds_out();
         if held_out { Rows::Training } else { Rows::All }
     }
 
@@ -316,8 +326,37 @@ impl Run {
     }
 
     pub(super) fn emit(&self, event: RunEvent) {
+        // A part neither starts nor ends the run.
+        if self.part.is_some() && matches!(event, RunEvent::Started { .. } | RunEvent::Finished(_)) {
+            return;
+        }
         // Nobody has to listen.
         drop(self.context.events.send(event));
+    }
+}
+
+/// The record of a run of which nothing is known yet.
+pub(crate) fn begun(context: &RunContext, request: &TrainingRequest, run: RunId) -> RunRecord {
+    RunRecord {
+        run,
+        model: request.name.clone(),
+        status: RunStatus::Running,
+        error: None,
+        started_unix_ms: unix_ms(),
+        definition: undecided(&request.spec),
+        workers: request.spec.workers.unwrap_or(context.workers),
+        threads: context.threads,
+        data: DataProfile::default(),
+        profile_seconds: 0.0,
+        profile_timing: Timing::default(),
+        transfer: None,
+        epochs: Vec::new(),
+        best_epoch: None,
+        last: None,
+        best: None,
+        exchange: None,
+        dropped: Vec::new(),
+        parts: Vec::new(),
     }
 }
 

@@ -43,6 +43,11 @@ impl Run {
 
     async fn published_weights(&self, name: &ModelName) -> Result<FileRef> {
         let manifest = self.context.store.manifest(name).await?;
+        if !manifest.members.is_empty() {
+            let message =
+                format!("warm_start = '{name}' has {} nets; name a model that is one", manifest.members.len());
+            return Err(tusk_core::Error::ConflictingOptions { message }.into());
+        }
         let (theirs, ours) = (&manifest.definition, &self.record.definition);
         if (theirs.spec.architecture, theirs.preprocessing.channels)
             != (ours.spec.architecture, ours.preprocessing.channels)

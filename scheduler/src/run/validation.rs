@@ -1,20 +1,40 @@
 //! What the scores of held-out rows say.
 
+use std::collections::BTreeMap;
+
 use tusk_core::manifest::ModelDefinition;
-use tusk_core::metrics::{PROBABILITY_EPSILON, best_threshold, roc_auc, roc_auc_ovr, temperature};
+use tusk_core::metrics::{
+    Decision, PROBABILITY_EPSILON, Report, evaluate_binary, evaluate_multi, roc_auc, roc_auc_ovr, smooth_threshold,
+    temperature,
+};
 use tusk_core::physical::{Answer, PhaseReport};
 use tusk_core::spec::{Loss, Threshold};
 use tusk_core::{Error, Result};
+
+use crate::session::{BOOTSTRAP_SEED, RESAMPLES};
 
 /// Truth and probabilities of held-out rows, in the order of the workers.
 #[derive(Debug, Default)]
 pub(crate) struct Validation {
     truth: Vec<usize>,
     probabilities: Vec<f32>,
+    /// What a split keeps together.
+    groups: Vec<u64>,
     pub(crate) reports: Vec<PhaseReport>,
 }
 
 impl Validation {
+    /// Rows and what they were scored with, row by row.
+    pub(crate) fn new(truth: Vec<usize>, probabilities: Vec<f32>, groups: Vec<u64>) -> Self {
+        Self { truth, probabilities, groups, reports: Vec::new() }
+    }
+
+    /// Rows per class.
+    pub(crate) fn rows(&self, definition: &ModelDefinition) -> BTreeMap<String, u64> {
+        let of = |class: usize| self.truth.iter().filter(|truth| **truth == class).count() as u64;
+        definition.classes.iter().enumerate().map(|(class, name)| (name.clone(), of(class))).collect()
+    }
+
     /// Takes one row of an answer.
     pub(crate) fn fold(&mut self, answer: &Answer<'_>) -> Result<()> {
         if let Some(report) = answer.report()? {
@@ -25,12 +45,25 @@ impl Validation {
         match answer.name {
             "truth" => self.truth.extend(words.iter().map(|w| u32::from_le_bytes(*w) as usize)),
             "probabilities" => self.probabilities.extend(words.iter().map(|w| f32::from_le_bytes(*w))),
-            "groups" => {}
+            "groups" => {
+                self.groups.extend(answer.data.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
+            }
             other => {
                 return Err(Error::Wire { what: "validation answer", reason: format!("it has an array '{other}'") });
             }
         }
         Ok(())
+    }
+
+    /// The rows of several nets, each scored by one that has not seen it.
+    pub(crate) fn together(validations: impl IntoIterator<Item = Self>) -> Self {
+        validations.into_iter().fold(Self::default(), |mut all, validation| {
+            all.truth.extend(validation.truth);
+            all.probabilities.extend(validation.probabilities);
+            all.groups.extend(validation.groups);
+            all.reports.extend(validation.reports);
+            all
+        })
     }
 
     fn row(&self, row: usize, classes: usize) -> &[f32] {
@@ -83,15 +116,29 @@ impl Validation {
     }
 
     /// The decision threshold: as given, or where balanced accuracy is best, or 0.5 where no rows can tell.
-    pub(crate) fn threshold(&self, definition: &ModelDefinition) -> Option<f64> {
+    pub(crate) fn decision(&self, definition: &ModelDefinition) -> Option<Decision> {
         let positive = definition.positive?;
+        let given = |threshold| Some(Decision { threshold, range: None });
         match definition.spec.threshold {
-            Threshold::Given(threshold) => Some(threshold),
+            Threshold::Given(threshold) => given(threshold),
             Threshold::Auto => {
                 let (truth, score) = self.binary(positive);
-                Some(best_threshold(&truth, &score).filter(|t| *t > 0.0 && *t < 1.0).unwrap_or(0.5))
+                smooth_threshold(&truth, &score, Some(&self.groups), BOOTSTRAP_SEED).or(given(0.5))
             }
         }
+    }
+
+    /// All figures with their intervals; `None` without rows.
+    pub(crate) fn report(&self, definition: &ModelDefinition) -> Option<Report> {
+        let (groups, classes) = (Some(self.groups.as_slice()), definition.classes.len());
+        let report = match (definition.positive, self.decision(definition)) {
+            (Some(positive), Some(Decision { threshold, .. })) => {
+                let (truth, score) = self.binary(positive);
+                evaluate_binary(&truth, &score, groups, threshold, BOOTSTRAP_SEED, RESAMPLES)
+            }
+            _ => evaluate_multi(&self.truth, &self.probabilities, classes, groups, BOOTSTRAP_SEED, RESAMPLES),
+        };
+        (!self.truth.is_empty()).then_some(report)
     }
 
     /// The temperature that calibrates the probabilities; `None` without rows.

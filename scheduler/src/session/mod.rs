@@ -2,6 +2,8 @@
 //!
 //! The scheduler has one for each of its SQL clients; a program that embeds a cluster has one of its own.
 
+mod card;
+mod ensemble;
 mod evaluate;
 mod report;
 mod results;
@@ -27,12 +29,13 @@ use tusk_udfs::session::{aggregate_functions, scalar_functions, session_builder}
 use crate::error::{Error, Result};
 use crate::service::TrainingService;
 
+pub(crate) use evaluate::{BOOTSTRAP_SEED, RESAMPLES};
 pub use evaluate::{EvaluateOptions, Evaluation, evaluate};
 pub use report::epoch_schema;
 pub use results::Results;
 pub use source::Rows;
 pub use statements::Training;
-pub(crate) use statements::{epoch_rows, model_schema};
+pub(crate) use statements::{Seen, epoch_rows, model_schema};
 pub(crate) use tables::leftovers;
 
 /// Called with everything that happens in the runs of a session.
@@ -258,8 +261,9 @@ pub(crate) fn only_reads(statement: &Statement) -> bool {
             ModelStatement::CancelTraining(_) | ModelStatement::Drop { .. } => false,
             ModelStatement::Evaluate(_)
             | ModelStatement::ShowModels
-            | ModelStatement::Describe(_)
-            | ModelStatement::ShowTraining(_) => true,
+            | ModelStatement::Describe { .. }
+            | ModelStatement::ShowTraining(_)
+            | ModelStatement::ShowTrials(_) => true,
         },
         Statement::DataFusion(statement) => match statement.as_ref() {
             DataFusionStatement::Statement(statement) => matches!(

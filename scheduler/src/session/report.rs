@@ -9,8 +9,9 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::{
-    EpochReport, ExchangeRecord, Manifest, RunRecord, RunStatus, Staleness, Timing, WorkerExchange,
+    EpochReport, ExchangeRecord, Manifest, PartRecord, RunRecord, RunStatus, Staleness, Timing, WorkerExchange,
 };
+use tusk_core::spec::ModelSpec;
 
 use crate::error::Result;
 
@@ -35,12 +36,17 @@ pub fn epoch_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
+/// How an epoch's row calls its model: a fold's and a trial's has their name behind it.
+pub(super) fn name_in_row(model: &ModelName, report: &EpochReport) -> String {
+    report.part.as_ref().map_or_else(|| model.to_string(), |part| format!("{model}.{part}"))
+}
+
 /// One epoch as a row of [`epoch_schema`].
 pub(super) fn epoch(model: &ModelName, report: &EpochReport) -> Result<RecordBatch, DataFusionError> {
     let number = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let maybe = |value: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(StringArray::from(vec![model.as_str()])),
+        Arc::new(StringArray::from(vec![name_in_row(model, report)])),
         Arc::new(UInt32Array::from(vec![report.epoch])),
         number(report.train_loss),
         maybe(report.val_loss),
@@ -71,11 +77,23 @@ pub(super) fn models(manifests: &[Manifest]) -> Result<RecordBatch> {
         ("parameters", Arc::new(manifests.iter().map(|m| Some(m.parameters)).collect::<UInt64Array>())),
         ("epochs", Arc::new(manifests.iter().map(|m| Some(m.epochs.len() as u64)).collect::<UInt64Array>())),
         ("best_epoch", Arc::new(manifests.iter().map(|m| Some(m.best_epoch)).collect::<UInt32Array>())),
-        ("val_roc_auc", number(|m| m.best().and_then(|e| e.val_roc_auc))),
-        ("val_accuracy", number(|m| m.best().and_then(|e| e.val_accuracy))),
+        ("val_roc_auc", number(val_roc_auc)),
+        ("val_accuracy", number(val_accuracy)),
         ("threshold", number(|m| m.threshold)),
         ("created", Arc::new(created.collect::<TimestampMillisecondArray>())),
     ])
+}
+
+/// ROC AUC on the held-out rows: of the best epoch, or out of fold.
+fn val_roc_auc(manifest: &Manifest) -> Option<f64> {
+    let out_of_fold = || manifest.validation.as_ref()?.roc_auc.value;
+    manifest.best().map_or_else(out_of_fold, |epoch| epoch.val_roc_auc)
+}
+
+/// Accuracy on the held-out rows: of the best epoch, or out of fold.
+fn val_accuracy(manifest: &Manifest) -> Option<f64> {
+    let out_of_fold = || manifest.validation.as_ref()?.accuracy.value;
+    manifest.best().map_or_else(out_of_fold, |epoch| epoch.val_accuracy)
 }
 
 /// DESCRIBE MODEL: one property a row.
@@ -96,8 +114,12 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("classes", definition.classes.join(", ")),
         ("positive", positive.map_or_else(|| "none".to_owned(), Clone::clone)),
         ("threshold", optional(manifest.threshold)),
+        ("threshold_range", range(manifest.threshold_range)),
+        ("members", members(manifest)),
         ("temperature", optional(manifest.temperature)),
         ("input", format!("{} x {} x {}", input.channels, input.image_size, input.image_size)),
+        ("border_crop", input.border_crop.to_string()),
+        ("intensity", input.intensity.to_string()),
         ("normalize", format!("mean {:.6}, std {:.6}", input.mean, input.std)),
         ("loss", definition.loss.to_string()),
         ("optimizer", spec.optimizer.to_string()),
@@ -105,21 +127,23 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("schedule", spec.schedule.to_string()),
         ("batch_size", spec.batch_size.to_string()),
         ("augment", spec.augment.to_string()),
+        ("mixup", spec.mixup.to_string()),
         ("class_weights", definition.class_weights.iter().map(|w| format!("{w:.4}")).collect::<Vec<_>>().join(", ")),
         ("precision", definition.precision.to_string()),
         ("seed", spec.seed.to_string()),
         ("group", spec.group.clone().unwrap_or_else(|| "none".to_owned())),
-        ("validation_fraction", spec.validation_fraction.to_string()),
+        ("held_out", held_out(spec)),
         ("training_rows", counts(&manifest.data.train_rows)),
         ("validation_rows", counts(&manifest.data.val_rows)),
+        ("leak", manifest.data.leak.map_or_else(|| "not looked for".to_owned(), |leak| leak.to_string())),
         ("started_from", started_from(manifest)),
         ("skipped", manifest.data.skipped.to_string()),
         ("workers", manifest.data.rows_per_worker.len().to_string()),
         ("epochs", format!("{} of {}", manifest.epochs.len(), spec.epochs)),
         ("best_epoch", manifest.best_epoch.to_string()),
         ("val_loss", optional(best.and_then(|e| e.val_loss))),
-        ("val_accuracy", optional(best.and_then(|e| e.val_accuracy))),
-        ("val_roc_auc", optional(best.and_then(|e| e.val_roc_auc))),
+        ("val_accuracy", optional(val_accuracy(manifest))),
+        ("val_roc_auc", optional(val_roc_auc(manifest))),
         ("data_fingerprint", manifest.data.fingerprint.clone()),
         ("weights", manifest.weights.path.clone()),
         ("weights_blake3", manifest.weights.checksum.clone()),
@@ -131,6 +155,51 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("property", Arc::new(StringArray::from_iter_values(properties.iter().map(|p| p.0))) as ArrayRef),
         ("value", Arc::new(StringArray::from_iter_values(properties.iter().map(|p| &p.1)))),
     ])
+}
+
+fn range(range: Option<(f64, f64)>) -> String {
+    range.map_or_else(|| "none".to_owned(), |(low, high)| format!("{low:.4} to {high:.4}"))
+}
+
+/// The nets that are averaged.
+fn members(manifest: &Manifest) -> String {
+    let names: Vec<String> = manifest
+        .members
+        .iter()
+        .map(|member| format!("{} ({})", member.name, member.definition.spec.architecture))
+        .collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// Which rows were held out.
+pub(super) fn held_out(spec: &ModelSpec) -> String {
+    let by = spec.group.as_ref().map_or_else(|| "rows by their content".to_owned(), |group| format!("'{group}'"));
+    match spec.folds {
+        Some(folds) => format!("each of {folds} folds once, by {by}"),
+        None => format!("{} of the rows, by {by}", spec.validation_fraction),
+    }
+}
+
+/// SHOW TRIALS: one trial, or fold, a row.
+pub(super) fn trials(record: &RunRecord) -> Result<RecordBatch> {
+    let parts = &record.parts;
+    let text = |value: fn(&PartRecord) -> Option<String>| -> ArrayRef {
+        Arc::new(parts.iter().map(value).collect::<StringArray>())
+    };
+    let objective = record.definition.spec.search.objective;
+    batch([
+        ("trial", text(|part| Some(part.name.clone()))),
+        ("status", text(|part| Some(part.status.word().to_owned()))),
+        ("options", text(|part| Some(options(part)))),
+        ("epochs", Arc::new(parts.iter().map(|part| Some(part.epochs)).collect::<UInt32Array>())),
+        (objective.word(), Arc::new(parts.iter().map(|part| part.objective).collect::<Float64Array>())),
+        ("seconds", Arc::new(parts.iter().map(|part| Some(part.seconds)).collect::<Float64Array>())),
+        ("error", text(|part| part.error.clone())),
+    ])
+}
+
+fn options(part: &PartRecord) -> String {
+    part.options.iter().map(|(option, value)| format!("{option} = {value}")).collect::<Vec<_>>().join(", ")
 }
 
 /// The weights that the run started from.
@@ -170,7 +239,7 @@ pub(super) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> 
         ("run", text(record.run.as_str())),
         ("status", text(status)),
         ("epoch", count(record.epochs.len() as u64)),
-        ("epochs", count(u64::from(record.definition.spec.epochs))),
+        ("epochs", count(u64::from(record.definition.spec.epochs) * record.parts.len().max(1) as u64)),
         ("workers", count(u64::from(record.workers))),
         ("best_epoch", Arc::new(UInt32Array::from(vec![record.best_epoch])) as ArrayRef),
         ("val_loss", maybe(best.and_then(|e| e.val_loss))),

@@ -1,6 +1,6 @@
 //! The statements about models, each to its rows.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use crate::run::TrainingRequest;
@@ -18,6 +18,8 @@ use tusk_core::manifest::EpochReport;
 use tusk_core::spec::{Architecture, ModelSpec, architecture, parse as parse_options};
 use tusk_core::sql::{CreateModel, ModelStatement, Source};
 
+use super::card;
+use super::ensemble;
 use super::evaluate::{self, EvaluateOptions};
 use super::report;
 use super::results::Results;
@@ -32,7 +34,7 @@ pub(super) async fn execute(
     on_event: Option<OnEvent>,
 ) -> Result<Results> {
     match statement {
-        ModelStatement::Create { explain, create } => create_model(context, create, explain, on_event).await,
+        ModelStatement::Create { explain, create } => Box::pin(create_model(context, create, explain, on_event)).await,
         ModelStatement::Evaluate(statement) => {
             let rows = Rows::of_query(context, &statement.on.to_query(), name_of(&statement.on)).await?;
             let options = EvaluateOptions::parse(&statement.options)?;
@@ -42,12 +44,21 @@ pub(super) async fn execute(
         ModelStatement::ShowModels => {
             Ok(Results::of_batch(report::models(&context.training()?.store().manifests().await?)?))
         }
-        ModelStatement::Describe(name) => {
-            Ok(Results::of_batch(report::description(&context.training()?.store().manifest(&name).await?)?))
+        ModelStatement::Describe { name, card } => {
+            let manifest = context.training()?.store().manifest(&name).await?;
+            Ok(Results::of_batch(if card {
+                text("card", &card::card(&manifest))?
+            } else {
+                report::description(&manifest)?
+            }))
         }
         ModelStatement::ShowTraining(name) => {
             let record = context.training()?.training(&name).await?;
             Ok(Results::of_batch(report::training(&record, context.training()?.is_active(&name))?))
+        }
+        ModelStatement::ShowTrials(name) => {
+            let record = context.training()?.training(&name).await?;
+            Ok(Results::of_batch(report::trials(&record)?))
         }
         ModelStatement::CancelTraining(name) => {
             context.training()?.cancel(&name).await?;
@@ -76,10 +87,25 @@ async fn create_model(
     if create.if_not_exists && context.training()?.store().find_manifest(&create.name).await?.is_some() {
         return Ok(Results::of_batch(RecordBatch::new_empty(report::epoch_schema())));
     }
-    let train = Rows::of_query(context, &create.train_on.to_query(), name_of(&create.train_on)).await?;
-    let validate = match &create.validate_on {
-        Some(source) => Some(Rows::of_query(context, &source.to_query(), name_of(source)).await?),
-        None => None,
+    let rows_of = async |source: &Option<Source>| match source {
+        Some(source) => Rows::of_query(context, &source.to_query(), name_of(source)).await.map(Some),
+        None => Ok(None),
+    };
+    let (train, validate) = (rows_of(&create.train_on).await?, rows_of(&create.validate_on).await?);
+    let train = match (train, net) {
+        (None, Architecture::Ensemble) if !explain => {
+            let manifest = ensemble::create(context, &create, spec, validate).await?;
+            if let Some(on_event) = on_event {
+                on_event(&RunEvent::Finished(Box::new(manifest)));
+            }
+            return Ok(Results::of_batch(RecordBatch::new_empty(report::epoch_schema())));
+        }
+        (Some(train), net) if net != Architecture::Ensemble => train,
+        _ => {
+            let message = "an ensemble learns nothing: it takes VALIDATE ON for its threshold, and neither TRAIN ON nor \
+                           EXPLAIN";
+            return Err(tusk_core::Error::ConflictingOptions { message: message.to_owned() }.into());
+        }
     };
     let request = Training { name: create.name, spec, train, validate, or_replace: create.or_replace, resume };
     if explain {
@@ -129,11 +155,14 @@ impl Training {
     }
 }
 
-/// The epochs of a run after `after_epoch` as rows, as they finish; then the run's error, if it ends with one.
-pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<OnEvent>, after_epoch: u32) -> Results {
+/// Epochs that somebody has seen: the model's name in their rows, and their number.
+pub(crate) type Seen = HashSet<(String, u32)>;
+
+/// The epochs of a run that were not seen yet as rows, as they finish; then the run's error, if it ends with one.
+pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<OnEvent>, seen: Seen) -> Results {
     let cancel = run.cancellation();
     let past: VecDeque<EpochReport> = std::mem::take(&mut run.past).into();
-    let rows = stream::try_unfold((Some(run), past, after_epoch), move |(run, mut past, mut seen)| {
+    let rows = stream::try_unfold((Some(run), past, seen), move |(run, mut past, mut seen)| {
         let (model, on_event) = (model.clone(), on_event.clone());
         async move {
             let Some(mut run) = run else { return Ok(None) };
@@ -144,13 +173,14 @@ pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<
                 };
                 match event {
                     // One that was in the record already.
-                    Ok(RunEvent::Epoch(epoch)) if epoch.epoch <= seen => {}
+                    Ok(RunEvent::Epoch(epoch))
+                        if seen.contains(&(report::name_in_row(&model, &epoch), epoch.epoch)) => {}
                     Ok(event) => {
                         if let Some(on_event) = &on_event {
                             on_event(&event);
                         }
                         if let RunEvent::Epoch(epoch) = event {
-                            seen = epoch.epoch;
+                            seen.insert((report::name_in_row(&model, &epoch), epoch.epoch));
                             return Ok(Some((report::epoch(&model, &epoch)?, (Some(run), past, seen))));
                         }
                     }
@@ -180,8 +210,13 @@ async fn drop_model(context: &Session, name: &ModelName, if_exists: bool) -> Res
 }
 
 fn status(message: &str) -> Result<RecordBatch> {
-    let column: ArrayRef = Arc::new(StringArray::from(vec![message]));
-    Ok(RecordBatch::try_from_iter([("status", column)]).map_err(DataFusionError::from)?)
+    text("status", message)
+}
+
+/// One row of one column.
+fn text(column: &str, text: &str) -> Result<RecordBatch> {
+    let array: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    Ok(RecordBatch::try_from_iter([(column, array)]).map_err(DataFusionError::from)?)
 }
 
 /// The columns of a statement's rows. Those of figures that depend on the model or the rows are given where they are
@@ -194,9 +229,10 @@ pub(crate) fn model_schema(statement: &ModelStatement) -> SchemaRef {
             Arc::new(Schema::new(vec![Field::new("plan", DataType::Utf8, true)]))
         }
         ModelStatement::ShowModels => empty(report::models(&[])),
-        ModelStatement::Describe(_) | ModelStatement::ShowTraining(_) | ModelStatement::Evaluate(_) => {
-            Arc::new(Schema::empty())
-        }
+        ModelStatement::Describe { .. }
+        | ModelStatement::ShowTraining(_)
+        | ModelStatement::ShowTrials(_)
+        | ModelStatement::Evaluate(_) => Arc::new(Schema::empty()),
         ModelStatement::CancelTraining(_) | ModelStatement::Drop { .. } => empty(status("")),
     }
 }

@@ -22,6 +22,7 @@ pub use decode_image::DecodeImage;
 pub use encode_image::EncodeImage;
 pub use image_info::ImageInfoFunction;
 pub use normalize_image::NormalizeImage;
+pub(crate) use normalize_image::tensor_fields;
 pub use resize_image::ResizeImage;
 pub use try_decode_image::TryDecodeImage;
 

@@ -50,7 +50,8 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .build()
 });
 
-fn fields() -> Fields {
+/// The fields of a tensor: `shape` (channels, height, width) and `data`.
+pub(crate) fn tensor_fields() -> Fields {
     let shape = DataType::FixedSizeList(Arc::new(Field::new_list_field(DataType::Int32, true)), 3);
     let data = DataType::List(Arc::new(Field::new_list_field(DataType::Float32, true)));
     Fields::from(vec![Field::new("shape", shape, true), Field::new("data", data, true)])
@@ -89,7 +90,7 @@ impl ScalarUDFImpl for NormalizeImage {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Struct(fields()))
+        Ok(DataType::Struct(tensor_fields()))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -123,7 +124,7 @@ impl ScalarUDFImpl for NormalizeImage {
             valid.append(!is_null);
         }
         let columns: Vec<ArrayRef> = vec![Arc::new(shape.finish()), Arc::new(data.finish())];
-        call.finish(Arc::new(StructArray::try_new(fields(), columns, valid.finish())?))
+        call.finish(Arc::new(StructArray::try_new(tensor_fields(), columns, valid.finish())?))
     }
 
     fn documentation(&self) -> Option<&Documentation> {

@@ -5,9 +5,11 @@ use arrow::array::{ArrayRef, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Fields};
 
+use tusk_core::manifest::Preprocessing;
+
+use super::square::input_of;
 use super::{
-    Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError, decode, decode_as_stored, decode_square, probe,
-    resize,
+    Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError, decode, decode_as_stored, decode_input, probe,
 };
 
 /// What [`ImageColumn::try_new`] accepts, for messages.
@@ -323,14 +325,14 @@ impl<'a> ImageColumn<'a> {
         }
     }
 
-    /// Decodes a row into a square of `side` x `side` pixels, as [`decode_square`] does.
+    /// Decodes a row to what a net of this preprocessing sees of it, as [`decode_input`] does.
     ///
     /// # Errors
-    /// As [`ImageColumn::pixels`], and [`DecodeError::Resample`] for what [`resize`] refuses.
-    pub fn square(&self, row: usize, channels: Channels, side: u32) -> Result<Pixels, DecodeError> {
+    /// As [`ImageColumn::pixels`], and [`DecodeError::Resample`] for a side of zero.
+    pub fn input(&self, row: usize, preprocessing: &Preprocessing) -> Result<Pixels, DecodeError> {
         match &self.0 {
-            Images::Encoded(bytes) => decode_square(bytes.get(row).ok_or(DecodeError::Null)?, channels, side),
-            Images::Spark(images) => Ok(resize(&images.get(row)?.pixels().into_channels(channels), side, side)?),
+            Images::Encoded(bytes) => decode_input(bytes.get(row).ok_or(DecodeError::Null)?, preprocessing),
+            Images::Spark(images) => input_of(images.get(row)?.pixels(), preprocessing),
         }
     }
 

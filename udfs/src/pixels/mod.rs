@@ -8,7 +8,9 @@ mod column;
 mod decode;
 mod encode;
 mod error;
+mod intensity;
 mod jpeg;
+mod look;
 mod resize;
 mod square;
 #[cfg(test)]
@@ -19,8 +21,9 @@ pub use column::{ImageColumn, accepted_image_types, image_struct_fields, is_imag
 pub use decode::{ImageInfo, decode, decode_as_stored, probe};
 pub use encode::encode;
 pub use error::{DecodeError, PixelsError};
+pub use look::perceptual_hash;
 pub use resize::{Filter, SIDE_MAX, resize, resize_with};
-pub use square::decode_square;
+pub use square::{decode_input, decode_square};
 
 /// The most pixels a picture may have: 178,956,970.
 ///

@@ -106,20 +106,40 @@ fn check_sides(pixels: &Pixels, width: u32, height: u32) -> Result<(), PixelsErr
     Ok(())
 }
 
-/// Resamples the upper left part of a picture, which may end within a pixel, to sides no longer than the picture's, with
-/// [`Filter::Bilinear`].
-pub(super) fn resize_part(
-    pixels: &Pixels,
-    (columns, rows): (f64, f64),
-    width: u32,
-    height: u32,
-) -> Result<Pixels, PixelsError> {
-    if (columns, rows) == (f64::from(pixels.width), f64::from(pixels.height)) {
+/// A part of a picture, in pixels; it may begin and end within one.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Part {
+    pub(super) left: f64,
+    pub(super) top: f64,
+    pub(super) columns: f64,
+    pub(super) rows: f64,
+}
+
+impl Part {
+    /// All of a picture.
+    pub(super) fn of(pixels: &Pixels) -> Self {
+        Self { left: 0.0, top: 0.0, columns: f64::from(pixels.width), rows: f64::from(pixels.height) }
+    }
+
+    /// What is left without a share `crop` of each side at each border.
+    pub(super) fn without_border(self, crop: f64) -> Self {
+        Self {
+            left: self.left + self.columns * crop,
+            top: self.top + self.rows * crop,
+            columns: self.columns * (1.0 - 2.0 * crop),
+            rows: self.rows * (1.0 - 2.0 * crop),
+        }
+    }
+}
+
+/// Resamples a part of a picture with [`Filter::Bilinear`].
+pub(super) fn resize_part(pixels: &Pixels, part: Part, width: u32, height: u32) -> Result<Pixels, PixelsError> {
+    if part == Part::of(pixels) {
         return resize(pixels, width, height);
     }
     check_sides(pixels, width, height)?;
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    resampled(pixels, (width, height), &options.crop(0.0, 0.0, columns, rows))
+    resampled(pixels, (width, height), &options.crop(part.left, part.top, part.columns, part.rows))
 }
 
 /// Convolves a picture with a filter's weights, along the sides whose length changes.

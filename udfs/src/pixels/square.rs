@@ -9,8 +9,11 @@ use std::cell::RefCell;
 
 use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat, ScalingFactor};
 
+use tusk_core::manifest::Preprocessing;
+
 use super::decode::{decode, is_jpeg, jpeg_orientation, turned};
-use super::resize::{resize, resize_part};
+use super::intensity::change;
+use super::resize::{Part, resize_part};
 use super::{Channels, DecodeError, Pixels};
 
 /// Scans of a progressive picture; a few kilobytes can hold tens of thousands of them, each over the whole picture.
@@ -23,20 +26,53 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
 }
 
+/// Decodes a picture to what a net of this preprocessing sees of it, before its levels are centred.
+///
+/// # Errors
+/// As [`decode_square`].
+pub fn decode_input(bytes: &[u8], preprocessing: &Preprocessing) -> Result<Pixels, DecodeError> {
+    let (channels, crop) = (channels(preprocessing), preprocessing.border_crop);
+    let mut square = cropped_square(bytes, channels, preprocessing.image_size, crop)?;
+    change(&mut square, preprocessing.intensity);
+    Ok(square)
+}
+
+/// The same of a picture that is decoded already.
+pub(super) fn input_of(pixels: Pixels, preprocessing: &Preprocessing) -> Result<Pixels, DecodeError> {
+    let (channels, side) = (channels(preprocessing), preprocessing.image_size);
+    let pixels = pixels.into_channels(channels);
+    let part = Part::of(&pixels).without_border(preprocessing.border_crop);
+    let mut square = resize_part(&pixels, part, side, side)?;
+    change(&mut square, preprocessing.intensity);
+    Ok(square)
+}
+
+fn channels(preprocessing: &Preprocessing) -> Channels {
+    if preprocessing.channels == 3 { Channels::Rgb } else { Channels::Grey }
+}
+
 /// Decodes a picture and resamples it to `side` x `side`, as [`decode`] and [`resize`] do; a large JPEG is decoded at a
 /// half, a quarter or an eighth of its size, as long as neither side falls below `side`.
 ///
 /// # Errors
 /// As [`decode`], and [`DecodeError::Resample`] for what [`resize`] refuses.
 pub fn decode_square(bytes: &[u8], channels: Channels, side: u32) -> Result<Pixels, DecodeError> {
+    cropped_square(bytes, channels, side, 0.0)
+}
+
+/// [`decode_square`] of what is left when a share `crop` of each side is cut off at each border.
+fn cropped_square(bytes: &[u8], channels: Channels, side: u32, crop: f64) -> Result<Pixels, DecodeError> {
     if is_jpeg(bytes) {
         let orientation = jpeg_orientation(bytes)?;
-        if let Some(reduced) = with_decompressor(|decompressor| Reduced::read(decompressor, bytes, channels, side)) {
-            return Ok(turned(reduced.square(side)?, orientation));
+        // What is left must not fall below `side`.
+        let whole = (f64::from(side) / (1.0 - 2.0 * crop)).ceil() as u32;
+        if let Some(reduced) = with_decompressor(|decompressor| Reduced::read(decompressor, bytes, channels, whole)) {
+            return Ok(turned(reduced.square(side, crop)?, orientation));
         }
     }
     // Other formats; and JPEGs that libjpeg-turbo does not take or warns of, so that one place says what is wrong.
-    Ok(resize(&decode(bytes, channels)?, side, side)?)
+    let pixels = decode(bytes, channels)?;
+    Ok(resize_part(&pixels, Part::of(&pixels).without_border(crop), side, side)?)
 }
 
 /// Lends this thread's decompressor. One that met a broken picture is not used again.
@@ -89,8 +125,10 @@ impl Reduced {
         Some(Self { pixels, covered: (covered(header.width), covered(header.height)) })
     }
 
-    fn square(&self, side: u32) -> Result<Pixels, DecodeError> {
-        Ok(resize_part(&self.pixels, self.covered, side, side)?)
+    fn square(&self, side: u32, crop: f64) -> Result<Pixels, DecodeError> {
+        let (columns, rows) = self.covered;
+        let part = Part { left: 0.0, top: 0.0, columns, rows }.without_border(crop);
+        Ok(resize_part(&self.pixels, part, side, side)?)
     }
 }
 
@@ -98,6 +136,7 @@ impl Reduced {
 mod tests {
     use image::{DynamicImage, ImageFormat, RgbImage};
 
+    use super::super::resize::resize;
     use super::super::testing::{pillow_file, pillow_files, written};
     use super::*;
 
@@ -154,6 +193,34 @@ mod tests {
                     assert!(difference <= 2.0, "{}: {difference} grey levels", file.name);
                 }
                 (full, square) => assert_eq!(square, full, "{}", file.name),
+            }
+        }
+    }
+
+    #[test]
+    fn the_border_is_cut_off_whatever_the_format() {
+        // A frame of a tenth of the side around a ramp.
+        let framed = |width: u32, height: u32| {
+            DynamicImage::ImageRgb8(RgbImage::from_fn(width, height, |x, y| {
+                let is_frame = |place: u32, length: u32| place < length / 10 || place >= length - length / 10;
+                image::Rgb(if is_frame(x, width) || is_frame(y, height) {
+                    [255; 3]
+                } else {
+                    [(x * 100 / width) as u8; 3]
+                })
+            }))
+        };
+        let preprocessing = Preprocessing { border_crop: 0.12, ..Preprocessing::plain(64, 1, 0.0, 1.0) };
+        for (width, height) in [(1000, 800), (100, 80)] {
+            let picture = framed(width, height);
+            let stored = Pixels::new(width, height, Channels::Rgb, picture.to_rgb8().into_raw()).unwrap();
+            let of_pixels = input_of(stored, &preprocessing).unwrap();
+            for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+                let square = decode_input(&written(&picture, format), &preprocessing).unwrap();
+                assert!(square.data.iter().all(|level| *level < 110), "{format:?} of {width}: the frame is there");
+                assert!(mean_difference(&square, &of_pixels) < 2.0, "{format:?} of {width}");
+                let middle = f64::from(square.data[32 * 64 + 32]);
+                assert!((middle - 50.0).abs() < 4.0, "{format:?} of {width}: {middle} in the middle");
             }
         }
     }

@@ -1,10 +1,13 @@
-//! Published models as SQL functions: `predict`, `predict_proba`, `calibrated_proba`.
+//! What needs a net's engine as SQL functions: `predict`, `predict_proba`, `calibrated_proba`, `explain`, `explain_map`,
+//! `augment_image`.
 //!
 //! The functions know no net: each process gives them the [`Predictor`] that it has. One without libtorch plans queries
 //! with [`PlanOnly`] and leaves the running to executors.
 
 mod arguments;
+mod augmented;
 mod class;
+mod explanation;
 mod probability;
 
 use std::sync::Arc;
@@ -12,10 +15,12 @@ use std::sync::Arc;
 use datafusion::arrow::array::Array;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{DocSection, ScalarUDF};
-use tusk_core::engine::{Predictions, Predictor};
+use tusk_core::engine::{Changes, Explanations, Predictions, Predictor};
 use tusk_core::ids::ModelName;
 
+pub use augmented::AugmentImage;
 pub use class::Predict;
+pub use explanation::{Explain, ExplainMap};
 pub use probability::PredictProba;
 
 /// Where the manual lists these functions.
@@ -30,6 +35,9 @@ pub fn functions(predictor: &Arc<dyn Predictor>) -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::from(Predict::new(Arc::clone(predictor)))),
         Arc::new(ScalarUDF::from(PredictProba::new(Arc::clone(predictor)))),
         Arc::new(ScalarUDF::from(PredictProba::calibrated(Arc::clone(predictor)))),
+        Arc::new(ScalarUDF::from(Explain::new(Arc::clone(predictor)))),
+        Arc::new(ScalarUDF::from(ExplainMap::new(Arc::clone(predictor)))),
+        Arc::new(ScalarUDF::from(AugmentImage::new(Arc::clone(predictor)))),
     ]
 }
 
@@ -39,10 +47,22 @@ pub struct PlanOnly;
 
 impl Predictor for PlanOnly {
     fn predict(&self, model: &ModelName, _images: &dyn Array) -> Result<Predictions> {
-        Err(DataFusionError::Execution(format!(
-            "model '{model}' cannot be asked here: this process has no libtorch, its executors have"
-        )))
+        Err(not_here(model))
     }
+
+    fn explain(&self, model: &ModelName, _images: &dyn Array) -> Result<Explanations> {
+        Err(not_here(model))
+    }
+
+    fn augment(&self, _images: &dyn Array, _changes: &Changes) -> Result<Vec<Option<Vec<u8>>>> {
+        let reason = "images cannot be changed here: this process has no libtorch, its executors have";
+        Err(DataFusionError::Execution(reason.to_owned()))
+    }
+}
+
+fn not_here(model: &ModelName) -> DataFusionError {
+    let reason = format!("model '{model}' cannot be asked here: this process has no libtorch, its executors have");
+    DataFusionError::Execution(reason)
 }
 
 #[cfg(test)]
@@ -74,6 +94,19 @@ mod tests {
                     .collect(),
                 valid: percent.iter().map(|p| *p != 255).collect(),
             })
+        }
+
+        /// A map of two by two pixels that is hot at the top left, over a picture of the first byte.
+        fn explain(&self, _model: &ModelName, images: &dyn Array) -> Result<Explanations> {
+            let images: &BinaryArray = images.as_binary();
+            let explained = images.iter().map(|image| Some((vec![1.0, 0.5, 0.0, 0.0], vec![image?[0]; 4])));
+            Ok(Explanations { side: 2, channels: 1, images: explained.collect() })
+        }
+
+        /// Squares of the seed's grey.
+        fn augment(&self, _images: &dyn Array, changes: &Changes) -> Result<Vec<Option<Vec<u8>>>> {
+            let square = |seed: &Option<u64>| Some(vec![(*seed)? as u8; changes.side.pow(2) as usize]);
+            Ok(changes.seeds.iter().map(square).collect())
         }
     }
 
@@ -132,6 +165,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_explanation_is_a_picture_with_heat_or_the_heat_itself() {
+        let sql =
+            format!("SELECT explain_map('m', image) AS map, image_info(explain('m', image)) AS info FROM {IMAGES}");
+        let ctx = SessionContext::new();
+        let predictor: Arc<dyn Predictor> = Arc::new(FirstByte);
+        functions(&predictor).iter().for_each(|f| ctx.register_udf(f.as_ref().clone()));
+        crate::image::functions().iter().for_each(|f| ctx.register_udf(f.as_ref().clone()));
+        let batches = ctx.sql(&format!("{sql} WHERE id IN (1, 4) ORDER BY id")).await.unwrap().collect().await.unwrap();
+        let table = pretty_format_batches(&batches).unwrap().to_string();
+        assert!(table.contains("{shape: [1, 2, 2], data: [1.0, 0.5, 0.0, 0.0]}"), "{table}");
+        assert!(table.contains("width: 2") && table.contains("format: png"), "{table}");
+        // The row without an image.
+        assert_eq!(table.lines().filter(|line| line.replace(' ', "") == "|||").count(), 1, "{table}");
+    }
+
+    #[tokio::test]
+    async fn an_augmented_image_is_a_square_for_every_seed() {
+        let ctx = SessionContext::new();
+        let predictor: Arc<dyn Predictor> = Arc::new(FirstByte);
+        functions(&predictor).iter().for_each(|f| ctx.register_udf(f.as_ref().clone()));
+        crate::image::functions().iter().for_each(|f| ctx.register_udf(f.as_ref().clone()));
+        let sql = "SELECT image_info(augment_image(X'14', 'rotate, noise', seed, 16)) AS info, \
+                   decode_image(augment_image(X'14', 'xray', seed))['data'][1] AS level \
+                   FROM (VALUES (7), (9), (NULL)) AS t(seed) ORDER BY seed";
+        let batches = ctx.sql(sql).await.unwrap().collect().await.unwrap();
+        let table = pretty_format_batches(&batches).unwrap().to_string();
+        assert!(table.contains("width: 16, height: 16") && table.contains("| 7 "), "{table}");
+    }
+
+    #[tokio::test]
     async fn wrong_arguments_say_what_is_right() {
         for (sql, message) in [
             ("SELECT predict('m')", "predict(model, image) takes 2 arguments, not 1"),
@@ -142,6 +205,11 @@ mod tests {
                 "model 'm' has no class 'COVID'; its classes are NORMAL, PNEUMONIA",
             ),
             ("SELECT predict('no such', X'00')", "'no such' is no model name"),
+            ("SELECT augment_image(X'00', 'xray')", "takes 3 or 4 arguments, not 2"),
+            (
+                "SELECT augment_image(X'00', 'turn', 1)",
+                "augment is 'turn'; it takes 'xray', 'none', or a list of rotate",
+            ),
         ] {
             let error = run(sql).await.unwrap_err().to_string();
             assert!(error.contains(message), "{sql}: {error}");

@@ -245,7 +245,7 @@ fn task(epoch: u32, workers: u32) -> TrainTask {
         positive: Some(1),
         loss: Loss::BinaryCrossentropy,
         precision: Precision::F32,
-        preprocessing: Preprocessing { image_size: spec.image_size, channels: 1, mean: 0.5, std: 0.25 },
+        preprocessing: Preprocessing::plain(spec.image_size, 1, 0.5, 0.25),
         class_weights: vec![1.0, 1.0],
         spec,
     };
@@ -262,5 +262,6 @@ fn task(epoch: u32, workers: u32) -> TrainTask {
         source_checksum: "0".repeat(64),
         weights: Some(FileRef { path: "models/simulated/checkpoints/1.safetensors".into(), checksum: "0".repeat(64) }),
         parameters: None,
+        dropped: Vec::new(),
     }
 }

@@ -28,14 +28,15 @@ use self::scored::Scored;
 use super::Session;
 use super::source::Rows;
 use crate::error::Result;
+use crate::run::Validation;
 
 pub use options::EvaluateOptions;
 
 /// Draws of the bootstrap behind the intervals.
-const RESAMPLES: usize = 1000;
+pub(crate) const RESAMPLES: usize = 1000;
 
 /// Where the bootstrap starts.
-const BOOTSTRAP_SEED: u64 = 42;
+pub(crate) const BOOTSTRAP_SEED: u64 = 42;
 
 /// A model's figures on some rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,6 +110,12 @@ pub(super) async fn answer(
     }
     let Some(first) = batches.first() else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
     Ok(concat_batches(&first.schema(), &batches).map_err(DataFusionError::from)?)
+}
+
+/// The scores of rows as validation takes them.
+pub(super) async fn validation(context: &Session, manifest: &Manifest, rows: &Rows) -> Result<Validation> {
+    let (scored, _) = score(context, manifest, None, rows, &EvaluateOptions::default()).await?;
+    Ok(Validation::new(scored.truth, scored.probabilities, scored.groups))
 }
 
 /// Scores the rows, by one model or two; and whether they have groups.

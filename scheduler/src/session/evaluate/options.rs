@@ -100,8 +100,13 @@ impl EvaluateOptions {
                 "show" => {
                     let found =
                         Show::WORDS.iter().find(|(word, _)| text.is_some_and(|text| text.eq_ignore_ascii_case(word)));
-                    let words = Show::WORDS.map(|(word, _)| format!("'{word}'")).join(", ");
-                    parsed.show = found.ok_or_else(|| invalid(&key, value, &words))?.1;
+                    let words = Show::WORDS.map(|(word, _)| word);
+                    let refused = || {
+                        let expected = words.map(|word| format!("'{word}'")).join(", ");
+                        let suggestion = text.and_then(|text| nearest(text, words));
+                        Error::InvalidOption { option: key.clone(), value: value.to_string(), expected, suggestion }
+                    };
+                    parsed.show = found.ok_or_else(refused)?.1;
                 }
                 "against" => {
                     let name = text.and_then(|text| ModelName::new(text).ok());
@@ -173,6 +178,7 @@ mod tests {
         }
         let message = parse(&[("show", "rock_curve".into())]).unwrap_err();
         assert!(message.contains("'summary', 'roc_curve', 'pr_curve', 'calibration', 'confusion_matrix'"), "{message}");
+        assert!(message.contains("did you mean 'roc_curve'?"), "{message}");
         let message = parse(&[("against", "b".into()), ("show", "roc_curve".into())]).unwrap_err();
         assert_eq!(message, "against compares two models in one row; leave out show = 'roc_curve'");
         let message = parse(&[("agianst", "b".into())]).unwrap_err();

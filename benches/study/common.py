@@ -1,0 +1,63 @@
+"""What the study and the ablation share: one table of X-rays, one split by patient, and results that are kept."""
+
+import csv
+import io
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path += [str(HERE.parent), str(HERE.parent / "peers")]
+from cluster import TARGET
+
+FOLDER = TARGET / "study"
+TABLE = FOLDER / "xrays.parquet"
+GROUP_REGEX = r"(person\d+|(NORMAL2-)?IM-\d+)"
+# By the first digit of the hash of the patient: about a fifth of them are tested on and never trained on.
+TEST_DIGITS = "012"
+IS_TEST = f"substr(md5(\"group\"), 1, 1) IN ({', '.join(repr(digit) for digit in TEST_DIGITS)})"
+TRAINING = f"(SELECT * FROM xrays WHERE NOT {IS_TEST})"
+TEST = f"(SELECT * FROM xrays WHERE {IS_TEST})"
+
+
+def tusk(*words):
+    done = subprocess.run([TARGET / "debug" / "tusk", *words], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(f"tusk {' '.join(map(str, words))} failed; its message is above")
+    return done.stdout
+
+
+def ingest(images):
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if not TABLE.exists():
+        tusk("ingest", images, "--out", TABLE, "--group-regex", GROUP_REGEX)
+
+
+def sql(*statements, tables=()):
+    """The rows of the last of the statements, which all run in one session that knows the table `xrays`."""
+    tables = {"xrays": TABLE, **dict(tables)}
+    create = [f"CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{path}'" for name, path in tables.items()]
+    text = ";\n".join([*create, *statements])
+    return list(csv.DictReader(io.StringIO(tusk("sql", "--format", "csv", "--store", FOLDER / "store", "-c", text))))
+
+
+def read(path):
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def add(path, fields, row):
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fields)
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def find(results, run):
+    """The result of a run: the row that has all its keys."""
+    return next((row for row in results if all(row[key] == str(value) for key, value in run.items())), None)

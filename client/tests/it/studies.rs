@@ -1,0 +1,213 @@
+//! Runs that are made of several, and models that are.
+
+use std::collections::BTreeSet;
+
+use tusk_core::manifest::{Leak, PartStatus};
+
+use crate::fixture::{Fixture, create};
+use crate::resume::cancel_after_an_epoch;
+
+/// A statement without a share of held-out rows; `options` begin with a comma.
+fn folds(name: &str, options: &str) -> String {
+    format!(
+        "CREATE MODEL {name} USING cnn OPTIONS (image_size = 32, batch_size = 8, precision = 'f32', \"group\" = 'group', \
+         epochs = 2, folds = 3{options}) TRAIN ON xrays"
+    )
+}
+
+fn number(cell: &str) -> f64 {
+    cell.parse().unwrap_or_else(|_| panic!("'{cell}' is no number"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_is_tested_by_the_fold_that_has_not_seen_it_and_the_model_is_their_mean() {
+    let fixture = Fixture::new().await;
+    let rows = fixture.rows(&folds("m", "")).await;
+    let names: Vec<(&str, &str)> = rows.iter().map(|row| (row[0].as_str(), row[1].as_str())).collect();
+    let expected = [("m.fold-1", "1"), ("m.fold-1", "2"), ("m.fold-2", "1"), ("m.fold-2", "2"), ("m.fold-3", "1")];
+    assert_eq!(names[..5], expected);
+    let trained: u64 = rows.iter().step_by(2).map(|row| row[7].parse::<u64>().unwrap()).sum();
+    assert_eq!(trained, 2 * 48, "each row is trained on by all folds but one");
+    let manifest = fixture.manifest("m").await;
+    assert_eq!(manifest.members.len(), 3);
+    assert_eq!(manifest.data.val_rows.values().sum::<u64>(), 48);
+    let report = manifest.validation.as_ref().unwrap();
+    assert_eq!(report.rows, 48);
+    let row = fixture.rows("SHOW MODELS").await.remove(0);
+    assert_eq!(number(&row[6]), report.roc_auc.value.unwrap());
+
+    // The mean of the folds, each made a model of its own by hand.
+    let sql = "SELECT predict_proba('m', image, 'PNEUMONIA') FROM xrays ORDER BY path";
+    let whole: Vec<f64> = fixture.rows(sql).await.iter().map(|row| number(&row[0])).collect();
+    let mut mean = vec![0.0; whole.len()];
+    let store = fixture.context.store().unwrap();
+    let state = store.read_state(&manifest.weights).await.unwrap();
+    for member in &manifest.members {
+        let mut alone = manifest.clone();
+        alone.name = tusk_core::ids::ModelName::new(format!("alone-{}", member.name)).unwrap();
+        alone.definition = member.definition.clone();
+        alone.members.clear();
+        alone.weights = store.write_weights(&alone.name, &state.member(&member.name)).await.unwrap();
+        store.publish(&alone).await.unwrap();
+        let rows = fixture.rows(&sql.replace("'m'", &format!("'{}'", alone.name))).await;
+        mean.iter_mut().zip(&rows).for_each(|(sum, row)| *sum += number(&row[0]) / 3.0);
+    }
+    for (found, wanted) in whole.iter().zip(&mean) {
+        assert!((found - wanted).abs() < 1e-6, "{found} is not {wanted}");
+    }
+    // The same three as an ensemble, whose threshold comes from rows.
+    fixture
+        .run(
+            "CREATE MODEL e USING ensemble OPTIONS (members = 'alone-fold-1, alone-fold-2, alone-fold-3') \
+             VALIDATE ON xrays",
+        )
+        .await;
+    let ensemble = fixture.rows(&sql.replace("'m'", "'e'")).await;
+    assert!(whole.iter().zip(&ensemble).all(|(found, row)| (found - number(&row[0])).abs() < 1e-6));
+    let ensemble = fixture.manifest("e").await;
+    assert_eq!(ensemble.validation.unwrap().rows, 48);
+    assert!(ensemble.threshold_range.is_some());
+    assert_eq!(fixture.rows("SHOW MODELS").await.len(), 5, "the draft of the ensemble is left behind");
+    let card = fixture.cell("DESCRIBE MODEL m CARD").await;
+    assert!(card.contains("(3 nets whose probabilities are averaged)"), "{card}");
+    let warm = fixture.refusal(&folds("n", ", warm_start = 'm'")).await;
+    assert!(warm.contains("warm_start = 'm' has 3 nets"), "{warm}");
+    let explained = "SELECT count(explain('e', image)) FROM (SELECT * FROM xrays ORDER BY path LIMIT 2)";
+    assert_eq!(fixture.cell(explained).await, "2");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_ensemble_cannot_be_made_of_is_refused() {
+    let fixture = Fixture::new().await;
+    fixture.train("a", 1, "", "xrays").await;
+    let labels =
+        "(SELECT image, CASE WHEN label = 'NORMAL' THEN 'N' ELSE 'P' END AS label, \"group\", path FROM xrays)";
+    fixture.train("b", 1, "", labels).await;
+    let refusal = fixture.refusal("CREATE MODEL e USING ensemble OPTIONS (members = 'a, b')").await;
+    assert!(refusal.starts_with("'a' tells NORMAL, PNEUMONIA apart and 'b' N, P;"), "{refusal}");
+    let refusal = fixture.refusal("CREATE MODEL e USING ensemble OPTIONS (members = 'a, c')").await;
+    assert!(refusal.contains("'c'"), "{refusal}");
+    let refusal = fixture.refusal("CREATE MODEL e USING ensemble OPTIONS (members = 'a') TRAIN ON xrays").await;
+    assert!(refusal.starts_with("an ensemble learns nothing"), "{refusal}");
+    fixture.run("CREATE MODEL e USING ensemble OPTIONS (members = 'a')").await;
+    let refusal = fixture.refusal("CREATE MODEL e USING ensemble OPTIONS (members = 'a')").await;
+    assert!(refusal.contains("'e'") && refusal.contains("exists"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folds_that_were_cancelled_go_on_to_the_bytes_of_those_that_were_not() {
+    let fixture = Fixture::new().await;
+    let message = cancel_after_an_epoch(&fixture, &folds("m", "")).await;
+    assert!(message.starts_with("training of 'm' was cancelled; epochs kept: "), "{message}");
+    let fixture = fixture.reopen().await;
+    fixture.run(&folds("m", ", resume = true")).await;
+    fixture.run(&folds("whole", "")).await;
+    assert!(fixture.weights("m").await == fixture.weights("whole").await, "the resumed run differs");
+    let runs = std::fs::read_dir(fixture.path("store/runs")).unwrap().count();
+    assert_eq!(runs, 2, "runs of folds are left behind");
+}
+
+const SEARCH: &str = ", learning_rate = range(0.0001, 0.01), augment = candidates('none', 'xray')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_best_trial_becomes_the_model_and_trials_side_by_side_find_the_same() {
+    let fixture = Fixture::new().await;
+    fixture.train("m", 2, &format!("{SEARCH}, trials = 4, objective = 'loss'"), "xrays").await;
+    let trials = fixture.rows("SHOW TRIALS m").await;
+    assert_eq!(trials.len(), 4);
+    let losses: Vec<f64> = trials.iter().map(|row| number(&row[4])).collect();
+    let best = (0..4).min_by(|a, b| losses[*a].total_cmp(&losses[*b])).unwrap();
+    let manifest = fixture.manifest("m").await;
+    assert_eq!(manifest.best().unwrap().val_loss, Some(losses[best]));
+    let spec = &manifest.definition.spec;
+    assert!(trials[best][2].contains(&format!("learning_rate = {}", spec.learning_rate)), "{trials:?}");
+    assert!(spec.search.space.is_empty());
+    let options: BTreeSet<&str> = trials.iter().map(|row| row[2].as_str()).collect();
+    assert_eq!(options.len(), 4, "{options:?}");
+
+    let side_by_side = format!("{SEARCH}, trials = 4, parallel_trials = 3, objective = 'loss'");
+    fixture.train("n", 2, &side_by_side, "xrays").await;
+    assert!(fixture.weights("m").await == fixture.weights("n").await, "the order of the trials shows");
+    let refusal = fixture.refusal(&create("o", 2, ", learning_rate = range(1, 2, 3)", "xrays")).await;
+    assert!(refusal.contains("two numbers in range(low, high)"), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hopeless_trials_end_early_and_a_search_that_was_cancelled_goes_on() {
+    let fixture = Fixture::new().await;
+    let options = format!("{SEARCH}, early_stop = false, trials = 4, search = 'halving', objective = 'loss'");
+    cancel_after_an_epoch(&fixture, &create("m", 8, &options, "xrays")).await;
+    let fixture = fixture.reopen().await;
+    let trials = fixture.rows("SHOW TRIALS m").await;
+    assert!(trials.iter().any(|row| row[1] == "waiting"), "{trials:?}");
+    fixture.train("m", 8, &format!("{options}, resume = true"), "xrays").await;
+    let trials = fixture.rows("SHOW TRIALS m").await;
+    let of = |status: PartStatus| {
+        let rows = trials.iter().filter(|row| row[1] == status.word());
+        rows.map(|row| row[3].as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(PartStatus::Finished), ["8"]);
+    let mut stopped = of(PartStatus::Stopped);
+    stopped.sort_unstable();
+    assert_eq!(stopped, ["1", "1", "2"], "{trials:?}");
+    fixture.train("whole", 8, &options, "xrays").await;
+    assert!(fixture.weights("m").await == fixture.weights("whole").await, "the resumed search differs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_on_both_sides_of_a_split_are_counted_refused_or_left_out() {
+    let fixture = Fixture::new().await;
+    let sql = |name: &str, options: &str| {
+        let statement = create(name, 1, options, "xrays");
+        format!("{statement} VALIDATE ON (SELECT * FROM xrays WHERE \"group\" IN ('person001', 'person008'))")
+    };
+    let rows = fixture.rows(&sql("m", "")).await;
+    assert_eq!(rows[0][7], "48");
+    let leak = Leak { content: 8, ..Leak::default() };
+    assert_eq!(fixture.manifest("m").await.data.leak, Some(leak));
+    let refusal = fixture.refusal(&sql("n", ", on_leak = 'fail'")).await;
+    assert!(
+        refusal.starts_with("of xrays, 8 training rows are among the validation rows, too: 8 by content"),
+        "{refusal}"
+    );
+    let rows = fixture.rows(&sql("o", ", on_leak = 'drop'")).await;
+    assert_eq!(rows[0][7], "40");
+    let manifest = fixture.manifest("o").await;
+    assert_eq!(manifest.data.leak, Some(Leak { dropped: 8, ..leak }));
+    assert_eq!(manifest.data.train_rows.values().sum::<u64>(), 40);
+    assert_eq!(manifest.data.val_rows.values().sum::<u64>(), 8);
+    let row = fixture.rows("SELECT * FROM xrays LIMIT 1").await;
+    assert_eq!(row.len(), 1);
+    // Other bytes, nearly the same pixels: most are found by their look.
+    let again = "(SELECT encode_image(decode_image(image), 'jpeg', 100) AS image, label, 'other' AS \"group\", path FROM xrays \
+                 WHERE path LIKE '%png')";
+    let statement = format!("{} VALIDATE ON {again}", create("p", 1, "", "xrays"));
+    fixture.run(&statement).await;
+    let leak = fixture.manifest("p").await.data.leak.unwrap();
+    assert!((20..=24).contains(&leak.look) && leak.rows() == leak.look, "{leak}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_to_pictures_in_training_is_done_in_prediction() {
+    let fixture = Fixture::new().await;
+    let options = ", intensity = 'stretch', border_crop = 0.05, mixup = 0.2, augment = 'rotate, shear'";
+    let held_out = "(SELECT * FROM xrays WHERE \"group\" IN ('person001', 'person008'))";
+    let training = "(SELECT * FROM xrays WHERE \"group\" NOT IN ('person001', 'person008'))";
+    fixture.run(&format!("{} VALIDATE ON {held_out}", create("m", 1, options, training))).await;
+    let manifest = fixture.manifest("m").await;
+    let of = |class: &str| format!("WHEN label = '{class}' THEN predict_proba('m', image, '{class}')");
+    let sql = format!("SELECT CASE {} {} END FROM {held_out} AS t", of("NORMAL"), of("PNEUMONIA"));
+    // Both classes weigh the same here: the loss of training is the plain mean.
+    let losses: Vec<f64> = fixture.rows(&sql).await.iter().map(|row| -number(&row[0]).ln()).collect();
+    let (found, wanted) = (losses.iter().sum::<f64>() / 8.0, manifest.best().unwrap().val_loss.unwrap());
+    assert!((found - wanted).abs() < 1e-5, "{found} is not {wanted}");
+    let described = fixture.rows("DESCRIBE MODEL m").await;
+    let value = |name: &str| described.iter().find(|row| row[0] == name).map(|row| row[1].as_str());
+    assert_eq!(
+        (value("border_crop"), value("intensity"), value("mixup")),
+        (Some("0.05"), Some("stretch"), Some("0.2"))
+    );
+    let seen = "SELECT count(DISTINCT augment_image(image, 'xray', seed, 64)) FROM (SELECT image FROM xrays ORDER BY path \
+                LIMIT 1) CROSS JOIN (VALUES (1), (2), (3), (1)) AS s(seed)";
+    assert_eq!(fixture.cell(seen).await, "3");
+}

@@ -1,0 +1,295 @@
+//! Hyper-parameter search: which options are tried, and which value each trial takes.
+
+use serde::{Deserialize, Serialize};
+
+use super::options::set;
+use super::{Architecture, Mode, ModelSpec, Objective, OptionValue, SearchStrategy};
+use crate::error::{Error, Result};
+use crate::random::derive;
+
+/// The most trials of a search.
+pub(super) const TRIALS_MAX: u32 = 1000;
+
+/// A range whose bounds differ by this factor or more is searched by its logarithm.
+const LOGARITHMIC_FROM: f64 = 10.0;
+
+/// Options that say what the rows are and how the search goes: they are the same for all trials.
+const FIXED: [&str; 15] = [
+    "image",
+    "label",
+    "group",
+    "positive",
+    "validation_fraction",
+    "folds",
+    "on_leak",
+    "max_bad_fraction",
+    "members",
+    "workers",
+    "mode",
+    "search",
+    "trials",
+    "parallel_trials",
+    "objective",
+];
+
+/// What is to be tried, and how.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Search {
+    /// How trials are chosen.
+    pub strategy: SearchStrategy,
+    /// How many there are, at most.
+    pub trials: u32,
+    /// How many run side by side.
+    pub parallel_trials: u32,
+    /// What makes one better than another.
+    pub objective: Objective,
+    /// The options that are searched; without any there is no search.
+    pub space: Vec<Dimension>,
+}
+
+/// An option and what it may be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dimension {
+    /// The option.
+    pub option: String,
+    /// Its values.
+    pub values: Values,
+}
+
+/// What an option may be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Values {
+    /// Any number from the first to the second; whole numbers where both are.
+    Range(String, String),
+    /// One of these.
+    Candidates(Vec<OptionValue>),
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self {
+            strategy: SearchStrategy::Random,
+            trials: 16,
+            parallel_trials: 1,
+            objective: Objective::RocAuc,
+            space: Vec::new(),
+        }
+    }
+}
+
+impl Values {
+    /// The value at a place in [0, 1).
+    fn at(&self, place: f64) -> OptionValue {
+        match self {
+            Self::Candidates(values) => {
+                let index = (place * values.len() as f64) as usize;
+                values.get(index).or(values.last()).cloned().unwrap_or(OptionValue::Bool(false))
+            }
+            Self::Range(low, high) => {
+                let is_whole = [low, high].into_iter().all(|bound| bound.bytes().all(|b| b.is_ascii_digit()));
+                let (low, high): (f64, f64) = (low.parse().unwrap_or(0.0), high.parse().unwrap_or(0.0));
+                // Whole numbers: the interval that rounds down to each is as wide as every other.
+                let high = if is_whole { high + 1.0 } else { high };
+                let number = if low > 0.0 && high / low >= LOGARITHMIC_FROM {
+                    low * (high / low).powf(place)
+                } else {
+                    low + (high - low) * place
+                };
+                if is_whole {
+                    return OptionValue::Number((number as u64).to_string());
+                }
+                // Four digits say enough, and can be read.
+                let rounded: f64 = format!("{number:.3e}").parse().unwrap_or(number);
+                OptionValue::from(rounded.clamp(low, high))
+            }
+        }
+    }
+
+    /// What it can be at most and at least, for a check of each.
+    fn bounds(&self) -> Vec<OptionValue> {
+        match self {
+            Self::Candidates(values) => values.clone(),
+            Self::Range(low, high) => vec![OptionValue::Number(low.clone()), OptionValue::Number(high.clone())],
+        }
+    }
+}
+
+impl ModelSpec {
+    /// How many trials the search has.
+    #[must_use]
+    pub fn trials(&self) -> u32 {
+        let Search { strategy, trials, space, .. } = &self.search;
+        if *strategy != SearchStrategy::Grid {
+            return *trials;
+        }
+        let combinations = space.iter().fold(1_usize, |all, dimension| match &dimension.values {
+            Values::Candidates(values) => all.saturating_mul(values.len()),
+            Values::Range(..) => all,
+        });
+        u32::try_from(combinations).unwrap_or(u32::MAX)
+    }
+
+    /// The options of a trial, from 0.
+    #[must_use]
+    pub fn trial_options(&self, trial: u32) -> Vec<(String, OptionValue)> {
+        let mut rest = trial as usize;
+        let value = |(place, dimension): (usize, &Dimension)| {
+            let value = match (&dimension.values, self.search.strategy) {
+                (Values::Candidates(values), SearchStrategy::Grid) => {
+                    let index = rest % values.len().max(1);
+                    rest /= values.len().max(1);
+                    values[index].clone()
+                }
+                (values, _) => {
+                    let bits = derive(self.seed, "trial", &[u64::from(trial), place as u64]) >> 11;
+                    values.at(bits as f64 / (1_u64 << 53) as f64)
+                }
+            };
+            (dimension.option.clone(), value)
+        };
+        self.search.space.iter().enumerate().map(value).collect()
+    }
+
+    /// The spec of a trial.
+    ///
+    /// # Errors
+    /// As [`super::parse`].
+    pub fn of_trial(&self, trial: u32) -> Result<Self> {
+        let mut spec = Self { search: Search::default(), ..self.clone() };
+        for (option, value) in self.trial_options(trial) {
+            set(&mut spec, &option, &value)?;
+        }
+        Ok(spec)
+    }
+
+    /// Takes an option into the search, after every value of it was seen to be one.
+    pub(super) fn search_for(&mut self, option: &str, values: Values) -> Result<()> {
+        let refuse = |message: String| Err(Error::ConflictingOptions { message });
+        if FIXED.contains(&option) {
+            return refuse(format!("{option} is the same for all trials; give it one value"));
+        }
+        let is_ordered = match &values {
+            Values::Range(low, high) => low.parse::<f64>().ok() < high.parse::<f64>().ok(),
+            Values::Candidates(values) => !values.is_empty(),
+        };
+        if !is_ordered {
+            return refuse(format!("{option} has nothing to try: range(low, high) and candidates(a, b, ...) take two"));
+        }
+        for value in values.bounds() {
+            set(&mut self.clone(), option, &value)?;
+        }
+        self.search.space.push(Dimension { option: option.to_owned(), values });
+        Ok(())
+    }
+}
+
+/// Refuses searches that are none.
+pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
+    let refuse = |message: String| Err(Error::ConflictingOptions { message });
+    let Search { strategy, space, .. } = &spec.search;
+    if space.is_empty() {
+        return match ["search", "trials", "parallel_trials", "objective"].into_iter().find(|name| is_given(name)) {
+            Some(name) => refuse(format!(
+                "{name} is for a search, and no option is searched: give one as range(low, high) or \
+                 candidates(a, b, ...)"
+            )),
+            None => Ok(()),
+        };
+    }
+    if spec.architecture == Architecture::Ensemble {
+        return refuse("an ensemble learns nothing: there is nothing to search".to_owned());
+    }
+    match strategy {
+        SearchStrategy::Halving if spec.mode != Mode::Synchronous => {
+            refuse("search = 'halving' pauses trials, which mode 'synchronous' can; choose 'random'".to_owned())
+        }
+        SearchStrategy::Grid => {
+            if let Some(dimension) = space.iter().find(|dimension| matches!(dimension.values, Values::Range(..))) {
+                return refuse(format!(
+                    "search = 'grid' goes through candidates, and {} is a range; write candidates(a, b, ...)",
+                    dimension.option
+                ));
+            }
+            match spec.trials() {
+                trials if trials > TRIALS_MAX => {
+                    refuse(format!("the grid has {trials} points; {TRIALS_MAX} trials are the most"))
+                }
+                _ => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    fn asked(options: &[(&str, OptionValue)]) -> Result<ModelSpec> {
+        let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        parse(Architecture::Cnn, &options).map(|(spec, _)| spec)
+    }
+
+    fn range(low: &str, high: &str) -> OptionValue {
+        OptionValue::Range(low.into(), high.into())
+    }
+
+    #[test]
+    fn trials_are_drawn_from_the_space_by_the_seed() {
+        let spec = asked(&[
+            ("learning_rate", range("1e-4", "1e-2")),
+            ("batch_size", range("16", "18")),
+            ("augment", OptionValue::Candidates(vec!["none".into(), "xray".into()])),
+            ("trials", 200_u64.into()),
+        ])
+        .unwrap();
+        let trials: Vec<ModelSpec> = (0..spec.trials()).map(|trial| spec.of_trial(trial).unwrap()).collect();
+        assert_eq!(trials[7], spec.of_trial(7).unwrap());
+        assert!(
+            trials.iter().all(|trial| (1e-4..=1e-2).contains(&trial.learning_rate) && trial.search.space.is_empty())
+        );
+        // By the logarithm: a tenth of the range's length is half of it.
+        let small = trials.iter().filter(|trial| trial.learning_rate < 1e-3).count();
+        assert!((80..120).contains(&small), "{small}");
+        for size in 16..=18 {
+            let drawn = trials.iter().filter(|trial| trial.batch_size == size).count();
+            assert!((45..90).contains(&drawn), "{drawn} of {size}");
+        }
+        let plain = trials.iter().filter(|trial| trial.augment.is_none()).count();
+        assert!((75..125).contains(&plain), "{plain}");
+        let other = asked(&[("learning_rate", range("1e-4", "1e-2")), ("seed", 7_u64.into())]).unwrap();
+        assert_ne!(other.of_trial(0).unwrap().learning_rate, trials[0].learning_rate);
+    }
+
+    #[test]
+    fn a_grid_has_every_combination_once() {
+        let numbers = |values: &[u64]| OptionValue::Candidates(values.iter().map(|v| (*v).into()).collect());
+        let spec =
+            asked(&[("batch_size", numbers(&[8, 16, 32])), ("epochs", numbers(&[1, 2])), ("search", "grid".into())])
+                .unwrap();
+        assert_eq!(spec.trials(), 6);
+        let mut seen: Vec<(u32, u32)> =
+            (0..6).map(|trial| spec.of_trial(trial).unwrap()).map(|trial| (trial.batch_size, trial.epochs)).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [(8, 1), (8, 2), (16, 1), (16, 2), (32, 1), (32, 2)]);
+    }
+
+    #[test]
+    fn what_cannot_be_searched_is_refused_before_anything_is_trained() {
+        let refusal = |options: &[(&str, OptionValue)]| asked(options).unwrap_err().to_string();
+        let message = refusal(&[("label", OptionValue::Candidates(vec!["a".into()]))]);
+        assert_eq!(message, "label is the same for all trials; give it one value");
+        let message = refusal(&[("optimizer", OptionValue::Candidates(vec!["sgd".into(), "adamm".into()]))]);
+        assert!(message.contains("did you mean 'adam'?"), "{message}");
+        let message = refusal(&[("learning_rate", range("1e-2", "1e-4"))]);
+        assert!(message.starts_with("learning_rate has nothing to try"), "{message}");
+        let message = refusal(&[("learning_rate", range("1e-4", "1e-2")), ("search", "grid".into())]);
+        assert!(message.starts_with("search = 'grid' goes through candidates"), "{message}");
+        let message = refusal(&[("trials", 4_u64.into())]);
+        assert!(message.starts_with("trials is for a search, and no option is searched"), "{message}");
+        let message = refusal(&[("folds", 3_u64.into()), ("epochs", range("1", "9"))]);
+        assert!(message.starts_with("a search and folds are two statements"), "{message}");
+    }
+}

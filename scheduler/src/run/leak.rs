@@ -1,0 +1,166 @@
+//! Rows that are on both sides of a split.
+
+use std::collections::{BTreeSet, HashSet};
+
+use tusk_core::manifest::Leak;
+use tusk_core::physical::Answer;
+use tusk_core::spec::{ModelSpec, OnLeak};
+use tusk_core::{Error, Result};
+
+/// The most rows whose hashes are compared: 24 bytes each.
+const ROWS_MAX: usize = 10_000_000;
+
+/// The most rows that `on_leak = 'drop'` leaves out: every task carries the list.
+const DROPPED_MAX: usize = 100_000;
+
+/// What workers say of their rows, one hash of each kind per row, in one order.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    contents: Vec<u64>,
+    looks: Vec<u64>,
+    keys: Vec<u64>,
+}
+
+/// One row.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    content: u64,
+    look: u64,
+    /// Hash of the group, or of the content where there is none.
+    key: u64,
+}
+
+impl Census {
+    /// Takes one row of an answer, unless it is of another kind.
+    pub(super) fn fold(&mut self, answer: &Answer<'_>) {
+        let column = match answer.name {
+            "contents" => &mut self.contents,
+            "looks" => &mut self.looks,
+            "keys" => &mut self.keys,
+            _ => return,
+        };
+        if column.len() < ROWS_MAX {
+            column.extend(answer.data.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
+        }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Seen> {
+        let hashes = self.contents.iter().zip(&self.looks).zip(&self.keys);
+        hashes.map(|((content, look), key)| Seen { content: *content, look: *look, key: *key })
+    }
+
+    fn is_whole(&self) -> bool {
+        self.contents.len() < ROWS_MAX
+    }
+}
+
+/// What of the training rows is among the validation rows, and the content hashes of those rows, sorted. `validate` is
+/// the table of VALIDATE ON; without one, rows of `train` are held out. `None` where nothing is held out, or more rows
+/// were seen than are compared.
+pub(super) fn find(spec: &ModelSpec, train: &Census, validate: Option<&Census>) -> Option<(Leak, Vec<u64>)> {
+    if !train.is_whole() || validate.is_some_and(|census| !census.is_whole()) {
+        tracing::warn!(rows_max = ROWS_MAX, "so many rows are not compared across the split");
+        return None;
+    }
+    let is_held_out = |row: &Seen| validate.is_none() && spec.is_held_out(row.key);
+    let held_out: Vec<Seen> = match validate {
+        Some(census) => census.rows().collect(),
+        None if spec.holds_out() => train.rows().filter(is_held_out).collect(),
+        None => return None,
+    };
+    let all = |hash: fn(&Seen) -> u64| held_out.iter().map(hash).collect::<HashSet<u64>>();
+    let (contents, looks, keys) = (all(|row| row.content), all(|row| row.look), all(|row| row.key));
+    let (mut leak, mut rows) = (Leak::default(), BTreeSet::new());
+    for row in train.rows().filter(|row| !is_held_out(row)) {
+        let count = if contents.contains(&row.content) {
+            &mut leak.content
+        } else if looks.contains(&row.look) {
+            &mut leak.look
+        } else if keys.contains(&row.key) {
+            &mut leak.group
+        } else {
+            continue;
+        };
+        *count += 1;
+        rows.insert(row.content);
+    }
+    Some((leak, rows.into_iter().collect()))
+}
+
+/// What becomes of a leak: the rows that are left out.
+///
+/// # Errors
+/// [`Error::Data`] where the run is to fail, or where too many rows would have to be left out.
+pub(super) fn act(spec: &ModelSpec, name: &str, leak: &mut Leak, rows: Vec<u64>) -> Result<Vec<u64>> {
+    if leak.rows() == 0 {
+        return Ok(Vec::new());
+    }
+    match spec.on_leak {
+        OnLeak::Warn => {
+            tracing::warn!(rows = %name, %leak, "on_leak = 'drop' leaves them out");
+            Ok(Vec::new())
+        }
+        OnLeak::Fail => Err(Error::Data {
+            message: format!(
+                "of {name}, {leak}. Leave them out with on_leak = 'drop', or keep a patient's images on one side with \
+                 OPTIONS (\"group\" = 'column')"
+            ),
+        }),
+        OnLeak::Drop if rows.len() > DROPPED_MAX => Err(Error::Data {
+            message: format!(
+                "of {name}, {leak}; on_leak = 'drop' leaves out {DROPPED_MAX} at most: split the table anew"
+            ),
+        }),
+        OnLeak::Drop => {
+            leak.dropped = leak.rows();
+            Ok(rows)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tusk_core::spec::Architecture;
+
+    use super::*;
+
+    fn census(rows: &[(u64, u64, u64)]) -> Census {
+        let column = |hash: fn(&(u64, u64, u64)) -> u64| rows.iter().map(hash).collect();
+        Census { contents: column(|row| row.0), looks: column(|row| row.1), keys: column(|row| row.2) }
+    }
+
+    #[test]
+    fn a_row_is_counted_by_the_first_thing_that_gives_it_away() {
+        let spec = ModelSpec::new(Architecture::Cnn);
+        // Content, look, patient.
+        let train = census(&[(1, 10, 100), (2, 11, 101), (3, 12, 102), (4, 13, 103), (5, 14, 104)]);
+        let validate = census(&[(1, 10, 200), (6, 11, 201), (7, 17, 102)]);
+        let (mut leak, rows) = find(&spec, &train, Some(&validate)).unwrap();
+        assert_eq!((leak.content, leak.look, leak.group, leak.rows()), (1, 1, 1, 3));
+        assert_eq!(rows, [1, 2, 3]);
+        let dropped = ModelSpec { on_leak: OnLeak::Drop, ..spec.clone() };
+        assert_eq!(act(&dropped, "t", &mut leak, rows.clone()).unwrap(), [1, 2, 3]);
+        assert_eq!(
+            leak.to_string(),
+            "3 training rows are among the validation rows, too: 1 by content, 1 by look, 1 by group; 3 are left out"
+        );
+        let fail = ModelSpec { on_leak: OnLeak::Fail, ..spec.clone() };
+        let message = act(&fail, "t", &mut Leak { content: 2, ..Leak::default() }, rows).unwrap_err().to_string();
+        assert!(
+            message.starts_with("of t, 2 training rows are among the validation rows, too: 2 by content"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_split_by_group_may_part_copies_of_a_picture() {
+        let spec = ModelSpec { validation_fraction: 0.5, ..ModelSpec::new(Architecture::Cnn) };
+        let rows: Vec<(u64, u64, u64)> = (0..200).map(|row| (row % 100, row % 100, row)).collect();
+        let (leak, leaked) = find(&spec, &census(&rows), None).unwrap();
+        let parted = (0..100).filter(|row| spec.is_held_out(*row) != spec.is_held_out(row + 100)).count();
+        assert_eq!((leak.content as usize, leak.look, leak.group), (parted, 0, 0));
+        assert_eq!(leaked.len(), parted);
+        let nothing = ModelSpec { validation_fraction: 0.0, ..spec };
+        assert!(find(&nothing, &census(&rows), None).is_none());
+    }
+}

@@ -1,0 +1,128 @@
+//! CREATE MODEL ... USING ensemble: models that are there already become one, whose probabilities are the mean of theirs.
+
+use tusk_core::Error;
+use tusk_core::ids::{ModelName, RunId};
+use tusk_core::manifest::{DataProfile, FORMAT_VERSION, Manifest, Member, ModelDefinition};
+use tusk_core::spec::{Architecture, ModelSpec, Threshold};
+use tusk_core::sql::CreateModel;
+use tusk_core::state::ModelState;
+use tusk_core::store::ModelStore;
+
+use super::Session;
+use super::evaluate;
+use super::source::Rows;
+use crate::error::Result;
+use crate::run::unix_ms;
+
+/// Makes and publishes the ensemble. Its weights are its members' own: it stays as it is when they are replaced.
+///
+/// The rows of VALIDATE ON give its threshold, its temperature and its figures; without them its threshold is the mean of
+/// its members'.
+pub(super) async fn create(
+    context: &Session,
+    create: &CreateModel,
+    spec: ModelSpec,
+    validate: Option<Rows>,
+) -> Result<Manifest> {
+    let store = context.training()?.store();
+    if !create.or_replace && store.find_manifest(&create.name).await?.is_some() {
+        return Err(Error::ModelExists { name: create.name.to_string() }.into());
+    }
+    let mut models = Vec::new();
+    for name in &spec.members {
+        models.push(store.manifest(name).await?);
+    }
+    let (mut manifest, state) = combined(store, create.name.clone(), spec, &models).await?;
+    if let Some(rows) = validate {
+        // Under a name of its own until its threshold is known.
+        let draft = Manifest { name: create.name.part("new")?, ..manifest.clone() };
+        let draft = Manifest { weights: store.write_weights(&draft.name, &state).await?, ..draft };
+        store.publish(&draft).await?;
+        let validated = evaluate::validation(context, &draft, &rows).await;
+        store.drop_model(&draft.name).await?;
+        let validation = validated?;
+        let decision = validation.decision(&manifest.definition);
+        manifest.threshold = decision.map(|decision| decision.threshold).or(manifest.threshold);
+        manifest.threshold_range = decision.and_then(|decision| decision.range);
+        manifest.temperature = validation.temperature(&manifest.definition);
+        manifest.data.val_rows = validation.rows(&manifest.definition);
+        manifest.validation = validation.report(&manifest.definition);
+    }
+    manifest.weights = store.write_weights(&create.name, &state).await?;
+    store.publish(&manifest).await?;
+    Ok(manifest)
+}
+
+/// The ensemble before anything is known of it; its weights are not written yet.
+async fn combined(
+    store: &ModelStore,
+    name: ModelName,
+    spec: ModelSpec,
+    models: &[Manifest],
+) -> Result<(Manifest, ModelState)> {
+    let Some(first) = models.first() else {
+        return Err(Error::ConflictingOptions { message: "an ensemble needs members".to_owned() }.into());
+    };
+    let (mut members, mut states) = (Vec::new(), Vec::new());
+    for model in models {
+        let (ours, theirs) = (&first.definition, &model.definition);
+        if (&ours.classes, ours.positive) != (&theirs.classes, theirs.positive) {
+            let message = format!(
+                "'{}' tells {} apart and '{}' {}; the members of an ensemble must agree on the classes and the positive one",
+                first.name,
+                ours.classes.join(", "),
+                model.name,
+                theirs.classes.join(", ")
+            );
+            return Err(Error::Data { message }.into());
+        }
+        let state = store.read_state(&model.weights).await?;
+        // What has members itself brings them along.
+        for Member { name, definition } in &model.members {
+            let full = format!("{}.{name}", model.name);
+            states.push(state.member(name).as_member(&full));
+            members.push(Member { name: full, definition: definition.clone() });
+        }
+        if model.members.is_empty() {
+            members.push(Member { name: model.name.to_string(), definition: theirs.clone() });
+            states.push(state.as_member(model.name.as_str()));
+        }
+    }
+    let threshold = match spec.threshold {
+        Threshold::Given(threshold) => Some(threshold),
+        Threshold::Auto => {
+            let thresholds: Option<Vec<f64>> = models.iter().map(|model| model.threshold).collect();
+            thresholds.map(|thresholds| thresholds.iter().sum::<f64>() / thresholds.len() as f64)
+        }
+    };
+    let theirs = &first.definition.spec;
+    let spec = ModelSpec {
+        architecture: Architecture::Ensemble,
+        members: spec.members,
+        threshold: spec.threshold,
+        folds: None,
+        group: spec.group.or_else(|| theirs.group.clone()),
+        ..theirs.clone()
+    };
+    let state = ModelState::together(states);
+    let manifest = Manifest {
+        format_version: FORMAT_VERSION,
+        name,
+        run: RunId::starting_at(unix_ms()),
+        created_unix_ms: unix_ms(),
+        definition: ModelDefinition { spec, ..first.definition.clone() },
+        threshold,
+        threshold_range: None,
+        temperature: None,
+        validation: None,
+        best_epoch: 0,
+        epochs: Vec::new(),
+        data: DataProfile::default(),
+        transfer: None,
+        parameters: state.parameters() as u64,
+        weights: first.weights.clone(),
+        tusk_version: env!("CARGO_PKG_VERSION").to_owned(),
+        members,
+    };
+    Ok((manifest, state))
+}

@@ -1,0 +1,146 @@
+//! `augment_image`: what training may make of an image.
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{ArrayRef, BinaryArray};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use tusk_core::engine::{Changes, Predictor};
+use tusk_core::spec::Augment;
+
+use super::{SECTION, arguments};
+use crate::pixels::{Channels, Pixels, encode};
+
+const SYNTAX: &str = "augment_image(image, augment, seed [, side])";
+
+/// The side of the answer where none is given: most nets see 224 pixels.
+const SIDE: i64 = 224;
+
+/// The longest side of an answer.
+const SIDE_MAX: i64 = 1024;
+
+static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+    Documentation::builder(
+        SECTION,
+        "A PNG of the image as a net might see it in training: grey, resized to a square, and changed by the random \
+         transforms of the option `augment`. The same image and seed give the same picture. NULL for a NULL image, and for \
+         one that cannot be read.",
+        SYNTAX,
+    )
+    .with_sql_example(
+        r#"```sql
+> SELECT path, seed, augment_image(image, 'xray', seed) AS seen
+  FROM inbox CROSS JOIN generate_series(1, 8) AS s(seed);
+```"#,
+    )
+    .with_argument("image", "The image: the bytes of an image file, or Spark's image struct.")
+    .with_argument("augment", "As the option of CREATE MODEL: `'xray'`, `'none'`, or a list such as `'rotate, noise'`.")
+    .with_argument("seed", "A whole number from 0: another one, another picture.")
+    .with_argument("side", "The side of the picture in pixels, up to 1024; 224 unless given.")
+    .build()
+});
+
+/// The SQL function `augment_image(image, augment, seed [, side])`.
+#[derive(Debug)]
+pub struct AugmentImage {
+    signature: Signature,
+    predictor: Arc<dyn Predictor>,
+}
+
+impl AugmentImage {
+    /// The function, asking this predictor.
+    pub fn new(predictor: Arc<dyn Predictor>) -> Self {
+        // Volatile, as `predict` is: a planner without an engine must not compute it.
+        Self { signature: Signature::user_defined(Volatility::Volatile), predictor }
+    }
+}
+
+impl PartialEq for AugmentImage {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.predictor, &other.predictor)
+    }
+}
+
+impl Eq for AugmentImage {}
+
+impl Hash for AugmentImage {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+impl ScalarUDFImpl for AugmentImage {
+    fn name(&self) -> &'static str {
+        "augment_image"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        if !(3..=4).contains(&arg_types.len()) {
+            return plan_err!("{SYNTAX} takes 3 or 4 arguments, not {}", arg_types.len());
+        }
+        let mut coerced = arg_types.to_vec();
+        for (place, wanted) in coerced.iter_mut().enumerate() {
+            match (place, &*wanted) {
+                (0, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::Struct(_)) => {}
+                (0, DataType::Null) => *wanted = DataType::Binary,
+                (0, other) => return plan_err!("{SYNTAX}: the image is bytes or an image struct, not {other}"),
+                (1, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => *wanted = DataType::Utf8,
+                (1, other) => return plan_err!("{SYNTAX}: augment is text in quotes, not {other}"),
+                (_, other) if other.is_integer() => *wanted = DataType::Int64,
+                (2, other) => return plan_err!("{SYNTAX}: the seed is a whole number, not {other}"),
+                (_, other) => return plan_err!("{SYNTAX}: the side is a whole number, not {other}"),
+            }
+        }
+        Ok(coerced)
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Binary)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        let Some(wanted) = arguments::constant(SYNTAX, "augment", &args.args[1])? else {
+            return ScalarValue::try_new_null(&DataType::Binary).map(ColumnarValue::Scalar);
+        };
+        let Some(augment) = Augment::from_text(&wanted) else {
+            return plan_err!("{SYNTAX}: augment is '{wanted}'; it takes {}", Augment::EXPECTED);
+        };
+        let side = match args.args.get(3) {
+            None => SIDE,
+            Some(ColumnarValue::Scalar(ScalarValue::Int64(Some(side)))) if (8..=SIDE_MAX).contains(side) => *side,
+            Some(other) => return plan_err!("{SYNTAX}: the side is a constant from 8 to {SIDE_MAX}, not {other}"),
+        };
+        let seeds = args.args[2].to_array(rows)?;
+        let seeds = datafusion::common::cast::as_int64_array(&seeds)?;
+        let images = args.args[0].to_array(rows)?;
+        let seeds = seeds.iter().map(|seed| seed.map(|seed| seed as u64)).collect();
+        let changes = Changes { augment, seeds, side: u32::try_from(side).unwrap_or(0) };
+        let pictures = self.predictor.augment(images.as_ref(), &changes)?;
+        let png = |picture: Option<Vec<u8>>| {
+            let Some(data) = picture else { return Ok(None) };
+            let png = Pixels::new(changes.side, changes.side, Channels::Grey, data);
+            let png = png.and_then(|pixels| encode(&pixels, "png", 100));
+            png.map(Some).map_err(|e| DataFusionError::External(Box::new(e)))
+        };
+        let column: ArrayRef =
+            Arc::new(pictures.into_iter().map(png).collect::<Result<Vec<_>>>()?.into_iter().collect::<BinaryArray>());
+        Ok(match args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_))) {
+            true => ColumnarValue::Scalar(ScalarValue::try_from_array(&column, 0)?),
+            false => ColumnarValue::Array(column),
+        })
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        Some(&DOCUMENTATION)
+    }
+}

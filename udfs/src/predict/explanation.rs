@@ -1,0 +1,212 @@
+//! `explain` and `explain_map`: where in an image a model saw what made it decide.
+
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::{
+    ArrayRef, BinaryArray, FixedSizeListBuilder, Float32Builder, Int32Builder, ListBuilder, NullBufferBuilder,
+    StructArray,
+};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{
+    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use tusk_core::engine::{Explanations, Predictor};
+use tusk_core::ids::ModelName;
+
+use super::{MODEL_ARGUMENT, SECTION, arguments};
+use crate::image::tensor_fields;
+use crate::pixels::{Channels, Pixels, encode};
+
+const PICTURE_SYNTAX: &str = "explain(model, image)";
+const MAP_SYNTAX: &str = "explain_map(model, image)";
+
+/// How much of a pixel is heat where it is hottest.
+const HEAT_SHARE: f32 = 0.6;
+
+static PICTURE_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+    Documentation::builder(
+        SECTION,
+        "A PNG of the image as the net saw it, with a heat map over it, from yellow to red: the places that speak for the \
+         class that the model decides on (Grad-CAM, Selvaraju et al. 2017). It shows where a net looked, and not that it \
+         was right to. NULL for a NULL image, and for one that cannot be read. Not for svm.",
+        PICTURE_SYNTAX,
+    )
+    .with_sql_example(
+        r#"```sql
+> SELECT image_info(explain('pneumonia', image)) AS info FROM inbox;
+```"#,
+    )
+    .with_argument("model", MODEL_ARGUMENT)
+    .with_argument("image", "The image: the bytes of an image file, or Spark's image struct.")
+    .with_related_udf("explain_map")
+    .build()
+});
+
+static MAP_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+    Documentation::builder(
+        SECTION,
+        "The heat map of explain as a tensor with `shape` (1, side, side) and `data`: 0 where nothing speaks for the class \
+         that the model decides on, 1 where the most does. NULL for a NULL image, and for one that cannot be read. Not for \
+         svm.",
+        MAP_SYNTAX,
+    )
+    .with_sql_example(
+        r#"```sql
+> SELECT path, explain_map('pneumonia', image) AS heat FROM inbox;
+```"#,
+    )
+    .with_argument("model", MODEL_ARGUMENT)
+    .with_argument("image", "The image: the bytes of an image file, or Spark's image struct.")
+    .with_related_udf("explain")
+    .build()
+});
+
+/// The SQL function `explain(model, image)`.
+#[derive(Debug)]
+pub struct Explain {
+    signature: Signature,
+    predictor: Arc<dyn Predictor>,
+}
+
+/// The SQL function `explain_map(model, image)`.
+#[derive(Debug)]
+pub struct ExplainMap {
+    signature: Signature,
+    predictor: Arc<dyn Predictor>,
+}
+
+/// What both functions share: they differ in their names, types and columns.
+macro_rules! explanation {
+    ($function:ident, $name:literal, $syntax:ident, $documentation:ident, $type:expr, $column:ident) => {
+        impl $function {
+            /// The function, asking this predictor.
+            pub fn new(predictor: Arc<dyn Predictor>) -> Self {
+                // Volatile, as `predict` is.
+                Self { signature: Signature::user_defined(Volatility::Volatile), predictor }
+            }
+        }
+
+        impl PartialEq for $function {
+            fn eq(&self, other: &Self) -> bool {
+                Arc::ptr_eq(&self.predictor, &other.predictor)
+            }
+        }
+
+        impl Eq for $function {}
+
+        impl Hash for $function {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.name().hash(state);
+            }
+        }
+
+        impl ScalarUDFImpl for $function {
+            fn name(&self) -> &str {
+                $name
+            }
+
+            fn signature(&self) -> &Signature {
+                &self.signature
+            }
+
+            fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+                arguments::coerce($syntax, arg_types, 2)
+            }
+
+            fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+                Ok($type)
+            }
+
+            fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+                answer($syntax, self.predictor.as_ref(), &args, $column)
+            }
+
+            fn documentation(&self) -> Option<&Documentation> {
+                Some(&$documentation)
+            }
+        }
+    };
+}
+
+explanation!(Explain, "explain", PICTURE_SYNTAX, PICTURE_DOCUMENTATION, DataType::Binary, pictures);
+explanation!(ExplainMap, "explain_map", MAP_SYNTAX, MAP_DOCUMENTATION, DataType::Struct(tensor_fields()), maps);
+
+fn answer(
+    syntax: &str,
+    predictor: &dyn Predictor,
+    args: &ScalarFunctionArgs,
+    column: fn(&Explanations) -> Result<ArrayRef>,
+) -> Result<ColumnarValue> {
+    let Some(model) = arguments::constant(syntax, "model", &args.args[0])? else {
+        return ScalarValue::try_new_null(args.return_field.data_type()).map(ColumnarValue::Scalar);
+    };
+    let (images, is_scalar) = match &args.args[1] {
+        ColumnarValue::Array(images) => (Arc::clone(images), false),
+        ColumnarValue::Scalar(image) => (image.to_array()?, true),
+    };
+    let column = column(&predictor.explain(&ModelName::new(model)?, images.as_ref())?)?;
+    Ok(match is_scalar {
+        true => ColumnarValue::Scalar(ScalarValue::try_from_array(&column, 0)?),
+        false => ColumnarValue::Array(column),
+    })
+}
+
+fn pictures(explanations: &Explanations) -> Result<ArrayRef> {
+    let channels = if explanations.channels == 3 { Channels::Rgb } else { Channels::Grey };
+    let png = |explained: &Option<(Vec<f32>, Vec<u8>)>| {
+        let Some((map, picture)) = explained else { return Ok(None) };
+        let picture = Pixels::new(explanations.side, explanations.side, channels, picture.clone());
+        let picture = picture.map(|picture| heated(picture.into_channels(Channels::Rgb), map));
+        let png = picture.and_then(|picture| encode(&picture, "png", 100));
+        png.map(Some).map_err(|e| DataFusionError::External(Box::new(e)))
+    };
+    Ok(Arc::new(explanations.images.iter().map(png).collect::<Result<Vec<_>>>()?.into_iter().collect::<BinaryArray>()))
+}
+
+/// The picture with its map over it.
+fn heated(mut picture: Pixels, map: &[f32]) -> Pixels {
+    for (pixel, heat) in picture.data.as_chunks_mut::<3>().0.iter_mut().zip(map) {
+        let colour = [255.0, 230.0 * (1.0 - heat), 0.0];
+        let share = HEAT_SHARE * heat;
+        for (level, colour) in pixel.iter_mut().zip(colour) {
+            *level = (f32::from(*level) * (1.0 - share) + colour * share).round() as u8;
+        }
+    }
+    picture
+}
+
+fn maps(explanations: &Explanations) -> Result<ArrayRef> {
+    let mut shape = FixedSizeListBuilder::new(Int32Builder::new(), 3);
+    let mut data = ListBuilder::new(Float32Builder::new());
+    let mut valid = NullBufferBuilder::new(explanations.images.len());
+    let side = i32::try_from(explanations.side).unwrap_or(i32::MAX);
+    for explained in &explanations.images {
+        match explained {
+            Some((map, _)) => {
+                shape.values().append_slice(&[1, side, side]);
+                data.values().append_slice(map);
+            }
+            None => (0..3).for_each(|_| shape.values().append_null()),
+        }
+        shape.append(explained.is_some());
+        data.append(explained.is_some());
+        valid.append(explained.is_some());
+    }
+    let columns: Vec<ArrayRef> = vec![Arc::new(shape.finish()), Arc::new(data.finish())];
+    Ok(Arc::new(StructArray::try_new(tensor_fields(), columns, valid.finish())?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heat_turns_a_pixel_from_yellow_to_red_and_no_heat_leaves_it() {
+        let grey = Pixels::new(3, 1, Channels::Grey, vec![100; 3]).unwrap().into_channels(Channels::Rgb);
+        let found = heated(grey, &[0.0, 0.5, 1.0]).data;
+        assert_eq!(found, [100, 100, 100, 147, 105, 70, 193, 40, 40]);
+    }
+}
