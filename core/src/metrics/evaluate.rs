@@ -46,6 +46,21 @@ impl Report {
         let rows = rows as u64;
         Self { rows, accuracy, balanced_accuracy, precision, recall, specificity, f1, roc_auc, log_loss }
     }
+
+    /// The figures by the names that tables give them.
+    #[must_use]
+    pub fn figures(&self) -> [(&'static str, Interval); FIGURES] {
+        [
+            ("accuracy", self.accuracy),
+            ("balanced_accuracy", self.balanced_accuracy),
+            ("precision", self.precision),
+            ("recall", self.recall),
+            ("specificity", self.specificity),
+            ("f1", self.f1),
+            ("roc_auc", self.roc_auc),
+            ("log_loss", self.log_loss),
+        ]
+    }
 }
 
 /// Judges a binary classifier: `truth` and `score` (of the positive class) have one element per row, and

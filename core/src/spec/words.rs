@@ -41,7 +41,7 @@ pub(crate) use words;
 words! {
     /// The nets that can be trained.
     Architecture {
-        /// A residual CNN of 0.4 M parameters for grey pictures of 128 pixels.
+        /// A residual CNN of 0.9 M parameters for grey pictures of 128 pixels.
         Cnn = "cnn",
         /// The plain CNN that comparisons with other systems train, 0.4 M parameters, grey pictures of 128 pixels.
         CnnReference = "cnn_reference",

@@ -1,7 +1,6 @@
 //! How long a statement may be where length becomes depth.
 
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::parser::is_word;
 use crate::error::{Error, Result};
@@ -15,9 +14,7 @@ const CHAIN_TOKENS_MAX: usize = 8_000;
 const SET_OPERATIONS_MAX: usize = 500;
 
 /// Refuses statements whose tree would be too deep.
-pub(super) fn check_chains(sql: &str) -> Result<()> {
-    // What does not tokenize does not parse either, and the parser says why.
-    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location() else { return Ok(()) };
+pub(super) fn check_chains(tokens: &[TokenWithSpan]) -> Result<()> {
     // Per open bracket: tokens since the last comma, and set operations.
     let mut levels = vec![(0, 0)];
     for token in tokens {
@@ -30,7 +27,7 @@ pub(super) fn check_chains(sql: &str) -> Result<()> {
             Token::RParen | Token::RBracket | Token::RBrace if is_inside => drop(levels.pop()),
             other => {
                 *chain += 1;
-                let is_set_operation = ["UNION", "EXCEPT", "INTERSECT", "MINUS"].iter().any(|w| is_word(&token, w));
+                let is_set_operation = ["UNION", "EXCEPT", "INTERSECT", "MINUS"].iter().any(|w| is_word(token, w));
                 *set_operations += usize::from(is_set_operation);
                 if *chain > CHAIN_TOKENS_MAX || *set_operations > SET_OPERATIONS_MAX {
                     let message = "the statement is too long a chain of operations; a list, as in x IN (...), or a \

@@ -22,6 +22,7 @@
 mod ast;
 mod chains;
 mod parser;
+mod tokens;
 
 pub use ast::{CreateModel, EvaluateModel, ModelStatement, Source};
 pub use parser::{Statement, parse};

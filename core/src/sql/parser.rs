@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::ast::{CreateModel, EvaluateModel, ModelStatement, Source};
 use super::chains::check_chains;
+use super::tokens::tokens;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::spec::OptionValue;
@@ -37,9 +38,10 @@ impl std::fmt::Display for Statement {
 /// # Errors
 /// [`Error::Syntax`] with line, column, and what was expected; [`Error::InvalidModelName`].
 pub fn parse(sql: &str) -> Result<Vec<Statement>> {
-    check_chains(sql)?;
+    let tokens = tokens(sql).map_err(|e| syntax_of(&e))?;
+    check_chains(&tokens)?;
     let dialect = GenericDialect {};
-    let parser = DFParserBuilder::new(sql).with_dialect(&dialect).build().map_err(|e| syntax_of(&e))?;
+    let parser = DFParserBuilder::new(tokens).with_dialect(&dialect).build().map_err(|e| syntax_of(&e))?;
     let mut parser = ModelParser { parser, end: end_of(sql) };
     let mut statements = Vec::new();
     loop {

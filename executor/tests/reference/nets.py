@@ -15,8 +15,8 @@ from torchvision.models.resnet import BasicBlock
 
 # The stem: `Cnn::FOLD` (1 where nothing is folded), `Cnn::STEM`, its kernel and stride, and whether a 3 x 3 maximum with
 # stride 2 follows. Then `Cnn::BLOCKS` (width, stride).
-FOLD, STEM, KERNEL, STRIDE, POOL = 4, 48, 3, 1, False
-BLOCKS = [(48, 1), (96, 2), (128, 2)]
+FOLD, STEM, KERNEL, STRIDE, POOL = 4, 32, 3, 1, False
+BLOCKS = [(32, 1), (64, 2), (128, 2), (192, 2)]
 
 SIDE, PICTURES = 64, 2
 

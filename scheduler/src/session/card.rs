@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use tusk_core::manifest::{Manifest, ModelDefinition};
-use tusk_core::metrics::{Interval, Report};
+use tusk_core::metrics::Interval;
 use tusk_core::spec::{Architecture, Intensity, Threshold};
 
 use super::report::held_out;
@@ -114,10 +114,11 @@ fn preprocessing(definition: &ModelDefinition) -> String {
 fn figures(manifest: &Manifest) -> String {
     let Some(report) = &manifest.validation else { return "There were no validation rows.".to_owned() };
     let mut lines = table(["figure", "value", "95 % from", "to"]);
-    for (name, interval) in named(report) {
+    for (name, interval) in report.figures() {
         let shown = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.4}"));
-        let Interval { value, low, high } = *interval;
-        let _always = writeln!(lines, "| {name} | {} | {} | {} |", shown(value), shown(low), shown(high));
+        let Interval { value, low, high } = interval;
+        let _always =
+            writeln!(lines, "| {} | {} | {} | {} |", name.replace('_', " "), shown(value), shown(low), shown(high));
     }
     let temperature = manifest.temperature.map_or_else(String::new, |temperature| {
         format!(" Calibrated probabilities are at a temperature of {temperature:.3}, found on the same rows.")
@@ -148,7 +149,7 @@ fn training(manifest: &Manifest) -> String {
     };
     format!(
         "{} epochs of {}, {best}; loss {}, {} with a learning rate of {}, batches of {}, augmentation: {}. \
-         {workers} workers, {} mode, {}. Seed {}. Tusk {}, run `{}`, weights `{}` (BLAKE3 `{}`).",
+         {workers} worker{s}, {} mode, {}. Seed {}. Tusk {}, run `{}`, weights `{}` (BLAKE3 `{}`).",
         manifest.epochs.len(),
         spec.epochs * spec.folds.unwrap_or(1),
         definition.loss,
@@ -162,7 +163,8 @@ fn training(manifest: &Manifest) -> String {
         manifest.tusk_version,
         manifest.run,
         manifest.weights.path,
-        manifest.weights.checksum
+        manifest.weights.checksum,
+        s = if workers == 1 { "" } else { "s" }
     )
 }
 
@@ -181,17 +183,4 @@ fn positive(definition: &ModelDefinition) -> Option<&str> {
 
 fn table<const N: usize>(columns: [&str; N]) -> String {
     format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(N))
-}
-
-fn named(report: &Report) -> [(&'static str, &Interval); 8] {
-    [
-        ("ROC AUC", &report.roc_auc),
-        ("accuracy", &report.accuracy),
-        ("balanced accuracy", &report.balanced_accuracy),
-        ("precision", &report.precision),
-        ("recall (sensitivity)", &report.recall),
-        ("specificity", &report.specificity),
-        ("F1", &report.f1),
-        ("cross-entropy", &report.log_loss),
-    ]
 }

@@ -25,17 +25,9 @@ pub(super) fn summary(evaluation: &Evaluation) -> Result<RecordBatch> {
         ("loss".to_owned(), number([evaluation.loss])),
         ("threshold".to_owned(), number([evaluation.threshold])),
     ];
-    let report = &evaluation.report;
-    for (name, interval) in [
-        ("accuracy", &report.accuracy),
-        ("balanced_accuracy", &report.balanced_accuracy),
-        ("precision", &report.precision),
-        ("recall", &report.recall),
-        ("specificity", &report.specificity),
-        ("f1", &report.f1),
-        ("roc_auc", &report.roc_auc),
-    ] {
-        columns.extend(with_bounds(name, interval));
+    // The loss has its column already.
+    for (name, interval) in evaluation.report.figures().into_iter().filter(|(name, _)| *name != "log_loss") {
+        columns.extend(with_bounds(name, &interval));
     }
     columns.extend([
         ("average_precision".to_owned(), number([evaluation.average_precision])),
