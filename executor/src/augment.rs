@@ -36,6 +36,8 @@ struct Draw {
     gamma: f32,
     contrast: f32,
     brightness: f32,
+    /// How much of a blurred copy is mixed in; below zero it is taken away, which sharpens.
+    blur: f32,
     noise_std: f32,
     noise_offset: usize,
     /// Left, top and side of the square that is cut out, in pixels.
@@ -89,12 +91,12 @@ impl InputPipeline {
             let drawn = symmetric(&mut rng) * most;
             if has(transform) { drawn } else { 0.0 }
         };
-        let angle = amount(Transform::Rotate, 10.0 * PI / 180.0);
-        let zoom = 1.0 + amount(Transform::Zoom, 0.10);
+        let angle = amount(Transform::Rotate, 15.0 * PI / 180.0);
+        let zoom = 1.0 + amount(Transform::Zoom, 0.15);
         let (dx, dy) = (amount(Transform::Shift, 0.12), amount(Transform::Shift, 0.12));
         let flip = if amount(Transform::HorizontalFlip, 1.0) > 0.0 { -1.0 } else { 1.0 };
-        let gamma = amount(Transform::Gamma, 0.2877).exp();
-        let contrast = 1.0 + amount(Transform::Contrast, 0.2);
+        let gamma = amount(Transform::Gamma, 0.5).exp();
+        let contrast = 1.0 + amount(Transform::Contrast, 0.3);
         let brightness = amount(Transform::Brightness, 0.1);
         let noise_std = amount(Transform::Noise, 0.03).abs();
         let (cos, sin) = (angle.cos() * zoom, angle.sin() * zoom);
@@ -102,19 +104,22 @@ impl InputPipeline {
         let square = ((rng.random::<f64>() * 0.25) * side as f64) as usize;
         let place = |rng: &mut Pcg64| (rng.random::<f64>() * (side - square) as f64) as usize;
         let cutout = (place(&mut rng), place(&mut rng), square);
-        let shear = if has(Transform::Shear) { symmetric(&mut rng) * (6.0 * PI / 180.0).tan() } else { 0.0 };
+        let shear = symmetric(&mut rng) * (6.0 * PI / 180.0).tan();
+        let shear = if has(Transform::Shear) { shear } else { 0.0 };
+        let (is_blurred, blur) = (rng.random::<f64>() < 0.5, rng.random::<f64>() * 1.5 - 0.5);
         Draw {
             affine: [cos * flip, cos * shear - sin, dx, sin * flip, sin * shear + cos, dy].map(|v| v as f32),
             gamma: gamma as f32,
             contrast: contrast as f32,
             brightness: brightness as f32,
+            blur: if is_blurred { blur as f32 } else { 0.0 },
             noise_std: noise_std as f32,
             noise_offset: (rng.next_u64() % NOISE_BANK as u64) as usize,
             cutout,
         }
     }
 
-    /// Geometry, then tone, then noise, on values in [0, 1].
+    /// Geometry, then sharpness, tone and noise, on values in [0, 1].
     fn change(&self, x: &Tensor, draws: &[Draw]) -> Result<Tensor> {
         let has = |transform| self.augment.has(transform);
         let per_image = |value: fn(&Draw) -> f32| -> Result<Tensor> {
@@ -131,6 +136,10 @@ impl InputPipeline {
             // Bilinear, and the border repeated outside: a black corner would tell the angle.
             x = x.f_grid_sampler(&grid, 0, 1, false)?;
         }
+        if has(Transform::Blur) {
+            let difference = self.blurred(&x)?.f_sub_(&x)?.f_mul_(&per_image(|d| d.blur)?)?;
+            x = x.f_add(&difference)?.f_clamp_(0.0, 1.0)?;
+        }
         if has(Transform::Gamma) {
             x = x.f_clamp_min_(1e-4)?.f_pow(&per_image(|d| d.gamma)?)?;
         }
@@ -143,6 +152,24 @@ impl InputPipeline {
             x = x.f_add_(&noise)?;
         }
         Ok(x)
+    }
+
+    /// Pictures behind a Gaussian whose standard deviation is 1.2 % of the side.
+    fn blurred(&self, x: &Tensor) -> Result<Tensor> {
+        let deviation = 0.012 * f64::from(self.preprocessing.image_size);
+        let radius = (2.0 * deviation).ceil().max(1.0) as i64;
+        let weight = |place: i64| (-0.5 * (place as f64 / deviation).powi(2)).exp();
+        let line: Vec<f64> = (-radius..=radius).map(weight).collect();
+        let sum: f64 = line.iter().sum();
+        let line: Vec<f32> = line.iter().map(|weight| (weight / sum) as f32).collect();
+        let channels = i64::from(self.preprocessing.channels);
+        let line = Tensor::f_from_slice(&line)?.f_to(self.device)?;
+        let around = x.f_replication_pad2d([radius; 4])?;
+        let none = None::<&Tensor>;
+        let rows = line.f_view([1, 1, 1, -1])?.f_repeat([channels, 1, 1, 1])?;
+        let columns = line.f_view([1, 1, -1, 1])?.f_repeat([channels, 1, 1, 1])?;
+        let across = around.f_conv2d(&rows, none, [1, 1], [0, 0], [1, 1], channels)?;
+        Ok(across.f_conv2d(&columns, none, [1, 1], [0, 0], [1, 1], channels)?)
     }
 
     fn noise_of(&self, draws: &[Draw], size: &[i64]) -> Result<Tensor> {

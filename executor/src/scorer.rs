@@ -31,16 +31,18 @@ impl Scorer {
         Ok(Self { session, plain, turned })
     }
 
-    /// Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391) of each picture for the class that is decided: maps
-    /// `[n * side * side]` in [0, 1], each with its own largest value at 1 unless nothing speaks for the class. Of two
-    /// classes, the positive one is decided from `threshold` on.
+    /// Where in each picture is what speaks for the class that is decided: maps `[n * side * side]` in [0, 1], each with its
+    /// own largest value at 1 unless nothing speaks for the class. Of two classes, the positive one is decided from
+    /// `threshold` on. The net's maps are weighed by their gradients, place by place (HiResCAM; Draelos & Carin 2020, arXiv
+    /// 2011.08891): where the maps are averaged next, that is Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391).
     pub(crate) fn explain(&self, pictures: &Tensor, threshold: f64) -> Result<Vec<f32>> {
         let Session { net, params, .. } = &self.session;
         let count = pictures.size().first().copied().unwrap_or(0);
         let x = self.plain.input(pictures, &vec![0; usize::try_from(count).unwrap_or(0)], 0)?;
-        let maps = no_grad(|| net.features(params, &x, Pass::Predict))?.f_to_kind(Kind::Float)?;
-        let maps = maps.f_detach()?.f_set_requires_grad(true)?;
-        let outputs = net.classify(params, &maps, Pass::Predict)?;
+        let maps = no_grad(|| net.features(params, &x, Pass::Predict))?;
+        let kind = maps.kind();
+        let maps = maps.f_to_kind(Kind::Float)?.f_detach()?.f_set_requires_grad(true)?;
+        let outputs = net.classify(params, &maps.f_to_kind(kind)?, Pass::Predict)?;
         let decided = if outputs.size().get(1) == Some(&1) {
             let is_positive = outputs.f_sigmoid()?.f_ge(threshold)?.f_to_kind(Kind::Float)?;
             outputs.f_mul(&is_positive.f_mul_scalar(2.0)?.f_sub_scalar(1.0)?)?
@@ -50,8 +52,7 @@ impl Scorer {
         let score = decided.f_sum(Kind::Float)?;
         let gradient = Tensor::f_run_backward(&[score], &[maps.shallow_clone()], false, false)?.remove(0);
         no_grad(|| {
-            let weights = gradient.f_mean_dim(&[2_i64, 3][..], true, Kind::Float)?;
-            let heat = maps.f_mul(&weights)?.f_sum_dim_intlist(&[1_i64][..], true, Kind::Float)?.f_relu()?;
+            let heat = maps.f_mul(&gradient)?.f_sum_dim_intlist(&[1_i64][..], true, Kind::Float)?.f_relu()?;
             let most = heat.f_amax(&[1_i64, 2, 3][..], true)?.f_clamp_min(f64::from(f32::MIN_POSITIVE))?;
             let side = x.size()[2];
             let heat = heat.f_div(&most)?.f_upsample_bilinear2d([side, side], false, None, None)?;
@@ -96,7 +97,8 @@ mod tests {
     fn an_explanation_is_the_sum_of_the_maps_by_their_weight_for_the_class_that_is_decided() {
         let pictures = Tensor::randint_low(0, 256, [4, 64, 64, 1], (Kind::Uint8, Device::Cpu));
         for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy] {
-            let mut definition = ModelDefinition { loss, ..definition(Architecture::Cnn) };
+            // Its maps are averaged next: what is found is Grad-CAM, which can be written down.
+            let mut definition = ModelDefinition { loss, ..definition(Architecture::Resnet18) };
             definition.preprocessing.image_size = 64;
             let state = initial_state(&definition);
             let scorer = Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap();
@@ -120,7 +122,7 @@ mod tests {
                     (maps.get(row as i64) * class_weights).sum_dim_intlist(&[0_i64][..], false, Kind::Float).relu();
                 let most = heat.max().double_value(&[]);
                 let heat = if most > 0.0 { heat / most } else { heat };
-                let heat = heat.view([1, 1, 4, 4]).upsample_bilinear2d([64, 64], false, None, None);
+                let heat = heat.view([1, 1, 2, 2]).upsample_bilinear2d([64, 64], false, None, None);
                 let wanted = to_vec(&heat).unwrap();
                 let apart = found[row * 4096..].iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(apart < 1e-3, "{loss:?}, picture {row}: {apart}");

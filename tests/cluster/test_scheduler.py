@@ -62,6 +62,32 @@ def test_a_scheduler_that_is_asked_to_end_does_not_wait_for_those_who_watch_a_ru
     assert cluster.weights_sha256("m") == undisturbed()
 
 
+# Eight trials of which half stop after one, two and four of their eight epochs: 8 + 4 + 4 + 4 epochs.
+SEARCH = {
+    "epochs": "8",
+    "image_size": "32",
+    "learning_rate": "range(0.0003, 0.01)",
+    "batch_size": "candidates(8, 16)",
+    "trials": "8",
+    "search": "'halving'",
+    "objective": "'loss'",
+}
+
+
+def test_a_search_whose_scheduler_is_killed_goes_on_and_finds_the_same(cluster, undisturbed):
+    run = cluster.start_run("m", **SEARCH)
+    cluster.wait_epoch("m", 10)
+    cluster.scheduler.kill()
+    run.close()
+    cluster.restart(cluster.scheduler)
+    assert cluster.wait_status("m", "finished")["epoch"] == 20
+    trials = cluster.rows("SHOW TRIALS m")
+    assert sorted(trial["epochs"] for trial in trials) == [1, 1, 1, 1, 2, 2, 4, 8]
+    assert [trial["status"] for trial in trials].count("finished") == 1
+    assert cluster.weights_sha256("m") == undisturbed(**SEARCH)
+    assert not list((cluster.store / "runs").glob("m.*")), "runs of trials are left behind"
+
+
 def test_a_cancelled_run_is_not_resumed(cluster):
     run = cluster.start_run("m", epochs=50)
     cluster.wait_epoch("m", 1)

@@ -8,20 +8,22 @@ use std::fmt;
 words! {
     /// One kind of change. Every amount is drawn anew per picture and epoch.
     Transform {
-        /// Rotation by up to 10 degrees.
+        /// Rotation by up to 15 degrees.
         Rotate = "rotate",
         /// Shift by up to 6 % of the side.
         Shift = "shift",
-        /// Zoom by up to 10 % in or out.
+        /// Zoom by up to 15 % in or out.
         Zoom = "zoom",
         /// Shear by up to 6 degrees.
         Shear = "shear",
         /// Brightness by up to 10 % of the range.
         Brightness = "brightness",
-        /// Contrast by up to 20 %.
+        /// Contrast by up to 30 %.
         Contrast = "contrast",
-        /// Exponent between 0.75 and 1.33 on values in [0, 1].
+        /// Exponent between 0.61 and 1.65 on values in [0, 1].
         Gamma = "gamma",
+        /// Half of the time, blurred or sharpened: a Gaussian of 1.2 % of the side, mixed in by between -0.5 and 1.
+        Blur = "blur",
         /// Gaussian noise of up to 3 % of the range.
         Noise = "noise",
         /// One square of up to a quarter of the side replaced by the mean (DeVries & Taylor 2017).
@@ -37,16 +39,16 @@ words! {
 pub struct Augment(Vec<Transform>);
 
 impl Augment {
-    /// What a chest X-ray bears without becoming another: everything but flips.
+    /// What a chest X-ray bears without becoming another: everything but shear and flips.
     #[must_use]
     pub fn xray() -> Self {
-        use Transform::{Brightness, Contrast, Cutout, Gamma, Noise, Rotate, Shift, Zoom};
-        Self(vec![Rotate, Shift, Zoom, Brightness, Contrast, Gamma, Noise, Cutout])
+        use Transform::{Blur, Brightness, Contrast, Cutout, Gamma, Noise, Rotate, Shift, Zoom};
+        Self(vec![Rotate, Shift, Zoom, Brightness, Contrast, Gamma, Blur, Noise, Cutout])
     }
 
     /// What [`Self::from_text`] takes.
     pub const EXPECTED: &'static str = "'xray', 'none', or a list of rotate, shift, zoom, shear, brightness, contrast, \
-                                        gamma, noise, cutout, horizontal_flip";
+                                        gamma, blur, noise, cutout, horizontal_flip";
 
     /// The transforms that an option names.
     #[must_use]

@@ -42,16 +42,19 @@ impl Cnn {
 }
 
 impl Net for Cnn {
+    /// Up to the last stage but one, whose maps are twice as fine.
     fn features(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let x = x.f_pixel_unshuffle(Self::FOLD)?;
-        let mut x = self.stem.forward(params, &x, pass)?.f_relu_()?;
-        for layer in &self.layers {
-            x = layer.forward(params, &x, pass)?;
-        }
-        Ok(x)
+        let x = self.stem.forward(params, &x, pass)?.f_relu_()?;
+        through(&self.layers[..self.layers.len() - 1], params, x, pass)
     }
 
-    fn classify(&self, params: &Params, maps: &Tensor, _pass: Pass) -> Result<Tensor> {
-        self.fc.forward(params, &global_average_pool(maps)?)
+    fn classify(&self, params: &Params, maps: &Tensor, pass: Pass) -> Result<Tensor> {
+        let x = through(&self.layers[self.layers.len() - 1..], params, maps.shallow_clone(), pass)?;
+        self.fc.forward(params, &global_average_pool(&x)?)
     }
+}
+
+fn through(layers: &[ResidualBlock], params: &Params, x: Tensor, pass: Pass) -> Result<Tensor> {
+    layers.iter().try_fold(x, |x, layer| layer.forward(params, &x, pass))
 }
