@@ -43,7 +43,7 @@ fn page_of_functions() -> String {
 fn page_of_options() -> String {
     let mut page = String::from(
         "# Options of CREATE MODEL\n\n`OPTIONS (key = value, ...)`; `\"group\"` stands in quotes because it is a \
-         reserved word. This page is written by `udfs/tests/manual.rs` from `core/src/spec/options.rs`.\n\n\
+         reserved word. This page is written by `udfs/tests/manual.rs` from `core/src/spec/table.rs`.\n\n\
          | option | default | accepts | meaning |\n|---|---|---|---|\n",
     );
     for option in OPTIONS {

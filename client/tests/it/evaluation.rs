@@ -91,7 +91,7 @@ async fn a_card_holds_what_people_should_know_of_a_model() {
     let report = manifest.validation.unwrap();
     let auc = report.roc_auc;
     let [value, low, high] = [auc.value, auc.low, auc.high].map(|value| format!("{:.4}", value.unwrap()));
-    assert!(card.contains(&format!("| ROC AUC | {value} | {low} | {high} |")), "{card}");
+    assert!(card.contains(&format!("| roc auc | {value} | {low} | {high} |")), "{card}");
     assert!(card.contains("| NORMAL | 8 | 16 |") && card.contains("Rows with the same `group`"), "{card}");
     assert!(card.contains("called PNEUMONIA from a probability of 0.5000 on, as given"), "{card}");
     let epochs = manifest.epochs.first().unwrap().val_roc_auc;
