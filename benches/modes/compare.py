@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "benches"))
+from results import add, find, read
 
 # name: options
 MODES = {
@@ -51,22 +53,6 @@ def arguments():
     parser.add_argument("--csv", type=Path, default=ROOT / "docs/training-modes.csv", help="results, kept and added to")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/training-modes.md", help="the page that is written")
     return parser.parse_args()
-
-
-def read_results(path):
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def add_result(path, row):
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def sql(tusk, store, statements):
@@ -177,13 +163,13 @@ def main():
                 if args.modes and mode not in args.modes.split(";"):
                     continue
                 key = dict(zip(KEYS, map(str, (args.table.name, args.options, mode, workers, args.epochs, args.image_size, seed))))
-                if any(all(row[name] == value for name, value in key.items()) for row in read_results(args.csv)):
+                if find(read(args.csv), key):
                     continue
                 print(f"{mode}, {workers} workers, seed {seed} ...", file=sys.stderr, flush=True)
                 result = train(args, mode, workers, seed)
-                add_result(args.csv, result)
+                add(args.csv, FIELDS, result)
                 print(f"    AUC {result['best_roc_auc']}, {result['seconds']} s", file=sys.stderr, flush=True)
-    text = page(args, read_results(args.csv))
+    text = page(args, read(args.csv))
     args.out.write_text(text)
     print(text)
 

@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 
-from common import FOLDER, HERE, ROOT, TABLE, TEST_DIGITS, TRAINING, add, find, ingest, read, sql
+from common import FOLDER, HERE, ROOT, TABLE, TEST_DIGITS, TRAINING, ingest, sql
 from environment import python_with
 from report import machine
+from results import add, find, read
 
 SHIFTED = FOLDER / "shifted.parquet"
 PACKAGES = ["numpy==2.2.6", "pillow==12.0.0", "pyarrow==22.0.0"]

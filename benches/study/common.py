@@ -1,4 +1,4 @@
-"""What the study and the ablation share: one table of X-rays, one split by patient, and results that are kept."""
+"""What the study and the ablation share: one table of X-rays, and one split by patient."""
 
 import csv
 import io
@@ -40,24 +40,3 @@ def sql(*statements, tables=()):
     create = [f"CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{path}'" for name, path in tables.items()]
     text = ";\n".join([*create, *statements])
     return list(csv.DictReader(io.StringIO(tusk("sql", "--format", "csv", "--store", FOLDER / "store", "-c", text))))
-
-
-def read(path):
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def add(path, fields, row):
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fields)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def find(results, run):
-    """The result of a run: the row that has all its keys."""
-    return next((row for row in results if all(row[key] == str(value) for key, value in run.items())), None)

@@ -17,9 +17,10 @@ import subprocess
 import sys
 import time
 
-from common import ROOT, TEST, TRAINING, add, find, ingest, read, sql
+from common import ROOT, TEST, TRAINING, ingest, sql
 from environment import python_with
 from report import machine
+from results import add, find, read
 
 LOSSES = ["binary_crossentropy", "categorical_crossentropy", "mean_squared_error"]
 SEEDS = {"cnn": [42, 43, 44]}
