@@ -63,9 +63,9 @@ impl ActiveRuns {
         self.go_on.load(Ordering::Relaxed) || !self.lock().is_empty()
     }
 
-    /// Notes an epoch that is done.
-    pub(crate) fn epoch_done(&self, name: &ModelName, epoch: &EpochReport) {
-        if let Some(active) = self.lock().get_mut(name) {
+    /// Notes an epoch of a run, or of a part of one, that is done.
+    pub(crate) fn epoch_done(&self, run: &RunId, epoch: &EpochReport) {
+        for active in self.lock().values_mut().filter(|active| run.belongs_to(&active.run)) {
             active.summary.epoch = epoch.epoch;
             active.summary.val_roc_auc = epoch.val_roc_auc;
         }

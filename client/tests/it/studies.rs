@@ -103,8 +103,12 @@ async fn folds_that_were_cancelled_go_on_to_the_bytes_of_those_that_were_not() {
     fixture.run(&folds("m", ", resume = true")).await;
     fixture.run(&folds("whole", "")).await;
     assert!(fixture.weights("m").await == fixture.weights("whole").await, "the resumed run differs");
-    let runs = std::fs::read_dir(fixture.path("store/runs")).unwrap().count();
-    assert_eq!(runs, 2, "runs of folds are left behind");
+    let runs = || std::fs::read_dir(fixture.path("store/runs")).unwrap().count();
+    assert_eq!(runs(), 2, "runs of folds are left behind");
+    cancel_after_an_epoch(&fixture, &folds("n", "")).await;
+    assert!(runs() > 3, "a cancelled run's folds can be gone on with");
+    fixture.run("DROP MODEL IF EXISTS n").await;
+    assert_eq!(runs(), 2, "runs of cancelled folds are left behind");
 }
 
 const SEARCH: &str = ", learning_rate = range(0.0001, 0.01), augment = candidates('none', 'xray')";
@@ -128,6 +132,9 @@ async fn the_best_trial_becomes_the_model_and_trials_side_by_side_find_the_same(
     let side_by_side = format!("{SEARCH}, trials = 4, parallel_trials = 3, objective = 'loss'");
     fixture.train("n", 2, &side_by_side, "xrays").await;
     assert!(fixture.weights("m").await == fixture.weights("n").await, "the order of the trials shows");
+    let nothing = format!("CREATE MODEL o OPTIONS (validation_fraction = 0{SEARCH}) TRAIN ON xrays");
+    let refusal = fixture.refusal(&nothing).await;
+    assert!(refusal.starts_with("a search compares trials on held-out rows, and none are held out"), "{refusal}");
     let refusal = fixture.refusal(&create("o", 2, ", learning_rate = range(1, 2, 3)", "xrays")).await;
     assert!(refusal.contains("two numbers in range(low, high)"), "{refusal}");
 }

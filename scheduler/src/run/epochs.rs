@@ -62,7 +62,7 @@ impl Run {
         }
         self.context.store.write_run(&self.record).await?;
         self.context.store.keep_checkpoints(&self.record.model, &self.checkpoints()).await?;
-        self.context.active.epoch_done(&self.record.model, &report);
+        self.context.active.epoch_done(&self.record.run, &report);
         observe(&self.record.model, &report);
         self.emit(RunEvent::Epoch(report));
         Ok(())

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::job::JobRunner;
 use crate::outer;
 use crate::parameters::ParameterService;
+use crate::study::drop_parts;
 
 /// What a run works with.
 #[derive(Clone, Debug)]
@@ -75,11 +76,15 @@ impl Run {
     }
 
     async fn begin_as(context: RunContext, request: TrainingRequest, run: RunId, part: Option<String>) -> Result<Self> {
-        let previous = if request.resume { context.store.run(&request.name).await? } else { None };
-        let previous = previous.filter(|record| match part {
+        let before = context.store.run(&request.name).await?;
+        let is_previous = |record: &RunRecord| match part {
             Some(_) => record.run == run,
             None => record.status != RunStatus::Finished,
-        });
+        };
+        let previous = before.clone().filter(|record| request.resume && is_previous(record));
+        if let (None, Some(before)) = (&previous, &before) {
+            drop_parts(&context.store, before).await?;
+        }
         if let Some(record) = &previous
             && record.definition.spec != request.spec
         {

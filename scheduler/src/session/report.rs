@@ -139,7 +139,7 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("started_from", started_from(manifest)),
         ("skipped", manifest.data.skipped.to_string()),
         ("workers", manifest.data.rows_per_worker.len().to_string()),
-        ("epochs", format!("{} of {}", manifest.epochs.len(), spec.epochs)),
+        ("epochs", format!("{} of {}", manifest.epochs.len(), spec.epochs * spec.folds.unwrap_or(1))),
         ("best_epoch", manifest.best_epoch.to_string()),
         ("val_loss", optional(best.and_then(|e| e.val_loss))),
         ("val_accuracy", optional(val_accuracy(manifest))),

@@ -26,6 +26,7 @@ use super::results::Results;
 use super::source::Rows;
 use super::{OnEvent, Session};
 use crate::error::{Error, Result};
+use crate::study::drop_parts;
 
 /// Runs a statement about models.
 pub(super) async fn execute(
@@ -204,7 +205,12 @@ async fn drop_model(context: &Session, name: &ModelName, if_exists: bool) -> Res
         // Says which names there are.
         context.training()?.store().manifest(name).await?;
     }
-    let existed = context.training()?.store().drop_model(name).await?;
+    let store = context.training()?.store();
+    // A record that cannot be read names no parts.
+    if let Ok(Some(record)) = store.run(name).await {
+        drop_parts(store, &record).await?;
+    }
+    let existed = store.drop_model(name).await?;
     let message = if existed { format!("model '{name}' is dropped") } else { format!("there was no model '{name}'") };
     Ok(Results::of_batch(status(&message)?))
 }

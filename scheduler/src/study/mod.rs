@@ -13,6 +13,7 @@ use tusk_core::event::RunEvent;
 use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::{EpochReport, Manifest, PartRecord, PartStatus, RunRecord, RunStatus};
 use tusk_core::spec::{ModelSpec, Objective};
+use tusk_core::store::ModelStore;
 
 use crate::error::{Error, Result};
 use crate::run::{Run, RunContext, TrainingRequest, begun};
@@ -34,6 +35,12 @@ impl Study {
             let message = "folds hold out rows of the training table; leave VALIDATE ON out".to_owned();
             return Err(tusk_core::Error::ConflictingOptions { message }.into());
         }
+        if request.spec.folds.is_none() && request.validate.is_none() && !request.spec.holds_out() {
+            let message = "a search compares trials on held-out rows, and none are held out: give VALIDATE ON, or a \
+                           validation_fraction above 0"
+                .to_owned();
+            return Err(tusk_core::Error::ConflictingOptions { message }.into());
+        }
         let before = context.store.run(&request.name).await?;
         let previous = before.clone().filter(|record| request.resume && record.status != RunStatus::Finished);
         if let Some(record) = &previous
@@ -45,8 +52,8 @@ impl Study {
         let record = match previous {
             Some(previous) => RunRecord { status: RunStatus::Running, error: None, ..previous },
             None => {
-                for part in before.iter().flat_map(|record| &record.parts) {
-                    context.store.drop_model(&request.name.part(&part.name)?).await?;
+                if let Some(before) = &before {
+                    drop_parts(&context.store, before).await?;
                 }
                 let bytes = request.encode(context.jobs.codec().as_ref())?;
                 context.store.write_request(&request.name, bytes).await?;
@@ -90,9 +97,7 @@ impl Study {
         record.epochs = epochs;
         self.context.store.write_run(&record).await?;
         // Their checkpoints are needed no more.
-        for part in &record.parts {
-            self.context.store.drop_model(&self.request.name.part(&part.name)?).await?;
-        }
+        drop_parts(&self.context.store, &record).await?;
         drop(self.context.events.send(RunEvent::Finished(Box::new(manifest.clone()))));
         Ok(manifest)
     }
@@ -170,6 +175,14 @@ fn value(objective: Objective, epoch: &EpochReport) -> Option<f64> {
         Objective::Accuracy => epoch.val_accuracy,
         Objective::Loss => epoch.val_loss,
     }
+}
+
+/// Removes the runs that a run is made of.
+pub(crate) async fn drop_parts(store: &ModelStore, record: &RunRecord) -> Result<()> {
+    for part in part_names(record) {
+        store.drop_model(&part).await?;
+    }
+    Ok(())
 }
 
 /// The names of the runs that a run is made of.
