@@ -35,7 +35,7 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .with_sql_example(
         r#"```sql
 > SELECT path, seed, augment_image(image, 'xray', seed) AS seen
-  FROM inbox CROSS JOIN generate_series(1, 8) AS s(seed);
+  FROM inbox CROSS JOIN (VALUES (1), (2), (3)) AS s(seed);
 ```"#,
     )
     .with_argument("image", "The image: the bytes of an image file, or Spark's image struct.")
