@@ -33,6 +33,8 @@ pub(crate) struct InputPipeline {
 /// What is drawn for one picture.
 struct Draw {
     affine: [f32; 6],
+    /// Whether what lies outside the picture is its border repeated; it is black otherwise.
+    has_border: bool,
     gamma: f32,
     contrast: f32,
     brightness: f32,
@@ -107,7 +109,9 @@ impl InputPipeline {
         let shear = symmetric(&mut rng) * (6.0 * PI / 180.0).tan();
         let shear = if has(Transform::Shear) { shear } else { 0.0 };
         let (is_blurred, blur) = (rng.random::<f64>() < 0.5, rng.random::<f64>() * 1.5 - 0.5);
+        let has_border = rng.random::<f64>() >= 0.5;
         Draw {
+            has_border,
             affine: [cos * flip, cos * shear - sin, dx, sin * flip, sin * shear + cos, dy].map(|v| v as f32),
             gamma: gamma as f32,
             contrast: contrast as f32,
@@ -133,8 +137,11 @@ impl InputPipeline {
             let theta: Vec<f32> = draws.iter().flat_map(|draw| draw.affine).collect();
             let theta = Tensor::f_from_slice(&theta)?.f_view([-1, 2, 3])?.f_to(self.device)?;
             let grid = Tensor::f_affine_grid_generator(&theta, x.size(), false)?;
-            // Bilinear, and the border repeated outside: a black corner would tell the angle.
+            // Bilinear. Outside, the border is repeated, or for half of the pictures black: both are met in X-rays.
             x = x.f_grid_sampler(&grid, 0, 1, false)?;
+            let inside = grid.f_abs()?.f_amax([-1_i64].as_slice(), false)?.f_le(1.0)?.f_unsqueeze(1)?;
+            let has_border = per_image(|d| f32::from(u8::from(d.has_border)))?;
+            x = x.f_mul_(&has_border.f_maximum(&inside.f_to_kind(Kind::Float)?)?)?;
         }
         if has(Transform::Blur) {
             x = self.sharpness(&x, draws)?;

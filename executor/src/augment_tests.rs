@@ -98,3 +98,11 @@ fn a_flipped_picture_is_its_mirror_image() {
     assert_eq!(mirrored + kept, 16);
     assert!(mirrored >= 3 && kept >= 3, "half of them: {mirrored}");
 }
+
+#[test]
+fn outside_of_a_moved_picture_its_border_goes_on_or_it_is_black() {
+    let moved = inputs(&pipeline(Augment::of([Transform::Shift]), 1), &(0..16).collect::<Vec<_>>(), 1);
+    // The darkest level of a disc's picture is 60.
+    let black = moved.iter().filter(|picture| picture.iter().any(|v| *v < -0.4)).count();
+    assert!((4..=12).contains(&black), "half of them: {black}");
+}
