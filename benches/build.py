@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long builds take, and how large what they make is.
 
-    benches/build.py
+    benches/build.py [CRATE ...]
 
 Where nothing is built yet, the first build is a cold one, with this machine's processors; the crates' sources are there
 already (`cargo fetch`). CARGO_TARGET_DIR=/an/empty/folder asks for one. Incremental builds are `make build` after a source
@@ -16,6 +16,7 @@ import time
 from cluster import HERE, TARGET
 
 CRATES = ["client", "scheduler", "executor", "udfs", "core"]
+BINARIES = ["tusk", "tusk-scheduler", "tusk-executor"]
 BUILD = ["cargo", "build", "--quiet", "--workspace", "--all-targets"]
 
 
@@ -31,17 +32,19 @@ def folder_bytes(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args()
+    parser.add_argument("crates", nargs="*", default=CRATES, help="whose changes are measured (default: all)")
+    args = parser.parse_args()
     subprocess.run(["cargo", "fetch", "--quiet"], check=True, cwd=HERE.parent)
     print("| build | seconds |")
     print("|---|---|")
     if not (TARGET / "debug").exists():
         print(f"| cold, all targets | {seconds():.0f} |", flush=True)
     print(f"| nothing changed | {seconds():.1f} |", flush=True)
-    for crate in CRATES:
+    for crate in args.crates:
         (HERE.parent / crate / "src" / "lib.rs").touch()
         print(f"| a source file of {crate}/ changed | {seconds():.0f} |", flush=True)
-    print(f"\nThe target folder holds {folder_bytes(TARGET) / 1e9:.1f} GB.")
+    sizes = [f"`{name}` {(TARGET / 'debug' / name).stat().st_size / 1e6:.0f} MB" for name in BINARIES]
+    print(f"\nBinaries: {', '.join(sizes)}. The target folder holds {folder_bytes(TARGET) / 1e9:.1f} GB.")
 
 
 if __name__ == "__main__":

@@ -22,3 +22,11 @@ def add(path, fields, row):
 def find(results, run):
     """The result of a run: the row that has all its keys; None where there is none yet."""
     return next((row for row in results if all(row[key] == str(value) for key, value in run.items())), None)
+
+
+def machines(results):
+    """The machines that results (with a field `machine`) come from, in words, and for each result a mark that says which,
+    where there are several."""
+    names = list(dict.fromkeys(row["machine"] for row in results))
+    marks = {name: f" ({number})" if len(names) > 1 else "" for number, name in enumerate(names, 1)}
+    return "; ".join(f"{name}{mark}" for name, mark in marks.items()), [marks[row["machine"]] for row in results]

@@ -20,7 +20,7 @@ import time
 from common import ROOT, TEST, TRAINING, ingest, sql
 from environment import python_with
 from report import machine
-from results import add, find, read
+from results import add, find, machines, read
 
 LOSSES = ["binary_crossentropy", "categorical_crossentropy", "mean_squared_error"]
 SEEDS = {"cnn": [42, 43, 44]}
@@ -34,7 +34,7 @@ SIZES = {
 }
 OPTIONS = {"cnn": ", ema = 0.99"}
 FIGURES = ["accuracy", "precision", "recall", "specificity", "f1", "roc_auc"]
-FIELDS = ["model", "loss", "seed", "image_size", "epochs", "rows", "seconds", "images_per_second", "parameters", "threshold",
+FIELDS = ["model", "loss", "seed", "image_size", "epochs", "rows", "seconds", "images_per_second", "parameters", "threshold", "machine",
           *[f"{figure}{end}" for figure in FIGURES for end in ("", "_low", "_high")]]
 # What the paper says of its CNN, trained by several workers with PySpark and Elephas.
 PAPER = {"accuracy": "0.95", "roc_auc": "0.97"}
@@ -84,7 +84,7 @@ def train(run):
     training = sql("SHOW TRAINING study")[0]
     model = next(row for row in sql("SHOW MODELS") if row["model"] == "study")
     ends = {f"{figure}{end}": f"{float(found[f'{figure}{end}']):.4f}" for figure in FIGURES for end in ("", "_low", "_high")}
-    return {**run, "rows": found["rows"], "seconds": f"{seconds:.0f}", "parameters": model["parameters"],
+    return {**run, "rows": found["rows"], "seconds": f"{seconds:.0f}", "parameters": model["parameters"], "machine": machine(),
             "images_per_second": f"{float(training['images_per_second']):.0f}",
             "threshold": f"{float(found['threshold']):.4f}", **ends}
 
@@ -98,10 +98,11 @@ def runs(args):
 
 
 def page(args, rows):
+    where, marks = machines(rows)
     lines = [
         "# The study: five models, three losses",
         "",
-        f"Written by `make study` (`benches/study/study.py`) on {datetime.date.today()}, {machine()}. Each row is one CREATE MODEL, "
+        f"Written by `make study` (`benches/study/study.py`) on {datetime.date.today()}, on {where}. Each row is one CREATE MODEL, "
         f"tested by one EVALUATE MODEL on {rows[0]['rows']} images of patients that no net has seen; intervals are 95 % bootstraps. "
         "The threshold was chosen on a tenth of the training patients. "
         + ("" if args.full else "Sized for two processors: the large nets see pictures of 64 pixels and few epochs, which is not what "
@@ -115,10 +116,10 @@ def page(args, rows):
         + " | seconds | images/s |",
         "|---|---|---|---|---|" + "---|" * (len(FIGURES) + 2),
     ]
-    for row in rows:
+    for row, mark in zip(rows, marks):
         figures = [f"{row[f]} ({row[f + '_low']} to {row[f + '_high']})" for f in FIGURES]
-        cells = [row["model"], row["loss"], row["seed"], row["image_size"], row["epochs"], *figures, row["seconds"],
-                 row["images_per_second"]]
+        cells = [row["model"], row["loss"], row["seed"], row["image_size"], row["epochs"], *figures,
+                 row["seconds"] + mark, row["images_per_second"]]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
