@@ -99,8 +99,6 @@ def main():
         ]
         scheduler, executor = idle(args.bin, folder)
     lines += [("scheduler, idle", scheduler, "MB"), ("executor, idle", executor, "MB")]
-    for name in ("tusk", "tusk-scheduler", "tusk-executor"):
-        lines.append((f"size of {name}", (args.bin / name).stat().st_size / 2**20, "MiB"))
     print("| process | figure |")
     print("|---|---|")
     for what, value, unit in lines:
