@@ -68,6 +68,25 @@ impl Loaded {
     fn nets(&self) -> usize {
         self.views.iter().map(|view| view.scorers.len()).sum()
     }
+
+    /// No predictions yet, for this many images.
+    fn predictions(&self, images: usize) -> Predictions {
+        Predictions {
+            classes: Arc::clone(&self.classes),
+            decision: self.manifest.definition.positive.zip(self.manifest.threshold),
+            temperature: self.manifest.temperature.unwrap_or(1.0),
+            probabilities: Vec::with_capacity(images * self.classes.len()),
+            valid: Vec::with_capacity(images),
+        }
+    }
+
+    /// The class of each picture by the sums of what the nets say of it.
+    fn decided(&self, sums: &[f32]) -> Vec<i64> {
+        let mut predictions = self.predictions(0);
+        predictions.probabilities = sums.iter().map(|sum| sum / self.nets() as f32).collect();
+        let pictures = sums.len() / self.classes.len().max(1);
+        (0..pictures).map(|picture| predictions.class_of(picture) as i64).collect()
+    }
 }
 
 impl View {
@@ -94,6 +113,12 @@ fn add(sum: &mut Vec<f32>, numbers: Vec<f32>) {
     } else {
         sum.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
     }
+}
+
+/// Numbers from 0 on by the largest of them.
+fn to_its_largest(numbers: &[f32]) -> Vec<f32> {
+    let largest = numbers.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    numbers.iter().map(|number| number / largest).collect()
 }
 
 /// Predicts with libtorch.
@@ -156,7 +181,7 @@ impl TorchPredictor {
 
     fn explain_all(&self, name: &ModelName, images: &dyn Array) -> Result<Explanations> {
         let model = self.model(name)?;
-        let Manifest { definition, threshold, members, .. } = &model.manifest;
+        let Manifest { definition, members, .. } = &model.manifest;
         let refuse = |reason: &str| Err(DataFusionError::Execution(format!("model '{name}' {reason}")).into());
         let mut definitions = members.iter().map(|member| &member.definition).chain([definition]);
         if definitions.any(|definition| definition.spec.architecture == Architecture::Svm) {
@@ -173,11 +198,12 @@ impl TorchPredictor {
             let rows = start..(start + SCORING_BATCH).min(images.len());
             let pictures = self.decode(&images, rows, name, &view.preprocessing);
             let pixels: Vec<u8> = pictures.iter().flatten().flatten().copied().collect();
-            let mut maps = view.sum(&pixels, |scorer, pictures| scorer.explain(pictures, threshold.unwrap_or(0.5)))?;
-            maps.iter_mut().for_each(|heat| *heat /= model.nets() as f32);
-            let mut maps = maps.chunks_exact((side * side).max(1) as usize);
+            // What all nets and views say together, so that each net is asked of the same class.
+            let decided = model.decided(&view.sum(&pixels, Scorer::probabilities)?);
+            let maps = view.sum(&pixels, |scorer, pictures| scorer.explain(pictures, &decided))?;
+            let mut maps = maps.chunks_exact((side * side).max(1) as usize).map(to_its_largest);
             for picture in pictures {
-                explained.push(picture.and_then(|picture| Some((maps.next()?.to_vec(), picture))));
+                explained.push(picture.and_then(|picture| Some((maps.next()?, picture))));
             }
         }
         Ok(Explanations { side, channels, images: explained })
@@ -187,13 +213,7 @@ impl TorchPredictor {
         let model = self.model(name)?;
         let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
         let classes = model.classes.len();
-        let mut predictions = Predictions {
-            classes: Arc::clone(&model.classes),
-            decision: model.manifest.definition.positive.zip(model.manifest.threshold),
-            temperature: model.manifest.temperature.unwrap_or(1.0),
-            probabilities: Vec::with_capacity(images.len() * classes),
-            valid: Vec::with_capacity(images.len()),
-        };
+        let mut predictions = model.predictions(images.len());
         tch::set_num_threads(i32::try_from(self.threads).unwrap_or(1));
         for start in (0..images.len()).step_by(SCORING_BATCH) {
             let rows = start..(start + SCORING_BATCH).min(images.len());

@@ -31,11 +31,11 @@ impl Scorer {
         Ok(Self { session, plain, turned })
     }
 
-    /// Where in each picture is what speaks for the class that is decided: maps `[n * side * side]` in [0, 1], each with its
-    /// own largest value at 1 unless nothing speaks for the class. Of two classes, the positive one is decided from
-    /// `threshold` on. The net's maps are weighed by their gradients, place by place (HiResCAM; Draelos & Carin 2020, arXiv
-    /// 2011.08891): where the maps are averaged next, that is Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391).
-    pub(crate) fn explain(&self, pictures: &Tensor, threshold: f64) -> Result<Vec<f32>> {
+    /// Where in each picture is what speaks for a class, one of `classes` per picture: maps `[n * side * side]` in [0, 1],
+    /// each with its own largest value at 1, before it is made as large as the picture, unless nothing speaks for the class.
+    /// The net's maps are weighed by their gradients, place by place (HiResCAM; Draelos & Carin 2020, arXiv 2011.08891): where
+    /// the maps are averaged next, that is Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391).
+    pub(crate) fn explain(&self, pictures: &Tensor, classes: &[i64]) -> Result<Vec<f32>> {
         let Session { net, params, .. } = &self.session;
         let count = pictures.size().first().copied().unwrap_or(0);
         let x = self.plain.input(pictures, &vec![0; usize::try_from(count).unwrap_or(0)], 0)?;
@@ -43,13 +43,7 @@ impl Scorer {
         let kind = maps.kind();
         let maps = maps.f_to_kind(Kind::Float)?.f_detach()?.f_set_requires_grad(true)?;
         let outputs = net.classify(params, &maps.f_to_kind(kind)?, Pass::Predict)?;
-        let decided = if outputs.size().get(1) == Some(&1) {
-            let is_positive = outputs.f_sigmoid()?.f_ge(threshold)?.f_to_kind(Kind::Float)?;
-            outputs.f_mul(&is_positive.f_mul_scalar(2.0)?.f_sub_scalar(1.0)?)?
-        } else {
-            outputs.f_gather(1, &outputs.f_argmax(1, true)?, false)?
-        };
-        let score = decided.f_sum(Kind::Float)?;
+        let score = self.session.evidence(&outputs, classes)?.f_sum(Kind::Float)?;
         let gradient = Tensor::f_run_backward(&[score], &[maps.shallow_clone()], false, false)?.remove(0);
         no_grad(|| {
             let heat = maps.f_mul(&gradient)?.f_sum_dim_intlist(&[1_i64][..], true, Kind::Float)?.f_relu()?;
@@ -94,7 +88,7 @@ mod tests {
     use crate::testing::definition;
 
     #[test]
-    fn an_explanation_is_the_sum_of_the_maps_by_their_weight_for_the_class_that_is_decided() {
+    fn an_explanation_is_the_sum_of_the_maps_by_their_weight_for_the_class_that_is_asked_for() {
         let pictures = Tensor::randint_low(0, 256, [4, 64, 64, 1], (Kind::Uint8, Device::Cpu));
         for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy] {
             // Its maps are averaged next: what is found is Grad-CAM, which can be written down.
@@ -102,20 +96,18 @@ mod tests {
             definition.preprocessing.image_size = 64;
             let state = initial_state(&definition);
             let scorer = Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap();
-            let probabilities = scorer.probabilities(&pictures).unwrap();
-            // Between the first and the second: one is decided the one way, one the other.
-            let threshold = f64::from(f32::midpoint(probabilities[1], probabilities[3]));
-            let found = scorer.explain(&pictures, threshold).unwrap();
+            let classes = [0, 1, 1, 0];
+            let found = scorer.explain(&pictures, &classes).unwrap();
             assert_eq!(found.len(), 4 * 64 * 64);
 
             let x = scorer.plain.input(&pictures, &[0; 4], 0).unwrap();
             let maps = no_grad(|| scorer.session.net.features(&scorer.session.params, &x, Pass::Predict)).unwrap();
             let weights = &state.get("fc.weight").unwrap();
             let weights = Tensor::from_slice(&weights.data).view([weights.shape[0] as i64, -1, 1, 1]);
-            for (row, p) in probabilities.chunks_exact(2).enumerate() {
+            for (row, class) in classes.into_iter().enumerate() {
                 let class_weights = match loss {
-                    Loss::CategoricalCrossentropy => weights.get(i64::from(p[1] > p[0])),
-                    _ if f64::from(p[1]) >= threshold => weights.get(0),
+                    Loss::CategoricalCrossentropy => weights.get(class),
+                    _ if class == 1 => weights.get(0),
                     _ => -weights.get(0),
                 };
                 let heat =

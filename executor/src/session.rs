@@ -110,6 +110,16 @@ impl Session {
         let positive_first = self.positive == Some(0);
         Ok(positive.into_iter().flat_map(|p| if positive_first { [p, 1.0 - p] } else { [1.0 - p, p] }).collect())
     }
+
+    /// What of outputs `[n, outputs]` speaks for one class per picture: `[n, 1]`.
+    pub(crate) fn evidence(&self, outputs: &Tensor, classes: &[i64]) -> Result<Tensor> {
+        let classes = Tensor::f_from_slice(classes)?.f_view([-1, 1])?.f_to(self.device)?;
+        if outputs.size().get(1) != Some(&1) {
+            return Ok(outputs.f_gather(1, &classes, false)?);
+        }
+        let is_positive = classes.f_eq(self.positive.unwrap_or(1) as i64)?.f_to_kind(outputs.kind())?;
+        Ok(outputs.f_mul(&is_positive.f_mul_scalar(2.0)?.f_sub_scalar(1.0)?)?)
+    }
 }
 
 /// A tensor's values in row-major order.
