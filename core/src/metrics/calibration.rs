@@ -63,7 +63,8 @@ const LEAST: f64 = 1e-12;
 
 /// The temperature that logits are divided by so that the cross-entropy of these rows is least (Guo et al. 2017, arXiv
 /// 1706.04599): above 1 where a net is too sure of itself. `probabilities` are rows x classes, row-major. The order of a
-/// row's classes never changes. `None` without rows, or where a truth is no class.
+/// row's classes never changes. `None` without rows, where a truth is no class, and where the best temperature is not between
+/// 0.05 and 20: rows that are all told apart do not say how sure one may be.
 pub fn temperature(truth: &[usize], probabilities: &[f32], classes: usize) -> Option<f64> {
     let fits = classes > 1 && !truth.is_empty() && probabilities.len() == truth.len() * classes;
     if !fits || truth.iter().any(|truth| *truth >= classes) || probabilities.iter().any(|p| p.is_nan()) {
@@ -79,6 +80,9 @@ pub fn temperature(truth: &[usize], probabilities: &[f32], classes: usize) -> Op
         truth.iter().zip(&rows).map(of).sum::<f64>()
     };
     let (mut low, mut high) = (1.0 / TEMPERATURES.end(), 1.0 / TEMPERATURES.start());
+    if slope(low) >= 0.0 || slope(high) <= 0.0 {
+        return None;
+    }
     for _ in 0..HALVINGS {
         let middle = f64::midpoint(low, high);
         if slope(middle) > 0.0 {
@@ -151,8 +155,9 @@ mod tests {
         assert_eq!(temperature(&[], &[], 2), None);
         assert_eq!(temperature(&[2], &[0.5, 0.5], 2), None);
         assert_eq!(temperature(&[0], &[f32::NAN, 0.5], 2), None);
-        let sure = temperature(&[0, 1], &[1.0, 0.0, 0.0, 1.0], 2).unwrap();
-        assert!((sure - TEMPERATURES.start()).abs() < 1e-9, "{sure}");
+        assert_eq!(temperature(&[0, 1], &[0.7, 0.3, 0.4, 0.6], 2), None, "all are right");
+        assert_eq!(temperature(&[1, 0], &[0.7, 0.3, 0.4, 0.6], 2), None, "all are wrong");
+        assert_eq!(temperature(&[0, 1], &[0.5; 4], 2), None, "nothing is said");
         assert!(at_temperature(&[1.0, 0.0], 0.05).iter().all(|p| p.is_finite()));
     }
 }

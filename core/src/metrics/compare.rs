@@ -35,20 +35,23 @@ pub fn compare_roc_auc(
     let ranked = |score: &[f64]| fits.then(|| Ranking::new(score, |row| truth[row])).flatten();
     let (Some(first), Some(second)) = (ranked(first), ranked(second)) else { return Comparison::default() };
     let units = groups.map_or(Units::Rows(rows), Units::groups);
-    // Draws in which the first is not better, and not worse. The first call is for the rows as they are.
-    let (calls, not_better, not_worse) = (Cell::new(0_u32), Cell::new(0_u32), Cell::new(0_u32));
+    // Draws that have both classes, and those of them in which the first is not better, and not worse. The first call is
+    // for the rows as they are.
+    let is_draw = Cell::new(false);
+    let (draws, not_better, not_worse) = (Cell::new(0_u32), Cell::new(0_u32), Cell::new(0_u32));
     let [first, second, difference] = bootstrap_weights(rows, &units, seed, resamples, |weights| {
         let [first, second] = [&first, &second].map(|ranking| ranking.auc(|row| u64::from(weights[row])));
         let difference = first.zip(second).map(|(first, second)| first - second);
-        if calls.replace(calls.get() + 1) > 0
+        if is_draw.replace(true)
             && let Some(difference) = difference
         {
+            draws.set(draws.get() + 1);
             not_better.set(not_better.get() + u32::from(difference <= 0.0));
             not_worse.set(not_worse.get() + u32::from(difference >= 0.0));
         }
         [first, second, difference]
     });
-    let draws = calls.get().saturating_sub(1);
+    let draws = draws.get();
     let share = |count: u32| f64::from(count + 1) / f64::from(draws + 1);
     let p_value = (difference.value.is_some() && draws > 0)
         .then(|| (2.0 * share(not_better.get().min(not_worse.get()))).min(1.0));
