@@ -32,8 +32,11 @@ pub fn parse(architecture: Architecture, options: &[(String, OptionValue)]) -> R
         }
     }
     let is_given = |name: &str| options.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
-    exchange::check(&spec, is_given)?;
-    transfer::check(&spec)?;
+    // Of a search, each trial is.
+    if spec.search.space.is_empty() {
+        exchange::check(&spec, is_given)?;
+        transfer::check(&spec)?;
+    }
     folds::check(&spec, is_given)?;
     search::check(&spec, is_given)?;
     Ok((spec, resume))

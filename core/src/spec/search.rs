@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::options::set;
-use super::{Architecture, Mode, ModelSpec, Objective, OptionValue, SearchStrategy};
+use super::{Architecture, Mode, ModelSpec, Objective, OptionValue, SearchStrategy, exchange, transfer};
 use crate::error::{Error, Result};
 use crate::random::derive;
 
@@ -14,10 +14,12 @@ pub(super) const TRIALS_MAX: u32 = 1000;
 const LOGARITHMIC_FROM: f64 = 10.0;
 
 /// Options that say what the rows are and how the search goes: they are the same for all trials.
-const FIXED: [&str; 15] = [
+const FIXED: [&str; 16] = [
     "image",
     "label",
     "group",
+    // Which rows are held out follows from it.
+    "seed",
     "positive",
     "validation_fraction",
     "folds",
@@ -200,9 +202,19 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
     if spec.architecture == Architecture::Ensemble {
         return refuse("an ensemble learns nothing: there is nothing to search".to_owned());
     }
+    let is_searched = |name: &str| space.iter().any(|dimension| dimension.option == name);
+    if spec.search.objective == Objective::Loss
+        && let Some(name) = ["loss", "class_weights"].into_iter().find(|name| is_searched(name))
+    {
+        return refuse(format!(
+            "losses of trials that differ in {name} cannot be compared; choose objective = 'roc_auc' or 'accuracy'"
+        ));
+    }
     match strategy {
         SearchStrategy::Halving if spec.mode != Mode::Synchronous => {
-            refuse("search = 'halving' pauses trials, which mode 'synchronous' can; choose 'random'".to_owned())
+            return refuse(
+                "search = 'halving' pauses trials, which mode 'synchronous' can; choose 'random'".to_owned(),
+            );
         }
         SearchStrategy::Grid => {
             if let Some(dimension) = space.iter().find(|dimension| matches!(dimension.values, Values::Range(..))) {
@@ -211,15 +223,22 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
                     dimension.option
                 ));
             }
-            match spec.trials() {
-                trials if trials > TRIALS_MAX => {
-                    refuse(format!("the grid has {trials} points; {TRIALS_MAX} trials are the most"))
-                }
-                _ => Ok(()),
+            if spec.trials() > TRIALS_MAX {
+                return refuse(format!("the grid has {} points; {TRIALS_MAX} trials are the most", spec.trials()));
             }
         }
-        _ => Ok(()),
+        _ => {}
     }
+    for trial in 0..spec.trials() {
+        let checked = spec.of_trial(trial).and_then(|spec| {
+            exchange::check(&spec, |name| is_given(name) && !is_searched(name))?;
+            transfer::check(&spec)
+        });
+        if let Err(error) = checked {
+            return refuse(format!("trial {} would be refused: {error}", trial + 1));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -289,6 +308,17 @@ mod tests {
         assert!(message.starts_with("search = 'grid' goes through candidates"), "{message}");
         let message = refusal(&[("trials", 4_u64.into())]);
         assert!(message.starts_with("trials is for a search, and no option is searched"), "{message}");
+        assert!(refusal(&[("seed", range("1", "9"))]).starts_with("seed is the same for all trials"));
+        let message = refusal(&[("image_size", range("96", "256"))]);
+        assert!(message.starts_with("trial 1 would be refused: ") && message.contains("a multiple of 32"), "{message}");
+        let words = |words: &[&str]| OptionValue::Candidates(words.iter().map(|word| (*word).into()).collect());
+        let message = refusal(&[("freeze", words(&["backbone", "none"])), ("search", "grid".into())]);
+        assert!(message.starts_with("trial 1 would be refused: freeze = 'backbone'"), "{message}");
+        let losses = words(&["binary_crossentropy", "mean_squared_error"]);
+        let message = refusal(&[("loss", losses), ("objective", "loss".into())]);
+        assert!(message.starts_with("losses of trials that differ in loss cannot be compared"), "{message}");
+        let outer = [("outer_optimizer", words(&["average", "momentum"])), ("outer_momentum", range("0.1", "0.9"))];
+        assert!(asked(&outer).is_ok(), "an option that only some trials use");
         let message = refusal(&[("folds", 3_u64.into()), ("epochs", range("1", "9"))]);
         assert!(message.starts_with("a search and folds are two statements"), "{message}");
     }
