@@ -51,6 +51,24 @@ impl ModelName {
     pub fn part(&self, name: &str) -> Result<Self> {
         Self::new(format!("{self}.{name}"))
     }
+
+    /// Refuses a new model a name that parts of runs take.
+    ///
+    /// # Errors
+    /// [`Error::InvalidModelName`] for a name such as [`Self::part`] gives.
+    pub fn refuse_part(&self) -> Result<()> {
+        let is_number = |end: &str| !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit());
+        let is_part = |end: &str| {
+            end == "new" || ["fold-", "trial-"].into_iter().any(|word| end.strip_prefix(word).is_some_and(is_number))
+        };
+        match self.0.rsplit_once('.') {
+            Some((_, end)) if is_part(end) => Err(Error::InvalidModelName {
+                name: self.0.clone(),
+                reason: "parts of runs are kept under names that end in '.fold-1', '.trial-1' or '.new'",
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl TryFrom<String> for ModelName {
@@ -135,5 +153,13 @@ mod tests {
             assert!(ModelName::new(bad).is_err(), "{bad:?} was accepted");
         }
         assert_eq!(ModelName::new("pneumonia_v2.1-b").unwrap().as_str(), "pneumonia_v2.1-b");
+    }
+
+    #[test]
+    fn a_new_model_cannot_have_the_name_of_a_part_of_a_run() {
+        let is_refused = |name: &str| ModelName::new(name).unwrap().refuse_part().is_err();
+        assert!(["m.new", "m.fold-1", "a.b.trial-16"].into_iter().all(is_refused));
+        assert!(!["m", "m.v2", "new", "fold-1", "m.fold-", "m.fold-a", "m.trial-1.x"].into_iter().any(is_refused));
+        assert!(ModelName::new("m").unwrap().part("fold-1").unwrap().refuse_part().is_err());
     }
 }

@@ -112,8 +112,12 @@ impl ModelStore {
     /// Publishes a model: weights first, manifest last, then the weights it replaces go.
     ///
     /// # Errors
-    /// [`Error::Store`]; the model that was there before is then untouched.
+    /// [`Error::Data`] for a manifest that no reader would take, [`Error::Store`]; the model that was there before is then
+    /// untouched.
     pub async fn publish(&self, manifest: &Manifest) -> Result<()> {
+        manifest
+            .check()
+            .map_err(|reason| Error::Data { message: format!("'{}' cannot be published: {reason}", manifest.name) })?;
         self.write_json(&manifest_path(&manifest.name), manifest).await?;
         let folder = Path::from(format!("models/{}", manifest.name));
         for path in self.files.list(&folder).await? {

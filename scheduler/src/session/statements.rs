@@ -138,8 +138,9 @@ impl Training {
     /// The request for the training service.
     ///
     /// # Errors
-    /// When a column is missing or the rows cannot be planned.
+    /// When the name is one of a part of a run, a column is missing, or the rows cannot be planned.
     pub async fn request(&self, context: &Session) -> Result<TrainingRequest> {
+        self.name.refuse_part()?;
         let validate = match &self.validate {
             Some(rows) => Some(rows.training_plan(context, &self.spec).await?),
             None => None,
