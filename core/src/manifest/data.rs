@@ -44,6 +44,17 @@ impl Leak {
     pub fn rows(&self) -> u64 {
         self.content + self.look + self.group
     }
+
+    /// Those of two splits.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            content: self.content + other.content,
+            look: self.look + other.look,
+            group: self.group + other.group,
+            dropped: self.dropped + other.dropped,
+        }
+    }
 }
 
 impl std::fmt::Display for Leak {

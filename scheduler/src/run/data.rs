@@ -148,6 +148,9 @@ impl Profile<'_> {
                 many.len()
             )),
             _ => match classes.iter().find(|class| !data.train_rows.contains_key(*class)) {
+                Some(class) if spec.folds.is_some() => refuse(format!(
+                    "all rows of class '{class}' of {name} fell into one fold; choose another seed or fewer folds"
+                )),
                 Some(class) => refuse(format!(
                     "all rows of class '{class}' of {name} fell to validation; lower validation_fraction, choose \
                      another seed, or give a table to VALIDATE ON"

@@ -87,6 +87,19 @@ pub(super) fn find(spec: &ModelSpec, train: &Census, validate: Option<&Census>) 
     Some((leak, rows.into_iter().collect()))
 }
 
+/// Refuses on the first fold what any fold would be refused for, before hours go into the folds before it.
+///
+/// # Errors
+/// As [`act`].
+pub(super) fn refuse_folds(spec: &ModelSpec, name: &str, train: &Census) -> Result<()> {
+    if spec.on_leak == OnLeak::Fail && spec.fold == Some(0) {
+        for (mut leak, rows) in (1..spec.folds.unwrap_or(1)).filter_map(|fold| find(&spec.of_fold(fold), train, None)) {
+            act(spec, name, &mut leak, rows)?;
+        }
+    }
+    Ok(())
+}
+
 /// What becomes of a leak: the rows that are left out.
 ///
 /// # Errors
@@ -160,6 +173,13 @@ mod tests {
         let parted = (0..100).filter(|row| spec.is_held_out(*row) != spec.is_held_out(row + 100)).count();
         assert_eq!((leak.content as usize, leak.look, leak.group), (parted, 0, 0));
         assert_eq!(leaked.len(), parted);
+        let folds = ModelSpec { folds: Some(4), on_leak: OnLeak::Fail, ..spec.clone() };
+        // A pair that only the last two folds part.
+        let pair = |fold: u32| (0..).find(|row| folds.of_fold(fold).is_held_out(*row)).unwrap();
+        let parted = census(&[(1, 1, pair(2)), (1, 1, pair(3))]);
+        assert_eq!(find(&folds.of_fold(0), &parted, None).unwrap().0.rows(), 0);
+        assert!(refuse_folds(&folds.of_fold(0), "t", &parted).is_err());
+        assert!(refuse_folds(&folds.of_fold(1), "t", &parted).is_ok(), "once is enough");
         let nothing = ModelSpec { validation_fraction: 0.0, ..spec };
         assert!(find(&nothing, &census(&rows), None).is_none());
     }

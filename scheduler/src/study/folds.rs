@@ -1,6 +1,6 @@
 //! Cross-validation: every row is held out by one of several nets, and the model is the mean of them.
 
-use tusk_core::manifest::{FORMAT_VERSION, Manifest, Member, ModelDefinition, PartStatus};
+use tusk_core::manifest::{FORMAT_VERSION, Leak, Manifest, Member, ModelDefinition, PartStatus};
 use tusk_core::spec::ModelSpec;
 use tusk_core::state::ModelState;
 
@@ -57,6 +57,7 @@ impl Study {
             },
         );
         data.train_rows = data.val_rows.clone();
+        data.leak = folds.iter().filter_map(|run| run.record().data.leak).reduce(Leak::and);
         let validation = Validation::together(validations);
         let decision = validation.decision(&definition);
         let state = ModelState::together(states);
