@@ -93,11 +93,15 @@ impl Study {
         let mut record = self.record.lock().await;
         record.status = RunStatus::Finished;
         record.definition = manifest.definition.clone();
+        // What was searched stands with the run; the model is one of its trials.
+        record.definition.spec.search = self.request.spec.search.clone();
         record.data = manifest.data.clone();
         record.epochs = epochs;
         self.context.store.write_run(&record).await?;
-        // Their checkpoints are needed no more.
-        drop_parts(&self.context.store, &record).await?;
+        // Their checkpoints are needed no more. The model is published, whether they go or not.
+        if let Err(error) = drop_parts(&self.context.store, &record).await {
+            tracing::warn!(model = %record.model, %error, "the runs of its parts could not be removed");
+        }
         drop(self.context.events.send(RunEvent::Finished(Box::new(manifest.clone()))));
         Ok(manifest)
     }

@@ -1,5 +1,7 @@
 //! Hyper-parameter search: trials side by side, of which the best becomes the model.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures::StreamExt;
 use tusk_core::manifest::{Manifest, PartRecord, PartStatus};
 use tusk_core::spec::{Objective, SearchStrategy};
@@ -26,6 +28,13 @@ impl Study {
         let Some(best) = ranked(&parts, is_finished, spec.search.objective).first().copied() else {
             return Err(no_trial(&parts));
         };
+        if parts[best].objective.is_none() {
+            let message = format!(
+                "no trial has a {} on the held-out rows, so none is the best; do these rows hold every class?",
+                spec.search.objective.word()
+            );
+            return Err(tusk_core::Error::Data { message }.into());
+        }
         let run = self.part(best, spec.of_trial(best as u32)?).await?;
         run.publish(&self.request.name).await
     }
@@ -39,16 +48,22 @@ impl Study {
             .filter(|(_, part)| matches!(part.status, PartStatus::Waiting | PartStatus::Running));
         let waiting: Vec<usize> = in_race.map(|(index, _)| index).collect();
         let side_by_side = self.request.spec.search.parallel_trials.max(1) as usize;
-        let mut trials = futures::stream::iter(waiting)
+        let has_ended = AtomicBool::new(false);
+        let trials = futures::stream::iter(waiting)
             .map(|index| {
-                let study = self.clone();
-                async move { Box::pin(study.train_trial(index, share)).await }
+                let (study, has_ended) = (self.clone(), &has_ended);
+                async move {
+                    if has_ended.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                    let trained = Box::pin(study.train_trial(index, share)).await;
+                    has_ended.fetch_or(trained.is_err(), Ordering::Relaxed);
+                    trained
+                }
             })
             .buffer_unordered(side_by_side);
-        while let Some(trained) = trials.next().await {
-            trained?;
-        }
-        Ok(())
+        // To the end of those that are under way, whatever ends the search: each of them stops its own job.
+        trials.collect::<Vec<_>>().await.into_iter().collect()
     }
 
     /// Trains one trial. What is wrong with it ends it and not the search.
@@ -79,7 +94,10 @@ impl Study {
                 .await
             }
             Err(
-                error @ (Error::Cancelled { .. } | Error::GivenUp { .. } | Error::Core(tusk_core::Error::Store { .. })),
+                error @ (Error::Cancelled { .. }
+                | Error::GivenUp { .. }
+                | Error::CannotResume { .. }
+                | Error::Core(tusk_core::Error::Store { .. })),
             ) => Err(error),
             Err(error) => {
                 tracing::warn!(model = %self.request.name, trial = index + 1, %error, "a trial failed");
