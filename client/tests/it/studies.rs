@@ -74,6 +74,9 @@ async fn every_row_is_tested_by_the_fold_that_has_not_seen_it_and_the_model_is_t
     assert!(warm.contains("warm_start = 'm' has 3 nets"), "{warm}");
     let explained = "SELECT count(explain('e', image)) FROM (SELECT * FROM xrays ORDER BY path LIMIT 2)";
     assert_eq!(fixture.cell(explained).await, "2");
+    // Three maps of one class: their sum is by its own largest value.
+    let hottest = "SELECT max(array_max(explain_map('m', image)['data'])) FROM xrays";
+    assert_eq!(fixture.cell(hottest).await, "1.0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +95,17 @@ async fn what_an_ensemble_cannot_be_made_of_is_refused() {
     fixture.run("CREATE MODEL e USING ensemble OPTIONS (members = 'a')").await;
     let refusal = fixture.refusal("CREATE MODEL e USING ensemble OPTIONS (members = 'a')").await;
     assert!(refusal.contains("'e'") && refusal.contains("exists"), "{refusal}");
+    // Another column of labels, as the rows of VALIDATE ON have it.
+    let kinds = "(SELECT image, label AS kind FROM xrays)";
+    let create = "CREATE MODEL f USING ensemble OPTIONS (members = 'a', label = 'kind') VALIDATE ON";
+    fixture.run(&format!("{create} {kinds}")).await;
+    assert_eq!(fixture.manifest("f").await.definition.spec.label, "kind");
+    for named in
+        ["CREATE MODEL \"a.new\" USING ensemble OPTIONS (members = 'a')", "CREATE MODEL \"a.fold-1\" TRAIN ON xrays"]
+    {
+        let refusal = fixture.refusal(named).await;
+        assert!(refusal.contains("parts of runs are kept under names that end in"), "{refusal}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,6 +140,8 @@ async fn the_best_trial_becomes_the_model_and_trials_side_by_side_find_the_same(
     let spec = &manifest.definition.spec;
     assert!(trials[best][2].contains(&format!("learning_rate = {}", spec.learning_rate)), "{trials:?}");
     assert!(spec.search.space.is_empty());
+    let shown = fixture.run("SHOW TRIALS m").await;
+    assert!(shown[0].schema().column_with_name("loss").is_some(), "{:?}", shown[0].schema());
     let options: BTreeSet<&str> = trials.iter().map(|row| row[2].as_str()).collect();
     assert_eq!(options.len(), 4, "{options:?}");
 

@@ -17,7 +17,7 @@ use crate::run::unix_ms;
 /// Makes and publishes the ensemble. Its weights are its members' own: it stays as it is when they are replaced.
 ///
 /// The rows of VALIDATE ON give its threshold, its temperature and its figures; without them its threshold is the mean of
-/// its members'.
+/// its nets'.
 pub(super) async fn create(
     context: &Session,
     create: &CreateModel,
@@ -25,6 +25,7 @@ pub(super) async fn create(
     validate: Option<Rows>,
 ) -> Result<Manifest> {
     let store = context.training()?.store();
+    create.name.refuse_part()?;
     if !create.or_replace && store.find_manifest(&create.name).await?.is_some() {
         return Err(Error::ModelExists { name: create.name.to_string() }.into());
     }
@@ -91,12 +92,17 @@ async fn combined(
     let threshold = match spec.threshold {
         Threshold::Given(threshold) => Some(threshold),
         Threshold::Auto => {
-            let thresholds: Option<Vec<f64>> = models.iter().map(|model| model.threshold).collect();
-            thresholds.map(|thresholds| thresholds.iter().sum::<f64>() / thresholds.len() as f64)
+            // Each net counts once, as in the mean of their probabilities.
+            let nets = |model: &Manifest| model.members.len().max(1) as f64;
+            let sum: Option<f64> = models.iter().map(|model| Some(model.threshold? * nets(model))).sum();
+            sum.map(|sum| sum / models.iter().map(nets).sum::<f64>())
         }
     };
-    let theirs = &first.definition.spec;
+    let (theirs, plain) = (&first.definition.spec, ModelSpec::new(Architecture::Ensemble));
+    let column = |ours: String, plain: &str, theirs: &str| if ours == plain { theirs.to_owned() } else { ours };
     let spec = ModelSpec {
+        image: column(spec.image, &plain.image, &theirs.image),
+        label: column(spec.label, &plain.label, &theirs.label),
         architecture: Architecture::Ensemble,
         members: spec.members,
         threshold: spec.threshold,

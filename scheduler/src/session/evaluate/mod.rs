@@ -165,7 +165,7 @@ async fn score(
 fn threshold_of(scored: &Scored, manifest: &Manifest, cut: Option<Cut>) -> Result<Option<f64>> {
     let (wanted, least) = match cut {
         None => return Ok(manifest.threshold),
-        Some(Cut::At(threshold)) => return Ok(Some(threshold)),
+        Some(Cut::At(threshold)) => return positive(manifest, "threshold").map(|_| Some(threshold)),
         Some(Cut::For(wanted, least)) => (wanted, least),
     };
     let (truth, score) = scored.binary(positive(manifest, "threshold_for")?);
@@ -174,9 +174,11 @@ fn threshold_of(scored: &Scored, manifest: &Manifest, cut: Option<Cut>) -> Resul
         Wanted::Sensitivity => "sensitivity",
         Wanted::Specificity => "specificity",
     };
-    let none =
-        || Error::Data { message: format!("no threshold has a {figure} of {least} on these rows; ask for less") };
-    Ok(Some(found.ok_or_else(none)?))
+    let none = || match truth.iter().any(|t| *t) && truth.iter().any(|t| !*t) {
+        true => format!("no threshold has a {figure} of {least} on these rows; ask for less"),
+        false => "threshold_for needs rows of both classes, and these are of one".to_owned(),
+    };
+    Ok(Some(found.ok_or_else(|| Error::Data { message: none() })?))
 }
 
 /// The positive class; `what` needs one.
