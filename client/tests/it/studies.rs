@@ -211,7 +211,8 @@ async fn rows_on_both_sides_of_a_split_are_counted_refused_or_left_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_done_to_pictures_in_training_is_done_in_prediction() {
     let fixture = Fixture::new().await;
-    let options = ", intensity = 'stretch', border_crop = 0.05, mixup = 0.2, augment = 'rotate, shear'";
+    let options = ", intensity = 'stretch', border_crop = 0.05, mixup = 0.2, augment = 'rotate, shear', \
+                   ema = 0.9, tta = 3";
     let held_out = "(SELECT * FROM xrays WHERE \"group\" IN ('person001', 'person008'))";
     let training = "(SELECT * FROM xrays WHERE \"group\" NOT IN ('person001', 'person008'))";
     fixture.run(&format!("{} VALIDATE ON {held_out}", create("m", 1, options, training))).await;
@@ -224,6 +225,12 @@ async fn what_was_done_to_pictures_in_training_is_done_in_prediction() {
     assert!((found - wanted).abs() < 1e-5, "{found} is not {wanted}");
     let described = fixture.rows("DESCRIBE MODEL m").await;
     let value = |name: &str| described.iter().find(|row| row[0] == name).map(|row| row[1].as_str());
+    assert_eq!(value("held_out"), Some("the rows of VALIDATE ON"));
+    let card = fixture.cell("DESCRIBE MODEL m CARD").await;
+    assert!(
+        card.contains("Held out: the rows of VALIDATE ON. 0 images") && card.contains(", mixup 0.2. Moving"),
+        "{card}"
+    );
     assert_eq!(
         (value("border_crop"), value("intensity"), value("mixup")),
         (Some("0.05"), Some("stretch"), Some("0.2"))

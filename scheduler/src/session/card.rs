@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use tusk_core::manifest::{Manifest, ModelDefinition};
+use tusk_core::manifest::{Manifest, Member, ModelDefinition};
 use tusk_core::metrics::Interval;
 use tusk_core::spec::{Architecture, Intensity, Threshold};
 
-use super::report::held_out;
+use super::report::{held_out, started_from};
 
 /// The card of a model.
 pub(super) fn card(manifest: &Manifest) -> String {
@@ -17,7 +17,7 @@ pub(super) fn card(manifest: &Manifest) -> String {
         (format!("# Model card: {}", manifest.name), summary(manifest)),
         ("## Intended use".to_owned(), intended_use(manifest)),
         ("## Data".to_owned(), data(manifest)),
-        ("## What happens to an image".to_owned(), preprocessing(&manifest.definition)),
+        ("## What happens to an image".to_owned(), all_preprocessing(manifest)),
         ("## Figures".to_owned(), figures(manifest)),
         ("## Training".to_owned(), training(manifest)),
         ("## Limits".to_owned(), limits(manifest)),
@@ -35,9 +35,11 @@ fn summary(manifest: &Manifest) -> String {
     let classes = definition.classes.join(", ");
     let decision = match (positive(definition), manifest.threshold) {
         (Some(positive), Some(threshold)) => {
-            let why = match definition.spec.threshold {
-                Threshold::Auto => "where balanced accuracy was best on the validation rows",
-                Threshold::Given(_) => "as given",
+            let why = match (definition.spec.threshold, manifest.threshold_range) {
+                (Threshold::Given(_), _) => "as given",
+                (Threshold::Auto, Some(_)) => "where balanced accuracy was best on the validation rows",
+                (Threshold::Auto, None) if is_ensemble(manifest) => "the mean of its nets' own thresholds",
+                (Threshold::Auto, None) => "as there were no validation rows that tell a better one",
             };
             let range = manifest.threshold_range.map_or_else(String::new, |(low, high)| {
                 format!(" (95 % of resamples of these rows put it between {low:.4} and {high:.4})")
@@ -66,24 +68,51 @@ fn intended_use(manifest: &Manifest) -> String {
 
 fn data(manifest: &Manifest) -> String {
     let data = &manifest.data;
+    let held_out = held_out(manifest);
+    if is_ensemble(manifest) {
+        return format!("What its members have seen stands on their own cards. Held out from all of them: {held_out}.");
+    }
     let spec = &manifest.definition.spec;
     let mut lines = table(["class", "training rows", "validation rows"]);
     for class in &manifest.definition.classes {
         let of = |rows: &BTreeMap<String, u64>| rows.get(class).copied().unwrap_or(0);
         let _always = writeln!(lines, "| {class} | {} | {} |", of(&data.train_rows), of(&data.val_rows));
     }
+    let is_split = spec.folds.is_some() || spec.validation_fraction > 0.0;
     let kept = match &spec.group {
-        Some(group) => format!("Rows with the same `{group}` were kept on one side"),
-        None => "Copies of an image were kept on one side; images of one patient may be on both, as no group was named"
-            .to_owned(),
+        _ if !is_split => String::new(),
+        Some(group) => format!(" Rows with the same `{group}` were kept on one side."),
+        None => {
+            " Copies of an image were kept on one side; images of one patient may be on both, as no group was named."
+                .to_owned()
+        }
     };
-    let bad = data.skipped;
     let leak = data.leak.filter(|leak| leak.rows() > 0).map_or_else(String::new, |leak| format!(" {leak}."));
-    let held_out = held_out(spec);
     format!(
-        "{lines}\nHeld out: {held_out}. {kept}.{leak} {bad} images could not be read. Fingerprint of the rows: `{}`.",
-        data.fingerprint
+        "{lines}\nHeld out: {held_out}.{kept}{leak} {} images could not be read. Fingerprint of the rows: `{}`.",
+        data.skipped, data.fingerprint
     )
+}
+
+fn is_ensemble(manifest: &Manifest) -> bool {
+    manifest.definition.spec.architecture == Architecture::Ensemble
+}
+
+/// What happens to an image before the net; of nets that see it differently, before each.
+fn all_preprocessing(manifest: &Manifest) -> String {
+    let mut seen: Vec<(String, Vec<&str>)> = Vec::new();
+    for member in &manifest.members {
+        let text = preprocessing(&member.definition);
+        match seen.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, names)) => names.push(&member.name),
+            None => seen.push((text, vec![&member.name])),
+        }
+    }
+    match seen.as_slice() {
+        [] => preprocessing(&manifest.definition),
+        [(text, _)] => text.clone(),
+        _ => seen.iter().map(|(text, names)| format!("{}: {text}", names.join(", "))).collect::<Vec<_>>().join("\n\n"),
+    }
 }
 
 fn preprocessing(definition: &ModelDefinition) -> String {
@@ -123,33 +152,40 @@ fn figures(manifest: &Manifest) -> String {
     let temperature = manifest.temperature.map_or_else(String::new, |temperature| {
         format!(" Calibrated probabilities are at a temperature of {temperature:.3}, found on the same rows.")
     });
-    let chosen = match (manifest.definition.spec.folds.is_some(), manifest.threshold.is_some()) {
-        (true, true) => ", each by the net that had not seen it, which also chose the threshold",
-        (true, false) => ", each by the net that had not seen it",
-        (false, true) => ", which also chose the epoch and the threshold",
-        (false, false) => ", which also chose the epoch",
+    let by = if manifest.definition.spec.folds.is_some() { ", each by the net that had not seen it" } else { "" };
+    // Neither folds nor ensembles choose an epoch.
+    let chosen = match (manifest.best_epoch > 0, manifest.threshold_range.is_some()) {
+        (true, true) => ", which also chose the epoch and the threshold: other rows may be harder",
+        (true, false) => ", which also chose the epoch: other rows may be harder",
+        (false, true) => ", which also chose the threshold: other rows may be harder",
+        (false, false) => "",
     };
-    format!(
-        "{lines}\nOn {} validation rows{chosen}: other rows may be harder. Intervals by bootstrap over groups.{temperature}",
-        report.rows
-    )
+    format!("{lines}\nOn {} validation rows{by}{chosen}. Intervals by bootstrap over groups.{temperature}", report.rows)
 }
 
 fn training(manifest: &Manifest) -> String {
     let definition = &manifest.definition;
     let spec = &definition.spec;
     let workers = manifest.data.rows_per_worker.len();
-    if spec.architecture == Architecture::Ensemble {
-        let members: Vec<&str> = manifest.members.iter().map(|member| member.name.as_str()).collect();
-        return format!("Made of {}, which were trained before. Tusk {}.", members.join(", "), manifest.tusk_version);
+    let made = format!(
+        "Tusk {}, run `{}`, weights `{}` (BLAKE3 `{}`).",
+        manifest.tusk_version, manifest.run, manifest.weights.path, manifest.weights.checksum
+    );
+    if is_ensemble(manifest) {
+        let member = |member: &Member| format!("{} (seed {})", member.name, member.definition.spec.seed);
+        let members: Vec<String> = manifest.members.iter().map(member).collect();
+        return format!("Made of {}, which were trained before. {made}", members.join(", "));
     }
     let best = match manifest.best_epoch {
         0 => "the last of each fold is used".to_owned(),
         best => format!("the best of them was {best}"),
     };
+    let mixup = if spec.mixup > 0.0 { format!(", mixup {}", spec.mixup) } else { String::new() };
+    let average = spec.ema.map_or_else(String::new, |decay| format!(" Moving average of the weights: {decay}."));
     format!(
-        "{} epochs of {}, {best}; loss {}, {} with a learning rate of {}, batches of {}, augmentation: {}. \
-         {workers} worker{s}, {} mode, {}. Seed {}. Tusk {}, run `{}`, weights `{}` (BLAKE3 `{}`).",
+        "Started from {}. {} epochs of {}, {best}; loss {}, {} with a learning rate of {}, batches of {}, augmentation: \
+         {}{mixup}.{average} {workers} worker{s}, {} mode, {}. Seed {}. {made}",
+        started_from(manifest),
         manifest.epochs.len(),
         spec.epochs * spec.folds.unwrap_or(1),
         definition.loss,
@@ -160,18 +196,17 @@ fn training(manifest: &Manifest) -> String {
         spec.mode,
         definition.precision,
         spec.seed,
-        manifest.tusk_version,
-        manifest.run,
-        manifest.weights.path,
-        manifest.weights.checksum,
         s = if workers == 1 { "" } else { "s" }
     )
 }
 
 fn limits(manifest: &Manifest) -> String {
-    let rows: u64 = manifest.data.train_rows.values().sum();
+    let seen = match manifest.data.train_rows.values().sum::<u64>() {
+        0 => String::new(),
+        rows => format!("It has seen {rows} images. "),
+    };
     format!(
-        "It has seen {rows} images. Images of another scanner, exposure, age or disease may be judged wrongly, and with great \
+        "{seen}Images of another scanner, exposure, age or disease may be judged wrongly, and with great \
          confidence. Evaluate it on your own images before you rely on it: `EVALUATE MODEL {} ON your_table`.",
         manifest.name
     )

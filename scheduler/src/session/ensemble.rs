@@ -107,6 +107,7 @@ async fn combined(
         members: spec.members,
         threshold: spec.threshold,
         folds: None,
+        validation_fraction: 0.0,
         group: spec.group.or_else(|| theirs.group.clone()),
         ..theirs.clone()
     };

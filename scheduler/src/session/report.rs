@@ -11,7 +11,6 @@ use tusk_core::ids::ModelName;
 use tusk_core::manifest::{
     EpochReport, ExchangeRecord, Manifest, PartRecord, RunRecord, RunStatus, Staleness, Timing, WorkerExchange,
 };
-use tusk_core::spec::ModelSpec;
 
 use crate::error::Result;
 
@@ -132,7 +131,7 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("precision", definition.precision.to_string()),
         ("seed", spec.seed.to_string()),
         ("group", spec.group.clone().unwrap_or_else(|| "none".to_owned())),
-        ("held_out", held_out(spec)),
+        ("held_out", held_out(manifest)),
         ("training_rows", counts(&manifest.data.train_rows)),
         ("validation_rows", counts(&manifest.data.val_rows)),
         ("leak", manifest.data.leak.map_or_else(|| "not looked for".to_owned(), |leak| leak.to_string())),
@@ -172,11 +171,14 @@ fn members(manifest: &Manifest) -> String {
 }
 
 /// Which rows were held out.
-pub(super) fn held_out(spec: &ModelSpec) -> String {
+pub(super) fn held_out(manifest: &Manifest) -> String {
+    let spec = &manifest.definition.spec;
     let by = spec.group.as_ref().map_or_else(|| "rows by their content".to_owned(), |group| format!("'{group}'"));
     match spec.folds {
         Some(folds) => format!("each of {folds} folds once, by {by}"),
-        None => format!("{} of the rows, by {by}", spec.validation_fraction),
+        None if spec.validation_fraction > 0.0 => format!("{} of the rows, by {by}", spec.validation_fraction),
+        None if manifest.data.val_rows.values().sum::<u64>() > 0 => "the rows of VALIDATE ON".to_owned(),
+        None => "none".to_owned(),
     }
 }
 
@@ -203,7 +205,7 @@ fn options(part: &PartRecord) -> String {
 }
 
 /// The weights that the run started from.
-fn started_from(manifest: &Manifest) -> String {
+pub(super) fn started_from(manifest: &Manifest) -> String {
     let spec = &manifest.definition.spec;
     let from = match (&spec.warm_start, &spec.weights) {
         (Some(name), _) => format!("model '{name}'"),
@@ -229,7 +231,7 @@ pub(super) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> 
         status => status.word(),
     };
     let later = record.epochs.get(1..).unwrap_or(&[]);
-    let later_seconds: f64 = later.iter().map(|e| e.seconds).sum();
+    let later_seconds: f64 = later.iter().map(|e| e.seconds * f64::from(e.workers)).sum();
     let later_libtorch: f64 = later.iter().map(|e| e.timing.libtorch).sum();
     let Timing { decode, train, validate, libtorch, aggregate, checkpoint, exchange } = timing;
     let workers = record.exchange.as_ref().map_or(&[][..], |exchange| &exchange.workers);
@@ -258,7 +260,7 @@ pub(super) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> 
         ("staleness_mean", maybe(all.mean())),
         ("staleness_max", Arc::new(UInt64Array::from(vec![all.mean().map(|_| all.max)])) as ArrayRef),
         ("staleness", Arc::new(StringArray::from(vec![staleness_per_worker(workers)])) as ArrayRef),
-        // Of the wall time after the first epoch, the share inside calls to libtorch.
+        // Of the workers' time after the first epoch, the share inside calls to libtorch.
         ("libtorch_share_after_first", maybe((later_seconds > 0.0).then(|| later_libtorch / later_seconds))),
         ("active", Arc::new(BooleanArray::from(vec![active]))),
         (

@@ -141,14 +141,19 @@ impl Training {
     /// When the name is one of a part of a run, a column is missing, or the rows cannot be planned.
     pub async fn request(&self, context: &Session) -> Result<TrainingRequest> {
         self.name.refuse_part()?;
+        let mut spec = self.spec.clone();
         let validate = match &self.validate {
-            Some(rows) => Some(rows.training_plan(context, &self.spec).await?),
+            Some(rows) => {
+                // These take the place of a share of the training rows, as in Keras.
+                spec.validation_fraction = 0.0;
+                Some(rows.training_plan(context, &spec).await?)
+            }
             None => None,
         };
         Ok(TrainingRequest {
             name: self.name.clone(),
-            spec: self.spec.clone(),
-            train: self.train.training_plan(context, &self.spec).await?,
+            train: self.train.training_plan(context, &spec).await?,
+            spec,
             validate,
             train_name: self.train.name.clone(),
             or_replace: self.or_replace,

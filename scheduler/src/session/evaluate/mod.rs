@@ -18,8 +18,8 @@ use tusk_core::error::Error;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::metrics::{
-    Comparison, RELIABILITY_BINS, Report, Wanted, average_precision, brier_score, compare_roc_auc, evaluate_binary,
-    evaluate_multi, expected_calibration_error, log_loss, reliability, threshold_for,
+    Comparison, RELIABILITY_BINS, Report, Wanted, at_temperature, average_precision, brier_score, compare_roc_auc,
+    evaluate_binary, evaluate_multi, expected_calibration_error, log_loss, reliability, threshold_for,
 };
 use tusk_udfs::predict::PredictProba;
 
@@ -72,7 +72,7 @@ pub async fn evaluate(
     options: &EvaluateOptions,
 ) -> Result<Evaluation> {
     let (scored, grouped) = score(context, manifest, None, rows, options).await?;
-    let threshold = threshold_of(&scored, manifest, options.cut)?;
+    let threshold = threshold_of(&scored, manifest, options)?;
     Ok(judge(&scored, manifest, grouped, threshold))
 }
 
@@ -94,7 +94,7 @@ pub(super) async fn answer(
         comparable(manifest, other)?;
     }
     let (scored, grouped) = score(context, manifest, other.as_ref(), rows, options).await?;
-    let threshold = threshold_of(&scored, manifest, options.cut)?;
+    let threshold = threshold_of(&scored, manifest, options)?;
     let mut batches = Vec::new();
     for (part, rows) in scored.parts(manifest.definition.classes.len()) {
         let batch = match (&other, options.show) {
@@ -140,7 +140,12 @@ async fn score(
         None => lit(ScalarValue::Utf8(None)),
     };
     let image = rows.image(&spec)?;
-    let predict = ScalarUDF::from(PredictProba::new(Arc::clone(context.predictor())));
+    let predictor = Arc::clone(context.predictor());
+    let predict = match options.calibrated {
+        true => PredictProba::calibrated(predictor),
+        false => PredictProba::new(predictor),
+    };
+    let predict = ScalarUDF::from(predict);
     // One call per class would run the net once per class: the map is asked for once and taken apart here.
     let mut columns: Vec<Expr> = vec![
         rows.label(&spec)?.alias("truth"),
@@ -162,9 +167,9 @@ async fn score(
 }
 
 /// The threshold that is applied: as asked for, or the model's.
-fn threshold_of(scored: &Scored, manifest: &Manifest, cut: Option<Cut>) -> Result<Option<f64>> {
-    let (wanted, least) = match cut {
-        None => return Ok(manifest.threshold),
+fn threshold_of(scored: &Scored, manifest: &Manifest, options: &EvaluateOptions) -> Result<Option<f64>> {
+    let (wanted, least) = match options.cut {
+        None => return Ok(own_threshold(manifest, options.calibrated)),
         Some(Cut::At(threshold)) => return positive(manifest, "threshold").map(|_| Some(threshold)),
         Some(Cut::For(wanted, least)) => (wanted, least),
     };
@@ -179,6 +184,18 @@ fn threshold_of(scored: &Scored, manifest: &Manifest, cut: Option<Cut>) -> Resul
         false => "threshold_for needs rows of both classes, and these are of one".to_owned(),
     };
     Ok(Some(found.ok_or_else(|| Error::Data { message: none() })?))
+}
+
+/// The model's threshold; that of its calibrated probabilities decides as that of its raw ones does.
+fn own_threshold(manifest: &Manifest, calibrated: bool) -> Option<f64> {
+    let threshold = manifest.threshold?;
+    match manifest.temperature {
+        Some(temperature) if calibrated => {
+            let raw = [(1.0 - threshold) as f32, threshold as f32];
+            at_temperature(&raw, temperature).get(1).copied().map(f64::from)
+        }
+        _ => Some(threshold),
+    }
 }
 
 /// The positive class; `what` needs one.

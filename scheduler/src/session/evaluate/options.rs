@@ -63,10 +63,13 @@ pub struct EvaluateOptions {
     pub by: Option<String>,
     /// A model to compare with.
     pub against: Option<ModelName>,
+    /// Whether the model's calibrated probabilities are judged, and not its raw ones.
+    pub calibrated: bool,
 }
 
 impl EvaluateOptions {
-    const NAMES: [&'static str; 8] = ["image", "label", "group", "threshold", "threshold_for", "show", "by", "against"];
+    const NAMES: [&'static str; 9] =
+        ["image", "label", "group", "threshold", "threshold_for", "show", "by", "against", "calibrated"];
 
     /// The options of a statement.
     ///
@@ -111,6 +114,12 @@ impl EvaluateOptions {
                 "against" => {
                     let name = text.and_then(|text| ModelName::new(text).ok());
                     parsed.against = Some(name.ok_or_else(|| invalid(&key, value, "a model's name"))?);
+                }
+                "calibrated" => {
+                    let OptionValue::Bool(calibrated) = value else {
+                        return Err(invalid(&key, value, "true or false").into());
+                    };
+                    parsed.calibrated = *calibrated;
                 }
                 _ => {
                     let suggestion = nearest(&key, Self::NAMES);
@@ -181,6 +190,9 @@ mod tests {
         assert!(message.contains("did you mean 'roc_curve'?"), "{message}");
         let message = parse(&[("against", "b".into()), ("show", "roc_curve".into())]).unwrap_err();
         assert_eq!(message, "against compares two models in one row; leave out show = 'roc_curve'");
+        assert!(parse(&[("calibrated", OptionValue::Bool(true))]).unwrap().calibrated);
+        let message = parse(&[("calibrated", "yes".into())]).unwrap_err();
+        assert!(message.contains("true or false"), "{message}");
         let message = parse(&[("agianst", "b".into())]).unwrap_err();
         assert!(message.contains("did you mean 'against'?"), "{message}");
     }
