@@ -22,7 +22,7 @@ use datafusion::prelude::SessionConfig;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use tusk_core::plans::CheckedCodec;
 
 use crate::plugin::Plugin;
@@ -121,7 +121,8 @@ impl EmbeddedExecutor {
             .max_encoding_message_size(settings.message_bytes_max);
         let flight = create_grpc_server(&GrpcServerConfig::default())
             .add_service(flight)
-            .serve_with_incoming(TcpListenerStream::new(listener));
+            // The builder's own nodelay is not for a listener that is there already: a row would wait for another.
+            .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
         let flight = tokio::spawn(async move {
             if let Err(error) = flight.await {
                 tracing::error!(%error, "the executor's flight service stopped");

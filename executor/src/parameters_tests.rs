@@ -12,7 +12,7 @@ use arrow_flight::{
 };
 use futures::{Stream, StreamExt, stream};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::parameters::{Piece, Pulled, PulledWeights, Pushed, SessionKey};
@@ -124,7 +124,7 @@ fn serve(listener: TcpListener, errors: &[Code], weights: ModelState) {
     let (errors, calls, step) = (errors.to_vec(), AtomicU32::new(0), AtomicU64::new(2));
     let service = FlightServiceServer::new(Service { errors, calls, weights, step });
     let server = tonic::transport::Server::builder().add_service(service);
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
 }
 
 async fn listener() -> (TcpListener, String) {

@@ -196,7 +196,8 @@ impl JobRunner {
             layout,
             &executor.host,
             port,
-            true,
+            // The file as it is, in blocks: over Flight's own way the executor would decode and compress it first.
+            false,
         );
         let rows = timeout(FETCH_SILENCE, rows).await.map_err(|_| silent())?.map_err(|e| lost(e.to_string()))?;
         let executor_id = executor.id;

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt, stream};
 use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::ParameterService;
@@ -38,7 +38,7 @@ impl ParameterServer {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let server = tokio::spawn(async move {
-            let incoming = TcpListenerStream::new(listener);
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             if let Err(error) =
                 tonic::transport::Server::builder().add_service(flight).serve_with_incoming(incoming).await
             {
