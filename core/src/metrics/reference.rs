@@ -7,6 +7,10 @@ const SCORE: [f64; 20] = [
     0.10, 0.40, 0.35, 0.80, 0.80, 0.80, 0.20, 0.50, 0.50, 0.30, 0.90, 0.65, 0.40, 0.05, 0.95, 0.55, 0.70, 0.20, 0.20,
     1.00,
 ];
+const OTHER: [f64; 20] = [
+    0.30, 0.60, 0.20, 0.70, 0.75, 0.65, 0.10, 0.80, 0.55, 0.45, 0.65, 0.15, 0.50, 0.25, 0.90, 0.50, 0.70, 0.60, 0.65,
+    1.00,
+];
 const THRESHOLD: f64 = 0.4;
 
 const MULTI_TRUTH: [usize; 12] = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2];
@@ -109,10 +113,30 @@ fn curves_and_calibration_with_ties_are_those_of_scikit_learn() {
         agree(bin.positive_share, positive_share);
         agree(bin.mean_probability, mean_probability);
     }
+    agree(expected_calibration_error(&reliability(&truth, &SCORE, 10)), 0.17250000000000004);
     let (classes, probs) = (MULTI_TRUTH, multi_probs());
     // SciPy's minimum of a function has half the digits of its slope's zero.
     let found = temperature(&classes, &probs, 3).unwrap();
     assert!((found - TEMPERATURE).abs() < 1e-5, "{found}");
+}
+
+#[test]
+fn bootstraps_are_those_of_scipy() {
+    // Draws of different generators: bounds of 20,000 of them differ by less than this.
+    let near = |found: Option<f64>, scipy: f64| {
+        let found = found.expect("a bound");
+        assert!((found - scipy).abs() < 0.012, "{found}, SciPy has {scipy}");
+    };
+    let report = evaluate_binary(&truth(), &SCORE, None, THRESHOLD, 42, 20_000);
+    near(report.accuracy.low, 0.5);
+    near(report.accuracy.high, 0.9);
+    near(report.roc_auc.low, 0.587912087912088);
+    near(report.roc_auc.high, 0.96875);
+    let compared = compare_roc_auc(&truth(), (&SCORE, &OTHER), None, 42, 20_000);
+    agree(compared.difference.value, 0.07575757575757569);
+    near(compared.difference.low, -0.13541666666666663);
+    near(compared.difference.high, 0.3076923076923076);
+    near(compared.p_value, 0.5077);
 }
 
 #[test]

@@ -11,6 +11,7 @@ import numpy as np
 import sklearn
 from scipy.optimize import minimize_scalar
 from scipy.special import softmax
+from scipy.stats import bootstrap
 from sklearn import metrics as m
 from sklearn.calibration import calibration_curve
 
@@ -21,6 +22,9 @@ NAN = {"zero_division": np.nan}
 TRUTH = [0, 0, 1, 0, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 0, 1, 1, 0, 1]
 SCORE = [0.10, 0.40, 0.35, 0.80, 0.80, 0.80, 0.20, 0.50, 0.50, 0.30, 0.90, 0.65, 0.40, 0.05, 0.95, 0.55, 0.70, 0.20, 0.20, 1.00]
 THRESHOLD = 0.4
+
+# A second score of the same rows, worse than the first.
+OTHER = [0.30, 0.60, 0.20, 0.70, 0.75, 0.65, 0.10, 0.80, 0.55, 0.45, 0.65, 0.15, 0.50, 0.25, 0.90, 0.50, 0.70, 0.60, 0.65, 1.00]
 
 # Twelve rows of three classes; every number is a multiple of 1/16, which f32 holds exactly.
 MULTI_TRUTH = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 2]
@@ -95,3 +99,30 @@ multi("absent", [0, 0, 1, 3], [0, 3, 0, 3], [0, 1, 2, 3])
 
 show("percentile_2.5", np.percentile([0.3, 0.1, 0.9, 0.4, 0.7, 0.2, 0.65], 2.5))
 show("percentile_97.5", np.percentile([0.3, 0.1, 0.9, 0.4, 0.7, 0.2, 0.65], 97.5))
+
+
+# Percentile bootstraps by SciPy: rows are drawn, figures of draws of one class are left out.
+rows = np.arange(len(TRUTH))
+truth, score, other = np.array(TRUTH), np.array(SCORE), np.array(OTHER)
+
+
+def auc(values, drawn):
+    return m.roc_auc_score(truth[drawn], values[drawn]) if len(set(truth[drawn])) == 2 else np.nan
+
+
+for name, figure in {
+    "accuracy": lambda drawn: m.accuracy_score(truth[drawn], score[drawn] >= THRESHOLD),
+    "roc_auc": lambda drawn: auc(score, drawn),
+    "difference": lambda drawn: auc(score, drawn) - auc(other, drawn),
+}.items():
+    drawn = bootstrap((rows,), figure, vectorized=False, n_resamples=20_000, method="percentile", rng=1).bootstrap_distribution
+    drawn = drawn[~np.isnan(drawn)]
+    show(f"bootstrap.{name}.value", figure(rows))
+    show(f"bootstrap.{name}.low", np.percentile(drawn, 2.5))
+    show(f"bootstrap.{name}.high", np.percentile(drawn, 97.5))
+    show(f"bootstrap.{name}.p_value", 2 * min(np.mean(drawn <= 0), np.mean(drawn >= 0)))
+
+# Ten bins of equal width, closed on the right: what lies in them, weighed by how much.
+bins = np.clip(np.ceil(score * 10), 1, 10)
+apart = [np.sum(bins == bin) * abs(score[bins == bin].mean() - truth[bins == bin].mean()) for bin in np.unique(bins)]
+show("binary.expected_calibration_error", sum(apart) / len(score))
