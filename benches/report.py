@@ -26,13 +26,13 @@ SECTIONS = {
     "throughput": "benches/peers/throughput.py --rounds 2",
     "precision": "benches/precision.py TABLE --epochs 8",
     "endtoend": "benches/peers/endtoend.py IMAGES",
-    "timetoauc": "benches/peers/time_to_auc.py IMAGES",
+    "timetoauc": "benches/peers/time_to_auc.py IMAGES --seeds 1 2",
     "predict": "benches/peers/predict.py IMAGES --rounds 2",
     "startup": "benches/startup.py",
     "large": "benches/large.py IMAGES --keep KEPT",
     "scaling": "benches/scaling.py KEPT/large.parquet",
     "exchange": "benches/exchange.py --workers 2",
-    "build": "benches/build.py",
+    "build": "benches/build.py core executor",
 }
 GROUP_REGEX = r"(person\d+|(NORMAL2-)?IM-\d+)"
 
@@ -46,8 +46,10 @@ def machine():
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
     newest = next((word for word in INSTRUCTIONS if word in flags), "no vector instructions that matter")
+    cards = sorted(path.read_text() for path in pathlib.Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    cards = [line.split(":")[1].strip() for card in cards for line in card.splitlines() if line.startswith("Model")]
     memory = next(line for line in pathlib.Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
-    return f"{os.cpu_count()} processors ({name}, {newest}), {int(memory.split()[1]) / 2**20:.0f} GiB"
+    return ", ".join([f"{os.cpu_count()} processors ({name}, {newest})", f"{int(memory.split()[1]) / 2**20:.0f} GiB", *cards])
 
 
 def output(command):

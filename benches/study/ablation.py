@@ -29,6 +29,7 @@ ROWS = {
     "without views": {"tta": None},
     "without augmentation": {"augment": "'none'"},
     "without class weights": {"class_weights": "'none'"},
+    "without a threshold of its own": {"threshold": "0.5"},
     "without blur": {"augment": "'rotate, shift, zoom, brightness, contrast, gamma, noise, cutout'"},
     "with shear": {"augment": "'rotate, shift, zoom, shear, brightness, contrast, gamma, blur, noise, cutout'"},
     "with mixup": {"mixup": "0.2"},
