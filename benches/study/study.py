@@ -142,7 +142,8 @@ def plot(rows, stem):
 def main():
     args = arguments()
     ingest(args.images)
-    for run in runs(args):
+    # Loss by loss: a study that was stopped compares all models under the first ones.
+    for run in sorted(runs(args), key=lambda run: LOSSES.index(run["loss"])):
         if find(read(args.csv), run):
             continue
         print(f"study: {run}", file=sys.stderr, flush=True)
