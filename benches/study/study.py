@@ -27,9 +27,9 @@ SEEDS = {"cnn": [42, 43, 44]}
 # Side of the pictures and epochs, on two processors and with --full.
 SIZES = {
     "cnn": ((128, 12), (224, 20)),
-    "vgg16": ((64, 4), (224, 20)),
-    "resnet50": ((64, 5), (224, 20)),
-    "densenet121": ((64, 5), (224, 20)),
+    "vgg16": ((64, 3), (224, 20)),
+    "resnet50": ((64, 4), (224, 20)),
+    "densenet121": ((64, 4), (224, 20)),
     "svm": ((128, 8), (128, 8)),
 }
 OPTIONS = {"cnn": ", ema = 0.99"}

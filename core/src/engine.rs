@@ -10,7 +10,7 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion::prelude::SessionConfig;
 
 use crate::ids::{ModelName, WorkerId};
-use crate::metrics::at_temperature;
+use crate::metrics::Calibration;
 use crate::physical::TrainTask;
 use crate::spec::Augment;
 
@@ -64,8 +64,8 @@ pub struct Predictions {
     pub decision: Option<(usize, f64)>,
     /// Probabilities, one row of `classes.len()` per image, row-major; unspecified where `valid` is false.
     pub probabilities: Vec<f32>,
-    /// What calibrated probabilities are softened by; see [`crate::metrics::temperature`].
-    pub temperature: f64,
+    /// What makes of these calibrated probabilities, where the model has it.
+    pub calibration: Option<Calibration>,
     /// Whether the image was there and readable.
     pub valid: Vec<bool>,
 }
@@ -89,10 +89,12 @@ impl Predictions {
     /// The same with calibrated probabilities. The decision is that of the raw ones still.
     #[must_use]
     pub fn calibrated(mut self) -> Self {
-        for row in self.probabilities.chunks_mut(self.classes.len().max(1)) {
-            row.copy_from_slice(&at_temperature(row, self.temperature));
+        if let Some(calibration) = self.calibration.take() {
+            for row in self.probabilities.chunks_mut(self.classes.len().max(1)) {
+                row.copy_from_slice(&calibration.apply(row));
+            }
         }
-        Self { temperature: 1.0, ..self }
+        self
     }
 
     /// The probabilities of image `row`.

@@ -74,7 +74,7 @@ impl Loaded {
         Predictions {
             classes: Arc::clone(&self.classes),
             decision: self.manifest.definition.positive.zip(self.manifest.threshold),
-            temperature: self.manifest.temperature.unwrap_or(1.0),
+            calibration: self.manifest.calibration.clone(),
             probabilities: Vec::with_capacity(images * self.classes.len()),
             valid: Vec::with_capacity(images),
         }

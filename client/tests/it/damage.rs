@@ -88,13 +88,15 @@ async fn a_manifest_that_contradicts_itself_panics_nothing() {
         change(&mut manifest);
         std::fs::write(&path, manifest.to_string()).unwrap();
     };
-    let edits: [&dyn Fn(&mut serde_json::Value); 6] = [
+    let edits: [&dyn Fn(&mut serde_json::Value); 8] = [
         &|m| m["definition"]["positive"] = 7.into(),
         &|m| m["definition"]["classes"] = serde_json::json!([]),
         &|m| m["definition"]["classes"] = serde_json::json!(["NORMAL", "PNEUMONIA", "COVID"]),
         &|m| m["definition"]["preprocessing"]["image_size"] = 0.into(),
         &|m| m["definition"]["preprocessing"]["channels"] = 2.into(),
         &|m| m["best_epoch"] = 99.into(),
+        &|m| m["temperature"] = 0.into(),
+        &|m| (m["temperature"], m["bias"]) = (1.into(), serde_json::json!([1, 2, 3])),
     ];
     for change in edits {
         edit(change);

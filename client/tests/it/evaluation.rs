@@ -1,5 +1,7 @@
 //! What EVALUATE shows beside its one row of figures.
 
+use tusk_core::metrics::Calibration;
+
 use crate::fixture::Fixture;
 
 fn number(cell: &str) -> f64 {
@@ -109,7 +111,7 @@ async fn a_card_holds_what_people_should_know_of_a_model() {
 const DOUBTFUL: &str = "(SELECT image, \"group\", CASE WHEN \"group\" = 'person001' THEN 'PNEUMONIA' ELSE label END \
                         AS label FROM xrays)";
 
-/// A net as an ensemble of one, whose threshold and temperature come from such rows.
+/// A net as an ensemble of one, whose threshold and calibration come from such rows.
 async fn calibrated() -> Fixture {
     let fixture = Fixture::new().await;
     fixture.train("m", 4, "", "xrays").await;
@@ -120,19 +122,30 @@ async fn calibrated() -> Fixture {
 #[tokio::test(flavor = "multi_thread")]
 async fn calibrated_probabilities_are_judged_as_raw_ones_are() {
     let fixture = calibrated().await;
-    let temperature = fixture.manifest("e").await.temperature.unwrap();
-    assert!((temperature - 1.0).abs() > 0.01, "{temperature} shows nothing");
+    let calibration = fixture.manifest("e").await.calibration.unwrap();
+    let (temperature, bias) = (calibration.temperature, calibration.bias[1] - calibration.bias[0]);
+    assert!((temperature - 1.0).abs() > 0.01 && bias.abs() > 0.01, "{temperature} and {bias} show nothing");
     let [raw, calibrated] =
         ["", " OPTIONS (calibrated = true)"].map(|options| format!("EVALUATE MODEL e ON {DOUBTFUL}{options}"));
     let (raw, calibrated) = (fixture.rows(&raw).await.remove(0), fixture.rows(&calibrated).await.remove(0));
-    // A temperature lowers the loss of the rows that it was found on, and changes neither order nor decision.
+    // It lowers the loss of the rows that it was found on, and changes neither order nor decision.
     assert!(number(&calibrated[3]) < number(&raw[3]), "{calibrated:?} {raw:?}");
     assert_eq!(calibrated[5..=25], raw[5..=25]);
     let logit = |p: &str| (number(p) / (1.0 - number(p))).ln();
-    assert!((logit(&calibrated[4]) - logit(&raw[4]) / temperature).abs() < 1e-4, "{calibrated:?} {raw:?}");
+    assert!((logit(&calibrated[4]) - logit(&raw[4]) / temperature - bias).abs() < 1e-4, "{calibrated:?} {raw:?}");
     let matrix = format!("EVALUATE MODEL e ON {DOUBTFUL} OPTIONS (show = 'confusion_matrix', calibrated = ");
     let (one, other) = (fixture.rows(&format!("{matrix}true)")).await, fixture.rows(&format!("{matrix}false)")).await);
     assert_eq!(one, other);
+    // A model of an older version has a temperature and no bias.
+    let path = fixture.path("store/models/e/manifest.json");
+    let mut older: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert!(older.as_object_mut().unwrap().remove("bias").is_some());
+    older["format_version"] = 2.into();
+    std::fs::write(&path, older.to_string()).unwrap();
+    assert_eq!(fixture.manifest("e").await.calibration, Some(Calibration { temperature, bias: Vec::new() }));
+    older["temperature"] = serde_json::Value::Null;
+    std::fs::write(&path, older.to_string()).unwrap();
+    assert_eq!(fixture.manifest("e").await.calibration, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

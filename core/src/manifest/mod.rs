@@ -13,12 +13,12 @@ pub use record::{
 };
 
 use crate::ids::{ModelName, RunId};
-use crate::metrics::Report;
+use crate::metrics::{Calibration, Report};
 use crate::spec::{Architecture, Intensity, Loss, ModelSpec, Precision};
 use crate::transfer::Transfer;
 
 /// The version of the manifest's format. Raised when a reader of the old form would misread the new one.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// What happens to an image between its bytes and the net, at training and at prediction alike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,9 +160,10 @@ pub struct Manifest {
     /// Between which values 95 % of the thresholds lie that resampled validation rows give.
     #[serde(default)]
     pub threshold_range: Option<(f64, f64)>,
-    /// What logits are divided by so that probabilities mean what they say, found on the validation rows.
-    #[serde(default)]
-    pub temperature: Option<f64>,
+    /// What makes probabilities mean what they say, found on the validation rows: `temperature` and `bias`, beside the
+    /// other properties.
+    #[serde(default, flatten)]
+    pub calibration: Option<Calibration>,
     /// The figures of the validation rows, each with its interval.
     #[serde(default)]
     pub validation: Option<Report>,
@@ -220,6 +221,10 @@ impl Manifest {
         }
         if self.definition.classes.len() < 2 {
             return Err(format!("{} classes are too few", self.definition.classes.len()));
+        }
+        let classes = self.definition.classes.len();
+        if let Some(calibration) = self.calibration.as_ref().filter(|calibration| !calibration.is_for(classes)) {
+            return Err(format!("it has {classes} classes and cannot be calibrated by {calibration:?}"));
         }
         if self.members.is_empty() { self.definition.check_net() } else { self.definition.check() }
     }

@@ -1,4 +1,6 @@
-//! Whether probabilities mean what they say, and how to make them: reliability, Brier score, temperature scaling.
+//! Whether probabilities mean what they say, and how to make them: reliability, Brier score, temperature and bias.
+
+use serde::{Deserialize, Serialize};
 
 /// Bins of a reliability table, as usual.
 pub const RELIABILITY_BINS: usize = 10;
@@ -52,64 +54,161 @@ pub fn brier_score(truth: &[bool], probability: &[f64]) -> Option<f64> {
     (!truth.is_empty() && truth.len() == probability.len()).then(|| squares.sum::<f64>() / truth.len() as f64)
 }
 
-/// Temperatures that are looked at.
+/// Temperatures that say something: beyond them rows are all told apart, or not at all.
 const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.05..=20.0;
 
-/// Halvings of the search: more than an f64's significand has bits.
-const HALVINGS: usize = 60;
+/// The most classes whose biases are sought: a step takes the square of their number per row.
+const BIASES_MAX: usize = 20;
+
+/// Newton's steps. A dozen are enough; rows without a best calibration take them all.
+const STEPS_MAX: usize = 100;
+
+/// Halvings of a step that leads too far.
+const HALVINGS_MAX: usize = 30;
+
+/// Where the slope of the mean loss counts as none.
+const FLAT: f64 = 1e-10;
 
 /// Probabilities are clipped to this before their logarithm is taken.
 const LEAST: f64 = 1e-12;
 
-/// The temperature that logits are divided by so that the cross-entropy of these rows is least (Guo et al. 2017, arXiv
-/// 1706.04599): above 1 where a net is too sure of itself. `probabilities` are rows x classes, row-major. The order of a
-/// row's classes never changes. `None` without rows, where a truth is no class, and where the best temperature is not between
-/// 0.05 and 20: rows that are all told apart do not say how sure one may be.
-pub fn temperature(truth: &[usize], probabilities: &[f32], classes: usize) -> Option<f64> {
-    let fits = classes > 1 && !truth.is_empty() && probabilities.len() == truth.len() * classes;
-    if !fits || truth.iter().any(|truth| *truth >= classes) || probabilities.iter().any(|p| p.is_nan()) {
-        return None;
-    }
-    let rows: Vec<Vec<f64>> = probabilities.chunks_exact(classes).map(logarithms).collect();
-    // The loss is convex in the inverse of the temperature: its slope has one zero.
-    let slope = |inverse: f64| {
-        let of = |(truth, logs): (&usize, &Vec<f64>)| {
-            let softened = soften(logs, inverse);
-            logs.iter().zip(&softened).map(|(log, p)| log * p).sum::<f64>() - logs[*truth]
-        };
-        truth.iter().zip(&rows).map(of).sum::<f64>()
-    };
-    let (mut low, mut high) = (1.0 / TEMPERATURES.end(), 1.0 / TEMPERATURES.start());
-    if slope(low) >= 0.0 || slope(high) <= 0.0 {
-        return None;
-    }
-    for _ in 0..HALVINGS {
-        let middle = f64::midpoint(low, high);
-        if slope(middle) > 0.0 {
-            high = middle;
-        } else {
-            low = middle;
-        }
-    }
-    Some(1.0 / f64::midpoint(low, high))
+/// What is done to a net's probabilities so that they mean what they say: the softmax of `logarithm / temperature + bias`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Above 1 where a net is too sure of itself.
+    pub temperature: f64,
+    /// One per class, 0 on average: above 0 for a class that class weights, or another mix of classes, made look too rare.
+    /// Empty where there is none.
+    #[serde(default)]
+    pub bias: Vec<f64>,
 }
 
-/// A row's probabilities at a temperature.
-pub fn at_temperature(probabilities: &[f32], temperature: f64) -> Vec<f32> {
-    if temperature == 1.0 {
-        return probabilities.to_vec();
+impl Calibration {
+    /// The calibration with which the cross-entropy of these rows is least: a temperature (Guo et al. 2017, arXiv 1706.04599)
+    /// with a bias per class (Alexandari et al. 2020, arXiv 1901.06852). `probabilities` are rows x classes, row-major.
+    ///
+    /// There is no bias where the rows do not tell it from a temperature, lack a class, or have more than 20. `None`
+    /// without rows, where a truth is no class, and where the best temperature is not between 0.05 and 20: rows that are all told
+    /// apart do not say how sure one may be.
+    pub fn fit(truth: &[usize], probabilities: &[f32], classes: usize) -> Option<Self> {
+        let fits = classes > 1 && !truth.is_empty() && probabilities.len() == truth.len() * classes;
+        if !fits || truth.iter().any(|truth| *truth >= classes) || probabilities.iter().any(|p| p.is_nan()) {
+            return None;
+        }
+        let rows: Vec<(usize, Vec<f64>)> =
+            truth.iter().copied().zip(probabilities.chunks_exact(classes).map(logarithms)).collect();
+        let has_all = (0..classes).all(|class| truth.contains(&class));
+        let with_bias = (has_all && classes <= BIASES_MAX).then(|| Self::least(&rows, classes, classes)).flatten();
+        with_bias.or_else(|| Self::least(&rows, classes, 1))
     }
-    soften(&logarithms(probabilities), 1.0 / temperature).into_iter().map(|p| p as f32).collect()
+
+    /// Newton's method for the inverse of the temperature and the biases of all classes but the first, or for the former
+    /// alone where there is one parameter: the loss is convex in them.
+    fn least(rows: &[(usize, Vec<f64>)], classes: usize, parameters: usize) -> Option<Self> {
+        let mut point = vec![0.0; parameters];
+        point[0] = 1.0;
+        let mut here = Loss::at(rows, classes, &point);
+        for _ in 0..STEPS_MAX {
+            // Where rows do not tell the parameters apart there is no single least.
+            let step = solve(here.curvature.clone(), here.slope.clone())?;
+            if here.slope.iter().all(|slope| slope.abs() < FLAT) {
+                break;
+            }
+            let along = |share: f64| point.iter().zip(&step).map(|(at, step)| at - share * step).collect::<Vec<f64>>();
+            let shares = std::iter::successors(Some(1.0), |share| Some(share / 2.0)).take(HALVINGS_MAX);
+            let found =
+                shares.map(along).map(|to| (Loss::at(rows, classes, &to), to)).find(|(loss, _)| loss.mean < here.mean);
+            // No step is better: this is the least that these numbers can tell.
+            let Some((loss, to)) = found else { break };
+            (here, point) = (loss, to);
+        }
+        let temperature = 1.0 / point[0];
+        let mean = point[1..].iter().sum::<f64>() / classes as f64;
+        let bias = match parameters {
+            1 => Vec::new(),
+            _ => std::iter::once(&0.0).chain(&point[1..]).map(|bias| bias - mean).collect(),
+        };
+        TEMPERATURES.contains(&temperature).then_some(Self { temperature, bias })
+    }
+
+    /// Whether it can be applied to so many classes: what comes from a file may hold anything.
+    #[must_use]
+    pub fn is_for(&self, classes: usize) -> bool {
+        let Self { temperature, bias } = self;
+        let is_whole = bias.is_empty() || bias.len() == classes;
+        is_whole && TEMPERATURES.contains(temperature) && bias.iter().all(|bias| bias.is_finite())
+    }
+
+    /// A row's probabilities, calibrated.
+    #[must_use]
+    pub fn apply(&self, probabilities: &[f32]) -> Vec<f32> {
+        softmax(&logarithms(probabilities), 1.0 / self.temperature, &self.bias).into_iter().map(|p| p as f32).collect()
+    }
+}
+
+/// The mean cross-entropy of rows with its first and second derivatives by the parameters.
+struct Loss {
+    mean: f64,
+    slope: Vec<f64>,
+    curvature: Vec<Vec<f64>>,
+}
+
+impl Loss {
+    fn at(rows: &[(usize, Vec<f64>)], classes: usize, point: &[f64]) -> Self {
+        let parameters = point.len();
+        let mut loss =
+            Self { mean: 0.0, slope: vec![0.0; parameters], curvature: vec![vec![0.0; parameters]; parameters] };
+        let bias: Vec<f64> = if parameters > 1 { [&[0.0], &point[1..]].concat() } else { Vec::new() };
+        let share = 1.0 / rows.len() as f64;
+        for (truth, logs) in rows {
+            let softened = softmax(logs, point[0], &bias);
+            loss.mean -= share * softened[*truth].max(f64::MIN_POSITIVE).ln();
+            // What a class's logit changes by with each parameter: its logarithm, and 1 with its own bias.
+            let change = |class: usize, by: usize| if by == 0 { logs[class] } else { f64::from(u8::from(by == class)) };
+            let mean: Vec<f64> =
+                (0..parameters).map(|by| (0..classes).map(|class| softened[class] * change(class, by)).sum()).collect();
+            for by in 0..parameters {
+                loss.slope[by] += share * (mean[by] - change(*truth, by));
+                for and in 0..parameters {
+                    let product = |class: usize| softened[class] * change(class, by) * change(class, and);
+                    loss.curvature[by][and] += share * ((0..classes).map(product).sum::<f64>() - mean[by] * mean[and]);
+                }
+            }
+        }
+        loss
+    }
+}
+
+/// Solves a system of linear equations by elimination with pivots; `None` where it has no single solution.
+fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
+    let size = right.len();
+    for column in 0..size {
+        let pivot = (column..size).max_by(|a, b| matrix[*a][column].abs().total_cmp(&matrix[*b][column].abs()))?;
+        if matrix[pivot][column].abs() < 1e-12 {
+            return None;
+        }
+        matrix.swap(column, pivot);
+        right.swap(column, pivot);
+        for row in (0..size).filter(|row| *row != column) {
+            let factor = matrix[row][column] / matrix[column][column];
+            let above = matrix[column].clone();
+            matrix[row].iter_mut().zip(above).for_each(|(value, above)| *value -= factor * above);
+            right[row] -= factor * right[column];
+        }
+    }
+    Some((0..size).map(|row| right[row] / matrix[row][row]).collect())
 }
 
 fn logarithms(probabilities: &[f32]) -> Vec<f64> {
     probabilities.iter().map(|p| f64::from(*p).max(LEAST).ln()).collect()
 }
 
-/// The softmax of logarithms times a factor.
-fn soften(logs: &[f64], factor: f64) -> Vec<f64> {
-    let most = logs.iter().fold(f64::NEG_INFINITY, |most, log| most.max(log * factor));
-    let powers: Vec<f64> = logs.iter().map(|log| (log * factor - most).exp()).collect();
+/// The softmax of logarithms times a factor plus a bias, where there is one.
+fn softmax(logs: &[f64], factor: f64, bias: &[f64]) -> Vec<f64> {
+    let of = |(class, log): (usize, &f64)| log * factor + bias.get(class).copied().unwrap_or(0.0);
+    let logits: Vec<f64> = logs.iter().enumerate().map(of).collect();
+    let most = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.iter().map(|logit| (logit - most).exp()).collect();
     let sum: f64 = powers.iter().sum();
     powers.into_iter().map(|power| power / sum).collect()
 }
@@ -136,28 +235,59 @@ mod tests {
         assert_eq!(brier_score(&[], &[]), None);
     }
 
-    #[test]
-    fn a_net_that_is_twice_too_sure_gets_a_temperature_of_two() {
-        // Of the rows with logit 2, as many are positive as a logit of 1 says.
+    /// Rows of a net that says `said` where the truth is as likely as `so` says, half of them cases of a logit of 1, half of -1.
+    fn rows(said: impl Fn(f64) -> f64, so: impl Fn(f64) -> f64) -> (Vec<usize>, Vec<f32>) {
         let p = |logit: f64| 1.0 / (1.0 + (-logit).exp());
-        let positives = (p(1.0) * 10_000.0).round() as usize;
-        let truth: Vec<usize> = (0..10_000).map(|row| usize::from(row < positives)).collect();
-        let probabilities: Vec<f32> = truth.iter().flat_map(|_| [1.0 - p(2.0), p(2.0)]).map(|p| p as f32).collect();
-        let found = temperature(&truth, &probabilities, 2).unwrap();
-        assert!((found - 2.0).abs() < 1e-3, "{found}");
-        let calibrated = at_temperature(&probabilities[..2], found);
-        assert!((f64::from(calibrated[1]) - p(1.0)).abs() < 1e-4, "{calibrated:?}");
-        assert_eq!(at_temperature(&probabilities[..2], 1.0), probabilities[..2]);
+        let (mut truth, mut probabilities) = (Vec::new(), Vec::new());
+        for logit in [1.0, -1.0] {
+            let positives = (p(so(logit)) * 10_000.0).round() as usize;
+            truth.extend((0..10_000).map(|row| usize::from(row < positives)));
+            let said = p(said(logit)) as f32;
+            probabilities.extend((0..10_000).flat_map(|_| [1.0 - said, said]));
+        }
+        (truth, probabilities)
     }
 
     #[test]
-    fn what_has_no_temperature_gets_none_and_extremes_stay_finite() {
-        assert_eq!(temperature(&[], &[], 2), None);
-        assert_eq!(temperature(&[2], &[0.5, 0.5], 2), None);
-        assert_eq!(temperature(&[0], &[f32::NAN, 0.5], 2), None);
-        assert_eq!(temperature(&[0, 1], &[0.7, 0.3, 0.4, 0.6], 2), None, "all are right");
-        assert_eq!(temperature(&[1, 0], &[0.7, 0.3, 0.4, 0.6], 2), None, "all are wrong");
-        assert_eq!(temperature(&[0, 1], &[0.5; 4], 2), None, "nothing is said");
-        assert!(at_temperature(&[1.0, 0.0], 0.05).iter().all(|p| p.is_finite()));
+    fn a_net_that_is_twice_too_sure_gets_a_temperature_of_two() {
+        let (truth, probabilities) = rows(|logit| 2.0 * logit, |logit| logit);
+        let found = Calibration::fit(&truth, &probabilities, 2).unwrap();
+        assert!((found.temperature - 2.0).abs() < 1e-3 && found.bias[1].abs() < 1e-3, "{found:?}");
+        let calibrated = found.apply(&probabilities[..2]);
+        assert!((f64::from(calibrated[1]) - 1.0 / (1.0 + (-1.0_f64).exp())).abs() < 1e-4, "{calibrated:?}");
+        // Rows that all say the same cannot tell a temperature from a bias.
+        let found = Calibration::fit(&truth[..10_000], &probabilities[..20_000], 2).unwrap();
+        assert!((found.temperature - 2.0).abs() < 1e-3 && found.bias.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn what_class_weights_took_from_a_class_is_given_back() {
+        // Trained with the negatives weighing e^1.5 times as much, and too timid besides.
+        let (truth, probabilities) = rows(|logit| (logit - 1.5) / 2.0, |logit| logit);
+        let found = Calibration::fit(&truth, &probabilities, 2).unwrap();
+        assert!((found.temperature - 0.5).abs() < 1e-3, "{found:?}");
+        assert!(
+            (found.bias[1] - found.bias[0] - 1.5).abs() < 1e-2 && (found.bias[0] + found.bias[1]).abs() < 1e-12,
+            "{found:?}"
+        );
+        let (score, truth): (Vec<f64>, Vec<bool>) = probabilities
+            .chunks_exact(2)
+            .zip(&truth)
+            .map(|(row, truth)| (f64::from(found.apply(row)[1]), *truth == 1))
+            .unzip();
+        let error = expected_calibration_error(&reliability(&truth, &score, 10)).unwrap();
+        assert!(error < 1e-3, "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_calibrated_is_not_and_extremes_stay_finite() {
+        assert_eq!(Calibration::fit(&[], &[], 2), None);
+        assert_eq!(Calibration::fit(&[2], &[0.5, 0.5], 2), None);
+        assert_eq!(Calibration::fit(&[0], &[f32::NAN, 0.5], 2), None);
+        assert_eq!(Calibration::fit(&[0, 1], &[0.7, 0.3, 0.4, 0.6], 2), None, "all are right");
+        assert_eq!(Calibration::fit(&[1, 0], &[0.7, 0.3, 0.4, 0.6], 2), None, "all are wrong");
+        assert_eq!(Calibration::fit(&[0, 1], &[0.5; 4], 2), None, "nothing is said");
+        let sharp = Calibration { temperature: 0.05, bias: vec![-2.0, 2.0] };
+        assert!(sharp.apply(&[1.0, 0.0]).iter().all(|p| p.is_finite()));
     }
 }

@@ -10,7 +10,7 @@
 //! * [`log_loss`]: how wrong the probabilities are
 //! * [`evaluate_binary`], [`evaluate_multi`]: a whole [`Report`], each figure with its 95 % [`Interval`]
 //! * [`curve`], [`threshold_for`], [`average_precision`]: every threshold, and the one for a wanted recall
-//! * [`reliability`], [`brier_score`], [`temperature`]: whether probabilities mean what they say
+//! * [`reliability`], [`brier_score`], [`Calibration`]: whether probabilities mean what they say
 //! * [`compare_roc_auc`]: whether one model is better than another
 //! * [`bootstrap`]: the same interval for any other figure
 
@@ -30,7 +30,7 @@ mod reference;
 
 pub use bootstrap::{CONFIDENCE, Interval, bootstrap};
 pub use calibration::{
-    RELIABILITY_BINS, ReliabilityBin, at_temperature, brier_score, expected_calibration_error, reliability, temperature,
+    Calibration, RELIABILITY_BINS, ReliabilityBin, brier_score, expected_calibration_error, reliability,
 };
 pub use compare::{Comparison, compare_roc_auc};
 pub use confusion::Confusion;

@@ -58,7 +58,8 @@ const RELIABILITY: [(f64, f64); 5] = [
     (1.0, 0.9500000000000001),
 ];
 /// SciPy's minimum of scikit-learn's log_loss.
-const TEMPERATURE: f64 = 0.6807102144064607;
+const TEMPERATURE: f64 = 0.582961834287918;
+const BIAS: [f64; 3] = [0.08470401537342842, -0.6087374474474145, 0.5240334320739861];
 
 fn truth() -> Vec<bool> {
     TRUTH.iter().map(|&truth| truth == 1).collect()
@@ -116,8 +117,9 @@ fn curves_and_calibration_with_ties_are_those_of_scikit_learn() {
     agree(expected_calibration_error(&reliability(&truth, &SCORE, 10)), 0.17250000000000004);
     let (classes, probs) = (MULTI_TRUTH, multi_probs());
     // SciPy's minimum of a function has half the digits of its slope's zero.
-    let found = temperature(&classes, &probs, 3).unwrap();
-    assert!((found - TEMPERATURE).abs() < 1e-5, "{found}");
+    let found = Calibration::fit(&classes, &probs, 3).unwrap();
+    assert!((found.temperature - TEMPERATURE).abs() < 1e-5, "{found:?}");
+    assert!(found.bias.iter().zip(BIAS).all(|(bias, wanted)| (bias - wanted).abs() < 1e-5), "{found:?}");
 }
 
 #[test]

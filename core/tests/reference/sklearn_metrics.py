@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 import sklearn
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import softmax
 from scipy.stats import bootstrap
 from sklearn import metrics as m
@@ -92,8 +92,11 @@ multi("multi", MULTI_TRUTH, MULTI_PROBS.argmax(axis=1), [0, 1, 2])
 show("multi.roc_auc_ovr", m.roc_auc_score(MULTI_TRUTH, MULTI_PROBS, multi_class="ovr", average="macro"))
 show("multi.log_loss", m.log_loss(MULTI_TRUTH, np.clip(MULTI_PROBS, 1e-7, 1 - 1e-7)))
 logs = np.log(MULTI_PROBS)
-loss = lambda t: m.log_loss(MULTI_TRUTH, softmax(logs / t, axis=1))
-show("multi.temperature", minimize_scalar(loss, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-10}).x)
+loss = lambda x: m.log_loss(MULTI_TRUTH, softmax(logs * x[0] + np.array([0, x[1], x[2]]), axis=1))
+found = minimize(loss, [1, 0, 0], method="BFGS", options={"gtol": 1e-9}).x
+biases = np.array([0, *found[1:]])
+show("multi.temperature", 1 / found[0])
+print("multi.bias =", [float(bias) for bias in biases - biases.mean()])
 # Class 2 is neither there nor predicted, class 1 is never predicted: the average leaves out what is undefined.
 multi("absent", [0, 0, 1, 3], [0, 3, 0, 3], [0, 1, 2, 3])
 

@@ -42,7 +42,7 @@ impl Run {
             definition: self.record.definition.clone(),
             threshold: decision.map(|decision| decision.threshold),
             threshold_range: decision.and_then(|decision| decision.range),
-            temperature: validation.temperature(&self.record.definition),
+            calibration: validation.calibration(&self.record.definition),
             validation: validation.report(&self.record.definition),
             best_epoch: self.record.best_epoch.unwrap_or(0),
             epochs: self.record.epochs.clone(),

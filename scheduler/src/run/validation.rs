@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tusk_core::manifest::ModelDefinition;
 use tusk_core::metrics::{
-    Decision, PROBABILITY_EPSILON, Report, evaluate_binary, evaluate_multi, roc_auc, roc_auc_ovr, smooth_threshold,
-    temperature,
+    Calibration, Decision, PROBABILITY_EPSILON, Report, evaluate_binary, evaluate_multi, roc_auc, roc_auc_ovr,
+    smooth_threshold,
 };
 use tusk_core::physical::{Answer, PhaseReport};
 use tusk_core::spec::{Loss, Threshold};
@@ -141,9 +141,9 @@ impl Validation {
         (!self.truth.is_empty()).then_some(report)
     }
 
-    /// The temperature that calibrates the probabilities; `None` without rows.
-    pub(crate) fn temperature(&self, definition: &ModelDefinition) -> Option<f64> {
-        temperature(&self.truth, &self.probabilities, definition.classes.len())
+    /// What makes the probabilities mean what they say; `None` where the rows do not tell.
+    pub(crate) fn calibration(&self, definition: &ModelDefinition) -> Option<Calibration> {
+        Calibration::fit(&self.truth, &self.probabilities, definition.classes.len())
     }
 
     fn binary(&self, positive: usize) -> (Vec<bool>, Vec<f64>) {

@@ -53,7 +53,7 @@ fn summary(manifest: &Manifest) -> String {
         members => format!(" ({} nets whose probabilities are averaged)", members.len()),
     };
     format!(
-        "A {} of {} parameters{nets} that tells {classes} apart. {decision}",
+        "A model that tells {classes} apart: {}, {} parameters{nets}. {decision}",
         definition.spec.architecture, manifest.parameters
     )
 }
@@ -149,8 +149,17 @@ fn figures(manifest: &Manifest) -> String {
         let _always =
             writeln!(lines, "| {} | {} | {} | {} |", name.replace('_', " "), shown(value), shown(low), shown(high));
     }
-    let temperature = manifest.temperature.map_or_else(String::new, |temperature| {
-        format!(" Calibrated probabilities are at a temperature of {temperature:.3}, found on the same rows.")
+    let calibration = manifest.calibration.as_ref().map_or_else(String::new, |calibration| {
+        let temperature = calibration.temperature;
+        let bias = match calibration.bias.as_slice() {
+            [] => String::new(),
+            bias => {
+                let of = |(class, bias): (&String, &f64)| format!("{bias:+.3} for {class}");
+                let biases: Vec<String> = manifest.definition.classes.iter().zip(bias).map(of).collect();
+                format!(", with a bias of {}", biases.join(" and "))
+            }
+        };
+        format!(" Calibrated probabilities are at a temperature of {temperature:.3}{bias}, found on the same rows.")
     });
     let by = if manifest.definition.spec.folds.is_some() { ", each by the net that had not seen it" } else { "" };
     // Neither folds nor ensembles choose an epoch.
@@ -160,7 +169,7 @@ fn figures(manifest: &Manifest) -> String {
         (false, true) => ", which also chose the threshold: other rows may be harder",
         (false, false) => "",
     };
-    format!("{lines}\nOn {} validation rows{by}{chosen}. Intervals by bootstrap over groups.{temperature}", report.rows)
+    format!("{lines}\nOn {} validation rows{by}{chosen}. Intervals by bootstrap over groups.{calibration}", report.rows)
 }
 
 fn training(manifest: &Manifest) -> String {

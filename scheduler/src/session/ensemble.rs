@@ -16,7 +16,7 @@ use crate::run::unix_ms;
 
 /// Makes and publishes the ensemble. Its weights are its members' own: it stays as it is when they are replaced.
 ///
-/// The rows of VALIDATE ON give its threshold, its temperature and its figures; without them its threshold is the mean of
+/// The rows of VALIDATE ON give its threshold, its calibration and its figures; without them its threshold is the mean of
 /// its nets'.
 pub(super) async fn create(
     context: &Session,
@@ -45,7 +45,7 @@ pub(super) async fn create(
         let decision = validation.decision(&manifest.definition);
         manifest.threshold = decision.map(|decision| decision.threshold).or(manifest.threshold);
         manifest.threshold_range = decision.and_then(|decision| decision.range);
-        manifest.temperature = validation.temperature(&manifest.definition);
+        manifest.calibration = validation.calibration(&manifest.definition);
         manifest.data.val_rows = validation.rows(&manifest.definition);
         manifest.validation = validation.report(&manifest.definition);
     }
@@ -120,7 +120,7 @@ async fn combined(
         definition: ModelDefinition { spec, ..first.definition.clone() },
         threshold,
         threshold_range: None,
-        temperature: None,
+        calibration: None,
         validation: None,
         best_epoch: 0,
         epochs: Vec::new(),

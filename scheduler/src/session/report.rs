@@ -11,6 +11,7 @@ use tusk_core::ids::ModelName;
 use tusk_core::manifest::{
     EpochReport, ExchangeRecord, Manifest, PartRecord, RunRecord, RunStatus, Staleness, Timing, WorkerExchange,
 };
+use tusk_core::metrics::Calibration;
 
 use crate::error::Result;
 
@@ -106,6 +107,11 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
     let counts = |rows: &std::collections::BTreeMap<String, u64>| {
         rows.iter().map(|(class, rows)| format!("{class}: {rows}")).collect::<Vec<_>>().join(", ")
     };
+    let calibration = manifest.calibration.as_ref();
+    let bias = |calibration: &Calibration| {
+        let of = |(class, bias): (&String, &f64)| format!("{class}: {bias:+.4}");
+        definition.classes.iter().zip(&calibration.bias).map(of).collect::<Vec<_>>().join(", ")
+    };
     let properties: Vec<(&str, String)> = vec![
         ("model", manifest.name.to_string()),
         ("architecture", spec.architecture.to_string()),
@@ -115,7 +121,8 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("threshold", optional(manifest.threshold)),
         ("threshold_range", range(manifest.threshold_range)),
         ("members", members(manifest)),
-        ("temperature", optional(manifest.temperature)),
+        ("temperature", optional(calibration.map(|calibration| calibration.temperature))),
+        ("bias", calibration.filter(|c| !c.bias.is_empty()).map_or_else(|| "none".to_owned(), bias)),
         ("input", format!("{} x {} x {}", input.channels, input.image_size, input.image_size)),
         ("border_crop", input.border_crop.to_string()),
         ("intensity", input.intensity.to_string()),

@@ -28,7 +28,7 @@ impl Study {
         self.publish_folds(&folds).await
     }
 
-    /// The threshold, the temperature and all figures are those of scores that each row got from the net that had not
+    /// The threshold, the calibration and all figures are those of scores that each row got from the net that had not
     /// seen it.
     async fn publish_folds(&self, folds: &[Run]) -> Result<Manifest> {
         let (mut states, mut validations, mut members, mut epochs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -69,7 +69,7 @@ impl Study {
             created_unix_ms: unix_ms(),
             threshold: decision.map(|decision| decision.threshold),
             threshold_range: decision.and_then(|decision| decision.range),
-            temperature: validation.temperature(&definition),
+            calibration: validation.calibration(&definition),
             validation: validation.report(&definition),
             definition,
             best_epoch: 0,

@@ -70,6 +70,7 @@ mod tests {
     use datafusion::arrow::array::{AsArray, BinaryArray};
     use datafusion::arrow::util::pretty::pretty_format_batches;
     use datafusion::prelude::SessionContext;
+    use tusk_core::metrics::Calibration;
 
     use super::*;
 
@@ -87,7 +88,7 @@ mod tests {
             Ok(Predictions {
                 classes: ["NORMAL".to_owned(), "PNEUMONIA".to_owned()].into(),
                 decision: Some((1, 0.3)),
-                temperature: 2.0,
+                calibration: Some(Calibration { temperature: 2.0, bias: vec![-0.5, 0.5] }),
                 probabilities: percent
                     .iter()
                     .flat_map(|p| [1.0 - f32::from(*p) / 100.0, f32::from(*p) / 100.0])
@@ -154,14 +155,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calibrated_probabilities_are_softened_by_the_models_temperature() {
+    async fn calibrated_probabilities_are_what_the_models_calibration_makes_of_them() {
         let sql = format!(
             "SELECT predict_proba('m', image, 'PNEUMONIA') AS p, calibrated_proba('m', image, 'PNEUMONIA') AS calibrated \
              FROM {IMAGES} ORDER BY id LIMIT 1"
         );
-        // 0.2 against 0.8: at a temperature of 2 their square roots, 1 against 2.
+        // 0.2 against 0.8: at a temperature of 2 their square roots, 1 against 2, and then e against 2.
         let strip = |text: &str| text.replace([' ', '-'], "");
-        assert!(strip(&run(&sql).await.unwrap()).contains("|0.2|0.33333334|"), "{}", run(&sql).await.unwrap());
+        assert!(strip(&run(&sql).await.unwrap()).contains("|0.2|0.57611"), "{}", run(&sql).await.unwrap());
     }
 
     #[tokio::test]

@@ -43,9 +43,9 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 static CALIBRATED_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "The same as predict_proba, calibrated: of a hundred images that get 0.9, ninety are of that class. The logits are \
-         divided by the temperature that was found on the model's validation rows (Guo et al. 2017); which class is the \
-         likelier never changes. The model's threshold is for predict_proba.",
+        "The same as predict_proba, calibrated: of a hundred images that get 0.9, ninety are of that class, where classes \
+         are mixed as in the model's validation rows. Logits are divided by a temperature, and each class's gets a bias \
+         added, which were found on those rows (Alexandari et al. 2020). The model's threshold is for predict_proba.",
         CALIBRATED_SYNTAX,
     )
     .with_sql_example(

@@ -18,8 +18,8 @@ use tusk_core::error::Error;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::metrics::{
-    Comparison, RELIABILITY_BINS, Report, Wanted, at_temperature, average_precision, brier_score, compare_roc_auc,
-    evaluate_binary, evaluate_multi, expected_calibration_error, log_loss, reliability, threshold_for,
+    Comparison, RELIABILITY_BINS, Report, Wanted, average_precision, brier_score, compare_roc_auc, evaluate_binary,
+    evaluate_multi, expected_calibration_error, log_loss, reliability, threshold_for,
 };
 use tusk_udfs::predict::PredictProba;
 
@@ -188,11 +188,12 @@ fn threshold_of(scored: &Scored, manifest: &Manifest, options: &EvaluateOptions)
 
 /// The model's threshold; that of its calibrated probabilities decides as that of its raw ones does.
 fn own_threshold(manifest: &Manifest, calibrated: bool) -> Option<f64> {
-    let threshold = manifest.threshold?;
-    match manifest.temperature {
-        Some(temperature) if calibrated => {
-            let raw = [(1.0 - threshold) as f32, threshold as f32];
-            at_temperature(&raw, temperature).get(1).copied().map(f64::from)
+    let (positive, threshold) = manifest.definition.positive.zip(manifest.threshold)?;
+    match &manifest.calibration {
+        Some(calibration) if calibrated => {
+            let mut raw = [(1.0 - threshold) as f32; 2];
+            *raw.get_mut(positive)? = threshold as f32;
+            calibration.apply(&raw).get(positive).copied().map(f64::from)
         }
         _ => Some(threshold),
     }
