@@ -80,6 +80,36 @@ async fn every_row_is_tested_by_the_fold_that_has_not_seen_it_and_the_model_is_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nets_that_see_different_sizes_are_averaged_and_not_explained_together() {
+    let fixture = Fixture::new().await;
+    fixture.train("small", 1, "", "xrays").await;
+    let large = create("large", 1, "", "xrays").replace("USING cnn", "USING cnn_reference");
+    fixture.run(&large.replace("image_size = 32", "image_size = 64")).await;
+    fixture.run("CREATE MODEL both USING ensemble OPTIONS (members = 'small, large')").await;
+    let manifest = fixture.manifest("both").await;
+    let sizes: Vec<u32> = manifest.members.iter().map(|member| member.definition.preprocessing.image_size).collect();
+    assert_eq!(sizes, [32, 64]);
+    // Half of the pictures cannot be read: the others keep their places.
+    let [small, large, both] =
+        ["small", "large", "both"].map(|name| format!("predict_proba('{name}', image, 'PNEUMONIA')"));
+    let sql = format!(
+        "SELECT {small}, {large}, {both} FROM (SELECT path, CASE WHEN path LIKE '%jpeg' THEN nullif(image, image) ELSE \
+         image END AS image FROM xrays) AS t ORDER BY path"
+    );
+    let (unread, read): (Vec<_>, Vec<_>) = fixture.rows(&sql).await.into_iter().partition(|row| row[2] == "NULL");
+    assert_eq!((unread.len(), read.len()), (24, 24));
+    let read: Vec<[f64; 3]> = read.iter().map(|row| [0_usize, 1, 2].map(|column| number(&row[column]))).collect();
+    assert!(read.iter().any(|[small, large, _]| (small - large).abs() > 0.01), "{read:?} shows nothing");
+    for [small, large, both] in read {
+        assert!((both - (small + large) / 2.0).abs() < 1e-5, "{both} is not the mean of {small} and {large}");
+    }
+    let refusal = fixture.refusal("SELECT explain('both', image) FROM xrays").await;
+    let reason = "model 'both' has members that see pictures of different sizes; explain asks one of them";
+    assert!(refusal.contains(reason), "{refusal}");
+    assert_eq!(fixture.cell("SELECT count(explain('large', image)) FROM xrays").await, "48");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_ensemble_cannot_be_made_of_is_refused() {
     let fixture = Fixture::new().await;
     fixture.train("a", 1, "", "xrays").await;
@@ -95,6 +125,12 @@ async fn what_an_ensemble_cannot_be_made_of_is_refused() {
     fixture.run("CREATE MODEL e USING ensemble OPTIONS (members = 'a')").await;
     let refusal = fixture.refusal("CREATE MODEL e USING ensemble OPTIONS (members = 'a')").await;
     assert!(refusal.contains("'e'") && refusal.contains("exists"), "{refusal}");
+    let refusal = fixture.refusal("CREATE MODEL g USING ensemble OPTIONS (members = 'a', tta = 8)").await;
+    assert!(refusal.starts_with("tta is not for an ensemble: its nets stay as they were trained"), "{refusal}");
+    // What one of its nets has learned from is not said of all.
+    let described = fixture.rows("DESCRIBE MODEL e").await;
+    let has = |property: &str| described.iter().any(|row| row[0] == property);
+    assert!(has("members") && has("threshold") && !has("seed") && !has("spec") && !has("training_rows"));
     // Another column of labels, as the rows of VALIDATE ON have it.
     let kinds = "(SELECT image, label AS kind FROM xrays)";
     let create = "CREATE MODEL f USING ensemble OPTIONS (members = 'a', label = 'kind') VALIDATE ON";

@@ -1,6 +1,6 @@
 //! Which rows are held out, and which options of that go together.
 
-use super::{Architecture, Mode, ModelSpec};
+use super::{Architecture, Mode, ModelSpec, OPTIONS};
 use crate::error::{Error, Result};
 use crate::random;
 
@@ -37,14 +37,27 @@ impl ModelSpec {
     }
 }
 
-/// Refuses folds where they cannot be, and members of what is no ensemble.
+/// The options of an ensemble: its nets keep their own.
+const ENSEMBLE: [&str; 5] = ["members", "image", "label", "group", "threshold"];
+
+/// Refuses folds where they cannot be, members of what is no ensemble, and what an ensemble has from its members.
 pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
     let refuse = |message: &str| Err(Error::ConflictingOptions { message: message.to_owned() });
     match (spec.architecture, spec.members.is_empty()) {
         (Architecture::Ensemble, true) => {
             return refuse("an ensemble is made of models: OPTIONS (members = 'a, b, c')");
         }
-        (Architecture::Ensemble, false) => {}
+        (Architecture::Ensemble, false) => {
+            let theirs = |name: &&str| !ENSEMBLE.contains(name) && is_given(name);
+            if let Some(name) = OPTIONS.iter().map(|def| def.name).chain(["resume"]).find(theirs) {
+                return Err(Error::ConflictingOptions {
+                    message: format!(
+                        "{name} is not for an ensemble: its nets stay as they were trained; it takes {}",
+                        ENSEMBLE.join(", ")
+                    ),
+                });
+            }
+        }
         (_, false) => return refuse("members are for an ensemble; write USING ensemble, or leave members out"),
         (_, true) => {}
     }
@@ -99,5 +112,14 @@ mod tests {
         assert!(message.starts_with("members are for an ensemble"), "{message}");
         let message = refusal(Architecture::Ensemble, &[]);
         assert_eq!(message, "an ensemble is made of models: OPTIONS (members = 'a, b, c')");
+        for (name, value) in [("tta", 4_u64.into()), ("positive", "A".into()), ("resume", true.into())] {
+            let message = refusal(Architecture::Ensemble, &[("members", "a,b".into()), (name, value)]);
+            assert!(message.starts_with(&format!("{name} is not for an ensemble: ")), "{message}");
+            assert!(message.ends_with("it takes members, image, label, group, threshold"), "{message}");
+        }
+        let given = [("members", "a,b"), ("image", "i"), ("label", "l"), ("group", "g")];
+        let mut given: Vec<_> = given.map(|(key, value)| (key.to_owned(), OptionValue::from(value))).to_vec();
+        given.push(("threshold".to_owned(), 0.5.into()));
+        assert!(parse(Architecture::Ensemble, &given).is_ok());
     }
 }

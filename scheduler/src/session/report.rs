@@ -12,6 +12,7 @@ use tusk_core::manifest::{
     EpochReport, ExchangeRecord, Manifest, PartRecord, RunRecord, RunStatus, Staleness, Timing, WorkerExchange,
 };
 use tusk_core::metrics::Calibration;
+use tusk_core::spec::Architecture;
 
 use crate::error::Result;
 
@@ -96,6 +97,35 @@ fn val_accuracy(manifest: &Manifest) -> Option<f64> {
     manifest.best().map_or_else(out_of_fold, |epoch| epoch.val_accuracy)
 }
 
+/// What an ensemble has not: it was not trained, and each of its members sees and learned in its own way.
+const OF_A_TRAINING: [&str; 25] = [
+    "input",
+    "border_crop",
+    "intensity",
+    "normalize",
+    "loss",
+    "optimizer",
+    "learning_rate",
+    "schedule",
+    "batch_size",
+    "augment",
+    "mixup",
+    "class_weights",
+    "precision",
+    "seed",
+    "held_out",
+    "training_rows",
+    "leak",
+    "started_from",
+    "skipped",
+    "workers",
+    "epochs",
+    "best_epoch",
+    "val_loss",
+    "data_fingerprint",
+    "spec",
+];
+
 /// DESCRIBE MODEL: one property a row.
 pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
     let definition = &manifest.definition;
@@ -112,7 +142,7 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         let of = |(class, bias): (&String, &f64)| format!("{class}: {bias:+.4}");
         definition.classes.iter().zip(&calibration.bias).map(of).collect::<Vec<_>>().join(", ")
     };
-    let properties: Vec<(&str, String)> = vec![
+    let mut properties: Vec<(&str, String)> = vec![
         ("model", manifest.name.to_string()),
         ("architecture", spec.architecture.to_string()),
         ("parameters", manifest.parameters.to_string()),
@@ -157,6 +187,9 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("tusk_version", manifest.tusk_version.clone()),
         ("spec", serde_json::to_string(spec).unwrap_or_default()),
     ];
+    if spec.architecture == Architecture::Ensemble {
+        properties.retain(|(name, _)| !OF_A_TRAINING.contains(name));
+    }
     batch([
         ("property", Arc::new(StringArray::from_iter_values(properties.iter().map(|p| p.0))) as ArrayRef),
         ("value", Arc::new(StringArray::from_iter_values(properties.iter().map(|p| &p.1)))),
