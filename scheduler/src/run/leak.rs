@@ -54,11 +54,31 @@ impl Census {
     }
 }
 
+fn is_compared(train: &Census, validate: Option<&Census>) -> bool {
+    train.is_whole() && validate.is_none_or(Census::is_whole)
+}
+
+/// Refuses a run that is to act on leaks, where more rows were seen than are compared.
+///
+/// # Errors
+/// [`Error::Data`].
+pub(super) fn refuse_unseen(spec: &ModelSpec, name: &str, train: &Census, validate: Option<&Census>) -> Result<()> {
+    if spec.on_leak == OnLeak::Warn || is_compared(train, validate) {
+        return Ok(());
+    }
+    Err(Error::Data {
+        message: format!(
+            "{name} or its validation rows are more than {ROWS_MAX}, which are not compared across the split: \
+             on_leak = 'warn' trains without"
+        ),
+    })
+}
+
 /// What of the training rows is among the validation rows, and the content hashes of those rows, sorted. `validate` is
 /// the table of VALIDATE ON; without one, rows of `train` are held out. `None` where nothing is held out, or more rows
 /// were seen than are compared.
 pub(super) fn find(spec: &ModelSpec, train: &Census, validate: Option<&Census>) -> Option<(Leak, Vec<u64>)> {
-    if !train.is_whole() || validate.is_some_and(|census| !census.is_whole()) {
+    if !is_compared(train, validate) {
         tracing::warn!(rows_max = ROWS_MAX, "so many rows are not compared across the split");
         return None;
     }
@@ -163,6 +183,24 @@ mod tests {
             message.starts_with("of t, 2 training rows are among the validation rows, too: 2 by content"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn more_rows_than_are_compared_are_no_clean_split() {
+        let many = Census { contents: vec![0; ROWS_MAX], ..Census::default() };
+        let few = census(&[(1, 10, 100)]);
+        let fail = ModelSpec { on_leak: OnLeak::Fail, ..ModelSpec::new(Architecture::Cnn) };
+        let drop = ModelSpec { on_leak: OnLeak::Drop, ..fail.clone() };
+        let warn = ModelSpec { on_leak: OnLeak::Warn, ..fail.clone() };
+        for spec in [&fail, &drop] {
+            assert!(refuse_unseen(spec, "t", &few, Some(&few)).is_ok());
+            for (train, validate) in [(&many, None), (&few, Some(&many))] {
+                let message = refuse_unseen(spec, "t", train, validate).unwrap_err().to_string();
+                assert!(message.contains("more than 10000000"), "{message}");
+            }
+        }
+        assert!(refuse_unseen(&warn, "t", &many, None).is_ok());
+        assert!(find(&warn, &many, None).is_none());
     }
 
     #[test]

@@ -131,6 +131,7 @@ impl Run {
             None => (Vec::new(), None),
         };
         let mut leak = None;
+        leak::refuse_unseen(&self.request.spec, &self.request.train_name, &train_census, validate_census.as_ref())?;
         leak::refuse_folds(&self.request.spec, &self.request.train_name, &train_census)?;
         if let Some((mut found, rows)) = leak::find(&self.request.spec, &train_census, validate_census.as_ref()) {
             let dropped = leak::act(&self.request.spec, &self.request.train_name, &mut found, rows)?;
