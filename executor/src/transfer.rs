@@ -7,7 +7,7 @@ use tusk_core::transfer::{Transfer, UNUSED_MAX};
 ///
 /// A convolution `[outputs, 3, k, k]` where the net's has one input is summed over its inputs, which gives for a grey
 /// picture what the three-channel net gives for the same picture in three equal channels; in the other direction it is
-/// spread over the three.
+/// spread over the three. The same holds where a stem folds squares of pixels into channels: those of one colour lie together.
 pub(crate) fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transfer) {
     let mut transfer = Transfer::default();
     let fitted: Vec<NamedTensor> = ours
@@ -34,19 +34,26 @@ pub(crate) fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transf
     (ModelState::new(fitted), transfer)
 }
 
-/// A convolution for pictures of another number of channels, where that is all that differs.
+/// Inputs of a first convolution per colour: pixels, or the 4 x 4 that `cnn` folds.
+const INPUTS_PER_COLOUR: [usize; 2] = [1, 16];
+
+/// A first convolution for pictures of another number of channels, where that is all that differs.
 fn with_channels_of(theirs: &NamedTensor, shape: &[usize]) -> Option<NamedTensor> {
     let (&[outputs, from, rows, columns], &[our_outputs, to, our_rows, our_columns]) = (&theirs.shape[..], shape)
     else {
         return None;
     };
-    if (outputs, rows, columns) != (our_outputs, our_rows, our_columns) || !matches!((from, to), (3, 1) | (1, 3)) {
+    let per_colour = from.min(to);
+    let is_colour = INPUTS_PER_COLOUR.contains(&per_colour) && from.max(to) == 3 * per_colour;
+    if (outputs, rows, columns) != (our_outputs, our_rows, our_columns) || !is_colour {
         return None;
     }
-    let kernel = rows * columns;
-    let data = theirs.data.chunks_exact((from * kernel).max(1)).flat_map(|inputs| {
-        let sum: Vec<f32> = (0..kernel).map(|place| inputs.iter().skip(place).step_by(kernel).sum::<f32>()).collect();
-        (0..to).flat_map(move |_| sum.clone()).map(move |value| value / to as f32)
+    // What one colour has in one output.
+    let plane = per_colour * rows * columns;
+    let colours = to / per_colour;
+    let data = theirs.data.chunks_exact((from * rows * columns).max(1)).flat_map(|inputs| {
+        let sum: Vec<f32> = (0..plane).map(|place| inputs.iter().skip(place).step_by(plane).sum::<f32>()).collect();
+        (0..colours).flat_map(move |_| sum.clone()).map(move |value| value / colours as f32)
     });
     Some(NamedTensor { name: theirs.name.clone(), shape: shape.to_vec(), data: data.collect() })
 }
@@ -100,5 +107,19 @@ mod tests {
         for other in [&[1, 1, 3, 3][..], &[2, 3, 1, 2], &[1, 2, 1, 2], &[1, 3]] {
             assert_eq!(with_channels_of(&grey, other), None);
         }
+    }
+
+    #[test]
+    fn a_stem_that_folds_pixels_is_summed_colour_by_colour() {
+        // Two outputs, three colours of 16 folded pixels each: a hundred more for every colour.
+        let value = |at: usize| (at / 48 * 1000 + at % 48 / 16 * 100 + at % 16) as f32;
+        let colours = tensor("conv1.weight", &[2, 48, 1, 1], &(0..96).map(value).collect::<Vec<f32>>());
+        let grey = with_channels_of(&colours, &[2, 16, 1, 1]).unwrap();
+        let wanted: Vec<f32> = (0..32).map(|at| (at / 16 * 3000 + 300 + 3 * (at % 16)) as f32).collect();
+        assert_eq!(grey.data, wanted);
+        let spread = with_channels_of(&grey, &[2, 48, 1, 1]).unwrap();
+        assert_eq!((spread.data[0], spread.data[17], spread.data[95]), (100.0, 101.0, 1115.0));
+        let deeper = tensor("layer", &[2, 96, 1, 1], &[0.0; 192]);
+        assert_eq!(with_channels_of(&deeper, &[2, 32, 1, 1]), None);
     }
 }
