@@ -29,27 +29,6 @@ def users(tmp_path_factory):
     return file, token.strip("# ")
 
 
-def openssl(*words, cwd):
-    subprocess.run(["openssl", *words], cwd=cwd, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """An authority, and certificates of it for a node and a stranger's own authority."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for ca in ("ca", "stranger"):
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                "-keyout", f"{ca}.key", "-out", f"{ca}.pem", "-subj", f"/CN={ca}", cwd=folder)  # fmt: skip
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "node.key",
-            "-out", "node.csr", "-subj", "/CN=localhost", cwd=folder)  # fmt: skip
-    (folder / "ext").write_text(
-        "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth,clientAuth\n"
-    )
-    openssl("x509", "-req", "-in", "node.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-extfile", "ext", "-out", "node.pem", cwd=folder)  # fmt: skip
-    return folder
-
-
 def header(token):
     return {DatabaseOptions.AUTHORIZATION_HEADER.value: f"Bearer {token}"}
 

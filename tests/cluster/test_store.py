@@ -162,3 +162,18 @@ def test_a_table_on_s3_is_read_by_scheduler_and_executors(new_cluster, s3, undis
             cursor.fetchall()
     assert "no-such-bucket" in str(refusal.value) and s3.env["AWS_SECRET_ACCESS_KEY"] not in str(refusal.value)
     assert cluster.weights_sha256("m") == undisturbed()
+
+
+def test_weights_on_s3_are_those_of_the_file(new_cluster, s3):
+    cluster = new_cluster(executors=1, env=s3.env)
+    options = {"image_size": 32, "epochs": 1, "workers": 1, "averages_per_epoch": None}
+    cluster.rows(create_model("first", **options))
+    file = cluster.store / cluster.manifest("first")["weights"]["path"]
+    s3.put("weights/first.safetensors", file.read_bytes())
+    for name, location in [("local", file), ("remote", "s3://models/weights/first.safetensors")]:
+        cluster.rows(create_model(name, weights=f"'{location}'", **options))
+    assert cluster.weights_sha256("remote") == cluster.weights_sha256("local") != cluster.weights_sha256("first")
+    with pytest.raises(REFUSED) as refusal:
+        cluster.rows(create_model("none", weights="'s3://models/weights/none.safetensors'", **options))
+    assert "weights = 's3://models/weights/none.safetensors' cannot be read" in str(refusal.value)
+    assert s3.env["AWS_SECRET_ACCESS_KEY"] not in str(refusal.value)
