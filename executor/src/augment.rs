@@ -31,19 +31,20 @@ pub(crate) struct InputPipeline {
 }
 
 /// What is drawn for one picture.
-struct Draw {
-    affine: [f32; 6],
+pub(crate) struct Draw {
+    /// From places in the result to those in the picture that they show, all from -1 to 1 (`affine_grid` of PyTorch).
+    pub(crate) affine: [f32; 6],
     /// Whether what lies outside the picture is its border repeated; it is black otherwise.
-    has_border: bool,
-    gamma: f32,
-    contrast: f32,
-    brightness: f32,
+    pub(crate) has_border: bool,
+    pub(crate) gamma: f32,
+    pub(crate) contrast: f32,
+    pub(crate) brightness: f32,
     /// How much of a blurred copy is mixed in; below zero it is taken away, which sharpens.
-    blur: f32,
-    noise_std: f32,
+    pub(crate) blur: f32,
+    pub(crate) noise_std: f32,
     noise_offset: usize,
     /// Left, top and side of the square that is cut out, in pixels.
-    cutout: (usize, usize, usize),
+    pub(crate) cutout: (usize, usize, usize),
 }
 
 impl InputPipeline {
@@ -85,7 +86,8 @@ impl InputPipeline {
         Ok(x.f_to_kind(self.kind)?)
     }
 
-    fn draw(&self, image: u64, epoch: u32) -> Draw {
+    /// What is drawn for a picture, by its content hash, in an epoch.
+    pub(crate) fn draw(&self, image: u64, epoch: u32) -> Draw {
         let mut rng = Pcg64::seed_from_u64(derive(self.seed, "augment", &[u64::from(epoch), image]));
         let has = |transform| self.augment.has(transform);
         // Every amount is drawn whether it is used or not, so that switching one transform leaves the others alone.

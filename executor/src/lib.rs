@@ -12,6 +12,8 @@ mod activity;
 mod asynchronous;
 mod augment;
 #[cfg(test)]
+mod augment_amounts_tests;
+#[cfg(test)]
 mod augment_tests;
 mod average;
 #[doc(hidden)]
@@ -29,6 +31,8 @@ pub mod flags;
 #[cfg(feature = "jemalloc")]
 mod memory;
 mod mixup;
+#[cfg(test)]
+mod mixup_tests;
 mod nets;
 mod optimizer;
 mod parallel;
@@ -41,6 +45,8 @@ mod process;
 mod reporter;
 mod schedule;
 mod scorer;
+#[cfg(test)]
+mod scorer_tests;
 mod session;
 #[cfg(test)]
 mod session_tests;

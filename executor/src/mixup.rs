@@ -39,6 +39,7 @@ impl Mixup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::to_vec;
 
     #[test]
     fn shares_follow_the_beta_distribution() {
@@ -54,5 +55,15 @@ mod tests {
         let own = |step| Mixup::draw(0.4, 7, &[step]).unwrap().own.to_bits();
         assert_eq!(own(3), own(3));
         assert_ne!(own(3), own(4));
+    }
+
+    #[test]
+    fn values_are_mixed_by_the_share_of_each() {
+        let (own, partner) = ([1.0_f32, -2.0, 0.5, 0.0], [0.25_f32, 4.0, 3.0, -1.0]);
+        let mixed = Mixup { own: 0.7 }.mix(&Tensor::from_slice(&own), &Tensor::from_slice(&partner)).unwrap();
+        for ((mixed, own), partner) in to_vec(&mixed).unwrap().iter().zip(own).zip(partner) {
+            let wanted = 0.7 * own + 0.3 * partner;
+            assert!((mixed - wanted).abs() < 1e-6, "{mixed} should be {wanted}");
+        }
     }
 }

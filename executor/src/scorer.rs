@@ -13,7 +13,7 @@ use crate::session::{Session, to_vec};
 /// A model ready to answer, with everything folded that prediction does not need apart.
 #[derive(Debug)]
 pub(crate) struct Scorer {
-    session: Session,
+    pub(crate) session: Session,
     plain: InputPipeline,
     /// Makes the further views of test-time augmentation, and how many there are.
     turned: Option<(InputPipeline, u32)>,

@@ -195,9 +195,9 @@ pub const OPTIONS: &[OptionDef] = &[
     option!(
         "mixup",
         "0",
-        "a number from 0 to 1",
+        "0, or a number from 0.01 to 1",
         "both parameters of the beta distribution by which pictures of a batch are mixed; 0 mixes none",
-        |s, v| { s.mixup = within(v, 0.0, 1.0)? }
+        |s, v| { s.mixup = within(v, 0.0, 1.0).filter(|mixup| *mixup == 0.0 || *mixup >= 0.01)? }
     ),
     option!("class_weights", "'auto'", "'auto', 'none' or 'CLASS=weight, ...'", "how much a class counts", |s, v| {
         s.class_weights = class_weights(&text(v)?)?

@@ -1,6 +1,7 @@
 //! `svm`: a linear support vector machine, one weight per feature of the picture. With `loss = 'hinge'` and weight decay
 //! it is the soft-margin machine of Cortes & Vapnik 1995, found by gradient descent as in Pegasos (Shalev-Shwartz et al.
-//! 2007); with the other losses it is a logistic or a least-squares classifier of the same features.
+//! 2007). With the cross-entropies it is logistic regression on the same features; with `mean_squared_error`, that model
+//! fitted to its Brier score, for the error is one of probabilities: not least squares.
 
 use std::f64::consts::PI;
 
@@ -81,8 +82,10 @@ fn hog(x: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use tch::Device;
+    use tusk_core::state::{ModelState, NamedTensor};
 
     use super::*;
+    use crate::nets::layout::normal;
     use crate::session::to_vec;
 
     /// A ramp that rises in the direction of `angle`, in degrees.
@@ -117,5 +120,113 @@ mod tests {
         }
         let empty = to_vec(&hog(&speckled.zeros_like()).unwrap()).unwrap();
         assert!(empty.iter().all(|value| *value == 0.0));
+    }
+
+    /// What the machine sees of a picture, channel after channel: histograms as Dalal & Triggs describe them, from one
+    /// pixel to the next, with the angle divided between two orientations. In the order of the machine's weights.
+    fn histograms(picture: &[f64], side: usize) -> Vec<f64> {
+        let channels = picture.len() / (side * side);
+        let grey = |x: i64, y: i64| {
+            let [x, y] = [x, y].map(|place| place.clamp(0, side as i64 - 1) as usize);
+            (0..channels).map(|channel| picture[(channel * side + y) * side + x]).sum::<f64>() / channels as f64
+        };
+        let cells = side / 8;
+        let mut counts = vec![[0.0; 9]; cells * cells];
+        for (y, x) in (0..cells * 8).flat_map(|y| (0..cells * 8).map(move |x| (y, x))) {
+            let (column, row) = (x as i64, y as i64);
+            let right = grey(column + 1, row) - grey(column - 1, row);
+            let down = grey(column, row + 1) - grey(column, row - 1);
+            // Orientations are 20 degrees wide, and the first one's middle is at 10.
+            let place = (down.atan2(right).to_degrees().rem_euclid(180.0) - 10.0) / 20.0;
+            let share = place - place.floor();
+            let count = &mut counts[y / 8 * cells + x / 8];
+            for (orientation, share) in [(place.floor(), 1.0 - share), (place.floor() + 1.0, share)] {
+                count[orientation.rem_euclid(9.0) as usize] += share * right.hypot(down) / 64.0;
+            }
+        }
+        let mut blocks = Vec::new();
+        for (top, left) in (0..cells - 1).flat_map(|top| (0..cells - 1).map(move |left| (top, left))) {
+            let places = [(0, 0), (0, 1), (1, 0), (1, 1)];
+            let mut block = places.map(|(below, beside)| counts[(top + below) * cells + left + beside]);
+            for limit in [0.2, f64::INFINITY] {
+                let length = (block.as_flattened().iter().map(|v| v * v).sum::<f64>() + 0.01 * 0.01).sqrt();
+                block.as_flattened_mut().iter_mut().for_each(|value| *value = (*value / length).min(limit));
+            }
+            blocks.push(block);
+        }
+        (0..36).flat_map(|place| blocks.iter().map(move |block| block[place % 4][place / 4])).collect()
+    }
+
+    /// Noise, and a fainter one, by which a block's length is little more than what is added to it: `[2, channels, side,
+    /// side]`, and the pictures one by one.
+    fn noise(channels: usize, side: usize) -> (Tensor, Vec<Vec<f64>>) {
+        let numbers = normal(11, 2 * channels * side * side, 1.0);
+        let (strong, faint) = numbers.split_at(channels * side * side);
+        let values = [strong.to_vec(), faint.iter().map(|value| 0.01_f32 * value).collect()];
+        let shape = [2, channels as i64, side as i64, side as i64];
+        let in_f64 = |picture: &Vec<f32>| -> Vec<f64> { picture.iter().copied().map(f64::from).collect() };
+        (Tensor::from_slice(&values.concat()).view(shape), values.iter().map(in_f64).collect())
+    }
+
+    #[test]
+    fn histograms_are_those_that_are_counted_pixel_by_pixel() {
+        // 27 pixels: three cells, and a rest that belongs to none.
+        for (channels, side) in [(1, 27), (3, 32)] {
+            let (x, pictures) = noise(channels, side);
+            let found = to_vec(&hog(&x).unwrap()).unwrap();
+            let wanted: Vec<f64> = pictures.iter().flat_map(|picture| histograms(picture, side)).collect();
+            assert_eq!(found.len(), wanted.len());
+            let clipped = wanted.iter().copied().fold(0.0, f64::max);
+            assert!(clipped > 0.2, "something was clipped: {clipped}");
+            for (place, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+                let apart = (f64::from(*found) - wanted).abs();
+                assert!(apart < 1e-4, "{channels} channels, number {place}: {found} should be {wanted}");
+            }
+        }
+    }
+
+    #[test]
+    fn outputs_are_sums_of_features_by_weights_and_gradients_are_sums_of_features() {
+        let (side, outputs) = (24, 3);
+        let (x, pictures) = noise(1, side);
+        for features in [Features::Hog, Features::Pixels] {
+            let seen: Vec<Vec<f64>> = match features {
+                Features::Hog => pictures.iter().map(|picture| histograms(picture, side)).collect(),
+                Features::Pixels => pictures.clone(),
+            };
+            let count = seen[0].len();
+            let weights = normal(3, outputs * count, 0.1);
+            let bias = [0.1_f32, -0.2, 0.3];
+            let state = ModelState::new([
+                NamedTensor { name: "fc.weight".into(), shape: vec![outputs, count], data: weights.clone() },
+                NamedTensor { name: "fc.bias".into(), shape: vec![outputs], data: bias.to_vec() },
+            ]);
+            let mut layout = Layout::default();
+            let machine = Svm::new(&mut layout, features, (1, side as i64), outputs as i64);
+            let params = Params::load(layout, &state, "the test", (Device::Cpu, Kind::Float), "").unwrap();
+            let found = machine.forward(&params, &x, Pass::Train { seed: 1 }).unwrap();
+            let dot = |a: &[f32], b: &[f64]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum::<f64>();
+            let of = |seen: &Vec<f64>| -> Vec<f64> {
+                weights.chunks_exact(count).zip(bias).map(|(row, bias)| dot(row, seen) + f64::from(bias)).collect()
+            };
+            assert_near(&to_vec(&found).unwrap(), &seen.iter().flat_map(of).collect::<Vec<f64>>());
+
+            let slopes = [[0.5_f32, -1.0, 0.25], [2.0, -0.75, 1.5]];
+            (found * Tensor::from_slice(slopes.as_flattened()).view([2, 3])).sum(Kind::Float).backward();
+            let [first, second] = slopes.map(|slopes| slopes.map(f64::from));
+            let mut wanted = Vec::new();
+            for (first, second) in first.into_iter().zip(second) {
+                wanted.extend(seen[0].iter().zip(&seen[1]).map(|(a, b)| first * a + second * b));
+            }
+            wanted.extend(first.into_iter().zip(second).map(|(first, second)| first + second));
+            assert_near(&to_vec(&params.flat_gradient().unwrap()).unwrap(), &wanted);
+        }
+    }
+
+    fn assert_near(found: &[f32], wanted: &[f64]) {
+        assert_eq!(found.len(), wanted.len());
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert!((f64::from(*found) - wanted).abs() < 1e-4, "{found} should be {wanted}");
+        }
     }
 }
