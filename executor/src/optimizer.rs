@@ -15,6 +15,10 @@ use crate::nets::layout::{Params, named};
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
+/// How many weights a step moves at a time on a CPU: what is computed on the way stays in the caches, and is no new
+/// memory for every step.
+const PIECE: usize = 1 << 18;
+
 /// An optimizer with its moments.
 #[derive(Debug)]
 pub(crate) struct Optimizer {
@@ -58,36 +62,55 @@ impl Optimizer {
 
     /// Moves the weights against their gradient, in place.
     pub(crate) fn step(&mut self, params: &mut Params, learning_rate: f64) -> Result<()> {
+        // On a GPU few large kernels are cheaper than many small ones.
+        let piece = if params.flat().device().is_cuda() { usize::MAX } else { PIECE };
+        self.step_by_pieces(params, learning_rate, piece)
+    }
+
+    /// As [`Self::step`], so many weights at a time: of each weight the same operations, to the bit.
+    pub(crate) fn step_by_pieces(&mut self, params: &mut Params, learning_rate: f64, piece: usize) -> Result<()> {
         let gradient = params.flat_gradient()?;
         params.zero_gradients();
         self.step += 1.0;
+        let count = gradient.numel();
         no_grad(|| {
-            let mut flat = params.flat().shallow_clone();
-            let mut gradient = gradient;
-            match &self.decay {
-                Some((rate, mask)) if self.algorithm == Algorithm::Adamw => {
-                    let factor = mask.f_mul_scalar(-learning_rate * rate)?.f_add_scalar(1.0)?;
-                    let _ = flat.f_mul_(&factor)?;
-                }
-                Some((rate, mask)) => gradient = gradient.f_add(&flat.f_mul(mask)?.f_mul_scalar(*rate)?)?,
-                None => {}
-            }
-            let update = match &mut self.square {
-                Some(square) => {
-                    let _ = square.f_lerp_(&gradient.f_square()?, 1.0 - BETA2)?;
-                    let _ = self.average.f_lerp_(&gradient, 1.0 - self.momentum)?;
-                    let corrected = 1.0 - BETA2.powf(self.step);
-                    let scale = square.f_div_scalar(corrected)?.f_sqrt()?.f_add_scalar(EPSILON)?;
-                    self.average.f_div(&scale)?.f_div_scalar(1.0 - self.momentum.powf(self.step))?
-                }
-                None => {
-                    let _ = self.average.f_mul_scalar_(self.momentum)?;
-                    self.average.f_add_(&gradient)?.shallow_clone()
-                }
-            };
-            let _ = flat.f_sub_(&update.f_mul_scalar(learning_rate)?)?;
-            Ok(())
+            (0..count).step_by(piece).try_for_each(|start| {
+                let length = piece.min(count - start);
+                self.update(params.flat(), &gradient, learning_rate, (start as i64, length as i64))
+            })
         })
+    }
+
+    /// One step of the weights from `start` on.
+    fn update(&self, flat: &Tensor, gradient: &Tensor, learning_rate: f64, (start, length): (i64, i64)) -> Result<()> {
+        let piece = |tensor: &Tensor| tensor.f_narrow(0, start, length);
+        let (mut flat, mut gradient, mut average) = (piece(flat)?, piece(gradient)?, piece(&self.average)?);
+        match &self.decay {
+            Some((rate, mask)) if self.algorithm == Algorithm::Adamw => {
+                let factor = piece(mask)?.f_mul_scalar(-learning_rate * rate)?.f_add_scalar(1.0)?;
+                let _ = flat.f_mul_(&factor)?;
+            }
+            Some((rate, mask)) => {
+                gradient = gradient.f_add(&flat.f_mul(&piece(mask)?)?.f_mul_scalar(*rate)?)?;
+            }
+            None => {}
+        }
+        let change = match &self.square {
+            Some(square) => {
+                let mut square = piece(square)?;
+                let _ = square.f_lerp_(&gradient.f_square()?, 1.0 - BETA2)?;
+                let _ = average.f_lerp_(&gradient, 1.0 - self.momentum)?;
+                let corrected = 1.0 - BETA2.powf(self.step);
+                let scale = square.f_div_scalar(corrected)?.f_sqrt()?.f_add_scalar(EPSILON)?;
+                average.f_div(&scale)?.f_div_scalar(1.0 - self.momentum.powf(self.step))?
+            }
+            None => {
+                let _ = average.f_mul_scalar_(self.momentum)?;
+                average.f_add_(&gradient)?
+            }
+        };
+        let _ = flat.f_sub_(&change.f_mul_scalar(learning_rate)?)?;
+        Ok(())
     }
 
     /// Steps taken, those of earlier jobs included.

@@ -20,7 +20,7 @@ use crate::testing::{Record, cache, definition, environment, shard, squares, squ
 use crate::trainer::{Scores, TaskEnvironment, score, train_epoch};
 
 /// Trains all epochs of a definition: a report per epoch, and the last state.
-fn train(definition: &ModelDefinition, shard: &Shard) -> (Vec<PhaseReport>, ModelState) {
+pub(crate) fn train(definition: &ModelDefinition, shard: &Shard) -> (Vec<PhaseReport>, ModelState) {
     tch::set_num_threads(2);
     let mut state = initial_state(definition);
     let reports = (1..=definition.spec.epochs)
@@ -45,7 +45,7 @@ fn accuracy(scores: &Scores) -> f64 {
     right as f64 / scores.truth.len() as f64
 }
 
-fn bits(state: &ModelState) -> Vec<(&str, Vec<u32>)> {
+pub(crate) fn bits(state: &ModelState) -> Vec<(&str, Vec<u32>)> {
     state.iter().map(|t| (t.name.as_str(), t.data.iter().map(|v| v.to_bits()).collect())).collect()
 }
 
@@ -313,8 +313,8 @@ const CURVATURE: [f32; 3] = [1.0, 2.0, 3.0];
 const LEARNING_RATE: f64 = 0.1;
 
 /// The parameters after each of three steps. Before the last, the optimizer is written down and read again, as between
-/// two epochs.
-fn three_steps(optimizer: Algorithm, weight_decay: f64) -> Vec<f32> {
+/// two epochs. So many of them are moved at a time.
+fn three_steps(optimizer: Algorithm, weight_decay: f64, piece: usize) -> Vec<f32> {
     let spec = ModelSpec { optimizer, weight_decay, momentum: 0.9, ..ModelSpec::new(Architecture::Cnn) };
     let mut layout = Layout::default();
     let weight = layout.weight("w".into(), &[1, 2], Init::Constant(0.0));
@@ -334,7 +334,7 @@ fn three_steps(optimizer: Algorithm, weight_decay: f64) -> Vec<f32> {
         let all = Tensor::cat(&[params.weight(weight).view([-1]), params.weight(bias).view([-1])], 0);
         let apart = (all - Tensor::from_slice(&TARGET)).square() * Tensor::from_slice(&CURVATURE);
         (apart.sum(Kind::Float) * 0.5).backward();
-        optimizer.step(&mut params, LEARNING_RATE).unwrap();
+        optimizer.step_by_pieces(&mut params, LEARNING_RATE, piece).unwrap();
         values.extend(params.state().unwrap().into_iter().flat_map(|tensor| tensor.data));
     }
     values
@@ -346,8 +346,10 @@ fn optimizers_step_as_pytorchs_do_and_go_on_from_their_moments() {
     let mut compared = 0;
     for line in reference.lines().filter(|line| !line.starts_with('#')) {
         let words: Vec<&str> = line.split(' ').collect();
-        let found = three_steps(Algorithm::from_word(words[0]).unwrap(), words[1].parse().unwrap());
+        let (algorithm, decay) = (Algorithm::from_word(words[0]).unwrap(), words[1].parse().unwrap());
+        let found = three_steps(algorithm, decay, usize::MAX);
         assert_eq!(found.len(), words[2..].len());
+        assert_eq!(three_steps(algorithm, decay, 2), found, "{line}: two weights at a time are moved otherwise");
         for (found, wanted) in found.iter().zip(&words[2..]) {
             let wanted: f64 = wanted.parse().unwrap();
             assert!((f64::from(*found) - wanted).abs() < 2e-6, "{line}\n{found} should be {wanted}");
