@@ -1,6 +1,6 @@
 //! What EVALUATE shows beside its one row of figures.
 
-use tusk_core::metrics::Calibration;
+use tusk_core::metrics::{Calibration, Interval};
 
 use crate::fixture::Fixture;
 
@@ -85,6 +85,56 @@ async fn two_models_are_compared_on_the_same_rows() {
             .await
             .contains("there is no model 'none'")
     );
+}
+
+/// Every picture four times, as four of one patient, whom a column of this name tells. The labels are a coin's, so that
+/// no model is right about more than half of them.
+fn copies(patient: &str) -> String {
+    let once = format!(
+        "SELECT image, path AS \"{patient}\", CASE WHEN path LIKE '%png' THEN 'NORMAL' ELSE 'PNEUMONIA' END AS label \
+         FROM xrays"
+    );
+    format!("({})", [once.as_str(); 4].join(" UNION ALL "))
+}
+
+/// By the root of the four copies.
+fn assert_twice_as_wide(together: f64, alone: f64) {
+    assert!((1.5..2.7).contains(&(together / alone)), "{together} is not twice as wide as {alone}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_of_a_patients_pictures_make_no_figure_surer() {
+    let fixture = trained().await;
+    let rows = copies("patient");
+    let evaluated = async |rows: &str, options: &str| {
+        let row = fixture.rows(&format!("EVALUATE MODEL m ON {rows} OPTIONS ({options})")).await.remove(0);
+        assert!(row.contains(&"192".to_owned()), "{row:?}");
+        row
+    };
+    let width = |row: &[String], low: usize| number(&row[low + 1]) - number(&row[low]);
+    // Where the lower bounds stand: of the accuracy and the ROC AUC, and of the ROC AUC of two models.
+    for (options, lows) in [("threshold = 0.5", &[6_usize, 24][..]), ("against = 'm'", &[5][..])] {
+        let alone = evaluated(&rows, options).await;
+        let together = evaluated(&rows, &format!("{options}, \"group\" = 'patient'")).await;
+        for &low in lows {
+            assert_eq!(together[low - 1], alone[low - 1]);
+            assert_twice_as_wide(width(&together, low), width(&alone, low));
+        }
+        // Unasked where the column has the name of the one that the model was trained with.
+        let unasked = evaluated(&copies("group"), options).await;
+        assert!(lows.iter().all(|&low| unasked[low..=low + 1] == together[low..=low + 1]), "{unasked:?} {together:?}");
+    }
+    let width = |interval: Interval| interval.high.unwrap() - interval.low.unwrap();
+    let mut accuracies = Vec::new();
+    // What chooses a threshold, too.
+    for (name, group) in [("alone", ""), ("together", ", \"group\" = 'patient'")] {
+        fixture
+            .run(&format!("CREATE MODEL {name} USING ensemble OPTIONS (members = 'm'{group}) VALIDATE ON {rows}"))
+            .await;
+        accuracies.push(fixture.manifest(name).await.validation.unwrap().accuracy);
+    }
+    assert_eq!(accuracies[0].value, accuracies[1].value);
+    assert_twice_as_wide(width(accuracies[1]), width(accuracies[0]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

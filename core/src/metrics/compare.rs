@@ -90,6 +90,24 @@ mod tests {
     }
 
     #[test]
+    fn copies_of_a_patients_rows_make_no_difference_surer() {
+        let (truth, good, poor) = rows(100);
+        let truth: Vec<bool> = truth.iter().flat_map(|&truth| [truth; 4]).collect();
+        let [good, poor] = [good, poor].map(|score| score.iter().flat_map(|&score| [score; 4]).collect::<Vec<f64>>());
+        let patients: Vec<u64> = (0..400).map(|row| row / 4).collect();
+        let [alone, together] = [None, Some(patients.as_slice())]
+            .map(|groups| compare_roc_auc(&truth, (&good, &poor), groups, 1, 1000))
+            .map(|found| [found.first, found.second, found.difference]);
+        let width = |interval: Interval| interval.high.unwrap() - interval.low.unwrap();
+        for (one, other) in alone.into_iter().zip(together) {
+            assert_eq!(one.value, other.value);
+            // Twice: the root of four.
+            let wider = width(other) / width(one);
+            assert!((1.6..2.5).contains(&wider), "{wider} times as wide");
+        }
+    }
+
+    #[test]
     fn a_score_is_no_better_than_itself() {
         let (truth, good, _) = rows(60);
         let found = compare_roc_auc(&truth, (&good, &good), None, 1, 200);

@@ -263,6 +263,28 @@ mod tests {
     }
 
     #[test]
+    fn copies_of_a_patients_rows_make_no_figure_surer() {
+        let (truth, score) = rows(100);
+        let truth: Vec<bool> = truth.iter().flat_map(|&truth| [truth; 4]).collect();
+        let score: Vec<f64> = score.iter().flat_map(|&score| [score; 4]).collect();
+        let patients: Vec<u64> = (0..400).map(|row| row / 4).collect();
+        let classes: Vec<usize> = truth.iter().map(|&truth| usize::from(truth)).collect();
+        let probs: Vec<f32> = score.iter().flat_map(|&score| [(1.0 - score) as f32, score as f32]).collect();
+        let groupings = [None, Some(patients.as_slice())];
+        let binary = groupings.map(|groups| evaluate_binary(&truth, &score, groups, 0.5, 42, 1000));
+        let many = groupings.map(|groups| evaluate_multi(&classes, &probs, 2, groups, 42, 1000));
+        let width = |interval: Interval| interval.high.unwrap() - interval.low.unwrap();
+        for [alone, together] in [binary, many] {
+            for ((name, one), (_, other)) in alone.figures().into_iter().zip(together.figures()) {
+                assert_eq!(one.value, other.value, "{name}");
+                // Twice: the root of four.
+                let wider = width(other) / width(one);
+                assert!((1.6..2.5).contains(&wider), "{name} is {wider} times as wide");
+            }
+        }
+    }
+
+    #[test]
     fn two_classes_as_many_agree_with_two_classes_as_one_score() {
         let (truth, score) = rows(120);
         // Back through f32, so that both see the same numbers; eighths keep 1 - p exact.

@@ -185,6 +185,25 @@ mod tests {
     }
 
     #[test]
+    fn copies_of_a_patients_rows_make_no_threshold_surer() {
+        let (mut alone, mut together) = (0.0, 0.0);
+        // Where the best cut lies is no mean: of one sample the ratio of the ranges is anything between one and three.
+        for seed in 0..5 {
+            let (truth, score) = sample(seed * 2, 200);
+            let truth: Vec<bool> = truth.iter().flat_map(|&truth| [truth; 4]).collect();
+            let score: Vec<f64> = score.iter().flat_map(|&score| [score; 4]).collect();
+            let patients: Vec<u64> = (0..truth.len() as u64).map(|row| row / 4).collect();
+            let [one, other] =
+                [None, Some(patients.as_slice())].map(|groups| smooth_threshold(&truth, &score, groups, 1).unwrap());
+            assert_eq!(one.threshold, other.threshold);
+            let width = |decision: Decision| decision.range.map(|(low, high)| high - low).unwrap();
+            alone += width(one);
+            together += width(other);
+        }
+        assert!(together > 1.5 * alone, "{together} together, {alone} alone");
+    }
+
+    #[test]
     fn rows_that_say_nothing_give_no_threshold() {
         assert_eq!(smooth_threshold(&[true, true], &[0.1, 0.9], None, 1), None);
         assert_eq!(smooth_threshold(&[true, false], &[f64::NAN, 0.9], None, 1), None);

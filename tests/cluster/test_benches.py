@@ -1,0 +1,117 @@
+"""The long runs of benches/study: what is there is not run again, and a page says what came of it."""
+
+import importlib
+import sys
+
+import pytest
+
+from cluster import ROOT
+
+FOLDERS = [ROOT / "benches" / "peers", ROOT / "benches", ROOT / "benches" / "study"]
+
+
+def modules(*names):
+    """Modules of benches/study by name. The `cluster` that they import is another than the one of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, "cluster")
+        for folder in FOLDERS:
+            patch.syspath_prepend(folder)
+        return [importlib.import_module(name) for name in names]
+
+
+results, study, ablation = modules("results", "study", "ablation")
+
+
+def figured(module, run, machine="a machine"):
+    """A result of a run: what is not of the run is 0.25."""
+    return {field: "0.25" for field in module.FIELDS} | {"machine": machine} | run
+
+
+def test_a_run_is_found_by_all_its_options_whatever_their_type(tmp_path):
+    path = tmp_path / "results.csv"
+    assert results.read(path) == []
+    run = {"model": "cnn", "image_size": 128, "options": "ema = 0.99, augment = 'rotate, shift'"}
+    results.add(path, [*run, "accuracy"], run | {"accuracy": "0.9512"})
+    results.add(path, [*run, "accuracy"], run | {"image_size": 64, "accuracy": "0.9000"})
+    assert path.read_text().count("image_size") == 1, "one header"
+    assert results.find(results.read(path), run)["accuracy"] == "0.9512"
+    assert results.find(results.read(path), run | {"image_size": 64})["accuracy"] == "0.9000"
+    for other in ({"image_size": 224}, {"model": "svm"}, {"options": "ema = 0.99"}):
+        assert results.find(results.read(path), run | other) is None
+
+
+def test_machines_are_told_apart_only_where_there_are_several():
+    of = [{"machine": name} for name in ("a laptop", "a server", "a laptop")]
+    assert results.machines(of[:1]) == ("a laptop", [""])
+    assert results.machines(of) == ("a laptop (1); a server (2)", [" (1)", " (2)", " (1)"])
+
+
+@pytest.fixture
+def trained(monkeypatch, tmp_path):
+    """Runs main() of a module without training: gives the runs that it would have trained, and the page."""
+
+    def main(module, *words):
+        runs = []
+
+        def train(run):
+            runs.append(run)
+            return figured(module, run, machine="this machine")
+
+        table, page = tmp_path / f"{module.__name__}.csv", tmp_path / f"{module.__name__}.md"
+        given = ["--images", tmp_path, "--csv", table, "--out", page, *words]
+        monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, given)])
+        monkeypatch.setattr(module, "ingest", lambda images: None)
+        monkeypatch.setattr(module, "train", train)
+        module.main()
+        return runs, page.read_text()
+
+    return main
+
+
+def rows_of(page, first):
+    """The cells of the rows of a page's table whose first cell is this."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    assert len({len(row) for row in rows}) == 1, "a row of another length"
+    return [row for row in rows if row[0] == first]
+
+
+def test_the_study_passes_over_what_is_there_and_shows_all(monkeypatch, tmp_path, trained):
+    plotted = []
+    monkeypatch.setattr(study, "plot", lambda rows, stem: plotted.extend(rows))
+    run = {"model": "svm", "loss": "mean_squared_error", "seed": 42, "image_size": 128, "epochs": 8}
+    there = figured(study, run, machine="another machine") | {"accuracy": "0.9512", "accuracy_low": "0.9401"}
+    results.add(tmp_path / "study.csv", study.FIELDS, there)
+    # Of other options: it is no row of this study.
+    other = {"loss": "binary_crossentropy", "epochs": 3, "accuracy": "0.7"}
+    results.add(tmp_path / "study.csv", study.FIELDS, there | other)
+    runs, page = trained(study, "--only", "svm")
+    assert [run["loss"] for run in runs] == ["binary_crossentropy", "categorical_crossentropy"]
+    assert {run["epochs"] for run in runs} == {8}
+    rows = rows_of(page, "svm")
+    assert [row[1] for row in rows] == study.LOSSES
+    assert [row[-2] for row in rows] == ["0.25 (1)", "0.25 (1)", "0.25 (2)"], "seconds, and whose"
+    assert rows[2][5] == "0.9512 (0.9401 to 0.25)" and "0.7 (" not in page
+    assert "this machine (1); another machine (2)" in page
+    assert rows_of(page, "the paper's CNN")[0][5] == study.PAPER["accuracy"]
+    assert len(plotted) == 3
+    assert trained(study, "--only", "svm")[0] == [], "all of it is there"
+
+
+def test_the_ablation_passes_over_what_is_there_and_shows_all(monkeypatch, tmp_path, trained):
+    # Drawn already.
+    monkeypatch.setattr(ablation, "SHIFTED", tmp_path)
+    run = {"row": "without views", "options": ablation.options("without views"), "seed": "42"}
+    there = figured(ablation, run, machine="another machine") | {"roc_auc": "0.9957"}
+    results.add(tmp_path / "ablation.csv", ablation.FIELDS, there)
+    results.add(tmp_path / "ablation.csv", ablation.FIELDS, there | {"row": "with mixup", "roc_auc": "0.7001"})
+    words = ["--seeds", "42,43", "--only", "without views", "with mixup"]
+    runs, page = trained(ablation, *words)
+    wanted = [("without views", "43"), ("with mixup", "42"), ("with mixup", "43")]
+    assert [(run["row"], run["seed"]) for run in runs] == wanted
+    assert "tta" not in runs[0]["options"] and "mixup = 0.2" in runs[1]["options"]
+    first, second = rows_of(page, "without views")
+    assert (first[1], first[2], first[3], first[-1]) == (f"`{run['options']}`", "42", "0.9957", "0.25 (1)")
+    assert (second[2], second[3], second[-1]) == ("43", "0.25", "0.25 (2)")
+    assert len(rows_of(page, "with mixup")) == 2 and "0.7001" not in page
+    assert "another machine (1); this machine (2)" in page
+    assert trained(ablation, *words)[0] == []
