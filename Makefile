@@ -13,7 +13,7 @@ CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders study ablation study-modes fuzz docs clean
+.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders study ablation pictures study-modes torchvision-weights fuzz docs clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -61,8 +61,14 @@ study: build ## Train the paper's five models under three losses on IMAGES=folde
 ablation: build ## Train cnn with and without each ingredient on IMAGES=folder: writes docs/ablation.md. An hour.
 	@$(ENV) benches/study/ablation.py --images "$(IMAGES)"
 
+pictures: build ## Draw X-rays, and of them the pictures of the docs: augmentation, and where a net looks. 3 minutes.
+	@$(ENV) benches/study/pictures.py
+
 study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes docs/training-modes.md. Takes hours.
 	@python3 benches/modes/compare.py "$(TABLE)" --tusk $(TUSK) --group group
+
+torchvision-weights: build ## Compare logits with torchvision's own modules, from the same weights: 5 minutes.
+	@$(ENV) benches/peers/torchvision_weights.py
 
 bench-scale: build ## What an epoch costs beside training, and a thousand workers simulated: about 2 minutes.
 	@"$(CARGO_TARGET_DIR)/debug/overhead" && "$(CARGO_TARGET_DIR)/debug/overhead" --validate && "$(CARGO_TARGET_DIR)/debug/simulate"

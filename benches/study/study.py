@@ -111,7 +111,8 @@ def page(args, rows):
         "Epoch and threshold were chosen on a tenth of the training patients. "
         + ("" if args.full else "Sized for two processors: the large nets see pictures of 64 pixels and few epochs, which is not what "
            "they can do; `make study FULL=1` gives them 224 pixels and 20 epochs, and wants a GPU. ")
-        + "An `svm` is linear on histograms of oriented gradients: with the first two losses a logistic regression, with the third least squares. "
+        + "An `svm` is linear on histograms of oriented gradients: with the first two losses a logistic regression, with the third the logistic model "
+        "of the least squared error of its probabilities. The plot has the first seed of a model that has several. "
         "The paper's figures, in the first row, are of other images than these: it reports them for its CNN, trained by several workers with PySpark "
         "and Elephas.",
         "",

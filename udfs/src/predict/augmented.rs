@@ -40,8 +40,8 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_argument("image", "The image: the bytes of an image file, or Spark's image struct.")
     .with_argument("augment", "As the option of CREATE MODEL: `'xray'`, `'none'`, or a list such as `'rotate, noise'`.")
-    .with_argument("seed", "A whole number from 0: another one, another picture.")
-    .with_argument("side", "The side of the picture in pixels, up to 1024; 224 unless given.")
+    .with_argument("seed", "A whole number: another one, another picture.")
+    .with_argument("side", "The side of the picture in pixels, from 8 to 1024; 224 unless given.")
     .build()
 });
 

@@ -30,8 +30,9 @@ static PICTURE_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
         "A PNG of the image as the net saw it, with a heat map over it, from yellow to red: the places that speak for the \
-         class that the model decides on (Grad-CAM, Selvaraju et al. 2017). It shows where a net looked, and not that it \
-         was right to. NULL for a NULL image, and for one that cannot be read. Not for svm.",
+         class that the model decides on (Grad-CAM, Selvaraju et al. 2017; of `cnn` HiResCAM, Draelos & Carin 2020). It \
+         shows where a net looked, and not that it was right to. NULL for a NULL image, and for one that cannot be read. \
+         Not for svm, nor for an ensemble that has one or whose members see different pictures.",
         PICTURE_SYNTAX,
     )
     .with_sql_example(
@@ -50,7 +51,7 @@ static MAP_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
         SECTION,
         "The heat map of explain as a tensor with `shape` (1, side, side) and `data`: 0 where nothing speaks for the class \
          that the model decides on, 1 where the most does. NULL for a NULL image, and for one that cannot be read. Not for \
-         svm.",
+         svm, nor for an ensemble that has one or whose members see different pictures.",
         MAP_SYNTAX,
     )
     .with_sql_example(
