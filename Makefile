@@ -61,7 +61,7 @@ study: build ## Train the paper's five models under three losses on IMAGES=folde
 ablation: build ## Train cnn with and without each ingredient on IMAGES=folder: writes docs/ablation.md. An hour.
 	@$(ENV) benches/study/ablation.py --images "$(IMAGES)"
 
-pictures: build ## Draw X-rays, and of them the pictures of the docs: augmentation, and where a net looks. 3 minutes.
+pictures: build ## Draw X-rays, and of them the pictures of the docs: augmentation, and where a net looks. A minute.
 	@$(ENV) benches/study/pictures.py
 
 study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes docs/training-modes.md. Takes hours.

@@ -3,7 +3,7 @@
 
     benches/study/pictures.py
 
-Writes docs/plots/augmented.png and docs/plots/explained.png. Three minutes on two processors.
+Writes docs/plots/augmented.png and docs/plots/explained.png. A minute on two processors.
 """
 
 import subprocess
