@@ -3,6 +3,8 @@
 use tusk_core::state::{ModelState, NamedTensor};
 use tusk_core::transfer::{Transfer, UNUSED_MAX};
 
+use crate::nets::CNN_FOLD;
+
 /// The state to start from: of each tensor the file's, where it has one that fits, else the one of the seed.
 ///
 /// A convolution `[outputs, 3, k, k]` where the net's has one input is summed over its inputs, which gives for a grey
@@ -34,8 +36,8 @@ pub(crate) fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transf
     (ModelState::new(fitted), transfer)
 }
 
-/// Inputs of a first convolution per colour: pixels, or the 4 x 4 that `cnn` folds.
-const INPUTS_PER_COLOUR: [usize; 2] = [1, 16];
+/// Inputs of a first convolution per colour: pixels, or the squares that `cnn` folds.
+const INPUTS_PER_COLOUR: [usize; 2] = [1, (CNN_FOLD * CNN_FOLD) as usize];
 
 /// A first convolution for pictures of another number of channels, where that is all that differs.
 fn with_channels_of(theirs: &NamedTensor, shape: &[usize]) -> Option<NamedTensor> {

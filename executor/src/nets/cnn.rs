@@ -13,6 +13,9 @@ use super::layout::{Layout, Params};
 use super::{Net, Pass};
 use crate::error::Result;
 
+/// Side of the squares that the stem folds into channels.
+pub(crate) const FOLD: i64 = 4;
+
 /// The net.
 #[derive(Debug)]
 pub(crate) struct Cnn {
@@ -22,14 +25,12 @@ pub(crate) struct Cnn {
 }
 
 impl Cnn {
-    /// Side of the squares that the stem folds into channels.
-    const FOLD: i64 = 4;
     const STEM: i64 = 32;
     /// Width and stride of the blocks.
     const BLOCKS: [(i64, i64); 4] = [(32, 1), (64, 2), (128, 2), (192, 2)];
 
     pub(crate) fn new(layout: &mut Layout, channels: i64, outputs: i64) -> Self {
-        let widths = (channels * Self::FOLD * Self::FOLD, Self::STEM);
+        let widths = (channels * FOLD * FOLD, Self::STEM);
         let stem = ConvBn2d::new(layout, ("conv1", "bn1"), widths, Kernel { side: 3, stride: 1 }, 1.0);
         let mut width = Self::STEM;
         let mut layers = Vec::new();
@@ -44,7 +45,7 @@ impl Cnn {
 impl Net for Cnn {
     /// Up to the last stage but one, whose maps are twice as fine.
     fn features(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        let x = x.f_pixel_unshuffle(Self::FOLD)?;
+        let x = x.f_pixel_unshuffle(FOLD)?;
         let x = self.stem.forward(params, &x, pass)?.f_relu_()?;
         through(&self.layers[..self.layers.len() - 1], params, x, pass)
     }

@@ -18,6 +18,7 @@ use tusk_core::manifest::Preprocessing;
 use tusk_core::spec::{Architecture, ModelSpec};
 
 use crate::error::Result;
+pub(crate) use cnn::FOLD as CNN_FOLD;
 use layout::{Layout, Params};
 
 /// What a pass through a net is for.

@@ -68,7 +68,7 @@ pub(super) fn refuse_unseen(spec: &ModelSpec, name: &str, train: &Census, valida
     }
     Err(Error::Data {
         message: format!(
-            "{name} or its validation rows are more than {ROWS_MAX}, which are not compared across the split: \
+            "{name} or its validation rows are {ROWS_MAX} or more, too many to compare across the split: \
              on_leak = 'warn' trains without"
         ),
     })
@@ -196,7 +196,7 @@ mod tests {
             assert!(refuse_unseen(spec, "t", &few, Some(&few)).is_ok());
             for (train, validate) in [(&many, None), (&few, Some(&many))] {
                 let message = refuse_unseen(spec, "t", train, validate).unwrap_err().to_string();
-                assert!(message.contains("more than 10000000"), "{message}");
+                assert!(message.contains("10000000 or more"), "{message}");
             }
         }
         assert!(refuse_unseen(&warn, "t", &many, None).is_ok());

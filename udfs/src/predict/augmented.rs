@@ -34,8 +34,14 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_sql_example(
         r#"```sql
-> SELECT path, seed, augment_image(image, 'xray', seed) AS seen
-  FROM inbox CROSS JOIN (VALUES (1), (2), (3)) AS s(seed);
+> SELECT seed, image_info(augment_image(image, 'xray', seed)) AS seen
+  FROM (SELECT * FROM inbox LIMIT 1) CROSS JOIN (VALUES (1), (2)) AS s(seed) ORDER BY seed;
++------+-------------------------------------------------------------------+
+| seed | seen                                                              |
++------+-------------------------------------------------------------------+
+|    1 | {width: 224, height: 224, channels: 1, bit_depth: 8, format: png} |
+|    2 | {width: 224, height: 224, channels: 1, bit_depth: 8, format: png} |
++------+-------------------------------------------------------------------+
 ```"#,
     )
     .with_argument("image", "The image: the bytes of an image file, or Spark's image struct.")

@@ -26,11 +26,13 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .with_sql_example(
         r#"```sql
 > SELECT path, predict('pneumonia', image) AS class FROM inbox;
-+-------------+-----------+
-| path        | class     |
-+-------------+-----------+
-| child1.jpeg | PNEUMONIA |
-+-------------+-----------+
++-----------------------------------------+-----------+
+| path                                    | class     |
++-----------------------------------------+-----------+
+| PNEUMONIA/person847_virus_1492.jpeg     | PNEUMONIA |
+| PNEUMONIA/person1676_bacteria_4441.jpeg | PNEUMONIA |
+| PNEUMONIA/person1055_bacteria_2989.jpeg | PNEUMONIA |
++-----------------------------------------+-----------+
 ```"#,
     )
     .with_argument("model", MODEL_ARGUMENT)

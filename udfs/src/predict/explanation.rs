@@ -37,7 +37,12 @@ static PICTURE_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_sql_example(
         r#"```sql
-> SELECT image_info(explain('pneumonia', image)) AS info FROM inbox;
+> SELECT image_info(explain('pneumonia', image)) AS heat FROM inbox LIMIT 1;
++-----------------------------------------------------------------+
+| heat                                                            |
++-----------------------------------------------------------------+
+| {width: 64, height: 64, channels: 3, bit_depth: 8, format: png} |
++-----------------------------------------------------------------+
 ```"#,
     )
     .with_argument("model", MODEL_ARGUMENT)
@@ -56,7 +61,14 @@ static MAP_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_sql_example(
         r#"```sql
-> SELECT path, explain_map('pneumonia', image) AS heat FROM inbox;
+> SELECT path, explain_map('pneumonia', image)['shape'] AS shape FROM inbox;
++-----------------------------------------+-------------+
+| path                                    | shape       |
++-----------------------------------------+-------------+
+| PNEUMONIA/person847_virus_1492.jpeg     | [1, 64, 64] |
+| PNEUMONIA/person1676_bacteria_4441.jpeg | [1, 64, 64] |
+| PNEUMONIA/person1055_bacteria_2989.jpeg | [1, 64, 64] |
++-----------------------------------------+-------------+
 ```"#,
     )
     .with_argument("model", MODEL_ARGUMENT)

@@ -25,12 +25,14 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_sql_example(
         r#"```sql
-> SELECT path, predict_proba('pneumonia', image, 'PNEUMONIA') AS p FROM inbox ORDER BY p DESC;
-+-------------+------------+
-| path        | p          |
-+-------------+------------+
-| child1.jpeg | 0.98741156 |
-+-------------+------------+
+> SELECT path, round(predict_proba('pneumonia', image, 'PNEUMONIA'), 4) AS p FROM inbox ORDER BY p DESC;
++-----------------------------------------+--------+
+| path                                    | p      |
++-----------------------------------------+--------+
+| PNEUMONIA/person847_virus_1492.jpeg     | 0.9998 |
+| PNEUMONIA/person1055_bacteria_2989.jpeg | 0.9913 |
+| PNEUMONIA/person1676_bacteria_4441.jpeg | 0.9902 |
++-----------------------------------------+--------+
 ```"#,
     )
     .with_argument("model", MODEL_ARGUMENT)
@@ -50,12 +52,14 @@ static CALIBRATED_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_sql_example(
         r#"```sql
-> SELECT path, calibrated_proba('pneumonia', image, 'PNEUMONIA') AS p FROM inbox ORDER BY p DESC;
-+-------------+------------+
-| path        | p          |
-+-------------+------------+
-| child1.jpeg | 0.96418923 |
-+-------------+------------+
+> SELECT path, round(calibrated_proba('pneumonia', image, 'PNEUMONIA'), 4) AS p FROM inbox ORDER BY p DESC;
++-----------------------------------------+--------+
+| path                                    | p      |
++-----------------------------------------+--------+
+| PNEUMONIA/person847_virus_1492.jpeg     | 0.9999 |
+| PNEUMONIA/person1055_bacteria_2989.jpeg | 0.998  |
+| PNEUMONIA/person1676_bacteria_4441.jpeg | 0.9978 |
++-----------------------------------------+--------+
 ```"#,
     )
     .with_argument("model", MODEL_ARGUMENT)
