@@ -1,6 +1,7 @@
 //! The commands. Results go to stdout, progress and errors to stderr.
 #![expect(clippy::print_stderr, reason = "a command line prints")]
 
+mod cells;
 mod completion;
 mod demo;
 mod draw;

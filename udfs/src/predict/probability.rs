@@ -25,9 +25,9 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_sql_example(
         r#"```sql
-> SELECT path, round(predict_proba('pneumonia', image, 'PNEUMONIA'), 4) AS p FROM inbox ORDER BY p DESC;
+> SELECT path, predict_proba('pneumonia', image, 'PNEUMONIA') AS p FROM inbox ORDER BY p DESC;
 +-----------------------------------------+--------+
-| path                                    | p      |
+| path                                    |      p |
 +-----------------------------------------+--------+
 | PNEUMONIA/person847_virus_1492.jpeg     | 0.9998 |
 | PNEUMONIA/person1055_bacteria_2989.jpeg | 0.9913 |
@@ -52,12 +52,12 @@ static CALIBRATED_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_sql_example(
         r#"```sql
-> SELECT path, round(calibrated_proba('pneumonia', image, 'PNEUMONIA'), 4) AS p FROM inbox ORDER BY p DESC;
+> SELECT path, calibrated_proba('pneumonia', image, 'PNEUMONIA') AS p FROM inbox ORDER BY p DESC;
 +-----------------------------------------+--------+
-| path                                    | p      |
+| path                                    |      p |
 +-----------------------------------------+--------+
 | PNEUMONIA/person847_virus_1492.jpeg     | 0.9999 |
-| PNEUMONIA/person1055_bacteria_2989.jpeg | 0.998  |
+| PNEUMONIA/person1055_bacteria_2989.jpeg | 0.9980 |
 | PNEUMONIA/person1676_bacteria_4441.jpeg | 0.9978 |
 +-----------------------------------------+--------+
 ```"#,
