@@ -4,7 +4,7 @@
     benches/study/ablation.py --images chest_xray/train [--seeds 42,43]
 
 A row is one CREATE MODEL, tested by EVALUATE MODEL with `by = 'shift'`. As in the study, results are kept and a run that is
-there is passed over. Five to ten minutes a row on two processors.
+there is passed over. About five minutes a row on two processors.
 """
 
 import argparse
