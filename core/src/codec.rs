@@ -24,14 +24,14 @@ use prost::Message;
 
 use crate::error::Error;
 use crate::manifest::WORKERS_MAX;
-use crate::physical::{TrainExec, TrainTask};
+use crate::physical::{TaskUnionExec, TrainExec, TrainTask};
 use crate::plans::PhysicalMessage;
 use crate::tables_check::check_tables;
 
 /// An operator on the wire.
 #[derive(Clone, PartialEq, Message)]
 struct OperatorMessage {
-    #[prost(oneof = "OperatorKind", tags = "1, 2, 3")]
+    #[prost(oneof = "OperatorKind", tags = "1, 2, 3, 4")]
     kind: Option<OperatorKind>,
 }
 
@@ -43,7 +43,13 @@ enum OperatorKind {
     Extension(ExtensionMessage),
     #[prost(bytes, tag = "3")]
     Ballista(Vec<u8>),
+    #[prost(message, tag = "4")]
+    Union(UnionMessage),
 }
+
+/// A [`TaskUnionExec`] is no more than its children, which travel by themselves.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct UnionMessage {}
 
 #[derive(Clone, PartialEq, Message)]
 struct TrainMessage {
@@ -254,6 +260,9 @@ impl TuskPhysicalCodec {
             let source = encode_plan(Arc::clone(train.source()), self)?;
             return Ok(OperatorKind::Train(TrainMessage { task, source }));
         }
+        if node.is::<TaskUnionExec>() {
+            return Ok(OperatorKind::Union(UnionMessage {}));
+        }
         for extension in &self.extensions {
             if let Some(body) = extension.encode_operator(&node)? {
                 return Ok(OperatorKind::Extension(ExtensionMessage { name: extension.name().to_owned(), body }));
@@ -275,6 +284,7 @@ impl PhysicalExtensionCodec for TuskPhysicalCodec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         guarded("operator", buf, || match OperatorMessage::decode(buf).map_err(|e| wire("operator", &e))?.kind {
             Some(OperatorKind::Train(message)) => self.train_exec(&message, inputs, ctx),
+            Some(OperatorKind::Union(UnionMessage {})) => Ok(Arc::new(TaskUnionExec::of_children(inputs.to_vec())?)),
             Some(OperatorKind::Extension(message)) => {
                 find(&self.extensions, &message.name, "operator")?.decode_operator(&message.body, inputs)
             }

@@ -21,6 +21,7 @@ mod node;
 mod outer;
 mod parameters;
 mod placement;
+mod planner;
 mod run;
 mod service;
 mod session;

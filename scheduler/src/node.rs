@@ -46,6 +46,7 @@ use crate::gate::{Gate, authorize};
 use crate::job::Scheduler;
 use crate::metrics;
 use crate::placement::StickyPlacement;
+use crate::planner::JobPlanner;
 use crate::service::{ServiceSettings, TrainingService};
 use crate::session::SessionSettings;
 
@@ -110,7 +111,8 @@ impl SchedulerNode {
             let plan_only = Arc::clone(&plan_only);
             let session_builder: SessionBuilder = Arc::new(move |config| {
                 let rules = ballista_core::optimizer::ballista_default_optimizer_rules();
-                Ok(session_builder(config, Arc::clone(&runtime), &plan_only).with_optimizer_rules(rules).build())
+                let session = session_builder(config, Arc::clone(&runtime), &plan_only);
+                Ok(session.with_optimizer_rules(rules).with_query_planner(Arc::new(JobPlanner)).build())
             });
             let mut ballista = settings.ballista.clone();
             ballista.scheduling_policy = TaskSchedulingPolicy::PushStaged;
