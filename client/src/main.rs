@@ -2,18 +2,23 @@
 
 mod cli;
 
-use std::process::ExitCode;
-
 use clap::Parser;
+use tusk_process::exit::{FAILURE, end, end_of_flags};
 
+fn main() {
+    let arguments = cli::Arguments::try_parse().unwrap_or_else(|error| end_of_flags(&error));
+    end(run(arguments))
+}
+
+/// The exit code. The runtime waits for what it still writes before this returns.
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run(arguments: cli::Arguments) -> i32 {
     cli::log_to_stderr();
-    match cli::run(cli::Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+    match cli::run(arguments).await {
+        Ok(()) => 0,
         Err(error) => {
             cli::complain(&error);
-            ExitCode::FAILURE
+            FAILURE
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `tusk-executor`: trains and predicts on one machine of a cluster.
 
 use tusk_executor::flags::{Flags, adjust};
+use tusk_process::exit::{FAILURE, end};
 
 #[tokio::main]
 async fn main() {
@@ -9,20 +10,9 @@ async fn main() {
         Ok(()) => end(0),
         Err(error) => {
             report(&error);
-            end(1)
+            end(FAILURE)
         }
     }
-}
-
-/// Ends the process without the destructors of libtorch: a task that did not end in time may still be inside it, on a
-/// thread that nobody can stop, and would crash when what it uses is gone.
-#[expect(unsafe_code, reason = "the standard library ends a process only with destructors or as a crash")]
-fn end(code: i32) -> ! {
-    unsafe extern "C" {
-        fn _exit(code: i32) -> !;
-    }
-    // SAFETY: it takes any number and does not return. Logs are not buffered, and `run` removed its files.
-    unsafe { _exit(code) }
 }
 
 #[expect(clippy::print_stderr, reason = "the last words of a process, also where no log could be started")]

@@ -19,7 +19,7 @@ const SIMILAR_ENOUGH: f64 = 0.7;
 /// derived command says, for example the default of a flag that comes from another crate.
 #[must_use]
 pub fn parse_or_exit<T: clap::Parser>(adjust: impl FnOnce(Command) -> Command) -> T {
-    parse(std::env::args_os(), adjust).unwrap_or_else(|error| error.exit())
+    parse(std::env::args_os(), adjust).unwrap_or_else(|error| crate::exit::end_of_flags(&error))
 }
 
 /// Parses flags: each may stand on the command line, in the environment as `TUSK_` and its name in capitals, or in the

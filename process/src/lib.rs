@@ -1,5 +1,6 @@
 //! What every process of a Tusk cluster needs: flags, logs, certificates, metrics, an end.
 
+pub mod exit;
 pub mod flags;
 pub mod health;
 pub mod logs;
