@@ -86,6 +86,12 @@ impl ModelState {
         self.iter().filter(|t| !t.name.starts_with(OPTIMIZER_PREFIX)).map(|t| t.data.len()).sum()
     }
 
+    /// Bytes of all values, the optimizer's included.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.iter().map(|tensor| size_of_val(tensor.data.as_slice())).sum()
+    }
+
     /// The same model without what only training needs.
     #[must_use]
     pub fn without_optimizer(&self) -> Self {

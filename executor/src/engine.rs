@@ -1,7 +1,7 @@
 //! The training engine: takes a task, finds or builds the worker's shard, and answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use datafusion::arrow::record_batch::RecordBatch;
@@ -29,6 +29,7 @@ use crate::asynchronous::{Turns, exchange};
 use crate::devices::DevicePool;
 use crate::error::{Error, Result};
 use crate::figures::Figures;
+use crate::last_state::LastState;
 use crate::parameters::{ParameterClient, SchedulerAddress};
 use crate::session::{has_bf16, initial_state};
 use crate::shard::{CacheLimits, Row, Shard, ShardBuilder, ShardCache, ShardKey};
@@ -55,8 +56,7 @@ struct Shared {
     devices: Arc<DevicePool>,
     /// The scheduler whose tasks these are.
     scheduler: OnceLock<SchedulerAddress>,
-    /// The last state read, so that the workers of one process and the two jobs of an epoch read it once.
-    last_state: Mutex<Option<(String, Arc<ModelState>)>>,
+    last_state: LastState,
 }
 
 /// Tells the threads of a task that nobody waits for their answer any more.
@@ -91,7 +91,7 @@ impl TorchEngine {
         let activity = Arc::new(Activity::new(Figures::new()?, progress, devices.changed()));
         let devices = Arc::new(devices);
         let scheduler = OnceLock::new();
-        let shared = Shared { cache, codec, activity, devices, scheduler, last_state: Mutex::new(None) };
+        let shared = Shared { cache, codec, activity, devices, scheduler, last_state: LastState::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -162,7 +162,7 @@ impl Work {
             Phase::Exchange => Some(self.parameters()?),
             Phase::Profile | Phase::Adapt | Phase::Train | Phase::Validate => None,
         };
-        let compute = tokio::task::spawn_blocking(move || self.compute(&shard, built, &state, client, &sender));
+        let compute = tokio::task::spawn_blocking(move || self.compute(&shard, built, state, client, &sender));
         compute.await.map_err(|e| DataFusionError::Execution(format!("a training thread stopped: {e}")))?
     }
 
@@ -246,15 +246,11 @@ impl Work {
     /// The weights and moments to start from.
     async fn state(&self) -> Result<Arc<ModelState>> {
         let Some(file) = &self.task.weights else { return Ok(Arc::new(initial_state(&self.task.definition))) };
-        let known = self.shared.last_state.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((checksum, state)) = known
-            && checksum == file.checksum
-        {
+        if let Some(state) = self.shared.last_state.get(&file.checksum) {
             return Ok(state);
         }
         let state = Arc::new(ModelStore::open(&self.task.store)?.read_state(file).await?);
-        let read = Some((file.checksum.clone(), Arc::clone(&state)));
-        *self.shared.last_state.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        self.shared.last_state.put(&file.checksum, &state);
         Ok(state)
     }
 
@@ -263,7 +259,7 @@ impl Work {
         &self,
         shard: &Shard,
         built: bool,
-        state: &ModelState,
+        state: Arc<ModelState>,
         client: Option<ParameterClient>,
         sender: &Sender<datafusion::error::Result<RecordBatch>>,
     ) -> Result<()> {
@@ -292,7 +288,7 @@ impl Work {
             if self.worker.0 > 0 {
                 return send_report(PhaseReport::default());
             }
-            let (fitted, transfer) = fit(state, &initial_state(&self.task.definition));
+            let (fitted, transfer) = fit(&state, &initial_state(&self.task.definition));
             // A row, so that it counts where workers are averaged.
             send_report(PhaseReport { rows: 1, transfer: Some(transfer), ..PhaseReport::default() })?;
             return fitted.iter().try_for_each(|tensor| tensor_rows(self.worker, tensor).try_for_each(send_row));
@@ -313,7 +309,7 @@ impl Work {
             Phase::Exchange => {
                 let mut client = client.ok_or_else(|| self.no_service())?;
                 let mut turns = Turns::new(lease, &self.shared.devices, work, &self.cancelled);
-                let report = exchange(&env, shard, state, &mut client, &mut turns)?;
+                let report = exchange(&env, shard, &state, &mut client, &mut turns)?;
                 drop(turns);
                 self.figures().observe("train", report.timing.train);
                 self.figures().observe("exchange", report.timing.exchange);
@@ -331,7 +327,7 @@ impl Work {
                 Ok(())
             }
             Phase::Validate => {
-                let (report, scores) = score(&env, shard, state)?;
+                let (report, scores) = score(&env, shard, &state)?;
                 drop(lease);
                 self.figures().observe("validate", report.timing.validate);
                 self.figures().images_scored.inc_by(report.rows);

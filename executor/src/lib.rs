@@ -29,6 +29,7 @@ mod feed_tests;
 mod figures;
 pub mod flags;
 #[cfg(feature = "jemalloc")]
+mod last_state;
 mod memory;
 mod mixup;
 #[cfg(test)]

@@ -69,22 +69,30 @@ impl Optimizer {
 
     /// As [`Self::step`], so many weights at a time: of each weight the same operations, to the bit.
     pub(crate) fn step_by_pieces(&mut self, params: &mut Params, learning_rate: f64, piece: usize) -> Result<()> {
-        let gradient = params.flat_gradient()?;
-        params.zero_gradients();
         self.step += 1.0;
-        let count = gradient.numel();
-        no_grad(|| {
+        let count = params.flat().numel();
+        no_grad(|| -> Result<()> {
+            let gradients = params.gradients()?;
             (0..count).step_by(piece).try_for_each(|start| {
                 let length = piece.min(count - start);
-                self.update(params.flat(), &gradient, learning_rate, (start as i64, length as i64))
+                let gradient = stretch(&gradients, start, length)?;
+                self.update(params.flat(), gradient, learning_rate, (start as i64, length as i64))
             })
-        })
+        })?;
+        params.zero_gradients();
+        Ok(())
     }
 
     /// One step of the weights from `start` on.
-    fn update(&self, flat: &Tensor, gradient: &Tensor, learning_rate: f64, (start, length): (i64, i64)) -> Result<()> {
+    fn update(
+        &self,
+        flat: &Tensor,
+        mut gradient: Tensor,
+        learning_rate: f64,
+        (start, length): (i64, i64),
+    ) -> Result<()> {
         let piece = |tensor: &Tensor| tensor.f_narrow(0, start, length);
-        let (mut flat, mut gradient, mut average) = (piece(flat)?, piece(gradient)?, piece(&self.average)?);
+        let (mut flat, mut average) = (piece(flat)?, piece(&self.average)?);
         match &self.decay {
             Some((rate, mask)) if self.algorithm == Algorithm::Adamw => {
                 let factor = piece(mask)?.f_mul_scalar(-learning_rate * rate)?.f_add_scalar(1.0)?;
@@ -128,4 +136,18 @@ impl Optimizer {
         }
         Ok(tensors)
     }
+}
+
+/// The values from `start` on of tensors that follow each other.
+fn stretch(tensors: &[Tensor], start: usize, length: usize) -> Result<Tensor> {
+    let (mut parts, mut begin) = (Vec::new(), 0);
+    for tensor in tensors {
+        let end = begin + tensor.numel();
+        let (from, to) = (start.max(begin), (start + length).min(end));
+        if from < to {
+            parts.push(tensor.f_narrow(0, (from - begin) as i64, (to - from) as i64)?);
+        }
+        begin = end;
+    }
+    if parts.len() == 1 { Ok(parts.remove(0)) } else { Ok(Tensor::f_cat(&parts, 0)?) }
 }

@@ -1,5 +1,6 @@
 //! One epoch over a shard, and one pass of scoring.
 
+use std::borrow::Borrow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -231,12 +232,16 @@ impl<'a> Learner<'a> {
         self.session.params.set(state, "the parameter service")
     }
 
-    /// What goes with the weights between jobs: the moments, and the moving average.
-    fn companions(&self) -> Result<Vec<NamedTensor>> {
-        let mut tensors = self.optimizer.state()?;
-        if let Some(average) = &self.average {
+    /// The state that it ends with: the weights and running statistics, the moments, and the moving average. What each is made
+    /// of is let go before the next is made.
+    fn into_state(self) -> Result<Vec<NamedTensor>> {
+        let Self { session, optimizer, average, .. } = self;
+        let mut tensors = optimizer.state()?;
+        drop(optimizer);
+        if let Some(average) = average {
             tensors.extend(average.state()?);
         }
+        tensors.extend(session.params.state()?);
         Ok(tensors)
     }
 
@@ -282,17 +287,18 @@ impl Meter {
 }
 
 /// Trains the task's part of an epoch: the report, and the state after it. A worker that has nothing to learn from in it
-/// answers with no state.
+/// answers with no state. The state to start from is let go once the net has it.
 pub(crate) fn train_epoch(
     env: &TaskEnvironment<'_>,
     shard: &Shard,
-    state: &ModelState,
+    state: impl Borrow<ModelState>,
 ) -> Result<(PhaseReport, Vec<NamedTensor>)> {
     let started = Instant::now();
     let epoch = env.task.epoch;
-    let Some(mut learner) = Learner::new(env, shard, state)? else {
+    let Some(mut learner) = Learner::new(env, shard, state.borrow())? else {
         return Ok((PhaseReport::default(), Vec::new()));
     };
+    drop(state);
     let order = learner.order(epoch);
     let steps = env.task.part.steps(learner.steps());
     if steps.is_empty() {
@@ -305,9 +311,9 @@ pub(crate) fn train_epoch(
         meter.count(&mut learner, epoch, &step)?;
     }
     let loss_sum = learner.read(&meter.loss)?;
-    let mut tensors = learner.weights()?;
-    tensors.extend(learner.companions()?);
-    let (train, libtorch) = (started.elapsed().as_secs_f64(), learner.take_libtorch_seconds());
+    let libtorch = learner.take_libtorch_seconds();
+    let tensors = learner.into_state()?;
+    let train = started.elapsed().as_secs_f64();
     let report = PhaseReport {
         rows: meter.rows as u64,
         loss_sum,

@@ -253,18 +253,15 @@ impl Params {
         Ok(mask)
     }
 
-    /// The gradient of all learned values, one after another.
-    pub(crate) fn flat_gradient(&self) -> Result<Tensor> {
-        let gradients = self
-            .weights
-            .iter()
-            .map(|weight| {
-                let gradient = weight.f_grad()?;
-                let gradient = if gradient.defined() { gradient } else { weight.f_zeros_like()? };
-                gradient.f_reshape([-1])
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Tensor::f_cat(&gradients, 0)?)
+    /// The gradients of the learned tensors, in the order of [`Self::flat`], the values of each one after another. No copies
+    /// where they lie so anyway.
+    pub(crate) fn gradients(&self) -> Result<Vec<Tensor>> {
+        let gradient = |weight: &Tensor| -> Result<Tensor> {
+            let gradient = weight.f_grad()?;
+            let gradient = if gradient.defined() { gradient } else { weight.f_zeros_like()? };
+            Ok(gradient.f_reshape([-1])?)
+        };
+        self.weights.iter().map(gradient).collect()
     }
 
     /// Forgets the gradients.
