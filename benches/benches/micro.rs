@@ -70,15 +70,13 @@ fn plans(c: &mut Criterion) -> Outcome {
 
 /// The mean of two workers' updates.
 fn average() -> Result<usize, Box<dyn Error>> {
-    let mut aggregator = Aggregator::default();
-    for worker in 0..2 {
-        for batch in answer(worker)? {
-            for row in Answer::rows(&batch)? {
-                aggregator.fold(&row)?;
-            }
+    let mut aggregator = Aggregator::new(2);
+    for (first, second) in answer(0)?.into_iter().zip(answer(1)?) {
+        for (first, second) in Answer::rows(&first)?.zip(Answer::rows(&second)?) {
+            aggregator.fold(&[Some(first), Some(second)])?;
         }
     }
-    Ok(aggregator.finish(2)?.0.parameters())
+    Ok(aggregator.finish()?.0.parameters())
 }
 
 /// What the aggregator does to one value after the other: what its loops over blocks are measured against.

@@ -50,6 +50,38 @@ const TASK_ERROR: &str = "runtime execution error";
 /// The session that all jobs of training runs belong to.
 const SESSION: &str = "tusk-training";
 
+/// The rows of one partition, on their way.
+pub(crate) type Fetched = ReceiverStream<Result<RecordBatch>>;
+
+/// Where the rows of a finished job are, in the order of its partitions.
+pub(crate) struct JobRows {
+    runner: JobRunner,
+    phase: String,
+    locations: Vec<PartitionLocation>,
+}
+
+impl JobRows {
+    /// The rows, partition after partition.
+    pub(crate) fn in_turn(self) -> impl Stream<Item = Result<RecordBatch>> {
+        let Self { runner, phase, locations } = self;
+        futures::stream::iter(locations)
+            .map(move |location| std::future::ready(runner.clone().fetch_ahead(phase.clone(), location)))
+            .buffered(FETCHES_MAX)
+            .flatten()
+    }
+
+    /// The rows of so many partitions at a time, a stream each: of each [`BATCHES_WAITING_MAX`] batches wait at most.
+    pub(crate) fn side_by_side(self, at_a_time: usize) -> impl Iterator<Item = Vec<Fetched>> {
+        let Self { runner, phase, locations } = self;
+        let mut locations = locations.into_iter();
+        std::iter::from_fn(move || {
+            let fetch = |location| runner.clone().fetch_ahead(phase.clone(), location);
+            let group: Vec<Fetched> = locations.by_ref().take(at_a_time).map(fetch).collect();
+            (!group.is_empty()).then_some(group)
+        })
+    }
+}
+
 /// Submits jobs to the scheduler of this process.
 #[derive(Clone)]
 pub(crate) struct JobRunner {
@@ -97,14 +129,14 @@ impl JobRunner {
         (self.scheduler.running_job_number(), self.scheduler.pending_job_number())
     }
 
-    /// Runs a plan; the stream gives its rows, partition after partition. `phase` names it in errors. When `cancel`
+    /// Runs a plan; its rows stay with the executors until they are fetched. `phase` names it in errors. When `cancel`
     /// fires, the job's tasks are stopped and [`Error::Cancelled`]'s place is taken by `None`.
     pub(crate) async fn run(
         &self,
         phase: &str,
         plan: Arc<dyn ExecutionPlan>,
         cancel: &CancellationToken,
-    ) -> Result<Option<impl Stream<Item = Result<RecordBatch>>>> {
+    ) -> Result<Option<JobRows>> {
         let lost = |reason: String| Error::Lost { phase: phase.to_owned(), reason };
         let (subscriber, mut statuses) = mpsc::channel::<JobStatus>(STATUSES_WAITING_MAX);
         let submitted =
@@ -134,17 +166,11 @@ impl JobRunner {
                 Some(Status::Queued(_) | Status::Running(_)) | None => {}
             }
         };
-        let runner = self.clone();
-        let phase = phase.to_owned();
-        let rows = futures::stream::iter(locations)
-            .map(move |location| std::future::ready(runner.clone().fetch_ahead(phase.clone(), location)))
-            .buffered(FETCHES_MAX)
-            .flatten();
-        Ok(Some(rows))
+        Ok(Some(JobRows { runner: self.clone(), phase: phase.to_owned(), locations }))
     }
 
     /// [`Self::fetch`] in a task of its own, which ends when nobody reads its rows any more.
-    fn fetch_ahead(self, phase: String, location: PartitionLocation) -> ReceiverStream<Result<RecordBatch>> {
+    fn fetch_ahead(self, phase: String, location: PartitionLocation) -> Fetched {
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
         tokio::spawn(async move {
             let mut rows = match self.fetch(&phase, location).await {

@@ -1,7 +1,9 @@
 //! The jobs of a run: their plans, and what becomes of the rows they answer with.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 use tusk_core::codec::encode_plan;
@@ -9,14 +11,20 @@ use tusk_core::ids::RunId;
 use tusk_core::manifest::{FileRef, ModelDefinition, RunRecord};
 use tusk_core::physical::{Answer, Part, Phase, PhaseReport, Rows, TrainExec, TrainTask};
 use tusk_core::spec::Precision;
-use tusk_core::state::checksum;
+use tusk_core::state::{ModelState, checksum};
 
 use super::TrainingRequest;
 use super::attempts::Attempts;
 use super::data::undecided;
 use super::leak::Census;
 use super::training::Run;
+use crate::aggregator::Aggregator;
 use crate::error::Result;
+use crate::job::{Fetched, JobRows};
+
+/// Workers whose answers are read side by side. Of each, three messages of at most 4 MiB are in memory: one that is folded
+/// and two that wait.
+const WORKERS_AT_A_TIME: usize = 8;
 
 impl Run {
     pub(super) fn plan(
@@ -73,18 +81,88 @@ impl Run {
         plan: Arc<TrainExec>,
         mut fold: impl FnMut(&Answer<'_>) -> Result<()>,
     ) -> Result<()> {
-        let cancelled = || self.cancelled();
-        let Some(batches) = self.context.jobs.run(phase, plan, &self.context.cancel).await? else {
-            return Err(cancelled());
-        };
-        let mut batches = std::pin::pin!(batches);
+        let mut batches = std::pin::pin!(self.run_job(phase, plan).await?.in_turn());
         while let Some(batch) = batches.next().await {
             let batch = batch?;
             for answer in Answer::rows(&batch)? {
                 fold(&answer)?;
             }
         }
-        if self.context.cancel.is_cancelled() { Err(cancelled()) } else { Ok(()) }
+        self.unless_cancelled()
+    }
+
+    /// Runs a job and averages what its workers learned. A group of them is read side by side, a piece of each at a time, so
+    /// that of no answer more than a few pieces are in memory.
+    pub(super) async fn mean(&self, phase: &str, plan: Arc<TrainExec>) -> Result<Mean> {
+        let rows = self.run_job(phase, plan).await?;
+        let mut aggregator = Aggregator::new(self.record.workers);
+        let mut aggregate_seconds = 0.0;
+        for group in rows.side_by_side(WORKERS_AT_A_TIME) {
+            let mut workers: Vec<Cursor> = group.into_iter().map(Cursor::new).collect();
+            loop {
+                for worker in &mut workers {
+                    worker.advance().await?;
+                }
+                let round = workers.iter().map(Cursor::answer).collect::<Result<Vec<_>>>()?;
+                if round.iter().all(Option::is_none) {
+                    break;
+                }
+                let started = Instant::now();
+                aggregator.fold(&round)?;
+                aggregate_seconds += started.elapsed().as_secs_f64();
+            }
+        }
+        self.unless_cancelled()?;
+        let (state, reports) = aggregator.finish()?;
+        Ok(Mean { state, reports, aggregate_seconds })
+    }
+
+    async fn run_job(&self, phase: &str, plan: Arc<TrainExec>) -> Result<JobRows> {
+        let rows = self.context.jobs.run(phase, plan, &self.context.cancel).await?;
+        rows.ok_or_else(|| self.cancelled())
+    }
+
+    fn unless_cancelled(&self) -> Result<()> {
+        if self.context.cancel.is_cancelled() { Err(self.cancelled()) } else { Ok(()) }
+    }
+}
+
+/// The mean of what workers learned, what they report, and how long averaging took.
+pub(super) struct Mean {
+    pub(super) state: ModelState,
+    pub(super) reports: Vec<PhaseReport>,
+    pub(super) aggregate_seconds: f64,
+}
+
+/// One worker's answer, row by row.
+struct Cursor {
+    batches: Fetched,
+    batch: Option<RecordBatch>,
+    row: usize,
+}
+
+impl Cursor {
+    /// Before the first row.
+    fn new(batches: Fetched) -> Self {
+        Self { batches, batch: None, row: 0 }
+    }
+
+    /// Goes to the next row, or behind the last.
+    async fn advance(&mut self) -> Result<()> {
+        self.row += 1;
+        while self.batch.as_ref().is_none_or(|batch| self.row >= batch.num_rows()) {
+            self.row = 0;
+            self.batch = self.batches.next().await.transpose()?;
+            if self.batch.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self) -> Result<Option<Answer<'_>>> {
+        let Some(batch) = &self.batch else { return Ok(None) };
+        Ok(Answer::rows(batch)?.nth(self.row))
     }
 }
 

@@ -8,18 +8,17 @@ use tokio_util::sync::CancellationToken;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
 use tusk_core::manifest::{DataProfile, EpochTally, FileRef, Manifest, RunRecord, RunStatus, Timing};
-use tusk_core::physical::{Part, Phase, PhaseReport, Rows};
+use tusk_core::physical::{Part, Phase, Rows};
 use tusk_core::spec::Mode;
-use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
 
 use super::TrainingRequest;
 use super::attempts::Attempts;
 use super::data::{Profile, undecided};
+use super::jobs::Mean;
 use super::validation::Validation;
 use super::{leak, progress};
 use crate::active::ActiveRuns;
-use crate::aggregator::Aggregator;
 use crate::error::{Error, Result};
 use crate::job::JobRunner;
 use crate::outer;
@@ -50,13 +49,6 @@ pub(crate) struct Run {
     pub(super) record: RunRecord,
     /// Its name within a run that is made of several.
     pub(super) part: Option<String>,
-}
-
-/// What a job that trains came to.
-struct Trained {
-    state: ModelState,
-    reports: Vec<PhaseReport>,
-    aggregate_seconds: f64,
 }
 
 impl Run {
@@ -248,7 +240,7 @@ impl Run {
         spec.averages(self.record.workers, rows.div_ceil(u64::from(spec.batch_size.max(1))))
     }
 
-    async fn train_part(&self, epoch: u32, part: Part, weights: Option<&FileRef>) -> Result<Trained> {
+    async fn train_part(&self, epoch: u32, part: Part, weights: Option<&FileRef>) -> Result<Mean> {
         let mut attempts = Attempts::default();
         loop {
             match self.try_train_part(epoch, part, weights).await {
@@ -258,26 +250,18 @@ impl Run {
         }
     }
 
-    async fn try_train_part(&self, epoch: u32, part: Part, weights: Option<&FileRef>) -> Result<Trained> {
+    async fn try_train_part(&self, epoch: u32, part: Part, weights: Option<&FileRef>) -> Result<Mean> {
         let plan = self.train_plan(epoch, part, weights.cloned())?;
-        let mut aggregator = Aggregator::default();
-        let mut seconds = 0.0;
-        self.answers(&format!("training epoch {epoch}"), plan, |answer| {
-            let started = Instant::now();
-            let folded = aggregator.fold(answer);
-            seconds += started.elapsed().as_secs_f64();
-            folded
-        })
-        .await?;
+        let mut mean = self.mean(&format!("training epoch {epoch}"), plan).await?;
         let spec = &self.request.spec;
         let previous = match weights {
             Some(file) if outer::needs_previous(spec) => Some(self.context.store.read_state(file).await?),
             _ => None,
         };
         let started = Instant::now();
-        let (mean, reports) = aggregator.finish(self.record.workers)?;
-        let state = outer::next_version(spec, previous.as_ref(), mean);
-        Ok(Trained { state, reports, aggregate_seconds: seconds + started.elapsed().as_secs_f64() })
+        mean.state = outer::next_version(spec, previous.as_ref(), mean.state);
+        mean.aggregate_seconds += started.elapsed().as_secs_f64();
+        Ok(mean)
     }
 
     pub(super) async fn validate(&self, epoch: u32, weights: &FileRef) -> Result<Validation> {

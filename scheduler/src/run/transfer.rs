@@ -10,7 +10,6 @@ use tusk_core::transfer::Transfer;
 
 use super::attempts::Attempts;
 use super::training::Run;
-use crate::aggregator::Aggregator;
 use crate::error::Result;
 
 impl Run {
@@ -86,9 +85,7 @@ impl Run {
 
     async fn try_adapt(&self, file: &FileRef) -> Result<(ModelState, Transfer)> {
         let plan = self.plan(Phase::Adapt, self.training_rows(), 0, Some(file.clone()), &self.request.train)?;
-        let mut aggregator = Aggregator::default();
-        self.answers("fitting the weights to start from", plan, |answer| aggregator.fold(answer)).await?;
-        let (state, reports) = aggregator.finish(self.record.workers)?;
-        Ok((state, reports.into_iter().find_map(|report| report.transfer).unwrap_or_default()))
+        let fitted = self.mean("fitting the weights to start from", plan).await?;
+        Ok((fitted.state, fitted.reports.into_iter().find_map(|report| report.transfer).unwrap_or_default()))
     }
 }

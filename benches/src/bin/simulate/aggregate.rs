@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use datafusion::arrow::record_batch::RecordBatch;
 use tusk_benches::probe::{cpu_seconds, forget_peak, peak_bytes, resident_bytes};
 use tusk_benches::simulated::{Updates, resnet50};
 use tusk_core::physical::Answer;
@@ -12,6 +13,9 @@ use tusk_scheduler::Aggregator;
 
 use crate::{line, megabytes};
 
+/// Workers that are folded side by side, as a run does.
+const WORKERS_AT_A_TIME: usize = 8;
+
 /// Places of the mean that are computed again from the workers' values.
 const CHECKED_PLACES: usize = 64;
 
@@ -19,29 +23,31 @@ pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
     let updates = Updates::new(resnet50(), 42);
     forget_peak();
     let (before, cpu_before, started) = (resident_bytes(), cpu_seconds(), Instant::now());
-    let mut aggregator = Aggregator::default();
+    let mut aggregator = Aggregator::new(workers);
     let (mut making, mut folding, mut rows, mut bytes) = (Duration::ZERO, Duration::ZERO, 0_u64, 0_u64);
-    for worker in 0..workers {
-        let tensors = updates.tensors().len();
-        let rows_of = (0..tensors).map(|tensor| updates.rows_of(worker, tensor));
-        let mut answers = std::iter::once_with(|| updates.report(worker)).chain(rows_of);
-        loop {
+    for first in (0..workers).step_by(WORKERS_AT_A_TIME) {
+        let group = first..workers.min(first + WORKERS_AT_A_TIME as u32);
+        let arrays = std::iter::once(None).chain((0..updates.tensors().len()).map(Some));
+        for array in arrays {
             let began = Instant::now();
-            let Some(batches) = answers.next().transpose()? else { break };
-            let made = Instant::now();
-            making += made - began;
-            for batch in batches {
-                for answer in Answer::rows(&batch)? {
-                    aggregator.fold(&answer)?;
-                    rows += 1;
-                    bytes += answer.data.len() as u64;
+            let make = |worker| array.map_or_else(|| updates.report(worker), |tensor| updates.rows_of(worker, tensor));
+            let made: Vec<Vec<RecordBatch>> = group.clone().map(make).collect::<Result<_, _>>()?;
+            making += began.elapsed();
+            let began = Instant::now();
+            for piece in 0..made.first().map_or(0, Vec::len) {
+                let mut round = Vec::with_capacity(made.len());
+                for batches in &made {
+                    round.push(batches.get(piece).map(Answer::rows).transpose()?.and_then(|mut rows| rows.next()));
                 }
+                rows += round.len() as u64;
+                bytes += round.iter().flatten().map(|answer| answer.data.len() as u64).sum::<u64>();
+                aggregator.fold(&round)?;
             }
-            folding += made.elapsed();
+            folding += began.elapsed();
         }
     }
     let began = Instant::now();
-    let (state, _) = aggregator.finish(workers)?;
+    let (state, _) = aggregator.finish()?;
     let finishing = began.elapsed();
     let (wall, cpu, peak) = (started.elapsed(), cpu_seconds() - cpu_before, peak_bytes().saturating_sub(before));
     check(&updates, &state, workers)?;
