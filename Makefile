@@ -73,7 +73,7 @@ torchvision-weights: build ## Compare logits with torchvision's own modules, fro
 bench-scale: build ## What an epoch costs beside training, and a thousand workers simulated: about 2 minutes.
 	@"$(CARGO_TARGET_DIR)/debug/overhead" && "$(CARGO_TARGET_DIR)/debug/overhead" --validate && "$(CARGO_TARGET_DIR)/debug/simulate"
 
-bench-peers: peers-folders build ## Measure beside other systems: writes docs/performance.md. IMAGES=folder ORIGINALS=folder [ONLY='decode ...'].
+bench-peers: peers-folders setup ## Measure beside other systems: writes docs/performance.md. IMAGES=folder ORIGINALS=folder [ONLY='decode ...'].
 	@$(ENV) benches/report.py --images "$(IMAGES)" --originals "$(ORIGINALS)" $(if $(ONLY),--only $(ONLY))
 
 # Before the build: who named no folder need not wait for it.

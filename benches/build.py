@@ -17,7 +17,7 @@ from cluster import HERE, TARGET
 
 CRATES = ["client", "scheduler", "executor", "udfs", "core"]
 BINARIES = ["tusk", "tusk-scheduler", "tusk-executor"]
-BUILD = ["cargo", "build", "--quiet", "--workspace", "--all-targets"]
+BUILD = ["cargo", "build", "--workspace", "--all-targets"]
 
 
 def seconds():
