@@ -4,10 +4,12 @@
     benches/startup.py [--rounds 10] [--bin target/debug]
 
 Times are wall seconds of whole processes, medians; memory is the resident set of a scheduler and of an executor that have
-been idle for five seconds.
+been idle for five seconds. The first rows are what no program with libtorch goes below: one in C that does nothing (it takes
+`cc`, and LIBTORCH as a build does).
 """
 
 import argparse
+import os
 import pathlib
 import statistics
 import subprocess
@@ -35,6 +37,22 @@ def median_ms(rounds, command):
         run(command)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds) * 1e3
+
+
+NOTHING = """
+#include <unistd.h>
+int main(int count, char **words) { if (count > 1) _exit(0); return 0; }
+"""
+
+
+def nothing(folder):
+    """A program that links libtorch and does nothing: it ends with libtorch's destructors, or with a word given, without."""
+    source, program = folder / "nothing.c", folder / "nothing"
+    source.write_text(NOTHING)
+    libraries = pathlib.Path(os.environ["LIBTORCH"]) / "lib"
+    link = ["-Wl,--no-as-needed", f"-L{libraries}", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{libraries}"]
+    run(["cc", source, "-o", program, *link])
+    return program
 
 
 def resident_mb(process):
@@ -91,7 +109,10 @@ def main():
         train = "CREATE MODEL m USING cnn OPTIONS (epochs = 1) TRAIN ON x"
         sql = [tusk, "sql", "--store", store, "-c"]
         run([*sql, f"{table}; {train}"])
+        empty = nothing(folder)
         lines = [
+            ("a program with libtorch that does nothing", median_ms(args.rounds, [empty]), "ms"),
+            ("the same without the destructors", median_ms(args.rounds, [empty, "-"]), "ms"),
             ("tusk --version", median_ms(args.rounds, [tusk, "--version"]), "ms"),
             ("tusk sql -c 'SELECT 1'", median_ms(args.rounds, [*sql, "SELECT 1"]), "ms"),
             ("tusk sql -c 'SELECT predict(...) ... LIMIT 1'",

@@ -268,7 +268,8 @@ impl Tensor {
 
 /// Adds the workers' weighted values one worker after the other. With `fresh`, what stood there does not count.
 fn add(sums: &mut [f64], workers: &[Piece<'_>], range: Range<usize>, fresh: bool) {
-    for (place, (values, weight)) in workers.iter().enumerate() {
+    // The weight by value: behind a reference it could be one of the sums, and nothing would be added in vectors.
+    for (place, &(values, weight)) in workers.iter().enumerate() {
         let weighted = values[range.clone()].iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes)) * weight);
         let sums = sums.iter_mut().zip(weighted);
         if fresh && place == 0 {
