@@ -10,20 +10,22 @@ const KEPT_BYTES_MAX: usize = 256 << 20;
 /// The last state read, so that the workers of one process and the two jobs of an epoch read it once. A large one is not
 /// kept for longer than somebody needs it: reading it again costs less than what its memory is good for.
 #[derive(Debug, Default)]
-pub(crate) struct LastState(Mutex<Last>);
+pub(crate) struct LastState(Mutex<Option<(String, Hold)>>);
 
-#[derive(Debug, Default)]
-struct Last {
-    checksum: String,
-    state: Weak<ModelState>,
-    kept: Option<Arc<ModelState>>,
+#[derive(Debug)]
+enum Hold {
+    Kept(Arc<ModelState>),
+    WhileNeeded(Weak<ModelState>),
 }
 
 impl LastState {
     /// The state of a file with this checksum, if it is still there.
     pub(crate) fn get(&self, checksum: &str) -> Option<Arc<ModelState>> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.checksum == checksum { last.state.upgrade() } else { None }
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some((last, Hold::Kept(state))) if last == checksum => Some(Arc::clone(state)),
+            Some((last, Hold::WhileNeeded(state))) if last == checksum => state.upgrade(),
+            _ => None,
+        }
     }
 
     /// Remembers what was read from a file with this checksum.
@@ -32,9 +34,11 @@ impl LastState {
     }
 
     fn put_up_to(&self, bytes_max: usize, checksum: &str, state: &Arc<ModelState>) {
-        let kept = (state.bytes() <= bytes_max).then(|| Arc::clone(state));
-        let last = Last { checksum: checksum.to_owned(), state: Arc::downgrade(state), kept };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        let hold = match state.bytes() <= bytes_max {
+            true => Hold::Kept(Arc::clone(state)),
+            false => Hold::WhileNeeded(Arc::downgrade(state)),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((checksum.to_owned(), hold));
     }
 }
 

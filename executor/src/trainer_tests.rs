@@ -78,7 +78,7 @@ fn an_epoch_in_parts_is_the_epoch_to_the_bit_for_a_worker_alone() {
     let shard = squares_shard(27);
     tch::set_num_threads(2);
     let mut whole = task(&definition, 1);
-    let (expected, whole_state) = train_epoch(&environment(&whole), &shard, &initial_state(&definition)).unwrap();
+    let (expected, whole_state) = train_epoch(&environment(&whole), &shard, initial_state(&definition)).unwrap();
     let (mut rows, mut loss_sum, mut state) = (0, 0.0, initial_state(&definition));
     for index in 0..3 {
         whole.part = Part { index, count: 3 };
@@ -213,7 +213,7 @@ fn a_worker_without_rows_answers_with_no_weights() {
     let definition = definition(Architecture::Cnn);
     let empty = shard(&cache(0, 0), &[], 0, 1, 32).unwrap();
     let (report, tensors) =
-        train_epoch(&environment(&task(&definition, 1)), &empty, &initial_state(&definition)).unwrap();
+        train_epoch(&environment(&task(&definition, 1)), &empty, initial_state(&definition)).unwrap();
     assert!(report.rows == 0 && tensors.is_empty());
 }
 
@@ -225,14 +225,14 @@ fn training_never_sees_held_out_rows() {
     let training = shard.select(Rows::Training, &definition.spec, &[]);
     assert!(training.len() < 24 && !training.is_empty());
     let (report, tensors) =
-        train_epoch(&environment(&task(&definition, 1)), &shard, &initial_state(&definition)).unwrap();
+        train_epoch(&environment(&task(&definition, 1)), &shard, initial_state(&definition)).unwrap();
     assert_eq!(report.rows, training.len() as u64);
     // The same epoch over a table that has the training rows only.
     let kept: Vec<u64> = training.iter().map(|row| row.content).collect();
     let content = |record: &Record| tusk_core::random::content_hash(record.image.as_deref().unwrap());
     let records: Vec<Record> = squares(24).into_iter().filter(|record| kept.contains(&content(record))).collect();
     let alone = crate::testing::shard(&cache(1 << 30, 0), &records, 0, 1, 32).unwrap();
-    let (_, wanted) = train_epoch(&environment(&task(&definition, 1)), &alone, &initial_state(&definition)).unwrap();
+    let (_, wanted) = train_epoch(&environment(&task(&definition, 1)), &alone, initial_state(&definition)).unwrap();
     assert!(bits(&ModelState::new(tensors)) == bits(&ModelState::new(wanted)));
 }
 
@@ -252,7 +252,7 @@ fn a_weight_of_zero_silences_a_class() {
     let definition = ModelDefinition { class_weights: vec![1.0, 0.0], ..definition(Architecture::Cnn) };
     let right: Vec<Record> = squares(12).into_iter().filter(|r| r.label.as_deref() == Some("right")).collect();
     let shard = shard(&cache(1 << 30, 0), &right, 0, 1, 32).unwrap();
-    let (report, _) = train_epoch(&environment(&task(&definition, 1)), &shard, &initial_state(&definition)).unwrap();
+    let (report, _) = train_epoch(&environment(&task(&definition, 1)), &shard, initial_state(&definition)).unwrap();
     assert_eq!((report.rows, report.loss_sum), (6, 0.0));
 }
 
