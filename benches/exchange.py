@@ -6,7 +6,7 @@
 Every executor takes one step on a few small pictures, so that an epoch is nearly all exchange: each reads the checkpoint and answers
 with its weights and moments, the scheduler averages them and writes the next checkpoint. SHOW TRAINING,
 which goes to stderr, splits the seconds. The copy sends as many bytes as the answers have through a socket of the loopback
-interface, in messages of 4 MiB, once the cluster is gone. Needs about 6.5 GB of memory for each executor.
+interface, in messages of 4 MiB, once the cluster is gone. Needs about 4 GB of memory for each executor, and 3 for the scheduler.
 """
 
 import argparse

@@ -34,7 +34,7 @@ SECTIONS = {
     "startup": "benches/startup.py",
     "large": "benches/large.py IMAGES --keep KEPT",
     "scaling": "benches/scaling.py KEPT/large.parquet",
-    "exchange": "benches/exchange.py --workers 2",
+    "exchange": "benches/exchange.py --workers 4",
 }
 GROUP_REGEX = r"(person\d+|(NORMAL2-)?IM-\d+)"
 
