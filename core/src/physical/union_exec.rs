@@ -2,10 +2,10 @@
 //!
 //! A distributed scheduler slices a stage by partition. Ballista 55.0 does it by cutting the scans below, which leaves a branch
 //! that gathers its rows (ORDER BY, LIMIT, an aggregate without groups) with its one partition: under DataFusion's own
-//! union every task ran it again, its rows came as often as the stage had tasks, and tasks wrote over each other's files
-//! (datafusion-ballista issue 2184). So the branches' numbers are data here, as the workers' numbers are in
-//! [`TrainExec`](super::TrainExec): the last child is an in-memory table with one row (a branch's number) per partition,
-//! and slicing it hands each task its branches.
+//! union every task ran it again (datafusion-ballista issue 2184). Its rows came as often as the stage had tasks, and a task
+//! with a partition more than it was given wrote two branches into one file at a time. So the branches' numbers are data
+//! here, as the workers' numbers are in [`TrainExec`](super::TrainExec): the last child is an in-memory table with one row
+//! (a branch's number) per partition, and slicing it hands each task its branches.
 
 use std::fmt;
 use std::sync::Arc;
