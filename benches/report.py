@@ -5,7 +5,7 @@
 
 FOLDER has a folder per class; the images of the first are of about 224 pixels, those of the second as they came from the
 camera. A section of the page stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what stands around it is
-written by hand and stays. All sections take two to three hours on two cores; those not named in --only stay as they are.
+written by hand and stays. All sections take hours on two cores; those not named in --only stay as they are.
 """
 
 import argparse

@@ -4,8 +4,8 @@
     benches/startup.py [--rounds 10] [--bin target/debug]
 
 Times are wall seconds of whole processes, medians; memory is the resident set of a scheduler and of an executor that have
-been idle for five seconds. The first rows are what no program with libtorch goes below: one in C that does nothing (it takes
-`cc`, and LIBTORCH as a build does).
+been idle for five seconds. The first rows say how much of a start is libtorch's: they are of a program in C that links it and
+does nothing, with glibc's malloc (it takes `cc`, and LIBTORCH as a build does).
 """
 
 import argparse
