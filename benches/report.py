@@ -25,10 +25,10 @@ PAGE = HERE.parent / "docs" / "performance.md"
 SECTIONS = {
     # The first: where nothing is built yet, its cold build is the one that the others run.
     "build": "benches/build.py core executor",
-    "decode": "benches/peers/decode.py ORIGINALS --rounds 3",
+    "decode": "benches/peers/decode.py ORIGINALS --rounds 5",
     "throughput": "benches/peers/throughput.py --rounds 2",
     "precision": "benches/precision.py TABLE --epochs 8",
-    "endtoend": "benches/peers/endtoend.py IMAGES",
+    "endtoend": "benches/peers/endtoend.py IMAGES --rounds 2",
     "timetoauc": "benches/peers/time_to_auc.py IMAGES --seeds 1 2",
     "predict": "benches/peers/predict.py IMAGES --rounds 2",
     "startup": "benches/startup.py",

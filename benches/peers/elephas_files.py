@@ -1,4 +1,4 @@
-"""Elephas's side of endtoend.py: Keras on two Spark workers. `python elephas_files.py TRAIN TEST synchronous|asynchronous`"""
+"""Elephas's side of endtoend.py: Keras on two Spark workers. `python elephas_files.py TRAIN TEST synchronous|asynchronous SEED`"""
 
 import json
 import os
@@ -38,14 +38,14 @@ def arrays(folder):
 
 
 def main():
-    train, test, mode = sys.argv[1:]
-    keras.utils.set_random_seed(42)
+    train, test, mode, seed = sys.argv[1:]
+    keras.utils.set_random_seed(int(seed))
     conf = SparkConf().setMaster("local[2]").set("spark.driver.memory", "6g").set("spark.ui.enabled", "false")
     context = SparkContext(conf=conf.set("spark.ui.showConsoleProgress", "false"))
     context.setLogLevel("ERROR")
     started = time.perf_counter()
     x, y = arrays(train)
-    order = numpy.random.default_rng(42).permutation(len(y))
+    order = numpy.random.default_rng(int(seed)).permutation(len(y))
     rdd = to_simple_rdd(context, x[order], y[order])
     model = SparkModel(net(), mode=mode, frequency="epoch", num_workers=2)
     model.fit(rdd, epochs=EPOCHS, batch_size=BATCH, verbose=0, validation_split=0.0)

@@ -5,8 +5,9 @@
 
 FOLDER has the folders NORMAL and PNEUMONIA. A tenth of the patients (by the hash of what `--group-regex` finds in the file
 names) is kept apart for the ROC AUC. The same net (`cnn_reference`), three epochs, batches of 32, Adam 1e-3, no
-augmentation. Seconds are from the first file read to the trained model (for Tusk, of the whole process); memory is the
-most that a side's processes held together, looked at ten times a second. A quarter of an hour a round on two cores.
+augmentation, no class weights; the number of the round is every side's seed. Seconds are from the first file read to the
+trained model (for Tusk, of the whole process); memory is the most that a side's processes held together, looked at ten
+times a second. A quarter of an hour a round on two cores.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from environment import HERE, TARGET, python_with, python_with_torch
 
 ELEPHAS = ["elephas==7.3.0", "pillow==12.0.0"]
 OPTIONS = "epochs = 3, batch_size = 32, learning_rate = 0.001, schedule = 'constant', optimizer = 'adam', augment = 'none', "
-OPTIONS += "validation_fraction = 0, early_stop = false"
+OPTIONS += "class_weights = 'none', validation_fraction = 0, early_stop = false"
 
 
 def split(source, folder, regex):
@@ -82,10 +83,10 @@ def measured(command):
         return out.read(), seconds, peak
 
 
-def tusk(binaries, folder):
+def tusk(binaries, folder, seed):
     sql = [binaries / "tusk", "sql", "--store", folder / "store", "--format", "json", "-c"]
     tables = [f"CREATE EXTERNAL TABLE {name} STORED AS IMAGES LOCATION '{folder}/{name}/';" for name in ("train", "test")]
-    create = f"CREATE OR REPLACE MODEL m USING cnn_reference OPTIONS ({OPTIONS}) TRAIN ON train;"
+    create = f"CREATE OR REPLACE MODEL m USING cnn_reference OPTIONS ({OPTIONS}, seed = {seed}) TRAIN ON train;"
     _, seconds, peak = measured([*sql, tables[0] + create])
     answer, _, _ = measured([*sql, tables[1] + "EVALUATE MODEL m ON test;"])
     rows = [json.loads(line) for line in answer.splitlines() if line.startswith("{")]
@@ -111,22 +112,22 @@ def main():
         split(args.folder, folder, args.group_regex)
         data = [folder / "train", folder / "test"]
         sides = {
-            "Tusk": lambda: tusk(args.bin, folder),
-            "PyTorch + DataLoader, float32": lambda: python_side([torch, HERE / "pytorch_files.py", *data]),
+            "Tusk": lambda seed: tusk(args.bin, folder, seed),
+            "PyTorch + DataLoader, float32": lambda seed: python_side([torch, HERE / "pytorch_files.py", *data, seed]),
         }
         if shutil.which("java"):
             elephas = python_with("elephas", ELEPHAS)
             for mode in ("synchronous", "asynchronous"):
                 command = [elephas, HERE / "elephas_files.py", *data, mode]
-                sides[f"Elephas, {mode}"] = lambda command=command: python_side(command)
+                sides[f"Elephas, {mode}"] = lambda seed, command=command: python_side([*command, seed])
         else:
             print("endtoend: no java is here, so Elephas is left out", file=sys.stderr)
         results = {side: [] for side in sides}
-        for round_ in range(args.rounds):
+        for seed in range(1, args.rounds + 1):
             for side, run in sides.items():
-                results[side].append(run())
+                results[side].append(run(seed))
                 seconds, auc, peak = results[side][-1]
-                print(f"round {round_ + 1}: {side}: {seconds:.1f} s, ROC AUC {auc:.4f}, {peak / 1e9:.2f} GB", file=sys.stderr)
+                print(f"round {seed}: {side}: {seconds:.1f} s, ROC AUC {auc:.4f}, {peak / 1e9:.2f} GB", file=sys.stderr)
     print("| files to a model, 3 epochs | seconds | ROC AUC of other patients | peak GB | seconds, Tusk's share |")
     print("|---|---|---|---|---|")
     middles = {side: [statistics.median(column) for column in zip(*rows)] for side, rows in results.items()}

@@ -1,4 +1,4 @@
-"""PyTorch's side of endtoend.py: a DataLoader over files, float32, channels-last. `python pytorch_files.py TRAIN TEST [SEED]`"""
+"""PyTorch's side of endtoend.py: a DataLoader over files, float32, channels-last. `python pytorch_files.py TRAIN TEST SEED`"""
 
 import json
 import sys
@@ -27,7 +27,7 @@ def to_input(x):
 
 
 def main():
-    torch.manual_seed(int(sys.argv[3]) if len(sys.argv) > 3 else 42)
+    torch.manual_seed(int(sys.argv[3]))
     torch.set_num_threads(2)
     net = CnnReference().to(memory_format=torch.channels_last)
     optimizer, loss_of = torch.optim.Adam(net.parameters(), LEARNING_RATE), torch.nn.BCEWithLogitsLoss()

@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+// For its malloc, jemalloc, which training decodes with, too.
+use tusk_executor as _;
 use tusk_udfs::pixels::{Channels, decode_square};
 
 #[derive(Parser)]
