@@ -25,7 +25,7 @@ PAGE = HERE.parent / "docs" / "performance.md"
 SECTIONS = {
     # The first: where nothing is built yet, its cold build is the one that the others run.
     "build": "benches/build.py core executor",
-    "decode": "benches/peers/decode.py ORIGINALS --rounds 5",
+    "decode": "benches/peers/decode.py ORIGINALS --rounds 9",
     "throughput": "benches/peers/throughput.py --rounds 2",
     "precision": "benches/precision.py TABLE --epochs 8",
     "endtoend": "benches/peers/endtoend.py IMAGES --rounds 2",

@@ -3,8 +3,8 @@
 
     benches/peers/decode.py FOLDER [--rounds 5] [--side 224] [--bin target/debug]
 
-Every side decodes the same files from memory, on one and on two threads; the sides take turns, round after round. The last
-column is how far the squares lie from Pillow's full decode and bilinear resampling: the mean absolute difference in grey
+Every side decodes the same files from memory, on one and on two threads; the sides take turns, in another order in each round.
+The last column is how far the squares lie from Pillow's full decode and bilinear resampling: the mean absolute difference in grey
 levels. Spark takes a Java of version 17 or later.
 """
 
@@ -13,6 +13,7 @@ import concurrent.futures
 import io
 import json
 import pathlib
+import random
 import shutil
 import statistics
 import subprocess
@@ -116,8 +117,9 @@ def compare(args, folder):
     outs = {name: folder / f"{n}.raw" for n, name in enumerate([*PEERS, "Tusk"])}
     rates, beyond = {side: [] for side in commands}, []
     for round_ in range(args.rounds):
-        for (name, threads), command in commands.items():
-            command = [*command, "--side", args.side, *(["--out", outs[name]] if name in outs else [])]
+        # What ran before a side may still be giving its memory back: so every round has an order of its own.
+        for name, threads in random.Random(round_).sample(list(commands), len(commands)):
+            command = [*commands[name, threads], "--side", args.side, *(["--out", outs[name]] if name in outs else [])]
             done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 sys.exit(f"decode: {name} failed: {done.stderr}")
