@@ -5,7 +5,8 @@
 
 Where nothing is built yet, the first build is a cold one, with this machine's processors; the crates' sources are there
 already (`cargo fetch`). CARGO_TARGET_DIR=/an/empty/folder asks for one. Incremental builds are `make build` after a source
-file of one crate was touched: that crate, all that depend on it and every test program are made anew.
+file of one crate was touched, not changed: that crate and all that depend on it are checked against rustc's incremental cache, and
+every program and test is linked again. That is the least that a change costs.
 """
 
 import argparse
