@@ -7,13 +7,17 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 # A libtorch of your own wins. It is set here for every cargo call alike: torch-sys is rebuilt when it changes.
 BUILD_LIBTORCH := $(or $(LIBTORCH),$(abspath $(TUSK_LIBTORCH_DIR))/$(TUSK_TORCH))
 ENV := CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" LIBTORCH="$(BUILD_LIBTORCH)"
-TUSK := "$(CARGO_TARGET_DIR)/debug/tusk"
+# Two profiles: what the demo, the tests and everyday work run, and what is measured, installed and put into containers.
+DEV := $(CARGO_TARGET_DIR)/debug
+DIST := $(CARGO_TARGET_DIR)/dist
+PROGRAMS := -p tusk -p tusk-scheduler -p tusk-executor --bins
+PREFIX ?= $(HOME)/.local
 PYTHON_DIR := $(CARGO_TARGET_DIR)/python
 CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders study ablation pictures study-modes torchvision-weights fuzz docs clean
+.PHONY: help setup build dist install demo test test-faults cluster cluster-demo cluster-down lint deny bench bench-scale bench-peers peers-folders study ablation pictures study-modes torchvision-weights fuzz docs clean
 
 help: ## Show this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,12 +27,19 @@ help: ## Show this.
 setup: ## Install what a build needs; says what before it does.
 	@TUSK_LIBTORCH_DIR="$(TUSK_LIBTORCH_DIR)" CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" scripts/setup.sh $(TUSK_TORCH)
 
-# Everything is built with all targets in one go: one set of features, so one build of the dependencies.
-build: setup ## Build everything.
-	@$(ENV) cargo build --workspace --all-targets
+# Every set of packages below asks the dependencies for the same features, so they are compiled once per profile.
+build: setup ## Build the programs `tusk`, `tusk-scheduler` and `tusk-executor` for everyday work.
+	@$(ENV) cargo build $(PROGRAMS)
 
-demo: build ## Draw X-rays, train a CNN on them, evaluate it, ask it: about 3 minutes.
-	@$(TUSK) demo
+dist: setup ## Build the programs as they are released: optimised and stripped. Half an hour from nothing.
+	@$(ENV) cargo build --profile dist $(PROGRAMS)
+
+install: dist ## Put the released programs on the PATH: PREFIX/bin, with libtorch in PREFIX/lib/tusk. PREFIX is ~/.local.
+	@LIBTORCH="$(BUILD_LIBTORCH)" scripts/install.sh "$(DIST)" "$(PREFIX)"
+
+demo: setup ## Draw X-rays, train a CNN on them, evaluate it, ask it: about 3 minutes.
+	@$(ENV) cargo build -p tusk --bin tusk
+	@"$(DEV)/tusk" demo
 
 test: build ## Run all tests: of the code, then of clusters of processes and of containers.
 	@$(ENV) cargo test --workspace
@@ -37,10 +48,10 @@ test: build ## Run all tests: of the code, then of clusters of processes and of 
 test-faults: build ## Run the tests of clusters only: what happens when parts of them die. PYTEST='-k NAME' chooses.
 	@scripts/python.sh "$(PYTHON_DIR)"
 	@docker info >/dev/null 2>&1 || echo "no Docker engine answers here: the tests of containers are skipped"
-	@$(ENV) TUSK_BIN="$(CARGO_TARGET_DIR)/debug" "$(PYTHON_DIR)/bin/python" -m pytest tests/cluster $(PYTEST)
+	@$(ENV) TUSK_BIN="$(DEV)" "$(PYTHON_DIR)/bin/python" -m pytest tests/cluster $(PYTEST)
 
-cluster: build ## Start a cluster of containers on this machine: scheduler, three executors, JupyterLab.
-	@$(CLUSTER) up
+cluster: dist ## Start a cluster of containers on this machine: scheduler, three executors, JupyterLab.
+	@TUSK_BIN="$(DIST)" $(CLUSTER) up
 
 cluster-demo: ## Train on that cluster over Flight SQL and print the epochs.
 	@$(CLUSTER) demo
@@ -51,27 +62,32 @@ cluster-down: ## Stop that cluster; models and data stay. VOLUMES=1 removes them
 lint: setup ## Check the formatting, the lints and the documentation's links.
 	@cargo fmt --all --check
 	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
+	@$(ENV) cargo clippy -p tusk-executor --lib --no-default-features -- -D warnings
 
-bench: build ## Run the micro-benchmarks.
-	@$(ENV) cargo bench --workspace --bench micro --profile dev
+deny: ## Check licences, sources and known vulnerabilities of the dependencies. Takes cargo-deny and the network.
+	@cargo deny check
 
-study: build ## Train the paper's five models under three losses on IMAGES=folder: writes docs/study.md. Two hours; FULL=1 on a GPU.
+bench: setup ## Run the micro-benchmarks, built as released.
+	@$(ENV) cargo bench -p tusk-benches --bench micro --profile dist
+
+study: dist ## Train the paper's five models under three losses on IMAGES=folder: writes docs/study.md. Two hours; FULL=1 on a GPU.
 	@$(ENV) benches/study/study.py --images "$(IMAGES)" $(if $(FULL),--full)
 
-ablation: build ## Train cnn with and without each ingredient on IMAGES=folder: writes docs/ablation.md. An hour.
+ablation: dist ## Train cnn with and without each ingredient on IMAGES=folder: writes docs/ablation.md. An hour.
 	@$(ENV) benches/study/ablation.py --images "$(IMAGES)"
 
-pictures: build ## Draw X-rays, and of them the pictures of the docs: augmentation, and where a net looks. A minute.
+pictures: dist ## Draw X-rays, and of them the pictures of the docs: augmentation, and where a net looks. A minute.
 	@$(ENV) benches/study/pictures.py
 
-study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes docs/training-modes.md. Takes hours.
-	@python3 benches/modes/compare.py "$(TABLE)" --tusk $(TUSK) --group group
+study-modes: dist ## Compare the training modes on TABLE=xrays.parquet: writes docs/training-modes.md. Takes hours.
+	@python3 benches/modes/compare.py "$(TABLE)" --tusk "$(DIST)/tusk" --group group
 
 torchvision-weights: build ## Compare logits with torchvision's own modules, from the same weights: 5 minutes.
-	@$(ENV) benches/peers/torchvision_weights.py
+	@$(ENV) benches/peers/torchvision_weights.py --bin "$(DEV)"
 
-bench-scale: build ## What an epoch costs beside training, and a thousand workers simulated: about 2 minutes.
-	@"$(CARGO_TARGET_DIR)/debug/overhead" && "$(CARGO_TARGET_DIR)/debug/overhead" --validate && "$(CARGO_TARGET_DIR)/debug/simulate"
+bench-scale: setup ## What an epoch costs beside training, and a thousand workers simulated: about 2 minutes.
+	@$(ENV) cargo build --profile dist -p tusk-benches --bins
+	@"$(DIST)/overhead" && "$(DIST)/overhead" --validate && "$(DIST)/simulate"
 
 bench-peers: peers-folders setup ## Measure beside other systems: writes docs/performance.md. IMAGES=folder ORIGINALS=folder [ONLY='decode ...'].
 	@$(ENV) benches/report.py --images "$(IMAGES)" --originals "$(ORIGINALS)" $(if $(ONLY),--only $(ONLY))

@@ -1,51 +1,103 @@
 #!/usr/bin/env python3
 """How long builds take, and how large what they make is.
 
-    benches/build.py [CRATE ...]
+    benches/build.py [--cold]
 
-Where nothing is built yet, the first build is a cold one, with this machine's processors; the crates' sources are there
-already (`cargo fetch`). CARGO_TARGET_DIR=/an/empty/folder asks for one. Incremental builds are `make build` after a source
-file of one crate was touched, not changed: that crate and all that depend on it are checked against rustc's incremental cache, and
-every program and test is linked again. That is the least that a change costs.
+Builds are of the profile for everyday work. --cold starts in an empty target folder and measures what a newcomer waits for: from
+nothing to the first epoch of `make demo`; the crates' sources (`cargo fetch`) and libtorch are there already. Then a public item is
+added to one crate after another, and taken back at the end: every crate that depends on it is compiled again.
 """
 
 import argparse
+import contextlib
 import os
+import pathlib
 import subprocess
+import sys
+import tempfile
 import time
 
-from cluster import HERE, TARGET
+from cluster import HERE, TARGET, stop
 
-CRATES = ["client", "scheduler", "executor", "udfs", "core"]
-BINARIES = ["tusk", "tusk-scheduler", "tusk-executor"]
-BUILD = ["cargo", "build", "--workspace", "--all-targets"]
+ROOT = HERE.parent
+PROGRAMS = ["-p", "tusk", "-p", "tusk-scheduler", "-p", "tusk-executor", "--bins"]
+TUSK = ["cargo", "build", "-p", "tusk", "--bin", "tusk"]
+DIST = ["cargo", "build", "--profile", "dist", *PROGRAMS]
+CRATES = ["core", "udfs", "executor", "scheduler", "client"]
+PACKAGES = {"client": "tusk"}
+ADDED = "\n/// Added by benches/build.py.\npub const ADDED_BY_BUILD: u64 = {};\n"
 
 
-def seconds():
+def seconds(command, target=TARGET):
+    """How long a command of cargo takes."""
     started = time.perf_counter()
-    subprocess.run(BUILD, check=True, cwd=HERE.parent, env={**os.environ, "CARGO_TARGET_DIR": str(TARGET)})
+    env = {**os.environ, "CARGO_TARGET_DIR": str(target)}
+    # What it prints is not part of the table.
+    subprocess.run(command, check=True, cwd=ROOT, env=env, stdout=sys.stderr)
     return time.perf_counter() - started
+
+
+def first_epoch(tusk):
+    """How long `tusk demo` takes to its first epoch."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        demo = subprocess.Popen([tusk, "demo"], cwd=folder, stdout=subprocess.PIPE, text=True)
+        try:
+            for line in demo.stdout:
+                cells = [cell.strip() for cell in line.split("|")]
+                if cells[1:3] == ["demo", "1"]:
+                    return time.perf_counter() - started
+        finally:
+            demo.kill()
+            demo.wait()
+    stop("`tusk demo` ended before its first epoch; its message is above")
+
+
+@contextlib.contextmanager
+def changed(crate):
+    """A public item more in this crate."""
+    source = ROOT / crate / "src" / "lib.rs"
+    text = source.read_text()
+    source.write_text(text + ADDED.format(time.time_ns()))
+    try:
+        yield
+    finally:
+        source.write_text(text)
 
 
 def folder_bytes(folder):
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def cold():
+    with tempfile.TemporaryDirectory(dir=TARGET.parent) as folder:
+        target = pathlib.Path(folder)
+        build = seconds(TUSK, target)
+        epoch = first_epoch(target / "debug" / "tusk")
+        print(f"| from nothing to the first epoch of `make demo` | {build + epoch:.0f} |")
+        print(f"| of it, compiling | {build:.0f} |", flush=True)
+        print(f"| the target folder then, in GB | {folder_bytes(target) / 1e9:.1f} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("crates", nargs="*", default=CRATES, help="whose changes are measured (default: all)")
+    parser.add_argument("--cold", action="store_true", help="measure a build from nothing as well")
+    parser.add_argument("--crates", nargs="+", default=CRATES, help="the crates that are changed (default: all)")
     args = parser.parse_args()
-    subprocess.run(["cargo", "fetch", "--quiet"], check=True, cwd=HERE.parent)
+    subprocess.run(["cargo", "fetch", "--quiet"], check=True, cwd=ROOT)
     print("| build | seconds |")
     print("|---|---|")
-    if not (TARGET / "debug").exists():
-        print(f"| cold, all targets | {seconds():.0f} |", flush=True)
-    print(f"| nothing changed | {seconds():.1f} |", flush=True)
+    if args.cold:
+        cold()
+    seconds(TUSK)
+    print(f"| nothing changed | {seconds(TUSK):.1f} |", flush=True)
     for crate in args.crates:
-        (HERE.parent / crate / "src" / "lib.rs").touch()
-        print(f"| a source file of {crate}/ touched | {seconds():.0f} |", flush=True)
-    sizes = [f"`{name}` {(TARGET / 'debug' / name).stat().st_size / 1e6:.0f} MB" for name in BINARIES]
-    print(f"\nBinaries: {', '.join(sizes)}. The target folder holds {folder_bytes(TARGET) / 1e9:.1f} GB.")
+        package = PACKAGES.get(crate, f"tusk-{crate}")
+        unit_tests = ["cargo", "test", "--quiet", "-p", package, "--lib"]
+        seconds([*unit_tests, "--no-run"])
+        with changed(crate):
+            print(f"| {crate}/ changed, to `tusk` | {seconds(TUSK):.0f} |", flush=True)
+            print(f"| then, to its unit tests run | {seconds(unit_tests):.0f} |", flush=True)
 
 
 if __name__ == "__main__":

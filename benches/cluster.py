@@ -10,6 +10,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or HERE.parent / "target")
+# What `make dist` built; another build where TUSK_BIN names its folder.
+BIN = pathlib.Path(os.environ.get("TUSK_BIN") or TARGET / "dist")
 START_SECONDS = 60
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What it costs to exchange a large net: an epoch of VGG-16, beside a copy of the same bytes over TCP.
 
-    benches/exchange.py [--net vgg16] [--workers 4] [--epochs 3] [--bin target/debug]
+    benches/exchange.py [--net vgg16] [--workers 4] [--epochs 3] [--bin target/dist]
 
 Every executor takes one step on a few small pictures, so that an epoch is nearly all exchange: each reads the checkpoint and answers
 with its weights and moments, the scheduler averages them and writes the next checkpoint. SHOW TRAINING,
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-from cluster import TARGET, Cluster, peak_bytes, stop
+from cluster import BIN, Cluster, peak_bytes, stop
 
 MESSAGE_BYTES = 4 << 20
 SIDE, PICTURES = 32, 64
@@ -62,7 +62,7 @@ def main():
     parser.add_argument("--net", default="vgg16")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=3, help="the first is left out")
-    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
     args = parser.parse_args()
     binaries = args.bin.resolve()
     with tempfile.TemporaryDirectory(prefix="tusk-exchange-") as folder:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A table that is larger than the cache's memory: ingested, trained on, and compared with one that fits.
 
-    benches/large.py FOLDER [--images 200000] [--bin target/debug] [--keep DIR]
+    benches/large.py FOLDER [--images 200000] [--bin target/dist] [--keep DIR]
 
 The images of FOLDER (a folder per class, all of about 224 pixels) are written again and again with noise of their own, as JPEG.
 Ingest is timed beside a plain copy of the same bytes: every file read, one file written. Then one executor of two threads,
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from cluster import TARGET, Cluster, peak_bytes
+from cluster import BIN, Cluster, peak_bytes
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent / "peers"))
 from environment import python_with
@@ -77,7 +77,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--images", type=int, default=200_000)
-    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
     parser.add_argument("--keep", type=pathlib.Path, help="keep the table in this folder, or use the one that is there")
     parser.add_argument("--write-to", type=pathlib.Path, help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether bf16 costs quality: the validation ROC AUC of the same runs in float32 and in bf16, seed by seed.
 
-    benches/precision.py TABLE.parquet [--group group] [--epochs 12] [--seeds 1 2 3] [--bin target/debug]
+    benches/precision.py TABLE.parquet [--group group] [--epochs 12] [--seeds 1 2 3] [--bin target/dist]
 
 A seed decides what is held out (a tenth of the groups), where weights start, and the order of rows and what augmentation does to
 them; between its two runs nothing differs but the format of the convolutions' numbers. `cnn` with its defaults.
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 
-from cluster import TARGET, stop
+from cluster import BIN, stop
 
 
 def auc_and_seconds(binaries, table, store, options):
@@ -36,7 +36,7 @@ def main():
     parser.add_argument("--group", default="group", help="the patients' column; '' for none")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
     args = parser.parse_args()
     group = f", \"group\" = '{args.group}'" if args.group else ""
     print("| seed | ROC AUC, f32 | ROC AUC, bf16 | bf16 - f32 | seconds of an epoch, f32 | bf16 |")

@@ -18,13 +18,12 @@ import subprocess
 import sys
 
 import build
-from cluster import TARGET, stop
+from cluster import BIN, TARGET, stop
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "performance.md"
 SECTIONS = {
-    # The first: where nothing is built yet, its cold build is the one that the others run.
-    "build": "benches/build.py core executor",
+    "build": "benches/build.py --cold",
     "decode": "benches/peers/decode.py ORIGINALS --rounds 9",
     "throughput": "benches/peers/throughput.py --rounds 2",
     "precision": "benches/precision.py TABLE --epochs 8",
@@ -80,21 +79,19 @@ def main():
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--keep", type=pathlib.Path, default=TARGET / "bench-data", help="where made tables are kept")
     args = parser.parse_args()
-    binaries = TARGET / "debug"
-    if "build" not in args.only:
-        build.seconds()
+    build.seconds(build.DIST)
     table = args.keep / "images.parquet"
     args.keep.mkdir(parents=True, exist_ok=True)
     places = {"IMAGES": args.images, "ORIGINALS": args.originals, "TABLE": table, "KEPT": args.keep}
     for name in (name for name in SECTIONS if name in args.only):
         if "TABLE" in SECTIONS[name] and not table.exists():
-            ingest = [binaries / "tusk", "ingest", args.images, "--out", table, "--group-regex", GROUP_REGEX]
+            ingest = [BIN / "tusk", "ingest", args.images, "--out", table, "--group-regex", GROUP_REGEX]
             output([str(word) for word in ingest])
         command = re.sub("|".join(places), lambda found: str(places[found.group()]), SECTIONS[name]).split(" ")
         printed = output(command)
         date = datetime.date.today().isoformat()
         put(name, f"`{SECTIONS[name]}`, {date}, {machine()}:\n\n{printed}")
-    version = output([str(binaries / "tusk-executor"), "--version"]).replace("\n", ", ")
+    version = output([str(BIN / "tusk-executor"), "--version"]).replace("\n", ", ")
     put("versions", f"{version}.")
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How the rate of training changes with the table, the workers and the net: tables, plots, and slopes in log-log.
 
-    benches/scaling.py TABLE.parquet [--plots docs/plots] [--bin target/debug]
+    benches/scaling.py TABLE.parquet [--plots docs/plots] [--bin target/dist]
 
 An epoch's rate is images over wall seconds, job, exchange and checkpoint included; the first epoch, which decodes, is left
 out. The slope is that of a straight line through the logarithms: 0 where the cost of an image does not change, -1 where
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-from cluster import TARGET, Cluster
+from cluster import BIN, Cluster
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent / "peers"))
 from environment import python_with
@@ -92,7 +92,7 @@ def main():
     parser.add_argument("table", type=pathlib.Path)
     parser.add_argument("--rows-max", type=int, default=ROWS[-1])
     parser.add_argument("--plots", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parents[1] / "docs" / "plots")
-    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tusk-scaling-") as args.scratch:
         report(args, "rows", "svm on pixels, one worker of two threads, by table", "rows of the table", by_rows(args))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long a process takes to its first answer, and what it holds when it has nothing to do.
 
-    benches/startup.py [--rounds 10] [--bin target/debug]
+    benches/startup.py [--rounds 10] [--bin target/dist]
 
 Times are wall seconds of whole processes, medians; memory is the resident set of a scheduler and of an executor that have
 been idle for five seconds. The first rows say how much of a start is libtorch's: they are of a program in C that links it and
@@ -18,7 +18,7 @@ import tempfile
 import time
 import urllib.request
 
-from cluster import TARGET
+from cluster import BIN
 
 IDLE_SECONDS, START_SECONDS, PORT = 5, 30, 30050
 
@@ -98,7 +98,7 @@ def wait_until_ready(process, port, name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
     args = parser.parse_args()
     tusk = args.bin / "tusk"
     with tempfile.TemporaryDirectory(prefix="tusk-startup-") as folder:

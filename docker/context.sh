@@ -1,10 +1,10 @@
 #!/bin/sh
-# Lays out what the images are made of, below docker/context/: the binaries that `make build` built, stripped; libtorch's
-# libraries; the notebooks' packages as wheels. `docker/context.sh [cpu|cuda]`
+# Lays out what the images are made of, below docker/context/: the programs that `make dist` built, or those in the folder
+# TUSK_BIN, stripped; libtorch's libraries; the notebooks' packages as wheels. `docker/context.sh [cpu|cuda]`
 set -eu
 cd "$(dirname "$0")/.."
 torch=${1:-cpu}
-built=${CARGO_TARGET_DIR:-target}/debug
+built=${TUSK_BIN:-${CARGO_TARGET_DIR:-target}/dist}
 libtorch=${LIBTORCH:-${TUSK_LIBTORCH_DIR:-.libtorch}/$torch}
 base=${TUSK_BASE:-debian:bookworm-slim}
 context=docker/context
@@ -15,11 +15,11 @@ fail() {
 }
 
 for name in tusk tusk-scheduler tusk-executor; do
-    [ -x "$built/$name" ] || fail "$built/$name is not there. Run \`make build\` first."
+    [ -x "$built/$name" ] || fail "$built/$name is not there. Run \`make dist\` first."
 done
 [ -e "$libtorch/lib/libtorch_cpu.so" ] || fail "$libtorch/lib holds no libtorch. Run \`make setup\`, or set LIBTORCH."
 [ "$torch" = cpu ] || [ -e "$libtorch/lib/libtorch_cuda.so" ] ||
-    fail "$libtorch/lib holds no CUDA build of libtorch. Run \`TUSK_TORCH=cuda make build\` first."
+    fail "$libtorch/lib holds no CUDA build of libtorch. Run \`TUSK_TORCH=cuda make dist\` first."
 
 # A binary runs with the C library that it was linked against, or a newer one.
 needs=$(objdump -T "$built/tusk-scheduler" "$built/tusk-executor" | sed -n 's/.*(GLIBC_\([0-9.]*\)).*/\1/p' | sort -Vu | tail -n 1)

@@ -6,6 +6,8 @@ use std::path::Path;
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let Ok(libtorch) = std::env::var("LIBTORCH") else { return };
+    // Where `make install` puts libtorch, seen from the program; then where it was linked against it.
+    println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/tusk");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
     if let Ok(version) = std::fs::read_to_string(Path::new(&libtorch).join("build-version")) {
         println!("cargo:rustc-env=TUSK_LIBTORCH_VERSION={}", version.trim());

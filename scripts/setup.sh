@@ -54,7 +54,7 @@ fi
 
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target" || fail "the build folder $target cannot be made. Set CARGO_TARGET_DIR to one that can."
-if [ ! -e "$target/debug/tusk" ]; then
+if [ ! -e "$target/debug/tusk" ] && [ ! -e "$target/dist/tusk" ]; then
     free_mb=$(df -Pm "$target" | awk 'NR == 2 { print $4 }')
     [ "$free_mb" -ge 6000 ] ||
         fail "$target has $free_mb MB free and a first build takes 6000. Free some, or set CARGO_TARGET_DIR elsewhere."

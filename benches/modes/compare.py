@@ -43,7 +43,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("table", type=Path, help="a Parquet file of images and labels, as `tusk ingest` makes it")
     parser.add_argument("--group", help="the column that keeps rows together in a split (the patient)")
-    parser.add_argument("--tusk", default=os.environ.get("TUSK", str(ROOT / "target/debug/tusk")), help="the program")
+    parser.add_argument("--tusk", default=os.environ.get("TUSK", str(ROOT / "target/dist/tusk")), help="the program")
     parser.add_argument("--workers", default="1,2,4,8", help="numbers of workers (default %(default)s)")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--image-size", type=int, default=128)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Images per second from JPEG files to grey squares, side by side: Tusk, simplejpeg + OpenCV, Pillow, Spark.
 
-    benches/peers/decode.py FOLDER [--rounds 5] [--side 224] [--bin target/debug]
+    benches/peers/decode.py FOLDER [--rounds 5] [--side 224] [--bin target/dist]
 
 Every side decodes the same files from memory, on one and on two threads; the sides take turns, in another order in each round.
 The last column is how far the squares lie from Pillow's full decode and bilinear resampling: the mean absolute difference in grey
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 
-from environment import HERE, TARGET, python_with
+from environment import BIN, HERE, python_with
 
 PACKAGES = ["numpy==2.2.6", "opencv-python-headless==4.12.0.88", "pillow==12.0.0", "simplejpeg==1.8.2"]
 SPARK_PACKAGES = ["pyspark==4.1.4", "pandas==2.3.3", "pyarrow==22.0.0", "pillow==12.0.0"]
@@ -90,7 +90,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
-    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=pathlib.Path, help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """From JPEG files to a model, side by side: Tusk, PyTorch with a DataLoader, Elephas on Spark.
 
-    benches/peers/endtoend.py FOLDER [--rounds 1] [--bin target/debug]
+    benches/peers/endtoend.py FOLDER [--rounds 1] [--bin target/dist]
 
 FOLDER has the folders NORMAL and PNEUMONIA. A tenth of the patients (by the hash of what `--group-regex` finds in the file
 names) is kept apart for the ROC AUC. The same net (`cnn_reference`), three epochs, batches of 32, Adam 1e-3, no
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 
-from environment import HERE, TARGET, python_with, python_with_torch
+from environment import BIN, HERE, python_with, python_with_torch
 
 ELEPHAS = ["elephas==7.3.0", "pillow==12.0.0"]
 OPTIONS = "epochs = 3, batch_size = 32, learning_rate = 0.001, schedule = 'constant', optimizer = 'adam', augment = 'none', "
@@ -104,7 +104,7 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--group-regex", default=r"(person\d+|(NORMAL2-)?IM-\d+)")
-    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
     args = parser.parse_args()
     torch = python_with_torch()
     with tempfile.TemporaryDirectory(prefix="tusk-endtoend-") as folder:

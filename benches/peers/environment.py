@@ -7,7 +7,9 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
-from cluster import TARGET
+from cluster import BIN, TARGET
+
+__all__ = ["BIN", "HERE", "TARGET", "python_with", "python_with_torch"]
 
 
 def python_with(name, packages):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Images per second from JPEG files to predictions, side by side: `predict` in SQL against PyTorch with a DataLoader.
 
-    benches/peers/predict.py FOLDER [--rounds 3] [--bin target/debug]
+    benches/peers/predict.py FOLDER [--rounds 3] [--bin target/dist]
 
 FOLDER has a folder for each class. The same net (`cnn_reference` at 128 pixels), the same files. PyTorch decodes with
 Pillow in two processes of a DataLoader and computes on two threads, in batches of 64, channels-last, in float32 and with
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-from environment import HERE, TARGET, python_with_torch
+from environment import BIN, HERE, python_with_torch
 
 SIDE, BATCH, WORKERS = 128, 64, 2
 
@@ -60,7 +60,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
     parser.add_argument("--side", choices=["f32", "bf16"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side:

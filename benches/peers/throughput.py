@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Images per second on two cores, side by side: Tusk against PyTorch, as two workers of one thread and as one of two.
 
-    benches/peers/throughput.py [--rounds 3] [--images 768] [--bin target/debug]
+    benches/peers/throughput.py [--rounds 3] [--images 768] [--bin target/dist]
 
 The same net (`cnn_reference`), the same pictures, batches of 32 per worker, Adam 1e-3, no augmentation. The sides take
 turns, round after round, because a machine's speed wanders; an epoch's rate is images over wall seconds, and the first
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import zlib
 
-from environment import HERE, TARGET, python_with_torch
+from environment import BIN, HERE, python_with_torch
 
 from cluster import Cluster, stop
 
@@ -96,7 +96,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3, help="per round and side; the first is left out")
     parser.add_argument("--images", type=int, default=768)
-    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
     args = parser.parse_args()
     python = python_with_torch()
     with tempfile.TemporaryDirectory(prefix="tusk-throughput-") as folder:

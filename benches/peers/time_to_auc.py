@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long it takes from JPEG files to the ROC AUC that PyTorch's script has after three epochs, for some seeds.
 
-    benches/peers/time_to_auc.py FOLDER [--seeds 1 2 3] [--net cnn] [--epochs 8] [--bin target/debug]
+    benches/peers/time_to_auc.py FOLDER [--seeds 1 2 3] [--net cnn] [--epochs 8] [--bin target/dist]
 
 PyTorch's side is that of endtoend.py (`cnn_reference`, float32, channels-last, a DataLoader, three epochs). Tusk's is a run of
 `--net` with its defaults, validated after every epoch on the same patients, who are kept apart as there; its seconds are those
@@ -18,7 +18,7 @@ import tempfile
 import time
 
 from endtoend import split
-from environment import HERE, TARGET, python_with_torch
+from environment import BIN, HERE, python_with_torch
 
 
 def pytorch(python, folder, seed):
@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--net", default="cnn")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--group-regex", default=r"(person\d+|(NORMAL2-)?IM-\d+)")
-    parser.add_argument("--bin", type=pathlib.Path, default=TARGET / "debug", help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
     args = parser.parse_args()
     torch, ratios = python_with_torch(), []
     print("| seed | PyTorch, 3 epochs | its ROC AUC | Tusk, to the same | in epoch | its best ROC AUC | share |")

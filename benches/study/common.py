@@ -9,7 +9,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path += [str(HERE.parent), str(HERE.parent / "peers")]
-from cluster import TARGET
+from cluster import BIN, TARGET
 
 FOLDER = TARGET / "study"
 TABLE = FOLDER / "xrays.parquet"
@@ -22,7 +22,7 @@ TEST = f"(SELECT * FROM xrays WHERE {IS_TEST})"
 
 
 def tusk(*words):
-    done = subprocess.run([TARGET / "debug" / "tusk", *words], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([BIN / "tusk", *words], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"tusk {' '.join(map(str, words))} failed; its message is above")
     return done.stdout
