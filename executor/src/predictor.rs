@@ -1,11 +1,12 @@
 //! Applies published models: reads a model once, replays its preprocessing, and keeps it while it is the current one.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use datafusion::arrow::array::Array;
 use datafusion::error::DataFusionError;
 use tch::{Device, Kind, Tensor};
+use tokio::runtime::Runtime;
 use tusk_core::engine::{Changes, Explanations, Predictions, Predictor};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::{Manifest, Member, ModelDefinition, Preprocessing};
@@ -138,14 +139,16 @@ impl TorchPredictor {
 
     /// The model as it is published now: the manifest is read each time, the weights only when they changed.
     fn model(&self, name: &ModelName) -> Result<Arc<Loaded>> {
-        let manifest = wait(self.store.manifest(name))?;
+        let (store, wanted) = (self.store.clone(), name.clone());
+        let manifest = wait(async move { store.manifest(&wanted).await })?;
         let known = self.models.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
         if let Some(loaded) = known
             && loaded.manifest == manifest
         {
             return Ok(loaded);
         }
-        let state = wait(self.store.read_state(&manifest.weights))?;
+        let (store, weights) = (self.store.clone(), manifest.weights.clone());
+        let state = wait(async move { store.read_state(&weights).await })?;
         let loaded = Arc::new(Loaded::new(manifest, &state)?);
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
         if models.len() >= MODELS_MAX {
@@ -273,18 +276,16 @@ fn augmented(images: &dyn Array, changes: &Changes) -> Result<Vec<Option<Vec<u8>
     changes.seeds.iter().enumerate().map(of_row).collect()
 }
 
-/// Waits for the store on a thread of its own: a function of a query is called from inside the async runtime, which
-/// must not wait for itself.
-fn wait<T: Send>(work: impl Future<Output = tusk_core::Result<T>> + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            Ok::<_, std::io::Error>(runtime.block_on(work))
-        });
-        match waiting.join() {
-            Ok(Ok(result)) => Ok(result?),
-            Ok(Err(error)) => Err(DataFusionError::IoError(error).into()),
-            Err(_) => Err(DataFusionError::Execution("reading the model store stopped unexpectedly".into()).into()),
-        }
-    })
+/// Waits for the store. A function of a query is called from inside the async runtime, which must not wait for itself, so
+/// all reads of the process run on one other thread.
+fn wait<T: Send + 'static>(work: impl Future<Output = tusk_core::Result<T>> + Send + 'static) -> Result<T> {
+    static STORE: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("model-store").enable_all().build()
+    });
+    let failed = |reason: String| DataFusionError::Execution(format!("cannot read the model store: {reason}"));
+    let runtime = STORE.as_ref().map_err(|error| failed(error.to_string()))?;
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    // Nobody waits any more where it cannot be sent.
+    runtime.spawn(async move { drop(sender.send(work.await)) });
+    Ok(receiver.recv().map_err(|_| failed("the read stopped unexpectedly".to_owned()))??)
 }

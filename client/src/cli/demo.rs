@@ -67,7 +67,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
          with few patients or epochs that happens: try more of them (--patients, --epochs)"
     );
     say(&format!("\nDone in {seconds:.0} s: ROC AUC {roc_auc:.4} on patients that the model has never seen."))?;
-    say(&NEXT_STEPS.replace("DIR", &dir.display().to_string()))
+    say(&NEXT_STEPS.replace("TUSK", &program()).replace("DIR", &dir.display().to_string()))
 }
 
 const INTRODUCTION: &str = "\
@@ -77,11 +77,17 @@ Tusk trains image classifiers by SQL. This is the whole tour, on chest X-rays th
 const NEXT_STEPS: &str = "\
 What to try next:
   a shell with this model (\\? shows what it understands):
-    tusk sql --store DIR/store
+    TUSK sql --store DIR/store
   your own X-rays, a folder per class:
-    tusk ingest MY_XRAYS --out my.parquet
-    tusk sql -c \"CREATE EXTERNAL TABLE my STORED AS PARQUET LOCATION 'my.parquet';
+    TUSK ingest MY_XRAYS --out my.parquet
+    TUSK sql -c \"CREATE EXTERNAL TABLE my STORED AS PARQUET LOCATION 'my.parquet';
                  CREATE MODEL mine USING cnn TRAIN ON my\"";
+
+/// This program as a shell finds it: by its name where it was started by that, else by its path.
+fn program() -> String {
+    let name = std::env::args().next().unwrap_or_default();
+    if name.is_empty() { "tusk".to_owned() } else { name }
+}
 
 /// Draws pictures and ingests them.
 fn prepare(dir: &Path, name: &str, purpose: &str, options: &PhantomOptions) -> Result<()> {
