@@ -15,28 +15,28 @@ FUZZ_SECONDS ?= 600
 
 .PHONY: help setup build demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders study ablation pictures study-modes torchvision-weights fuzz docs clean
 
-help: ## Show this.
+help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "TUSK_TORCH=cuda builds against CUDA. LIBTORCH=/path uses a libtorch 2.11.0 that is there."
+	@echo "TUSK_TORCH=cuda builds against CUDA. LIBTORCH=/path uses an existing libtorch 2.11.0."
 
-setup: ## Install what a build needs; says what before it does.
+setup: ## Install the build's requirements; prints them first.
 	@TUSK_LIBTORCH_DIR="$(TUSK_LIBTORCH_DIR)" CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" scripts/setup.sh $(TUSK_TORCH)
 
 # Everything is built with all targets in one go: one set of features, so one build of the dependencies.
 build: setup ## Build everything.
 	@$(ENV) cargo build --workspace --all-targets
 
-demo: build ## Draw X-rays, train a CNN on them, evaluate it, ask it: about 3 minutes.
+demo: build ## Train, evaluate and use a CNN on synthetic X-rays: about 3 minutes.
 	@$(TUSK) demo
 
-test: build ## Run all tests: of the code, then of clusters of processes and of containers.
+test: build ## Run all tests: of the crates, then of clusters of processes and containers.
 	@$(ENV) cargo test --workspace
 	@$(MAKE) --no-print-directory test-faults
 
-test-faults: build ## Run the tests of clusters only: what happens when parts of them die. PYTEST='-k NAME' chooses.
+test-faults: build ## Run only the cluster tests, with killed processes and networks. PYTEST='-k NAME' selects.
 	@scripts/python.sh "$(PYTHON_DIR)"
-	@docker info >/dev/null 2>&1 || echo "no Docker engine answers here: the tests of containers are skipped"
+	@docker info >/dev/null 2>&1 || echo "no Docker engine is reachable: container tests are skipped"
 	@$(ENV) TUSK_BIN="$(CARGO_TARGET_DIR)/debug" "$(PYTHON_DIR)/bin/python" -m pytest tests/cluster $(PYTEST)
 
 cluster: build ## Start a cluster of containers on this machine: scheduler, three executors, JupyterLab.
@@ -45,7 +45,7 @@ cluster: build ## Start a cluster of containers on this machine: scheduler, thre
 cluster-demo: ## Train on that cluster over Flight SQL and print the epochs.
 	@$(CLUSTER) demo
 
-cluster-down: ## Stop that cluster; models and data stay. VOLUMES=1 removes them, too.
+cluster-down: ## Stop that cluster and keep models and data. VOLUMES=1 removes them too.
 	@$(CLUSTER) down $(if $(VOLUMES),--volumes)
 
 lint: setup ## Check the formatting, the lints and the documentation's links.
@@ -61,7 +61,7 @@ study: build ## Train the paper's five models under three losses on IMAGES=folde
 ablation: build ## Train cnn with and without each ingredient on IMAGES=folder: writes docs/ablation.md. An hour.
 	@$(ENV) benches/study/ablation.py --images "$(IMAGES)"
 
-pictures: build ## Draw X-rays, and of them the pictures of the docs: augmentation, and where a net looks. A minute.
+pictures: build ## Make the images of the docs from synthetic X-rays: augmentation and heat maps. A minute.
 	@$(ENV) benches/study/pictures.py
 
 study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes docs/training-modes.md. Takes hours.
@@ -70,17 +70,17 @@ study-modes: build ## Compare the training modes on TABLE=xrays.parquet: writes 
 torchvision-weights: build ## Compare logits with torchvision's own modules, from the same weights: 5 minutes.
 	@$(ENV) benches/peers/torchvision_weights.py
 
-bench-scale: build ## What an epoch costs beside training, and a thousand workers simulated: about 2 minutes.
+bench-scale: build ## Measure the overhead of an epoch and simulate a thousand workers: about 2 minutes.
 	@"$(CARGO_TARGET_DIR)/debug/overhead" && "$(CARGO_TARGET_DIR)/debug/overhead" --validate && "$(CARGO_TARGET_DIR)/debug/simulate"
 
-bench-peers: peers-folders setup ## Measure beside other systems: writes docs/performance.md. IMAGES=folder ORIGINALS=folder [ONLY='decode ...'].
+bench-peers: peers-folders setup ## Compare with other systems: writes docs/performance.md. IMAGES=folder ORIGINALS=folder [ONLY='decode ...'].
 	@$(ENV) benches/report.py --images "$(IMAGES)" --originals "$(ORIGINALS)" $(if $(ONLY),--only $(ONLY))
 
-# Before the build: who named no folder need not wait for it.
+# Runs before the build, so that a missing folder is reported at once.
 peers-folders:
-	@test -d "$(IMAGES)" && test -d "$(ORIGINALS)" || { echo "make bench-peers: IMAGES and ORIGINALS are to name folders of JPEGs, a folder per class in each"; exit 2; }
+	@test -d "$(IMAGES)" && test -d "$(ORIGINALS)" || { echo "make bench-peers: set IMAGES and ORIGINALS to folders of JPEGs, with one subfolder per class"; exit 2; }
 
-fuzz: ## Fuzz the codec, the SQL parser and the answers: FUZZ_SECONDS=600 each. Takes cargo-fuzz.
+fuzz: ## Fuzz the codec, the SQL parser and the task outputs: FUZZ_SECONDS=600 each. Needs cargo-fuzz.
 	@for target in codec sql answer; do \
 	  mkdir -p fuzz/corpus/$$target && cp core/tests/corpus/$$target/* fuzz/corpus/$$target/ && \
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target -- \
@@ -90,5 +90,5 @@ fuzz: ## Fuzz the codec, the SQL parser and the answers: FUZZ_SECONDS=600 each. 
 docs: setup ## Build the API documentation (the manual is in docs/).
 	@$(ENV) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-clean: ## Remove what was built; libtorch stays.
+clean: ## Remove the build output and keep libtorch.
 	@$(ENV) cargo clean
