@@ -7,7 +7,7 @@ CARGO_TARGET_DIR ?= $(CURDIR)/target
 # A libtorch of your own wins. It is set here for every cargo call alike: torch-sys is rebuilt when it changes.
 BUILD_LIBTORCH := $(or $(LIBTORCH),$(abspath $(TUSK_LIBTORCH_DIR))/$(TUSK_TORCH))
 ENV := CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" LIBTORCH="$(BUILD_LIBTORCH)"
-# Two profiles: what the demo, the tests and everyday work run, and what is measured, installed and put into containers.
+# Two profiles: one for the demo, the tests and everyday work; one for what is measured, installed and put into containers.
 DEV := $(CARGO_TARGET_DIR)/debug
 DIST := $(CARGO_TARGET_DIR)/dist
 PROGRAMS := -p tusk -p tusk-scheduler -p tusk-executor --bins
@@ -19,35 +19,35 @@ FUZZ_SECONDS ?= 600
 
 .PHONY: help setup build dist install demo test test-faults cluster cluster-demo cluster-down lint deny bench bench-scale bench-peers peers-folders study ablation pictures study-modes torchvision-weights fuzz docs clean
 
-help: ## Show this.
+help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "TUSK_TORCH=cuda builds against CUDA. LIBTORCH=/path uses a libtorch 2.11.0 that is there."
+	@echo "TUSK_TORCH=cuda builds against CUDA. LIBTORCH=/path uses an existing libtorch 2.11.0."
 
-setup: ## Install what a build needs; says what before it does.
+setup: ## Install the build's requirements; prints them first.
 	@TUSK_LIBTORCH_DIR="$(TUSK_LIBTORCH_DIR)" CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" scripts/setup.sh $(TUSK_TORCH)
 
 # Every set of packages below asks the dependencies for the same features, so they are compiled once per profile.
 build: setup ## Build the programs `tusk`, `tusk-scheduler` and `tusk-executor` for everyday work.
 	@$(ENV) cargo build $(PROGRAMS)
 
-dist: setup ## Build the programs as they are released: optimised and stripped. Half an hour from nothing.
+dist: setup ## Build the programs for release: optimized and stripped.
 	@$(ENV) cargo build --profile dist $(PROGRAMS)
 
-install: dist ## Put the released programs on the PATH: PREFIX/bin, with libtorch in PREFIX/lib/tusk. PREFIX is ~/.local.
+install: dist ## Install the release build to PREFIX/bin and libtorch to PREFIX/lib/tusk; PREFIX is ~/.local.
 	@LIBTORCH="$(BUILD_LIBTORCH)" scripts/install.sh "$(DIST)" "$(PREFIX)"
 
-demo: setup ## Draw X-rays, train a CNN on them, evaluate it, ask it: about 3 minutes.
+demo: setup ## Train, evaluate and use a CNN on synthetic X-rays: about 3 minutes.
 	@$(ENV) cargo build -p tusk --bin tusk
 	@"$(DEV)/tusk" demo
 
-test: build ## Run all tests: of the code, then of clusters of processes and of containers.
+test: build ## Run all tests: of the crates, then of clusters of processes and containers.
 	@$(ENV) cargo test --workspace
 	@$(MAKE) --no-print-directory test-faults
 
-test-faults: build ## Run the tests of clusters only: what happens when parts of them die. PYTEST='-k NAME' chooses.
+test-faults: build ## Run only the cluster tests, with killed processes and networks. PYTEST='-k NAME' selects.
 	@scripts/python.sh "$(PYTHON_DIR)"
-	@docker info >/dev/null 2>&1 || echo "no Docker engine answers here: the tests of containers are skipped"
+	@docker info >/dev/null 2>&1 || echo "no Docker engine is reachable: container tests are skipped"
 	@$(ENV) TUSK_BIN="$(DEV)" "$(PYTHON_DIR)/bin/python" -m pytest tests/cluster $(PYTEST)
 
 cluster: dist ## Start a cluster of containers on this machine: scheduler, three executors, JupyterLab.
@@ -56,7 +56,7 @@ cluster: dist ## Start a cluster of containers on this machine: scheduler, three
 cluster-demo: ## Train on that cluster over Flight SQL and print the epochs.
 	@$(CLUSTER) demo
 
-cluster-down: ## Stop that cluster; models and data stay. VOLUMES=1 removes them, too.
+cluster-down: ## Stop that cluster and keep models and data. VOLUMES=1 removes them too.
 	@$(CLUSTER) down $(if $(VOLUMES),--volumes)
 
 lint: setup ## Check the formatting, the lints and the documentation's links.
@@ -64,10 +64,10 @@ lint: setup ## Check the formatting, the lints and the documentation's links.
 	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
 	@$(ENV) cargo clippy -p tusk-executor --lib --no-default-features -- -D warnings
 
-deny: ## Check licences, sources and known vulnerabilities of the dependencies. Takes cargo-deny and the network.
+deny: ## Check licences, sources and known vulnerabilities of the dependencies. Needs cargo-deny.
 	@cargo deny check
 
-bench: setup ## Run the micro-benchmarks, built as released.
+bench: setup ## Run the micro-benchmarks of the release build.
 	@$(ENV) cargo bench -p tusk-benches --bench micro --profile dist
 
 study: dist ## Train the paper's five models under three losses on IMAGES=folder: writes docs/study.md. Two hours; FULL=1 on a GPU.
@@ -76,7 +76,7 @@ study: dist ## Train the paper's five models under three losses on IMAGES=folder
 ablation: dist ## Train cnn with and without each ingredient on IMAGES=folder: writes docs/ablation.md. An hour.
 	@$(ENV) benches/study/ablation.py --images "$(IMAGES)"
 
-pictures: dist ## Draw X-rays, and of them the pictures of the docs: augmentation, and where a net looks. A minute.
+pictures: dist ## Make the images of the docs from synthetic X-rays: augmentation and heat maps. A minute.
 	@$(ENV) benches/study/pictures.py
 
 study-modes: dist ## Compare the training modes on TABLE=xrays.parquet: writes docs/training-modes.md. Takes hours.
@@ -85,18 +85,18 @@ study-modes: dist ## Compare the training modes on TABLE=xrays.parquet: writes d
 torchvision-weights: build ## Compare logits with torchvision's own modules, from the same weights: 5 minutes.
 	@$(ENV) benches/peers/torchvision_weights.py --bin "$(DEV)"
 
-bench-scale: setup ## What an epoch costs beside training, and a thousand workers simulated: about 2 minutes.
+bench-scale: setup ## Measure the overhead of an epoch and simulate a thousand workers: about 2 minutes.
 	@$(ENV) cargo build --profile dist -p tusk-benches --bins
 	@"$(DIST)/overhead" && "$(DIST)/overhead" --validate && "$(DIST)/simulate"
 
-bench-peers: peers-folders setup ## Measure beside other systems: writes docs/performance.md. IMAGES=folder ORIGINALS=folder [ONLY='decode ...'].
+bench-peers: peers-folders setup ## Compare with other systems: writes docs/performance.md. IMAGES=folder ORIGINALS=folder [ONLY='decode ...'].
 	@$(ENV) benches/report.py --images "$(IMAGES)" --originals "$(ORIGINALS)" $(if $(ONLY),--only $(ONLY))
 
-# Before the build: who named no folder need not wait for it.
+# Runs before the build, so that a missing folder is reported at once.
 peers-folders:
-	@test -d "$(IMAGES)" && test -d "$(ORIGINALS)" || { echo "make bench-peers: IMAGES and ORIGINALS are to name folders of JPEGs, a folder per class in each"; exit 2; }
+	@test -d "$(IMAGES)" && test -d "$(ORIGINALS)" || { echo "make bench-peers: set IMAGES and ORIGINALS to folders of JPEGs, with one subfolder per class"; exit 2; }
 
-fuzz: ## Fuzz the codec, the SQL parser and the answers: FUZZ_SECONDS=600 each. Takes cargo-fuzz.
+fuzz: ## Fuzz the codec, the SQL parser and the task outputs: FUZZ_SECONDS=600 each. Needs cargo-fuzz.
 	@for target in codec sql answer; do \
 	  mkdir -p fuzz/corpus/$$target && cp core/tests/corpus/$$target/* fuzz/corpus/$$target/ && \
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target -- \
@@ -106,5 +106,5 @@ fuzz: ## Fuzz the codec, the SQL parser and the answers: FUZZ_SECONDS=600 each. 
 docs: setup ## Build the API documentation (the manual is in docs/).
 	@$(ENV) RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 
-clean: ## Remove what was built; libtorch stays.
+clean: ## Remove the build output and keep libtorch.
 	@$(ENV) cargo clean

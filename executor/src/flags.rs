@@ -26,46 +26,46 @@ pub struct Flags {
 /// What Tusk adds.
 #[derive(Debug, clap::Args)]
 pub struct TuskFlags {
-    /// Where published models are: a folder or a URL (s3://, gs://, az://). Training brings a store of its own.
+    /// Store of published models: a folder or a URL (s3://, gs://, az://). A training job names its own store.
     #[arg(long, value_name = "URL", default_value = "tusk-store")]
     pub store: String,
-    /// What to train on: auto (every GPU, or the CPU), cpu, or a list such as cuda:0,cuda:1. fake:N is for tests.
+    /// Training devices: auto (all GPUs, or the CPU), cpu, or a list such as cuda:0,cuda:1. fake:N is for tests.
     #[arg(long, default_value = "auto")]
     pub devices: String,
     /// Training tasks that share a device.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub workers_per_device: usize,
-    /// Bytes of decoded images in memory.
+    /// Cache for decoded images in memory, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
     pub cache_memory_bytes: u64,
-    /// Bytes of decoded images on disk.
+    /// Cache for decoded images on disk, in bytes.
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 30)]
     pub cache_disk_bytes: u64,
-    /// The folder for decoded images; the system's temporary folder if not given.
+    /// Folder of the disk cache. Default: the system's temporary folder.
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// This executor's certificate, PEM. Its name or address is what --external-host says.
+    /// Certificate of this executor, PEM, for the name or address in --external-host.
     #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
     pub tls_cert: Option<PathBuf>,
-    /// The certificate's private key, PEM.
+    /// Private key of the certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// The authority that signs the cluster's certificates, PEM. With it the scheduler is spoken to by TLS; with a
-    /// certificate of its own, the executor too answers by TLS only, and only those whom the authority signed.
+    /// CA that signs the cluster's certificates, PEM. If set, the executor connects to the scheduler with TLS. With
+    /// --tls-cert, its ports also accept TLS only, and only clients with a certificate from this CA.
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// How long running tasks may take to end after SIGTERM. Then they are left to other executors.
+    /// Time that running tasks have to finish after SIGTERM. Then they are left to other executors.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub drain_timeout_seconds: u64,
-    /// How the log looks.
+    /// Format of the log on stderr.
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
-    /// What is logged: a level, or levels by module such as info,tusk_executor=debug.
+    /// Log level, or levels by module such as info,tusk_executor=debug.
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
 }
 
-/// Fits Ballista's flags to Tusk: other defaults, and reasons for those that make no sense here.
+/// Adapts Ballista's flags to Tusk: other defaults, and an error for those that do not apply.
 #[must_use]
 pub fn adjust(command: Command) -> Command {
     let with_default = |value: &'static str| move |arg: Arg| arg.default_value(value);

@@ -1,4 +1,4 @@
-//! Flags from four places: the command line wins over the environment, that over a file, that over the defaults.
+//! Flags from four sources, in order of precedence: the command line, the environment, a file, the defaults.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -9,25 +9,25 @@ use clap::{Arg, ArgAction, Command};
 /// What the names of environment variables start with.
 const PREFIX: &str = "TUSK_";
 
-/// The flag that names the file.
+/// The flag with the path of the file.
 const CONFIG: &str = "config";
 
-/// How alike two names are from which on one is suggested for the other.
+/// The similarity from which one name is suggested for another.
 const SIMILAR_ENOUGH: f64 = 0.7;
 
-/// Parses the flags of this process, or prints help, version or what is wrong, and ends it. `adjust` changes what the
-/// derived command says, for example the default of a flag that comes from another crate.
+/// Parses the flags of this process, or prints help, version or the error, and exits. `adjust` changes the derived
+/// command, for example the default of a flag from another crate.
 #[must_use]
 pub fn parse_or_exit<T: clap::Parser>(adjust: impl FnOnce(Command) -> Command) -> T {
     parse(std::env::args_os(), adjust).unwrap_or_else(|error| crate::exit::end_of_flags(&error))
 }
 
-/// Parses flags: each may stand on the command line, in the environment as `TUSK_` and its name in capitals, or in the
-/// TOML file that `--config` names, whose keys are the names of flags.
+/// Parses flags from the command line, from the environment (`TUSK_` and the flag's name in capitals), and from the
+/// TOML file of `--config` (the key is the flag's name).
 ///
 /// # Errors
-/// When a flag, a variable, a key or a value is not understood, or the file cannot be read. Help and version are
-/// errors of clap's, too.
+/// When a flag, a variable, a key or a value is invalid, or the file cannot be read. Help and version are clap errors
+/// too.
 pub fn parse<T: clap::Parser>(
     arguments: impl IntoIterator<Item = OsString>,
     adjust: impl FnOnce(Command) -> Command,

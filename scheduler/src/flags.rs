@@ -18,7 +18,7 @@ use crate::catalog::Catalog;
 use crate::node::{NodeSettings, SchedulerNode};
 use crate::session::leftovers;
 
-/// The control plane of a Tusk cluster: takes SQL, plans it, hands it to executors, and trains models with them.
+/// The scheduler of a Tusk cluster: plans SQL, distributes it to executors, and trains models on them.
 #[derive(Debug, Parser)]
 #[command(name = "tusk-scheduler", version, long_version = tusk_process::version::long(None, None), about, long_about = None)]
 pub struct Flags {
@@ -31,52 +31,52 @@ pub struct Flags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Tusk")]
 struct TuskFlags {
-    /// Where models are kept: a path that every node sees, or s3://, gs://, az://.
+    /// Model store: a path that every node sees, or a URL (s3://, gs://, az://).
     #[arg(long, value_name = "URL", default_value = "tusk-store")]
     store: String,
-    /// The tables that every client sees: a folder of Parquet, CSV and image folders, or a catalog in TOML.
+    /// Tables that every client sees: a folder of Parquet files, CSV files and image folders, or a catalog in TOML.
     #[arg(long, value_name = "DIR|FILE")]
     data: Option<PathBuf>,
-    /// Where CREATE TABLE writes; every node must see it. Default: the folder `tables` of a store that is a path.
+    /// Folder for CREATE TABLE; every node must see it. Default: the folder `tables` of a store that is a path.
     #[arg(long, value_name = "DIR")]
     tables: Option<PathBuf>,
-    /// The users who may come in, with argon2 hashes and rights, in TOML. Without it anybody may do anything.
+    /// Users with argon2 hashes and rights, in TOML. Without it, every client has full access.
     #[arg(long, value_name = "FILE")]
     users: Option<PathBuf>,
-    /// This node's certificate, PEM. With it the port speaks TLS only.
+    /// Certificate of this node, PEM. If set, the port accepts TLS only.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
-    /// The certificate's private key, PEM.
+    /// Private key of the certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// The authority that signed the certificates of executors: they must show one (mTLS).
+    /// CA that signs the certificates of executors, PEM. If set, executors must present one (mTLS).
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
-    /// Listen on other addresses than the loopback one although there are neither users nor certificates.
+    /// Allow addresses other than loopback without users and certificates.
     #[arg(long)]
     insecure_listen: bool,
-    /// Threads of a worker, until an executor says how many it has.
+    /// Threads of a worker, used until an executor reports its own number.
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: u32,
-    /// How long requests under way may take after SIGTERM.
+    /// Time that running requests have to finish after SIGTERM.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_timeout_seconds: u64,
-    /// The form of the log on stderr.
+    /// Format of the log on stderr.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
-    /// What is logged, as in tracing's EnvFilter.
+    /// Log filter, in the syntax of tracing's EnvFilter.
     #[arg(long, value_name = "FILTER", default_value = "info,datafusion=warn,ballista=warn,ballista_scheduler=info")]
     log_level: String,
-    /// Read a password from stdin, print the hash for the users' file, and end.
+    /// Read a password from stdin, print its line for the users' file, and exit.
     #[arg(long)]
     hash_password: bool,
-    /// Print a new bearer token and its line for the users' file, and end.
+    /// Print a new bearer token and its line for the users' file, and exit.
     #[arg(long)]
     new_token: bool,
 }
 
 impl Flags {
-    /// The flags of this process; ends it where they cannot be understood.
+    /// The flags of this process; exits if they cannot be parsed.
     #[must_use]
     pub fn of_process() -> Self {
         tusk_process::flags::parse_or_exit(defaults)

@@ -26,16 +26,16 @@ pub(crate) const GROUP_REGEX: &str = r"person\d+";
 /// Arguments of `tusk demo`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DemoArguments {
-    /// Where the pictures, the tables and the model store go. What an earlier demo left there is replaced.
+    /// Folder for images, tables and the model store. Output of an earlier demo is replaced.
     #[arg(long, default_value = "demo")]
     dir: PathArgument,
-    /// Patients to draw for training, four pictures each; a fifth as many more are drawn for the test.
+    /// Number of training patients, with four images each. The test set has a fifth as many more.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(50..=100_000))]
     patients: u32,
-    /// Passes over the training pictures.
+    /// Passes over the training images.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     epochs: u32,
-    /// Threads to work with; all processors unless given.
+    /// Number of threads. Default: all processors.
     #[arg(long, env = "TUSK_THREADS")]
     threads: Option<usize>,
 }

@@ -17,19 +17,19 @@ const IMAGES_PER_PATIENT: u32 = 4;
 /// Arguments of `tusk draw`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DrawArguments {
-    /// The Parquet file to write; one that exists is replaced.
+    /// Parquet file to write. An existing file is replaced.
     #[arg(value_name = "OUT.parquet")]
     out: PathArgument,
-    /// Pictures to draw.
+    /// Number of images.
     #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     images: u32,
-    /// Patients that share them evenly; four pictures each unless given.
+    /// Number of patients; it must divide the number of images. Default: at most four images per patient.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     patients: Option<u32>,
-    /// Side of a picture in pixels.
+    /// Side of an image in pixels.
     #[arg(long, value_name = "N", default_value_t = 160, value_parser = clap::value_parser!(u32).range(16..=4096))]
     size: u32,
-    /// What the pictures depend on: another seed draws other patients.
+    /// Random seed. Another seed gives other patients.
     #[arg(long, default_value_t = 42)]
     seed: u64,
 }

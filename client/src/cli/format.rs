@@ -24,7 +24,7 @@ const EXPENDABLE: [&str; 5] = ["model", "workers", "skipped", "learning_rate", "
 /// How rows are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// A table for people; numbers are rounded.
+    /// A readable table; numbers are rounded.
     Table,
     /// Comma-separated values with a header.
     Csv,

@@ -13,19 +13,19 @@ use super::progress::Counter;
 /// Arguments of `tusk ingest`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct IngestArguments {
-    /// Folders that hold the images, at any depth; the folder that an image lies in is its label.
+    /// Folders to search for images, at any depth. The name of an image's parent folder is its label.
     #[arg(required = true, value_name = "DIR")]
     dirs: Vec<PathArgument>,
-    /// The Parquet file to write; one that exists is replaced.
+    /// Parquet file to write. An existing file is replaced.
     #[arg(long, value_name = "FILE")]
     out: PathArgument,
-    /// What names the patient in a file's name, such as 'person\d+': the first group, or the whole match.
+    /// Regular expression for the patient in a file name, such as 'person\d+': its first group, or the whole match.
     #[arg(long, value_name = "RE")]
     group_regex: Option<Regex>,
-    /// What the order of the rows depends on.
+    /// Random seed of the row order.
     #[arg(long, default_value_t = 42)]
     seed: u64,
-    /// MiB of images in a row group, about.
+    /// Approximate size of a row group in MiB.
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     row_group_mb: u16,
 }

@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 use tusk::{ContextOptions, Credentials};
 use tusk_process::tls::ClientTls;
 
-/// Image classifiers by SQL on a Ballista cluster.
+/// Train and use image classifiers with SQL on a Ballista cluster.
 #[derive(Debug, Parser)]
 #[command(name = "tusk", version)]
 pub(crate) struct Arguments {
@@ -32,54 +32,54 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run SQL: a statement, a file, or a shell.
+    /// Run SQL: statements, files, or an interactive shell.
     Sql(sql::SqlArguments),
-    /// Images in folders to one Parquet file, shuffled and labelled.
+    /// Convert folders of images to one Parquet file, labelled and shuffled.
     Ingest(ingest::IngestArguments),
-    /// Drawn X-rays to one Parquet file: something to try things on.
+    /// Write synthetic X-rays to a Parquet file, as sample data.
     Draw(draw::DrawArguments),
-    /// What a cluster is doing, once a second.
+    /// Show the activity of a cluster, refreshed every second.
     Top(top::TopArguments),
-    /// The whole tour on X-rays that it draws itself.
+    /// Run a complete example on synthetic X-rays.
     Demo(demo::DemoArguments),
 }
 
-/// Where models are kept, and which cluster works.
+/// The model store and the cluster.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ClusterArguments {
-    /// The model store of the embedded cluster: a folder or a URL.
+    /// Model store of the embedded cluster: a folder or a URL.
     #[arg(long, env = "TUSK_STORE", default_value = "tusk-store")]
     pub(crate) store: String,
     #[command(flatten)]
     pub(crate) remote: RemoteArguments,
-    /// Threads of the embedded executor. Models are the same to the bit only for the same number.
+    /// Threads of the embedded executor. Models are bit-identical only for the same number.
     #[arg(long, env = "TUSK_THREADS")]
     pub(crate) threads: Option<usize>,
 }
 
-/// A cluster elsewhere, and how to come in.
+/// A remote cluster and its credentials.
 #[derive(Clone, Default, clap::Args)]
 #[command(next_help_heading = "A cluster elsewhere")]
 pub(crate) struct RemoteArguments {
-    /// A scheduler (df://host:50050) instead of the embedded cluster.
+    /// Address of a scheduler (df://host:50050) to use instead of the embedded cluster.
     #[arg(long, value_name = "URL", env = "TUSK_SCHEDULER")]
     pub(crate) scheduler: Option<String>,
-    /// The user to come in as.
+    /// User name.
     #[arg(long, value_name = "NAME", env = "TUSK_USER", requires = "password")]
     user: Option<String>,
-    /// The user's password; better in the environment than on the command line, which others can see.
+    /// Password. Prefer the environment variable: other users can see the command line.
     #[arg(long, env = "TUSK_PASSWORD", hide_env_values = true)]
     password: Option<String>,
-    /// A bearer token instead of a user; better in the environment.
+    /// Bearer token instead of a user. Prefer the environment variable.
     #[arg(long, env = "TUSK_TOKEN", hide_env_values = true, conflicts_with = "user")]
     token: Option<String>,
-    /// The authority that signed the scheduler's certificate, PEM. With it the connection speaks TLS.
+    /// CA that signed the scheduler's certificate, PEM. If set, the connection uses TLS.
     #[arg(long, value_name = "FILE", env = "TUSK_TLS_CA")]
     tls_ca: Option<PathBuf>,
-    /// A certificate to show, PEM.
+    /// Client certificate, PEM.
     #[arg(long, value_name = "FILE", env = "TUSK_TLS_CERT", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
-    /// The private key of that certificate, PEM.
+    /// Private key of the client certificate, PEM.
     #[arg(long, value_name = "FILE", env = "TUSK_TLS_KEY", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 }

@@ -24,10 +24,10 @@ pub(crate) struct SqlArguments {
     /// Statements to run, separated by semicolons.
     #[arg(short = 'c', long = "command", value_name = "SQL")]
     commands: Vec<String>,
-    /// Files of statements to run, after those of -c.
+    /// Files of statements to run, after the statements of -c.
     #[arg(short, long = "file", value_name = "FILE")]
     files: Vec<PathArgument>,
-    /// How rows are printed.
+    /// Output format.
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     #[command(flatten)]

@@ -18,10 +18,10 @@ use super::format::print_line;
 /// Arguments of `tusk top`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TopArguments {
-    /// Seconds between two looks.
+    /// Seconds between refreshes.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     every: f64,
-    /// Look so often and end; without it until Ctrl-C.
+    /// Number of refreshes. Default: until Ctrl-C.
     #[arg(long, value_name = "N")]
     times: Option<u64>,
     #[command(flatten)]
