@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 
 use super::args::{Call, Kind, Shape};
 use super::output::{ImageStructBuilder, image_struct, row_error};
-use super::{IMAGE_ARGUMENT, SECTION};
+use super::{SECTION, image_argument};
 use crate::pixels::Channels;
 
 /// What the manual says of the argument `mode`.
@@ -41,7 +41,7 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 +-----------------------------------------------------------------------+
 ```"#,
     )
-    .with_argument("image", IMAGE_ARGUMENT)
+    .with_argument("image", image_argument())
     .with_argument("mode", MODE_ARGUMENT)
     .with_related_udf("try_decode_image")
     .with_related_udf("encode_image")

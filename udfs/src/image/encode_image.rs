@@ -11,8 +11,8 @@ use datafusion::logical_expr::{
 
 use super::args::{Call, Kind, Shape};
 use super::output::{check_batch_bytes, row_error};
-use super::{IMAGE_ARGUMENT, SECTION};
-use crate::pixels::encode;
+use super::{SECTION, image_argument};
+use crate::pixels::{Encoder, Format, alternatives, encode};
 
 /// The JPEG quality where none is given. At 90 the error stays below what an 8-bit radiograph's noise hides.
 const QUALITY: i64 = 90;
@@ -26,8 +26,11 @@ const SHAPE: Shape = Shape {
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "Encodes an image as the bytes of a PNG or JPEG file. An image that is encoded already is decoded first, so \
-         the function converts between formats. A broken image fails the query.",
+        format!(
+            "Encodes an image as the bytes of a {} file. An image that is encoded already is decoded first, so the \
+             function converts between formats. A broken image fails the query.",
+            formats(|format, _| format.label().to_string())
+        ),
         SHAPE.syntax,
     )
     .with_sql_example(
@@ -40,12 +43,23 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 +---------------------------------------------------------------+
 ```"#,
     )
-    .with_argument("image", IMAGE_ARGUMENT)
-    .with_argument("format", "`'png'` (lossless) or `'jpeg'`.")
+    .with_argument("image", image_argument())
+    .with_argument("format", format!("{}.", formats(argument)))
     .with_argument("quality", "Of a JPEG: 1 (smallest file) to 100 (best picture), 90 where it is left out.")
     .with_related_udf("decode_image")
     .build()
 });
+
+/// The formats that are written, each in these words.
+fn formats(words: fn(Format, &Encoder) -> String) -> String {
+    let formats: Vec<String> = Format::written().iter().map(|(format, encoder)| words(*format, encoder)).collect();
+    alternatives(&formats)
+}
+
+/// What is passed for a format.
+fn argument(format: Format, encoder: &Encoder) -> String {
+    format!("`'{}'`{}", format.name(), if encoder.is_lossless { " (lossless)" } else { "" })
+}
 
 /// The SQL function `encode_image(image, format [, quality])`.
 #[derive(Debug, PartialEq, Eq, Hash)]

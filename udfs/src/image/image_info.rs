@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 };
 
 use super::args::{Call, Kind, Shape};
-use super::{IMAGE_ARGUMENT, SECTION};
+use super::{SECTION, image_argument};
 
 const SHAPE: Shape = Shape { syntax: "image_info(image)", arguments: &[("image", Kind::Image)], required: 1 };
 
@@ -32,7 +32,7 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 +---------------------------------------------------------------+
 ```"#,
     )
-    .with_argument("image", IMAGE_ARGUMENT)
+    .with_argument("image", image_argument())
     .with_related_udf("decode_image")
     .build()
 });

@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{DocSection, ScalarUDF};
 
+use crate::pixels::{alternatives, labels};
+
 pub use decode_image::DecodeImage;
 pub use encode_image::EncodeImage;
 pub use image_info::ImageInfoFunction;
@@ -30,8 +32,13 @@ pub use try_decode_image::TryDecodeImage;
 const SECTION: DocSection = DocSection { include: true, label: "Image Functions", description: None };
 
 /// What the manual says of an image argument.
-const IMAGE_ARGUMENT: &str = "The image: the bytes of a JPEG, PNG, BMP, TIFF, WebP or GIF file, or Spark's image struct \
-                              (`origin`, `height`, `width`, `nChannels`, `mode`, `data`).";
+fn image_argument() -> String {
+    format!(
+        "The image: the bytes of a {} file, or Spark's image struct (`origin`, `height`, `width`, `nChannels`, `mode`, \
+         `data`).",
+        alternatives(&labels())
+    )
+}
 
 /// All image functions, ready to be registered.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {

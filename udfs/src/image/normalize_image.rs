@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 
 use super::args::{Call, Kind, Levels, Shape};
 use super::output::{check_batch_bytes, row_error};
-use super::{IMAGE_ARGUMENT, SECTION};
+use super::{SECTION, image_argument};
 use crate::pixels::{Channels, Pixels};
 
 const FUNCTION: &str = "normalize_image";
@@ -43,7 +43,7 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 +----------------------------------------------------------------+
 ```"#,
     )
-    .with_argument("image", IMAGE_ARGUMENT)
+    .with_argument("image", image_argument())
     .with_argument("mean", "What is subtracted: a number, or a list with one per channel, on the scale 0 to 1.")
     .with_argument("std", "What is divided by: a number above 0, or a list with one per channel.")
     .with_related_udf("resize_image")

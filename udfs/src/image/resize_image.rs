@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 
 use super::args::{Call, Kind, Shape};
 use super::output::{ImageStructBuilder, image_struct, row_error};
-use super::{IMAGE_ARGUMENT, SECTION};
+use super::{SECTION, image_argument};
 use crate::pixels::{Filter, SIDE_MAX, resize_with};
 
 const SHAPE: Shape = Shape {
@@ -37,7 +37,7 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 +-----------------------------------------------------------------------------+
 ```"#,
     )
-    .with_argument("image", IMAGE_ARGUMENT)
+    .with_argument("image", image_argument())
     .with_argument("width", "Columns of the result, 1 to 65,535.")
     .with_argument("height", "Rows of the result, 1 to 65,535.")
     .with_argument("filter", "`'nearest'`, `'box'`, `'bilinear'` (the default), `'bicubic'` or `'lanczos'`.")

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
 use super::args::{Call, Kind, Shape};
 use super::decode_image::{MODE_ARGUMENT, OnBroken, decode_column};
 use super::output::image_struct;
-use super::{IMAGE_ARGUMENT, SECTION};
+use super::{SECTION, image_argument};
 
 const SHAPE: Shape = Shape {
     syntax: "try_decode_image(image [, mode])",
@@ -35,7 +35,7 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 +--------+
 ```"#,
     )
-    .with_argument("image", IMAGE_ARGUMENT)
+    .with_argument("image", image_argument())
     .with_argument("mode", MODE_ARGUMENT)
     .with_related_udf("decode_image")
     .build()

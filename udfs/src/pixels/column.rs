@@ -9,13 +9,17 @@ use tusk_core::manifest::Preprocessing;
 
 use super::square::input_of;
 use super::{
-    Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError, decode, decode_as_stored, decode_input, probe,
+    Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError, alternatives, decode, decode_as_stored,
+    decode_input, labels, on_black, probe,
 };
 
 /// What [`ImageColumn::try_new`] accepts, for messages.
-pub const fn accepted_image_types() -> &'static str {
-    "an image is encoded bytes (Binary, LargeBinary or BinaryView: the content of a JPEG, PNG, BMP, TIFF, WebP or GIF \
-     file) or Spark's image struct (origin Utf8, height Int32, width Int32, nChannels Int32, mode Int32, data Binary)"
+pub fn accepted_image_types() -> String {
+    format!(
+        "an image is encoded bytes (Binary, LargeBinary or BinaryView: the content of a {} file) or Spark's image \
+         struct (origin Utf8, height Int32, width Int32, nChannels Int32, mode Int32, data Binary)",
+        alternatives(&labels())
+    )
 }
 
 /// The fields of Spark's image struct, `org.apache.spark.ml.image.ImageSchema`, all nullable as there:
@@ -185,7 +189,6 @@ impl<'a> SparkImages<'a> {
 
 impl SparkImage<'_> {
     fn pixels(&self) -> Pixels {
-        let on_black = |level: u8, alpha: u8| ((u16::from(level) * u16::from(alpha) + 127) / 255) as u8;
         let (channels, data) = match self.channels {
             1 => (Channels::Grey, self.data.to_vec()),
             3 => (Channels::Rgb, self.data.as_chunks::<3>().0.iter().flat_map(|&[b, g, r]| [r, g, b]).collect()),
@@ -308,7 +311,7 @@ impl<'a> ImageColumn<'a> {
             Images::Encoded(bytes) => probe(bytes.get(row).ok_or(DecodeError::Null)?),
             Images::Spark(images) => {
                 let SparkImage { width, height, channels, .. } = images.get(row)?;
-                Ok(ImageInfo { width, height, channels: channels as u8, bit_depth: 8, format: "raw" })
+                Ok(ImageInfo { width, height, channels: channels as u8, bit_depth: 8, frames: 1, format: "raw" })
             }
         }
     }

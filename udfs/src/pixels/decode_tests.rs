@@ -2,27 +2,20 @@
 
 use image::{DynamicImage, ImageFormat, RgbaImage};
 
+use super::super::decoded::Samples;
+use super::super::formats::FORMATS;
 use super::super::testing::{drawn, pillow_file, pillow_files, png_claiming, written};
 use super::*;
 
-const FORMATS: [(ImageFormat, &str); 6] = [
-    (ImageFormat::Jpeg, "jpeg"),
-    (ImageFormat::Png, "png"),
-    (ImageFormat::Bmp, "bmp"),
-    (ImageFormat::Tiff, "tiff"),
-    (ImageFormat::WebP, "webp"),
-    (ImageFormat::Gif, "gif"),
-];
-
 #[test]
 fn every_format_is_known_by_its_bytes_and_decodes() {
-    for (format, name) in FORMATS {
-        let bytes = written(&drawn(), format);
+    for format in FORMATS {
+        let (bytes, name) = (format.sample(&drawn()), format.name());
         let info = probe(&bytes).unwrap();
         assert_eq!((info.width, info.height, info.bit_depth, info.format), (21, 13, 8, name));
         assert_eq!(info.channels, 3, "{name}");
         let pixels = decode(&bytes, Channels::Rgb).unwrap();
-        if !matches!(format, ImageFormat::Jpeg | ImageFormat::Gif) {
+        if !matches!(name, "jpeg" | "gif") {
             assert_eq!(pixels.data, drawn().into_bytes(), "{name} is lossless");
         }
         let grey = decode(&bytes, Channels::Grey).unwrap();
@@ -70,6 +63,20 @@ fn sixteen_bits_keep_their_upper_eight() {
     for format in [ImageFormat::Png, ImageFormat::Tiff] {
         let bytes = written(&DynamicImage::ImageLuma16(ramp.clone()), format);
         assert_eq!(decode(&bytes, Channels::Grey).unwrap().data, [0, 1, 127, 255]);
+        let decoded = Format::of(&bytes).unwrap().pixels(&bytes, 0).unwrap();
+        let data = vec![0x00FF, 0x0100, 0x7FFF, 0xFFFF];
+        assert_eq!(decoded.samples, Samples::U16 { data, range: 0..=u16::MAX }, "{format:?} keeps its depth");
+    }
+}
+
+#[test]
+fn a_frame_that_a_file_does_not_have_is_refused() {
+    for format in FORMATS {
+        let (bytes, name) = (format.sample(&drawn()), format.name());
+        assert_eq!(probe(&bytes).unwrap().frames, 1, "{name}");
+        assert_eq!(decode_frame(&bytes, 0, Channels::Rgb), decode(&bytes, Channels::Rgb), "{name}");
+        let error = decode_frame(&bytes, 1, Channels::Rgb).unwrap_err();
+        assert_eq!(error, DecodeError::NoFrame { format: format.label(), frame: 1, frames: 1 });
     }
 }
 
@@ -90,9 +97,9 @@ fn alpha_is_composited_on_black() {
 #[test]
 fn a_picture_of_one_pixel_decodes() {
     let dot = DynamicImage::ImageRgb8(image::RgbImage::from_pixel(1, 1, image::Rgb([9, 99, 199])));
-    for (format, name) in FORMATS {
-        let pixels = decode(&written(&dot, format), Channels::Rgb).unwrap();
-        assert_eq!((pixels.width, pixels.height, pixels.data.len()), (1, 1, 3), "{name}");
+    for format in FORMATS {
+        let pixels = decode(&format.sample(&dot), Channels::Rgb).unwrap();
+        assert_eq!((pixels.width, pixels.height, pixels.data.len()), (1, 1, 3), "{}", format.name());
     }
 }
 
@@ -153,8 +160,8 @@ fn grey_jpeg() -> PillowBytes {
 
 #[test]
 fn a_file_cut_anywhere_is_an_error_or_the_whole_picture() {
-    for (format, name) in FORMATS {
-        let bytes = written(&drawn(), format);
+    for format in FORMATS {
+        let (bytes, name) = (format.sample(&drawn()), format.name());
         let whole = decode(&bytes, Channels::Rgb).unwrap();
         for length in 0..bytes.len() {
             if let Ok(pixels) = decode(&bytes[..length], Channels::Rgb) {
@@ -192,7 +199,7 @@ fn damaged_bytes_are_an_error_or_a_picture_but_never_a_panic() {
         (state % below as u64) as usize
     };
     let mut refused = 0;
-    let files = FORMATS.map(|(format, _)| written(&drawn(), format)).into_iter();
+    let files = FORMATS.iter().map(|format| format.sample(&drawn()));
     for bytes in files.chain(pillow_files().into_iter().map(|file| file.bytes)) {
         for _ in 0..400 {
             let mut damaged = bytes.clone();

@@ -1,12 +1,9 @@
 //! Pixels to encoded bytes.
 
-use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
+use super::formats::{Format, alternatives};
+use super::{MAX_PIXELS, Pixels, PixelsError, SIDE_MAX};
 
-use super::{Channels, MAX_PIXELS, Pixels, PixelsError, SIDE_MAX};
-
-/// Encodes a picture as `"png"` or `"jpeg"` (`"jpg"`); case does not matter.
+/// Encodes a picture in a format by its name: `"png"`, or `"jpeg"` (`"jpg"`); case does not matter.
 ///
 /// `quality` runs from 1 to 100 and is JPEG's; PNG is lossless and ignores it.
 ///
@@ -18,28 +15,25 @@ pub fn encode(pixels: &Pixels, format: &str, quality: u8) -> Result<Vec<u8>, Pix
     if width > SIDE_MAX || height > SIDE_MAX || u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(PixelsError::TooLarge { width, height });
     }
-    let colour = match pixels.channels {
-        Channels::Grey => ExtendedColorType::L8,
-        Channels::Rgb => ExtendedColorType::Rgb8,
-    };
-    let mut bytes = Vec::new();
-    let written = match format.to_ascii_lowercase().as_str() {
-        "png" => PngEncoder::new(&mut bytes).write_image(&pixels.data, width, height, colour),
-        "jpeg" | "jpg" => {
-            if !(1..=100).contains(&quality) {
-                return Err(PixelsError::Quality { quality });
-            }
-            JpegEncoder::new_with_quality(&mut bytes, quality).write_image(&pixels.data, width, height, colour)
-        }
-        _ => return Err(PixelsError::UnknownFormat { format: format.to_string() }),
-    };
-    written.map_err(|error| PixelsError::Backend { task: "encoded", reason: error.to_string() })?;
-    Ok(bytes)
+    let is_asked = |name: &str| name.eq_ignore_ascii_case(format);
+    let asked = Format::written()
+        .into_iter()
+        .find(|(written, encoder)| is_asked(written.name()) || encoder.aliases.iter().any(|name| is_asked(name)));
+    match asked {
+        Some((_, encoder)) => (encoder.write)(pixels, quality),
+        None => Err(PixelsError::UnknownFormat { format: format.to_string() }),
+    }
+}
+
+/// The names that [`encode`] takes, for messages: "'png' or 'jpeg'".
+pub(super) fn encoded_names() -> String {
+    let names: Vec<String> = Format::written().iter().map(|(format, _)| format!("'{}'", format.name())).collect();
+    alternatives(&names)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{decode, probe};
+    use super::super::{Channels, decode, probe};
     use super::*;
 
     fn gradient(channels: Channels) -> Pixels {

@@ -14,7 +14,8 @@ pub enum DecodeError {
     Empty,
     /// The first bytes belong to no format that is read.
     #[error(
-        "not an image in a format Tusk reads (JPEG, PNG, BMP, TIFF, WebP, GIF); the first bytes are {first_bytes}{hint}"
+        "not an image in a format Tusk reads ({}); the first bytes are {first_bytes}{hint}",
+        super::formats::labels().join(", ")
     )]
     UnknownFormat {
         /// The first bytes in hexadecimal, at most 8.
@@ -63,6 +64,16 @@ pub enum DecodeError {
         width: u32,
         /// Rows claimed.
         height: u32,
+    },
+    /// The file has fewer frames.
+    #[error("the {format} image has no frame {frame}; frames count from 0, and it has {frames}")]
+    NoFrame {
+        /// Format by the first bytes.
+        format: &'static str,
+        /// What was asked for.
+        frame: u32,
+        /// Frames there are.
+        frames: u32,
     },
     /// The pixels do not fit into memory.
     #[error("decoding the {format} image needs {bytes} bytes of memory, more than there are")]
@@ -125,7 +136,7 @@ pub enum PixelsError {
         name: String,
     },
     /// Pictures are not written in this format.
-    #[error("pictures are not encoded as '{format}'; use 'png' or 'jpeg'")]
+    #[error("pictures are not encoded as '{format}'; use {}", super::encode::encoded_names())]
     UnknownFormat {
         /// What was asked for.
         format: String,

@@ -6,10 +6,11 @@
 
 mod column;
 mod decode;
+mod decoded;
 mod encode;
 mod error;
+mod formats;
 mod intensity;
-mod jpeg;
 mod look;
 mod resize;
 mod square;
@@ -18,9 +19,10 @@ mod testing;
 
 pub(crate) use column::spark_mode;
 pub use column::{ImageColumn, accepted_image_types, image_struct_fields, is_image_type};
-pub use decode::{ImageInfo, decode, decode_as_stored, probe};
+pub use decode::{ImageInfo, decode, decode_as_stored, decode_frame, probe};
 pub use encode::encode;
 pub use error::{DecodeError, PixelsError};
+pub(crate) use formats::{Encoder, Format, alternatives, labels};
 pub use look::perceptual_hash;
 pub use resize::{Filter, SIDE_MAX, resize, resize_with};
 pub use square::{decode_input, decode_square};
@@ -109,6 +111,11 @@ impl Pixels {
 fn luma([red, green, blue]: [u8; 3]) -> u8 {
     // The three weights add up to 65,536, so the sum shifted right by 16 never exceeds 255.
     ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
+}
+
+/// A sample composited on black.
+fn on_black(level: u8, alpha: u8) -> u8 {
+    ((u16::from(level) * u16::from(alpha) + 127) / 255) as u8
 }
 
 #[cfg(test)]

@@ -1,30 +1,15 @@
 //! From encoded bytes to the square that a net takes: what training and prediction read.
 //!
-//! A JPEG that will be resampled to a small square need not be decoded at full size: the inverse transform of a block of
-//! 8 x 8 pixels can give 4 x 4, 2 x 2 or 1 at once (libjpeg's "scaled IDCT"), and the conversion to grey is the luma
-//! plane, so colour is not decoded at all. The square differs from a full decode's by less than a grey level on average
-//! (`squares_of_large_jpegs_are_those_of_the_full_decode`), and takes half the time.
-
-use std::cell::RefCell;
-
-use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat, ScalingFactor};
+//! A format may decode to a smaller size at once, as JPEG does. The square then differs from a full decode's by less than
+//! a grey level on average (`squares_of_large_jpegs_are_those_of_the_full_decode`), and takes half the time.
 
 use tusk_core::manifest::Preprocessing;
 
-use super::decode::{decode, is_jpeg, jpeg_orientation, turned};
+use super::decoded::{Decoded, Reduced};
+use super::formats::Format;
 use super::intensity::change;
 use super::resize::{Part, resize_part};
 use super::{Channels, DecodeError, Pixels};
-
-/// Scans of a progressive picture; a few kilobytes can hold tens of thousands of them, each over the whole picture.
-const SCANS_MAX: u32 = 500;
-
-/// The reductions that libjpeg-turbo has vector code for, the largest first.
-const REDUCTIONS: [ScalingFactor; 3] = [ScalingFactor::ONE_EIGHTH, ScalingFactor::ONE_QUARTER, ScalingFactor::ONE_HALF];
-
-thread_local! {
-    static DECOMPRESSOR: RefCell<Option<Decompressor>> = const { RefCell::new(None) };
-}
 
 /// Decodes a picture to what a net of this preprocessing sees of it, before its levels are centred.
 ///
@@ -51,91 +36,40 @@ fn channels(preprocessing: &Preprocessing) -> Channels {
     if preprocessing.channels == 3 { Channels::Rgb } else { Channels::Grey }
 }
 
-/// Decodes a picture and resamples it to `side` x `side`, as [`decode`] and [`resize`] do; a large JPEG is decoded at a
-/// half, a quarter or an eighth of its size, as long as neither side falls below `side`.
+/// Decodes a picture and resamples it to `side` x `side`, as [`decode`](super::decode()) and [`resize`](super::resize()) do;
+/// a large JPEG is decoded at a half, a quarter or an eighth of its size, as long as neither side falls below `side`.
 ///
 /// # Errors
-/// As [`decode`], and [`DecodeError::Resample`] for what [`resize`] refuses.
+/// As [`decode`](super::decode()), and [`DecodeError::Resample`] for what [`resize`](super::resize()) refuses.
 pub fn decode_square(bytes: &[u8], channels: Channels, side: u32) -> Result<Pixels, DecodeError> {
     cropped_square(bytes, channels, side, 0.0)
 }
 
 /// [`decode_square`] of what is left when a share `crop` of each side is cut off at each border.
 fn cropped_square(bytes: &[u8], channels: Channels, side: u32, crop: f64) -> Result<Pixels, DecodeError> {
-    if is_jpeg(bytes) {
-        let orientation = jpeg_orientation(bytes)?;
-        // What is left must not fall below `side`.
-        let whole = (f64::from(side) / (1.0 - 2.0 * crop)).ceil() as u32;
-        if let Some(reduced) = with_decompressor(|decompressor| Reduced::read(decompressor, bytes, channels, whole)) {
-            return Ok(turned(reduced.square(side, crop)?, orientation));
-        }
+    let format = Format::of(bytes)?;
+    // What is left must not fall below `side`.
+    let whole = (f64::from(side) / (1.0 - 2.0 * crop)).ceil() as u32;
+    if let Some(reduced) = format.reduced(bytes, channels, whole)? {
+        return square_of(&reduced, side, crop);
     }
-    // Other formats; and JPEGs that libjpeg-turbo does not take or warns of, so that one place says what is wrong.
-    let pixels = decode(bytes, channels)?;
+    let pixels = format.pixels(bytes, 0)?.into_pixels().into_channels(channels);
     Ok(resize_part(&pixels, Part::of(&pixels).without_border(crop), side, side)?)
 }
 
-/// Lends this thread's decompressor. One that met a broken picture is not used again.
-fn with_decompressor<T>(work: impl FnOnce(&mut Decompressor) -> Option<T>) -> Option<T> {
-    DECOMPRESSOR.with_borrow_mut(|slot| {
-        let mut decompressor = match slot.take() {
-            Some(decompressor) => decompressor,
-            None => Decompressor::new().ok()?,
-        };
-        let result = work(&mut decompressor);
-        *slot = result.is_some().then_some(decompressor);
-        result
-    })
-}
-
-/// A JPEG at a fraction of its size, as it is stored: not turned.
-struct Reduced {
-    pixels: Pixels,
-    /// Columns and rows that the picture covers: 187.5 of 188 pixels where 1500 were reduced to an eighth. What lies
-    /// beyond is padding, and to resample it with the rest would stretch the picture.
-    covered: (f64, f64),
-}
-
-impl Reduced {
-    /// `None` where libjpeg-turbo refuses or warns.
-    fn read(decompressor: &mut Decompressor, bytes: &[u8], channels: Channels, side: u32) -> Option<Self> {
-        let header = decompressor.read_header(bytes).ok()?;
-        if header.is_lossless || !matches!(header.colorspace, Colorspace::Gray | Colorspace::YCbCr | Colorspace::RGB) {
-            return None;
-        }
-        let is_enough = |factor: &ScalingFactor| {
-            let scaled = header.scaled(*factor);
-            scaled.width.min(scaled.height) >= side as usize
-        };
-        let factor = REDUCTIONS.into_iter().find(is_enough).unwrap_or(ScalingFactor::ONE);
-        decompressor.set_scaling_factor(factor).ok()?;
-        decompressor.set_scan_limit(SCANS_MAX).ok()?;
-        let scaled = header.scaled(factor);
-        let (width, height, pitch) = (scaled.width, scaled.height, scaled.width * channels.count());
-        let format = match channels {
-            Channels::Grey => PixelFormat::GRAY,
-            Channels::Rgb => PixelFormat::RGB,
-        };
-        let mut data = Vec::new();
-        data.try_reserve_exact(pitch * height).ok()?;
-        data.resize(pitch * height, 0);
-        decompressor.decompress(bytes, Image { pixels: &mut data[..], width, pitch, height, format }).ok()?;
-        let pixels = Pixels::new(u32::try_from(width).ok()?, u32::try_from(height).ok()?, channels, data).ok()?;
-        let covered = |pixels: usize| (pixels * factor.num()) as f64 / factor.denom() as f64;
-        Some(Self { pixels, covered: (covered(header.width), covered(header.height)) })
-    }
-
-    fn square(&self, side: u32, crop: f64) -> Result<Pixels, DecodeError> {
-        let (columns, rows) = self.covered;
-        let part = Part { left: 0.0, top: 0.0, columns, rows }.without_border(crop);
-        Ok(resize_part(&self.pixels, part, side, side)?)
-    }
+/// The square is turned, not the larger picture that it is made of.
+fn square_of(reduced: &Reduced, side: u32, crop: f64) -> Result<Pixels, DecodeError> {
+    let (columns, rows) = reduced.covered;
+    let part = Part { left: 0.0, top: 0.0, columns, rows }.without_border(crop);
+    let square = resize_part(&reduced.pixels, part, side, side)?;
+    Ok(Decoded::from(square).turned(reduced.orientation).into_pixels())
 }
 
 #[cfg(test)]
 mod tests {
     use image::{DynamicImage, ImageFormat, RgbImage};
 
+    use super::super::decode::decode;
     use super::super::resize::resize;
     use super::super::testing::{pillow_file, pillow_files, written};
     use super::*;
@@ -174,7 +108,7 @@ mod tests {
             let bytes = written(picture, ImageFormat::Jpeg);
             for channels in [Channels::Grey, Channels::Rgb] {
                 for side in [64, 128, 224, 512] {
-                    let reduced = with_decompressor(|d| Reduced::read(d, &bytes, channels, side)).unwrap();
+                    let reduced = Format::of(&bytes).unwrap().reduced(&bytes, channels, side).unwrap().unwrap();
                     assert!(reduced.pixels.width < 1500, "{name} at {side} was not reduced");
                     let [a, b] = [decode_square, full].map(|decode| decode(&bytes, channels, side).unwrap());
                     let difference = mean_difference(&a, &b);
