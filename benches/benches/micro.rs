@@ -12,7 +12,7 @@ use tusk_core::physical::{Answer, MESSAGE_BYTES_MAX, tensor_header};
 use tusk_core::spec::Augment;
 use tusk_executor::bench::{Batch, build_shard};
 use tusk_scheduler::Aggregator;
-use tusk_udfs::pixels::{Channels, decode, resize};
+use tusk_pixels::{Channels, decode, resize};
 
 /// Pictures of a batch, and rows of a table.
 const PICTURES: usize = 32;

@@ -14,7 +14,7 @@ use tusk_core::random::content_hash;
 use tusk_core::spec::Architecture;
 use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
-use tusk_udfs::pixels::ImageColumn;
+use tusk_pixels::ImageColumn;
 
 use crate::augment::InputPipeline;
 use crate::error::Result;

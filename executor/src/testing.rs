@@ -10,7 +10,7 @@ use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::{ModelDefinition, Preprocessing};
 use tusk_core::physical::{Part, Phase, Rows, TrainTask};
 use tusk_core::spec::{Architecture, Augment, Device, Loss, ModelSpec, Precision, Schedule};
-use tusk_udfs::pixels::{Channels, Pixels, encode};
+use tusk_pixels::{Channels, Pixels, encode};
 
 use crate::error::Result;
 use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache};

@@ -10,6 +10,5 @@
 pub mod image;
 pub mod images_table;
 pub mod metrics;
-pub mod pixels;
 pub mod predict;
 pub mod session;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 // For its malloc, jemalloc, which training decodes with, too.
 use tusk_executor as _;
-use tusk_udfs::pixels::{Channels, decode_square};
+use tusk_pixels::{Channels, decode_square};
 
 #[derive(Parser)]
 #[command(about = "Decodes a folder of images as training does, and says how long that takes")]

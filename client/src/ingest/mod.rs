@@ -33,7 +33,7 @@ use std::time::Instant;
 
 use regex::Regex;
 use tusk_udfs::images_table::IMAGE_BYTES_MAX;
-use tusk_udfs::pixels::probe;
+use tusk_pixels::probe;
 
 pub use error::IngestError;
 pub use summary::{IngestSummary, Refused};

@@ -15,7 +15,7 @@ use tusk_core::ids::WorkerId;
 use tusk_core::manifest::Preprocessing;
 use tusk_core::physical::UnreadableImage;
 use tusk_core::random::content_hash;
-use tusk_udfs::pixels::{ImageColumn, Pixels, perceptual_hash};
+use tusk_pixels::{ImageColumn, Pixels, perceptual_hash};
 
 use super::cache::{Reservation, ShardCache};
 use super::{PixelStore, Row, Shard};

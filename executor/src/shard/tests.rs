@@ -9,7 +9,7 @@ use tusk_core::manifest::Preprocessing;
 use tusk_core::physical::Rows;
 use tusk_core::random::content_hash;
 use tusk_core::spec::{Architecture, ModelSpec};
-use tusk_udfs::pixels::{Channels, decode, decode_square};
+use tusk_pixels::{Channels, decode, decode_square};
 
 use super::{Row, Shard, ShardBuilder, ShardKey};
 use crate::error::Error;

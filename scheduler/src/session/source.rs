@@ -10,7 +10,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use tusk_core::codec::encode_plan;
 use tusk_core::error::nearest;
 use tusk_core::spec::ModelSpec;
-use tusk_udfs::pixels::{accepted_image_types, is_image_type};
+use tusk_pixels::{accepted_image_types, is_image_type};
 use tusk_udfs::session::physical_codec;
 
 use super::Session;

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 
-use crate::pixels::{ImageColumn, PixelsError, accepted_image_types, is_image_type};
+use tusk_pixels::{ImageColumn, PixelsError, accepted_image_types, is_image_type};
 
 /// What an argument must be.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
 use super::args::{Call, Kind, Shape};
 use super::output::{ImageStructBuilder, image_struct, row_error};
 use super::{SECTION, image_argument};
-use crate::pixels::Channels;
+use tusk_pixels::Channels;
 
 /// What the manual says of the argument `mode`.
 pub(super) const MODE_ARGUMENT: &str =

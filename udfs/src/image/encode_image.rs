@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 use super::args::{Call, Kind, Shape};
 use super::output::{check_batch_bytes, row_error};
 use super::{SECTION, image_argument};
-use crate::pixels::{Encoder, Format, alternatives, encode};
+use tusk_pixels::{Encoder, Format, alternatives, encode};
 
 /// The JPEG quality where none is given. At 90 the error stays below what an 8-bit radiograph's noise hides.
 const QUALITY: i64 = 90;

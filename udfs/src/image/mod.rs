@@ -1,6 +1,6 @@
 //! SQL functions on images: one per file.
 //!
-//! An image argument is encoded bytes or Spark's image struct (see [`crate::pixels::ImageColumn`]). Every function
+//! An image argument is encoded bytes or Spark's image struct (see [`tusk_pixels::ImageColumn`]). Every function
 //! gives NULL where any of its arguments is NULL.
 
 mod args;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{DocSection, ScalarUDF};
 
-use crate::pixels::{alternatives, labels};
+use tusk_pixels::{alternatives, labels};
 
 pub use decode_image::DecodeImage;
 pub use encode_image::EncodeImage;

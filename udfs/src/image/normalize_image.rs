@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 use super::args::{Call, Kind, Levels, Shape};
 use super::output::{check_batch_bytes, row_error};
 use super::{SECTION, image_argument};
-use crate::pixels::{Channels, Pixels};
+use tusk_pixels::{Channels, Pixels};
 
 const FUNCTION: &str = "normalize_image";
 

@@ -9,7 +9,7 @@ use datafusion::common::{Result, exec_datafusion_err, exec_err};
 use datafusion::error::DataFusionError;
 
 use super::args::Images;
-use crate::pixels::{Channels, Pixels, image_struct_fields, spark_mode};
+use tusk_pixels::{Channels, Pixels, image_struct_fields, spark_mode};
 
 /// What the images of one result batch may take together: what Arrow's 32-bit offsets can address. It also bounds the
 /// memory of a query over large pictures.

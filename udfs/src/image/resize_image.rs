@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
 use super::args::{Call, Kind, Shape};
 use super::output::{ImageStructBuilder, image_struct, row_error};
 use super::{SECTION, image_argument};
-use crate::pixels::{Filter, SIDE_MAX, resize_with};
+use tusk_pixels::{Filter, SIDE_MAX, resize_with};
 
 const SHAPE: Shape = Shape {
     syntax: "resize_image(image, width, height [, filter])",

@@ -6,7 +6,7 @@ use datafusion::object_store::path::Path;
 use datafusion::object_store::{ObjectStore, ObjectStoreExt};
 
 use super::IMAGE_BYTES_MAX;
-use crate::pixels::{ImageInfo, probe};
+use tusk_pixels::{ImageInfo, probe};
 
 /// How many bytes are read first where only the header is asked for. Exif data with a preview may be longer: then the
 /// whole file is read.

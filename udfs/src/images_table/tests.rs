@@ -10,7 +10,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use tempfile::TempDir;
 
 use super::{IMAGE_BYTES_MAX, ImagesTable, ImagesTableFactory, ReadImagesExec};
-use crate::pixels::{Channels, Pixels, encode};
+use tusk_pixels::{Channels, Pixels, encode};
 
 fn png(width: u32, height: u32) -> Vec<u8> {
     let data = vec![128; (width * height) as usize];

@@ -14,7 +14,7 @@ use tusk_core::engine::{Changes, Predictor};
 use tusk_core::spec::Augment;
 
 use super::{SECTION, arguments};
-use crate::pixels::{Channels, Pixels, encode};
+use tusk_pixels::{Channels, Pixels, encode};
 
 const SYNTAX: &str = "augment_image(image, augment, seed [, side])";
 

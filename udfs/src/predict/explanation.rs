@@ -18,7 +18,7 @@ use tusk_core::ids::ModelName;
 
 use super::{MODEL_ARGUMENT, SECTION, arguments};
 use crate::image::tensor_fields;
-use crate::pixels::{Channels, Pixels, encode};
+use tusk_pixels::{Channels, Pixels, encode};
 
 const PICTURE_SYNTAX: &str = "explain(model, image)";
 const MAP_SYNTAX: &str = "explain_map(model, image)";

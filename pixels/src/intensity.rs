@@ -116,7 +116,7 @@ mod tests {
     use super::super::Channels;
     use super::*;
 
-    // From udfs/tests/reference/intensity.py with OpenCV 5.0.0 and numpy 2.4.6: the sum of all levels, and some of them.
+    // From pixels/tests/reference/intensity.py with OpenCV 5.0.0 and numpy 2.4.6: the sum of all levels, and some of them.
     const CLAHE_64: (u64, &[u8], &[u8]) = (
         499_890,
         &[48, 80, 116, 147, 80, 114, 142, 72, 106, 135, 65, 94],

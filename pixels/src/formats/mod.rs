@@ -55,18 +55,18 @@ pub(super) trait Decoder: Sync {
 }
 
 /// How pictures are written in a format.
-pub(crate) struct Encoder {
+pub struct Encoder {
     /// What SQL takes beside the format's name.
     pub(super) aliases: &'static [&'static str],
     /// Whether the file decodes to the same pixels.
-    pub(crate) is_lossless: bool,
+    pub is_lossless: bool,
     /// Writes a picture with a quality from 1 to 100, which lossless formats ignore.
     pub(super) write: fn(&Pixels, quality: u8) -> Result<Vec<u8>, PixelsError>,
 }
 
 /// A format of [`FORMATS`]. Everything that is decoded goes through it.
 #[derive(Clone, Copy)]
-pub(crate) struct Format(&'static dyn Decoder);
+pub struct Format(&'static dyn Decoder);
 
 impl Format {
     /// The format of a file, by its bytes.
@@ -89,7 +89,7 @@ impl Format {
     }
 
     /// The formats that are written, the lossless ones first.
-    pub(crate) fn written() -> Vec<(Self, Encoder)> {
+    pub fn written() -> Vec<(Self, Encoder)> {
         let mut written: Vec<_> =
             FORMATS.iter().filter_map(|&format| format.encoder().map(|encoder| (Self(format), encoder))).collect();
         written.sort_by_key(|(_, encoder)| !encoder.is_lossless);
@@ -97,12 +97,12 @@ impl Format {
     }
 
     /// The name in SQL.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         self.0.name()
     }
 
     /// The name in messages.
-    pub(crate) fn label(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         self.0.label()
     }
 
@@ -139,12 +139,12 @@ impl Format {
 }
 
 /// The names in messages of the formats that are read.
-pub(crate) fn labels() -> Vec<&'static str> {
+pub fn labels() -> Vec<&'static str> {
     FORMATS.iter().map(|format| format.label()).collect()
 }
 
 /// "a, b or c".
-pub(crate) fn alternatives(words: &[impl AsRef<str>]) -> String {
+pub fn alternatives(words: &[impl AsRef<str>]) -> String {
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     match words.as_slice() {
         [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),

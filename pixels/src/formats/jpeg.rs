@@ -75,7 +75,7 @@ impl Decoder for Jpeg {
 
     #[cfg(test)]
     fn sample(&self, picture: &image::DynamicImage) -> Vec<u8> {
-        crate::pixels::testing::written(picture, ImageFormat::Jpeg)
+        crate::testing::written(picture, ImageFormat::Jpeg)
     }
 }
 

@@ -203,7 +203,7 @@ impl SparkImage<'_> {
 }
 
 /// OpenCV's type code of 8-bit samples with this many channels.
-pub(crate) fn spark_mode(channels: usize) -> i32 {
+pub fn spark_mode(channels: usize) -> i32 {
     // CV_MAKETYPE: depth (CV_8U = 0) plus channels less one, shifted by 3.
     (channels as i32 - 1) << 3
 }
@@ -228,13 +228,13 @@ fn shown(value: Option<i64>) -> String {
 ///
 /// ```
 /// use arrow::array::BinaryArray;
-/// use tusk_udfs::pixels::{Channels, DecodeError, ImageColumn};
+/// use tusk_pixels::{Channels, DecodeError, ImageColumn};
 ///
 /// let array = BinaryArray::from_opt_vec(vec![Some(b"".as_slice()), None]);
 /// let images = ImageColumn::try_new(&array)?;
 /// assert_eq!(images.pixels(0, Channels::Grey), Err(DecodeError::Empty));
 /// assert!(images.is_null(1));
-/// # Ok::<(), tusk_udfs::pixels::PixelsError>(())
+/// # Ok::<(), tusk_pixels::PixelsError>(())
 /// ```
 #[derive(Debug)]
 pub struct ImageColumn<'a>(Images<'a>);

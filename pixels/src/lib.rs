@@ -1,7 +1,7 @@
-//! Pictures as 8-bit pixels: decoding, resampling, encoding, and reading them out of Arrow columns.
+//! Images as pixels: decoding, resampling, encoding, and reading them out of Arrow columns.
 //!
-//! The SQL functions and the training operator share this module, so that a picture looks the same to a query as it
-//! did to the model. Input is hostile by default: every function answers with an error, never with a panic, and a
+//! The SQL functions and the training operator share this crate, so that an image looks the same to a query as it did
+//! to the model. It is a crate of its own because it runs once per pixel and is optimized in every profile. Input is hostile by default: every function answers with an error, never with a panic, and a
 //! header is believed only after its size was checked against [`MAX_PIXELS`].
 
 mod column;
@@ -17,12 +17,11 @@ mod square;
 #[cfg(test)]
 mod testing;
 
-pub(crate) use column::spark_mode;
-pub use column::{ImageColumn, accepted_image_types, image_struct_fields, is_image_type};
+pub use column::{ImageColumn, accepted_image_types, image_struct_fields, is_image_type, spark_mode};
 pub use decode::{ImageInfo, decode, decode_as_stored, decode_frame, probe};
 pub use encode::encode;
 pub use error::{DecodeError, PixelsError};
-pub(crate) use formats::{Encoder, Format, alternatives, labels};
+pub use formats::{Encoder, Format, alternatives, labels};
 pub use look::perceptual_hash;
 pub use resize::{Filter, SIDE_MAX, resize, resize_with};
 pub use square::{decode_input, decode_square};

@@ -38,7 +38,7 @@ impl Decoder for Gif {
 
     #[cfg(test)]
     fn sample(&self, picture: &image::DynamicImage) -> Vec<u8> {
-        crate::pixels::testing::written(picture, ImageFormat::Gif)
+        crate::testing::written(picture, ImageFormat::Gif)
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
 
     use super::super::Format;
     use super::*;
-    use crate::pixels::{Channels, decode, decode_frame, probe};
+    use crate::{Channels, decode, decode_frame, probe};
 
     /// Frames of 4 x 2 pixels in one colour each; the second one is transparent on its left half.
     fn animation() -> Vec<u8> {

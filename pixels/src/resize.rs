@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn every_filter_is_within_a_grey_level_of_pillow() {
         let mut cases = 0;
-        for line in include_str!("../../tests/reference/pillow_resize.txt").lines().filter(|l| !l.starts_with('#')) {
+        for line in include_str!("../tests/reference/pillow_resize.txt").lines().filter(|l| !l.starts_with('#')) {
             let fields: Vec<&str> = line.split(' ').collect();
             let channels = if fields[0] == "1" { Channels::Grey } else { Channels::Rgb };
             let (width, height) = (fields[2].parse().unwrap(), fields[3].parse().unwrap());

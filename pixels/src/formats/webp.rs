@@ -1,35 +1,35 @@
-//! TIFF (revision 6.0), with up to 16 bits a sample or with floats. Only the first page is read.
+//! WebP, lossy and lossless. Of an animation, only the first frame is read.
 
 use image::ImageFormat;
 
 use super::{DecodeError, Decoded, Decoder, ImageInfo, image_crate};
 
 /// The format.
-pub(super) struct Tiff;
+pub(super) struct WebP;
 
-impl Decoder for Tiff {
+impl Decoder for WebP {
     fn name(&self) -> &'static str {
-        "tiff"
+        "webp"
     }
 
     fn label(&self) -> &'static str {
-        "TIFF"
+        "WebP"
     }
 
     fn sniff(&self, bytes: &[u8]) -> bool {
-        bytes.starts_with(b"MM\0*") || bytes.starts_with(b"II*\0")
+        bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP")
     }
 
     fn header(&self, bytes: &[u8]) -> Result<ImageInfo, DecodeError> {
-        image_crate::open(self, ImageFormat::Tiff, bytes)?.info()
+        image_crate::open(self, ImageFormat::WebP, bytes)?.info()
     }
 
     fn pixels(&self, bytes: &[u8], _: u32) -> Result<Decoded, DecodeError> {
-        image_crate::open(self, ImageFormat::Tiff, bytes)?.pixels()
+        image_crate::open(self, ImageFormat::WebP, bytes)?.pixels()
     }
 
     #[cfg(test)]
     fn sample(&self, picture: &image::DynamicImage) -> Vec<u8> {
-        crate::pixels::testing::written(picture, ImageFormat::Tiff)
+        crate::testing::written(picture, ImageFormat::WebP)
     }
 }

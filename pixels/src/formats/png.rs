@@ -52,6 +52,6 @@ impl Decoder for Png {
 
     #[cfg(test)]
     fn sample(&self, picture: &image::DynamicImage) -> Vec<u8> {
-        crate::pixels::testing::written(picture, ImageFormat::Png)
+        crate::testing::written(picture, ImageFormat::Png)
     }
 }

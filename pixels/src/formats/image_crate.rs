@@ -7,8 +7,8 @@ use image::metadata::Orientation;
 use image::{ColorType, ExtendedColorType, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits};
 
 use super::{Channels, DecodeError, Decoded, Decoder, ImageInfo, Pixels, PixelsError, check_size, zeroed};
-use crate::pixels::decoded::Samples;
-use crate::pixels::on_black;
+use crate::decoded::Samples;
+use crate::on_black;
 
 /// What a decoder may allocate beside its output (colour profiles, rows, palettes).
 const SCRATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;

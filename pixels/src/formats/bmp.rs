@@ -30,6 +30,6 @@ impl Decoder for Bmp {
 
     #[cfg(test)]
     fn sample(&self, picture: &image::DynamicImage) -> Vec<u8> {
-        crate::pixels::testing::written(picture, ImageFormat::Bmp)
+        crate::testing::written(picture, ImageFormat::Bmp)
     }
 }

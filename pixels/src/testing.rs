@@ -32,7 +32,7 @@ pub(crate) struct PillowFile {
 
 /// All files of tests/reference/pillow_files.txt.
 pub(crate) fn pillow_files() -> Vec<PillowFile> {
-    let text = include_str!("../../tests/reference/pillow_files.txt");
+    let text = include_str!("../tests/reference/pillow_files.txt");
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
         .map(|line| {
