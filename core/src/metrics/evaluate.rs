@@ -7,7 +7,7 @@ use super::confusion::ratio;
 use super::loss::{PROBABILITY_EPSILON, row_loss};
 use super::multi::{auc_ovr, rank_classes};
 use super::roc::Ranking;
-use super::{Confusion, Interval, MultiConfusion};
+use super::{Confusion, Interval, MultiConfusion, decide, is_positive};
 
 /// The figures of a classifier on a set of rows.
 ///
@@ -125,7 +125,7 @@ struct BinaryJudge {
 
 impl BinaryJudge {
     fn new(truth: &[bool], score: &[f64], threshold: f64) -> Self {
-        let cell = |(&truth, &score): (&bool, &f64)| 2 * u8::from(truth) + u8::from(score >= threshold);
+        let cell = |(&truth, &score): (&bool, &f64)| 2 * u8::from(truth) + u8::from(is_positive(score, threshold));
         let loss =
             |(&truth, &score): (&bool, &f64)| row_loss(if truth { score } else { 1.0 - score }, PROBABILITY_EPSILON);
         Self {
@@ -170,7 +170,7 @@ impl MultiJudge {
         let loss = |(truth, probs): (usize, &[f32])| row_loss(f64::from(*probs.get(truth)?), PROBABILITY_EPSILON);
         Self {
             classes,
-            decisions: rows().map(|(truth, probs)| (truth, argmax(probs))).collect(),
+            decisions: rows().map(|(truth, probs)| (truth, decide(probs, None).unwrap_or(classes))).collect(),
             rankings: rank_classes(truth, probs, classes),
             losses: rows().map(loss).collect(),
         }
@@ -192,13 +192,6 @@ impl MultiJudge {
             self.losses.as_ref().and_then(|losses| weighted_mean(losses, weights)),
         ]
     }
-}
-
-/// The index of the highest probability, the first of equals; beyond the end where none is a number.
-fn argmax(probs: &[f32]) -> usize {
-    let numbers = probs.iter().enumerate().filter(|(_, prob)| !prob.is_nan());
-    let highest = numbers.reduce(|highest, next| if next.1 > highest.1 { next } else { highest });
-    highest.map_or(probs.len(), |(class, _)| class)
 }
 
 fn weighted_mean(numbers: &[f64], weights: &[u32]) -> Option<f64> {

@@ -6,6 +6,7 @@
 //!
 //! * [`roc_auc`], [`best_threshold`]: what a score is worth, and where to cut it
 //! * [`smooth_threshold`]: where to cut a probability of which a few hundred rows are known
+//! * [`decide`]: which class a row's probabilities decide on
 //! * [`Confusion`], [`MultiConfusion`]: counts of decisions and the figures made of them
 //! * [`log_loss`]: how wrong the probabilities are
 //! * [`evaluate_binary`], [`evaluate_multi`]: a whole [`Report`], each figure with its 95 % [`Interval`]
@@ -19,6 +20,7 @@ mod calibration;
 mod compare;
 mod confusion;
 mod curves;
+mod decide;
 mod evaluate;
 mod loss;
 mod multi;
@@ -35,6 +37,7 @@ pub use calibration::{
 pub use compare::{Comparison, compare_roc_auc};
 pub use confusion::Confusion;
 pub use curves::{CurvePoint, Wanted, average_precision, curve, threshold_for};
+pub use decide::{decide, is_positive};
 pub use evaluate::{BinaryReport, Report, evaluate_binary, evaluate_multi};
 pub use loss::{PROBABILITY_EPSILON, log_loss};
 pub use multi::{MultiConfusion, roc_auc_ovr};

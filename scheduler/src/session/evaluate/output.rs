@@ -8,7 +8,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use tusk_core::manifest::Manifest;
 use tusk_core::metrics::{
-    Comparison, CurvePoint, Interval, RELIABILITY_BINS, ReliabilityBin, curve as points, reliability,
+    Comparison, CurvePoint, Interval, RELIABILITY_BINS, ReliabilityBin, curve as points, decide, reliability,
 };
 
 use super::Evaluation;
@@ -87,22 +87,15 @@ fn calibration(bins: &[ReliabilityBin]) -> Result<RecordBatch> {
     ])
 }
 
-/// A row per truth and prediction, in the order of the classes.
+/// A row per truth and prediction, in the order of the classes. A row whose probabilities are no numbers is called no
+/// class, and is in none of them.
 pub(super) fn confusion_matrix(rows: &Scored, manifest: &Manifest, threshold: Option<f64>) -> Result<RecordBatch> {
     let classes = &manifest.definition.classes;
-    let decide = |probabilities: &[f32]| match (manifest.definition.positive, threshold) {
-        (Some(positive), Some(threshold)) => {
-            let is_positive = probabilities.get(positive).is_some_and(|p| f64::from(*p) >= threshold);
-            if is_positive { positive } else { 1 - positive.min(1) }
-        }
-        _ => {
-            let likeliest = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-            likeliest.map_or(0, |(class, _)| class)
-        }
-    };
+    let cut = manifest.definition.positive.zip(threshold);
     let mut counts = vec![0_u64; classes.len() * classes.len()];
     for (truth, probabilities) in rows.truth.iter().zip(rows.probabilities.chunks_exact(classes.len().max(1))) {
-        if let Some(count) = counts.get_mut(truth * classes.len() + decide(probabilities)) {
+        let Some(decided) = decide(probabilities, cut) else { continue };
+        if let Some(count) = counts.get_mut(truth * classes.len() + decided) {
             *count += 1;
         }
     }
