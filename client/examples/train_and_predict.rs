@@ -3,6 +3,7 @@
 //! `cargo run --example train_and_predict`
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
+use tusk::metrics::figures::roc_auc;
 use tusk::phantom::{PhantomOptions, write_tree};
 use tusk::{ContextOptions, ImageClassifier, TuskContext};
 
@@ -24,7 +25,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let evaluation = model.evaluate(&xrays).await?;
-    println!("{} images, ROC AUC {:.3}", evaluation.rows, evaluation.report.roc_auc.value.unwrap_or(f64::NAN));
+    let auc = evaluation.report.figure(&roc_auc::METRIC).value;
+    println!("{} images, ROC AUC {:.3}", evaluation.rows, auc.unwrap_or(f64::NAN));
     model.transform(xrays)?.select_columns(&["path", "label", "prediction", "probability"])?.show_limit(5).await?;
     Ok(())
 }

@@ -12,6 +12,7 @@
 //!
 //! * [`TuskContext`]: SQL, tables and models, on an embedded or a remote cluster
 //! * [`ImageClassifier`], [`Model`]: the same from Rust, in the shape of Spark ML
+//! * [`metrics`]: what an [`Evaluation`] holds
 //! * [`ingest`]: folders of images to Parquet
 //! * [`phantom`]: drawn X-rays, for demonstrations and tests
 
@@ -27,5 +28,6 @@ pub use classifier::{ImageClassifier, Model};
 pub use context::{ContextOptions, TuskContext};
 pub use error::{Error, Result};
 pub use remote::Credentials;
+pub use tusk_core::metrics;
 pub use tusk_executor::CacheLimits;
 pub use tusk_scheduler::{Evaluation, OnEvent, Results};

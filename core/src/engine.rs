@@ -10,7 +10,7 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion::prelude::SessionConfig;
 
 use crate::ids::{ModelName, WorkerId};
-use crate::metrics::Calibration;
+use crate::metrics::{Calibration, decide};
 use crate::physical::TrainTask;
 use crate::spec::Augment;
 
@@ -71,19 +71,10 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// The index of the class of image `row`: the positive one from the threshold on, else the likeliest.
+    /// The index of the class of image `row`, as [`decide`] has it; `None` where its probabilities are no numbers.
     #[must_use]
-    pub fn class_of(&self, row: usize) -> usize {
-        let probabilities = self.row(row);
-        match self.decision {
-            Some((positive, threshold)) => {
-                let is_positive = probabilities.get(positive).is_some_and(|p| f64::from(*p) >= threshold);
-                if is_positive { positive } else { 1 - positive.min(1) }
-            }
-            None => {
-                (0..probabilities.len()).max_by(|a, b| probabilities[*a].total_cmp(&probabilities[*b])).unwrap_or(0)
-            }
-        }
+    pub fn class_of(&self, row: usize) -> Option<usize> {
+        decide(self.row(row), self.decision)
     }
 
     /// The same with calibrated probabilities. The decision is that of the raw ones still.

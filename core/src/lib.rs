@@ -11,6 +11,7 @@
 //! * [`parameters`]: what workers and the parameter service say to each other
 //! * [`report`]: what an executor tells the scheduler about itself
 //! * [`codec`]: how plans travel between the processes
+//! * [`schedule`], [`outer_optimizer`]: how the learning rate moves, and what becomes of the mean of the workers
 //! * [`transfer`]: what became of the weights that a run starts from
 //! * [`metrics`]: ROC AUC and its neighbours, with bootstrap intervals
 
@@ -21,11 +22,14 @@ pub mod event;
 pub mod ids;
 pub mod manifest;
 pub mod metrics;
+pub mod outer_optimizer;
 pub mod parameters;
 pub mod physical;
 pub mod plans;
 pub mod random;
+mod registry;
 pub mod report;
+pub mod schedule;
 pub mod spec;
 pub mod sql;
 pub mod state;

@@ -44,7 +44,6 @@ mod plugin;
 mod predictor;
 mod process;
 mod reporter;
-mod schedule;
 mod scorer;
 #[cfg(test)]
 mod scorer_tests;

@@ -86,7 +86,8 @@ impl Loaded {
         let mut predictions = self.predictions(0);
         predictions.probabilities = sums.iter().map(|sum| sum / self.nets() as f32).collect();
         let pictures = sums.len() / self.classes.len().max(1);
-        (0..pictures).map(|picture| predictions.class_of(picture) as i64).collect()
+        // Where the nets say nothing, the map says nothing whichever class it is asked for.
+        (0..pictures).map(|picture| predictions.class_of(picture).unwrap_or(0) as i64).collect()
     }
 }
 

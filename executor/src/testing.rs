@@ -9,7 +9,8 @@ use tusk_core::event::NoProgress;
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::{ModelDefinition, Preprocessing};
 use tusk_core::physical::{Part, Phase, Rows, TrainTask};
-use tusk_core::spec::{Architecture, Augment, Device, Loss, ModelSpec, Precision, Schedule};
+use tusk_core::schedule;
+use tusk_core::spec::{Architecture, Augment, Device, Loss, ModelSpec, Precision};
 use tusk_pixels::{Channels, Pixels, encode};
 
 use crate::error::Result;
@@ -104,7 +105,7 @@ pub(crate) fn definition(architecture: Architecture) -> ModelDefinition {
         spec: ModelSpec {
             epochs: 4,
             batch_size: 8,
-            schedule: Schedule::Constant,
+            schedule: schedule::constant::SCHEDULE,
             image_size: 32,
             augment: Augment::default(),
             validation_fraction: 0.0,

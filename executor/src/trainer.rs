@@ -14,6 +14,7 @@ use tusk_core::ids::WorkerId;
 use tusk_core::manifest::Timing;
 use tusk_core::physical::{PhaseReport, TrainTask};
 use tusk_core::random::derive;
+use tusk_core::schedule::learning_rate;
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::augment::InputPipeline;
@@ -23,7 +24,6 @@ use crate::feed::Feed;
 use crate::mixup::Mixup;
 use crate::nets::Pass;
 use crate::optimizer::Optimizer;
-use crate::schedule::learning_rate;
 use crate::scorer::Scorer;
 use crate::session::Session;
 use crate::shard::{Row, Shard};

@@ -18,7 +18,6 @@ mod gate;
 mod job;
 mod metrics;
 mod node;
-mod outer;
 mod parameters;
 mod placement;
 mod planner;

@@ -1,4 +1,4 @@
-//! The manual's pages on functions and options are written by the code that they describe.
+//! The manual's pages on functions and options, and its table of figures, are written by the code that they describe.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p tusk-udfs --test manual` renews them.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::Documentation;
 use tusk_core::engine::Predictor;
+use tusk_core::metrics::METRICS;
 use tusk_core::spec::OPTIONS;
 use tusk_udfs::predict::PlanOnly;
 use tusk_udfs::session::{aggregate_functions, scalar_functions};
@@ -53,8 +54,30 @@ fn page_of_options() -> String {
     page
 }
 
+fn table_of_figures() -> String {
+    let mut table = String::from("| figure | meaning | interval | classes |\n|---|---|---|---|\n");
+    for metric in METRICS {
+        let interval = if metric.has_interval() { "yes" } else { "no" };
+        let classes = if metric.is_for_many_classes() { "any" } else { "two" };
+        writeln!(table, "| `{}` | {} | {interval} | {classes} |", metric.name, metric.meaning).unwrap();
+    }
+    table
+}
+
+fn path(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file)
+}
+
+/// Checks what stands on a page between the lines of these comments.
+fn check_between(file: &str, [start, end]: [&str; 2], part: &str) {
+    let written = std::fs::read_to_string(path(file)).unwrap();
+    let (before, rest) = written.split_once(start).unwrap_or_else(|| panic!("docs/{file} has no {start}"));
+    let (_, after) = rest.split_once(end).unwrap_or_else(|| panic!("docs/{file} has no {end}"));
+    check(file, &format!("{before}{start}\n{part}{end}{after}"));
+}
+
 fn check(file: &str, page: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file);
+    let path = path(file);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, page).unwrap();
     }
@@ -73,4 +96,10 @@ fn the_page_of_functions_is_what_the_functions_say() {
 #[test]
 fn the_page_of_options_is_what_the_options_say() {
     check("options.md", &page_of_options());
+}
+
+#[test]
+fn the_table_of_figures_is_what_the_figures_say() {
+    let comments = ["<!-- figures: written by udfs/tests/manual.rs -->", "<!-- end of figures -->"];
+    check_between("evaluation.md", comments, &table_of_figures());
 }

@@ -1,5 +1,6 @@
 //! What EVALUATE shows beside its one row of figures.
 
+use tusk_core::metrics::figures::{accuracy, roc_auc};
 use tusk_core::metrics::{Calibration, Interval};
 
 use crate::fixture::Fixture;
@@ -131,7 +132,7 @@ async fn copies_of_a_patients_pictures_make_no_figure_surer() {
         fixture
             .run(&format!("CREATE MODEL {name} USING ensemble OPTIONS (members = 'm'{group}) VALIDATE ON {rows}"))
             .await;
-        accuracies.push(fixture.manifest(name).await.validation.unwrap().accuracy);
+        accuracies.push(fixture.manifest(name).await.validation.unwrap().figure(&accuracy::METRIC));
     }
     assert_eq!(accuracies[0].value, accuracies[1].value);
     assert_twice_as_wide(width(accuracies[1]), width(accuracies[0]));
@@ -146,7 +147,7 @@ async fn a_card_holds_what_people_should_know_of_a_model() {
         assert!(card.lines().any(|line| line == section), "no {section} in\n{card}");
     }
     let report = manifest.validation.unwrap();
-    let auc = report.roc_auc;
+    let auc = report.figure(&roc_auc::METRIC);
     let [value, low, high] = [auc.value, auc.low, auc.high].map(|value| format!("{:.4}", value.unwrap()));
     assert!(card.contains(&format!("| roc auc | {value} | {low} | {high} |")), "{card}");
     assert!(card.contains("| NORMAL | 8 | 16 |") && card.contains("Rows with the same `group`"), "{card}");

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use tusk_core::manifest::{Leak, PartStatus};
+use tusk_core::metrics::figures::roc_auc;
 
 use crate::fixture::{Fixture, create};
 use crate::resume::cancel_after_an_epoch;
@@ -34,7 +35,7 @@ async fn every_row_is_tested_by_the_fold_that_has_not_seen_it_and_the_model_is_t
     let report = manifest.validation.as_ref().unwrap();
     assert_eq!(report.rows, 48);
     let row = fixture.rows("SHOW MODELS").await.remove(0);
-    assert_eq!(number(&row[6]), report.roc_auc.value.unwrap());
+    assert_eq!(number(&row[6]), report.figure(&roc_auc::METRIC).value.unwrap());
 
     // The mean of the folds, each made a model of its own by hand.
     let sql = "SELECT predict_proba('m', image, 'PNEUMONIA') FROM xrays ORDER BY path";

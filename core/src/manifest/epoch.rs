@@ -11,7 +11,7 @@ pub struct EpochReport {
     pub train_loss: f64,
     /// Mean weighted loss of the held-out rows.
     pub val_loss: Option<f64>,
-    /// Share of held-out rows that are classed right at a threshold of 0.5 (the likeliest class).
+    /// Share of held-out rows whose likeliest class is the true one, the first of equals being the likeliest.
     pub val_accuracy: Option<f64>,
     /// ROC AUC of the held-out rows (the mean over classes where there are more than two).
     pub val_roc_auc: Option<f64>,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::is_positive;
+
 /// The four counts of a decision between a positive and a negative class.
 ///
 /// Each figure is `None` where its denominator is zero (scikit-learn's `zero_division=nan`): a precision of 0 would
@@ -26,7 +28,7 @@ impl Confusion {
     pub fn at_threshold(truth: &[bool], score: &[f64], threshold: f64) -> Self {
         let mut counts = Self::default();
         for (&truth, &score) in truth.iter().zip(score) {
-            counts.add(truth, score >= threshold, 1);
+            counts.add(truth, is_positive(score, threshold), 1);
         }
         counts
     }

@@ -1,76 +1,150 @@
-//! All the figures of one evaluation, each with its interval.
-
-use serde::{Deserialize, Serialize};
+//! All the figures of one evaluation, those that are resampled with their interval.
 
 use super::bootstrap::{Units, bootstrap_weights};
-use super::confusion::ratio;
+use super::figures::{Figure, INTERVALS, Metric, Sample, with_interval};
 use super::loss::{PROBABILITY_EPSILON, row_loss};
-use super::multi::{auc_ovr, rank_classes};
+use super::multi::rank_classes;
 use super::roc::Ranking;
-use super::{Confusion, Interval, MultiConfusion};
+use super::{Confusion, MultiConfusion, Report, decide, is_positive};
 
-/// The figures of a classifier on a set of rows.
-///
-/// For more than two classes, precision, recall, specificity and f1 are macro averages, balanced accuracy is macro
-/// recall, and the ROC AUC is the one-vs-rest average.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// How many rows were judged; 0 where the slices did not fit together, and then no figure is there.
-    pub rows: u64,
-    /// The share of rows that were decided rightly.
-    pub accuracy: Interval,
-    /// The mean of the recall of each class.
-    pub balanced_accuracy: Interval,
-    /// The share of rows called positive that are.
-    pub precision: Interval,
-    /// The share of positive rows that were found (sensitivity).
-    pub recall: Interval,
-    /// The share of negative rows that were called negative.
-    pub specificity: Interval,
-    /// The harmonic mean of precision and recall.
-    pub f1: Interval,
-    /// The area under the ROC curve, whatever the threshold.
-    pub roc_auc: Interval,
-    /// The cross-entropy in nats; absent where a score is not in `[0, 1]`, such as a margin.
-    pub log_loss: Interval,
+/// Rows that were scored and decided, with what all figures and resamples need of them prepared once.
+#[derive(Debug)]
+pub struct Judgement<'a> {
+    rows: usize,
+    decisions: Decisions<'a>,
+    /// The rows by the score of the positive class, or of each class of many; absent where a score is NaN.
+    rankings: Option<Vec<Ranking>>,
+    /// The cross-entropy of each row; absent where a score is no probability.
+    losses: Option<Vec<f64>>,
 }
 
-/// The report of [`evaluate_binary`]; one shape serves two classes and many.
-pub type BinaryReport = Report;
+/// How each row was decided.
+#[derive(Debug)]
+enum Decisions<'a> {
+    Two {
+        truth: &'a [bool],
+        score: &'a [f64],
+        /// Which of the four counts each row goes to: 2 if it is positive, plus 1 if it was called so.
+        cells: Vec<u8>,
+    },
+    Many {
+        classes: usize,
+        /// Truth and decision of each row.
+        decided: Vec<(usize, usize)>,
+    },
+}
 
-const FIGURES: usize = 8;
-
-impl Report {
-    fn new(rows: usize, figures: [Interval; FIGURES]) -> Self {
-        let [accuracy, balanced_accuracy, precision, recall, specificity, f1, roc_auc, log_loss] = figures;
-        let rows = rows as u64;
-        Self { rows, accuracy, balanced_accuracy, precision, recall, specificity, f1, roc_auc, log_loss }
-    }
-
-    /// The figures by the names that tables give them.
+impl<'a> Judgement<'a> {
+    /// Rows of two classes: whether each is positive, and its score, which calls it positive from `threshold` on. `None`
+    /// where the slices differ in length. A score that is NaN is not called positive.
     #[must_use]
-    pub fn figures(&self) -> [(&'static str, Interval); FIGURES] {
-        [
-            ("accuracy", self.accuracy),
-            ("balanced_accuracy", self.balanced_accuracy),
-            ("precision", self.precision),
-            ("recall", self.recall),
-            ("specificity", self.specificity),
-            ("f1", self.f1),
-            ("roc_auc", self.roc_auc),
-            ("log_loss", self.log_loss),
-        ]
+    pub fn binary(truth: &'a [bool], score: &'a [f64], threshold: f64) -> Option<Self> {
+        if truth.len() != score.len() {
+            return None;
+        }
+        let rows = || truth.iter().copied().zip(score.iter().copied());
+        let cell = |(truth, score)| 2 * u8::from(truth) + u8::from(is_positive(score, threshold));
+        let loss = |(truth, score)| row_loss(if truth { score } else { 1.0 - score }, PROBABILITY_EPSILON);
+        Some(Self {
+            rows: truth.len(),
+            decisions: Decisions::Two { truth, score, cells: rows().map(cell).collect() },
+            rankings: Ranking::new(score, |row| truth[row]).map(|ranking| vec![ranking]),
+            losses: rows().map(loss).collect(),
+        })
+    }
+
+    /// Rows of `classes` classes: one class index per row, and the probabilities, rows x classes, row-major, of which
+    /// [`decide`] chooses. `None` where the shapes disagree. A row without a decision, or whose truth is outside the
+    /// classes, is wrong.
+    #[must_use]
+    pub fn multi(truth: &[usize], probs: &[f32], classes: usize) -> Option<Self> {
+        if classes == 0 || truth.len().checked_mul(classes) != Some(probs.len()) {
+            return None;
+        }
+        let rows = || truth.iter().copied().zip(probs.chunks_exact(classes));
+        let loss = |(truth, probs): (usize, &[f32])| row_loss(f64::from(*probs.get(truth)?), PROBABILITY_EPSILON);
+        let decided = rows().map(|(truth, probs)| (truth, decide(probs, None).unwrap_or(classes))).collect();
+        Some(Self {
+            rows: truth.len(),
+            decisions: Decisions::Many { classes, decided },
+            rankings: rank_classes(truth, probs, classes),
+            losses: rows().map(loss).collect(),
+        })
+    }
+
+    /// The figures that have an interval.
+    ///
+    /// The bounds are 95 % percentile bootstrap intervals over `resamples` draws from `seed`, of whole groups where
+    /// `groups` names each row's (the images of one patient are not independent), of rows otherwise. About 1000 resamples
+    /// are usual. The scores are sorted once; a resample costs time proportional to rows x classes. Nothing where
+    /// `groups` has not one element per row.
+    #[must_use]
+    pub fn report(&self, groups: Option<&[u64]>, seed: u64, resamples: usize) -> Report {
+        if groups.is_some_and(|groups| groups.len() != self.rows) {
+            return Report::default();
+        }
+        let units = groups.map_or(Units::Rows(self.rows), Units::groups);
+        Report::new(self.rows, bootstrap_weights(self.rows, &units, seed, resamples, |weights| self.figures(weights)))
+    }
+
+    /// The figure of the rows as they are, if it has no interval; those that have one are in the [`Self::report`]. `None`
+    /// where it is not defined for them.
+    #[must_use]
+    pub fn scored(&self, metric: &Metric) -> Option<f64> {
+        match (&metric.figure, &self.decisions) {
+            (Figure::Scored(figure), Decisions::Two { truth, score, .. }) => figure(truth, score),
+            _ => None,
+        }
+    }
+
+    /// The figures that have an interval, of one draw.
+    fn figures(&self, weights: &[u32]) -> [Option<f64>; INTERVALS] {
+        let (rankings, losses) = (self.rankings.as_deref(), self.losses.as_deref());
+        match &self.decisions {
+            Decisions::Two { cells, .. } => {
+                let sample = Sample { counts: count_two(cells, weights), weights, rankings, losses };
+                each(|metric| match metric.figure {
+                    Figure::Weighed { two, .. } => two(&sample),
+                    Figure::Scored(_) => None,
+                })
+            }
+            Decisions::Many { classes, decided } => {
+                let sample = Sample { counts: count_many(*classes, decided, weights), weights, rankings, losses };
+                each(|metric| match metric.figure {
+                    Figure::Weighed { many: Some(many), .. } => many(&sample),
+                    Figure::Weighed { many: None, .. } | Figure::Scored(_) => None,
+                })
+            }
+        }
     }
 }
 
-/// Judges a binary classifier: `truth` and `score` (of the positive class) have one element per row, and
-/// `score >= threshold` is called positive.
-///
-/// The bounds are 95 % percentile bootstrap intervals over `resamples` draws from `seed`, of whole groups where
-/// `groups` names each row's (the images of one patient are not independent), of rows otherwise. About 1000 resamples
-/// are usual. The scores are sorted once; a resample costs time proportional to the rows.
-///
-/// A score that is NaN counts as called negative, and there is neither an AUC nor a loss.
+/// One value of each figure that has an interval.
+fn each(value: impl Fn(&Metric) -> Option<f64>) -> [Option<f64>; INTERVALS] {
+    let mut metrics = with_interval();
+    std::array::from_fn(|_| metrics.next().and_then(&value))
+}
+
+fn count_two(cells: &[u8], weights: &[u32]) -> Confusion {
+    let mut counts = [0_u64; 4];
+    for (&cell, &weight) in cells.iter().zip(weights) {
+        counts[usize::from(cell & 3)] += u64::from(weight);
+    }
+    let [tn, fp, fn_, tp] = counts;
+    Confusion { tp, fp, tn, fn_ }
+}
+
+fn count_many(classes: usize, decided: &[(usize, usize)], weights: &[u32]) -> MultiConfusion {
+    let mut counts = MultiConfusion::new(classes);
+    for (&(truth, decision), &weight) in decided.iter().zip(weights) {
+        counts.add(truth, decision, u64::from(weight));
+    }
+    counts
+}
+
+/// The figures of a binary classifier that have an interval: [`Judgement::binary`] and [`Judgement::report`]. Nothing where
+/// the slices do not fit together.
+#[must_use]
 pub fn evaluate_binary(
     truth: &[bool],
     score: &[f64],
@@ -78,21 +152,14 @@ pub fn evaluate_binary(
     threshold: f64,
     seed: u64,
     resamples: usize,
-) -> BinaryReport {
-    let rows = truth.len();
-    if score.len() != rows || groups.is_some_and(|groups| groups.len() != rows) {
-        return Report::default();
-    }
-    let judge = BinaryJudge::new(truth, score, threshold);
-    let figures = bootstrap_weights(rows, &units(rows, groups), seed, resamples, |weights| judge.figures(weights));
-    Report::new(rows, figures)
+) -> Report {
+    let judgement = Judgement::binary(truth, score, threshold);
+    judgement.map_or_else(Report::default, |judgement| judgement.report(groups, seed, resamples))
 }
 
-/// Judges a classifier of `classes` classes: `truth` is one class index per row, `probs` the probabilities, rows x
-/// classes, row-major; the class with the highest one is the decision, the first of equals.
-///
-/// Bounds as in [`evaluate_binary`]; a resample costs time proportional to rows x classes. A NaN is never the highest,
-/// and a row of nothing else is a wrong decision. A truth outside the classes is wrong whatever was decided.
+/// The figures of a classifier of `classes` classes that have an interval: [`Judgement::multi`] and [`Judgement::report`].
+/// Nothing where the shapes do not fit together.
+#[must_use]
 pub fn evaluate_multi(
     truth: &[usize],
     probs: &[f32],
@@ -101,119 +168,17 @@ pub fn evaluate_multi(
     seed: u64,
     resamples: usize,
 ) -> Report {
-    let rows = truth.len();
-    let fits = classes > 0 && rows.checked_mul(classes) == Some(probs.len());
-    if !fits || groups.is_some_and(|groups| groups.len() != rows) {
-        return Report::default();
-    }
-    let judge = MultiJudge::new(truth, probs, classes);
-    let figures = bootstrap_weights(rows, &units(rows, groups), seed, resamples, |weights| judge.figures(weights));
-    Report::new(rows, figures)
-}
-
-fn units(rows: usize, groups: Option<&[u64]>) -> Units {
-    groups.map_or(Units::Rows(rows), Units::groups)
-}
-
-/// What [`evaluate_binary`] needs of the rows, prepared once for all resamples.
-struct BinaryJudge {
-    /// Which of the four counts each row goes to: 2 if it is positive, plus 1 if it was called so.
-    cells: Vec<u8>,
-    ranking: Option<Ranking>,
-    losses: Option<Vec<f64>>,
-}
-
-impl BinaryJudge {
-    fn new(truth: &[bool], score: &[f64], threshold: f64) -> Self {
-        let cell = |(&truth, &score): (&bool, &f64)| 2 * u8::from(truth) + u8::from(score >= threshold);
-        let loss =
-            |(&truth, &score): (&bool, &f64)| row_loss(if truth { score } else { 1.0 - score }, PROBABILITY_EPSILON);
-        Self {
-            cells: truth.iter().zip(score).map(cell).collect(),
-            ranking: Ranking::new(score, |row| truth[row]),
-            losses: truth.iter().zip(score).map(loss).collect(),
-        }
-    }
-
-    fn figures(&self, weights: &[u32]) -> [Option<f64>; FIGURES] {
-        let mut counts = [0_u64; 4];
-        for (&cell, &weight) in self.cells.iter().zip(weights) {
-            counts[usize::from(cell & 3)] += u64::from(weight);
-        }
-        let [tn, fp, fn_, tp] = counts;
-        let counts = Confusion { tp, fp, tn, fn_ };
-        [
-            counts.accuracy(),
-            counts.balanced_accuracy(),
-            counts.precision(),
-            counts.recall(),
-            counts.specificity(),
-            counts.f1(),
-            self.ranking.as_ref().and_then(|ranking| ranking.auc(|row| u64::from(weights[row]))),
-            self.losses.as_ref().and_then(|losses| weighted_mean(losses, weights)),
-        ]
-    }
-}
-
-/// What [`evaluate_multi`] needs of the rows, prepared once for all resamples.
-struct MultiJudge {
-    classes: usize,
-    /// Truth and decision of each row.
-    decisions: Vec<(usize, usize)>,
-    rankings: Option<Vec<Ranking>>,
-    losses: Option<Vec<f64>>,
-}
-
-impl MultiJudge {
-    fn new(truth: &[usize], probs: &[f32], classes: usize) -> Self {
-        let rows = || truth.iter().copied().zip(probs.chunks_exact(classes));
-        let loss = |(truth, probs): (usize, &[f32])| row_loss(f64::from(*probs.get(truth)?), PROBABILITY_EPSILON);
-        Self {
-            classes,
-            decisions: rows().map(|(truth, probs)| (truth, argmax(probs))).collect(),
-            rankings: rank_classes(truth, probs, classes),
-            losses: rows().map(loss).collect(),
-        }
-    }
-
-    fn figures(&self, weights: &[u32]) -> [Option<f64>; FIGURES] {
-        let mut counts = MultiConfusion::new(self.classes);
-        for (&(truth, decision), &weight) in self.decisions.iter().zip(weights) {
-            counts.add(truth, decision, u64::from(weight));
-        }
-        [
-            counts.accuracy(),
-            counts.macro_recall(),
-            counts.macro_precision(),
-            counts.macro_recall(),
-            counts.macro_specificity(),
-            counts.macro_f1(),
-            self.rankings.as_ref().and_then(|rankings| auc_ovr(rankings, |row| u64::from(weights[row]))),
-            self.losses.as_ref().and_then(|losses| weighted_mean(losses, weights)),
-        ]
-    }
-}
-
-/// The index of the highest probability, the first of equals; beyond the end where none is a number.
-fn argmax(probs: &[f32]) -> usize {
-    let numbers = probs.iter().enumerate().filter(|(_, prob)| !prob.is_nan());
-    let highest = numbers.reduce(|highest, next| if next.1 > highest.1 { next } else { highest });
-    highest.map_or(probs.len(), |(class, _)| class)
-}
-
-fn weighted_mean(numbers: &[f64], weights: &[u32]) -> Option<f64> {
-    let (mut sum, mut weight_sum) = (0.0, 0.0);
-    for (number, &weight) in numbers.iter().zip(weights) {
-        sum += number * f64::from(weight);
-        weight_sum += f64::from(weight);
-    }
-    ratio(sum, weight_sum)
+    let judgement = Judgement::multi(truth, probs, classes);
+    judgement.map_or_else(Report::default, |judgement| judgement.report(groups, seed, resamples))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{bootstrap, log_loss, roc_auc};
+    use crate::metrics::figures::{
+        METRICS, accuracy, balanced_accuracy, f1, log_loss, precision, recall, roc_auc, specificity,
+    };
+    use crate::metrics::{Interval, average_precision, bootstrap};
 
     /// Rows with ties whose scores say something about their class.
     fn rows(count: usize) -> (Vec<bool>, Vec<f64>) {
@@ -237,26 +202,26 @@ mod tests {
             let score: Vec<f64> = drawn.iter().map(|&row| score[row]).collect();
             let counts = Confusion::at_threshold(&truth, &score, 0.5);
             let of_truth: Vec<f64> = truth.iter().zip(&score).map(|(&t, &s)| if t { s } else { 1.0 - s }).collect();
-            let loss = log_loss(&of_truth, PROBABILITY_EPSILON);
-            [counts.accuracy(), counts.precision(), counts.f1(), roc_auc(&truth, &score), loss]
+            let loss = crate::metrics::log_loss(&of_truth, PROBABILITY_EPSILON);
+            [counts.accuracy(), counts.precision(), counts.f1(), crate::metrics::roc_auc(&truth, &score), loss]
         });
         assert_eq!(report.rows, 150);
-        assert_eq!(report.accuracy, accuracy);
-        assert_eq!(report.precision, precision);
-        assert_eq!(report.f1, f1);
-        assert_eq!(report.roc_auc, auc);
+        assert_eq!(report.figure(&accuracy::METRIC), accuracy);
+        assert_eq!(report.figure(&precision::METRIC), precision);
+        assert_eq!(report.figure(&f1::METRIC), f1);
+        assert_eq!(report.figure(&roc_auc::METRIC), auc);
         // A sum in another order: equal to rounding, not to the bit.
-        assert!((report.log_loss.high.unwrap() - loss.high.unwrap()).abs() < 1e-12);
-        assert!((report.log_loss.value.unwrap() - loss.value.unwrap()).abs() < 1e-12);
+        assert!((report.figure(&log_loss::METRIC).high.unwrap() - loss.high.unwrap()).abs() < 1e-12);
+        assert!((report.figure(&log_loss::METRIC).value.unwrap() - loss.value.unwrap()).abs() < 1e-12);
     }
 
     #[test]
     fn every_bound_lies_around_its_figure() {
         let (truth, score) = rows(400);
         let groups: Vec<u64> = (0..400).map(|row| row / 3).collect();
-        let Report { rows: _, accuracy, balanced_accuracy, precision, recall, specificity, f1, roc_auc, log_loss } =
-            evaluate_binary(&truth, &score, Some(&groups), 0.5, 42, 500);
-        for interval in [accuracy, balanced_accuracy, precision, recall, specificity, f1, roc_auc, log_loss] {
+        let report = evaluate_binary(&truth, &score, Some(&groups), 0.5, 42, 500);
+        assert!(report.figures().count() >= 8);
+        for (_, interval) in report.figures() {
             let (value, low, high) = (interval.value.unwrap(), interval.low.unwrap(), interval.high.unwrap());
             assert!(low < value && value < high && high - low < 0.2, "{interval:?}");
         }
@@ -274,8 +239,12 @@ mod tests {
         let binary = groupings.map(|groups| evaluate_binary(&truth, &score, groups, 0.5, 42, 1000));
         let many = groupings.map(|groups| evaluate_multi(&classes, &probs, 2, groups, 42, 1000));
         let width = |interval: Interval| interval.high.unwrap() - interval.low.unwrap();
-        for [alone, together] in [binary, many] {
-            for ((name, one), (_, other)) in alone.figures().into_iter().zip(together.figures()) {
+        for (is_many, [alone, together]) in [(false, binary), (true, many)] {
+            for ((metric, one), (_, other)) in alone.figures().zip(together.figures()) {
+                if is_many && !metric.is_for_many_classes() {
+                    continue;
+                }
+                let name = metric.name;
                 assert_eq!(one.value, other.value, "{name}");
                 // Twice: the root of four.
                 let wider = width(other) / width(one);
@@ -294,19 +263,21 @@ mod tests {
         // The first of equals is class 0, so 0.5 must be called negative here too.
         let one = evaluate_binary(&truth, &score, None, 0.5_f64.next_up(), 3, 100);
         let many = evaluate_multi(&classes, &probs, 2, None, 3, 100);
-        assert_eq!(one.accuracy, many.accuracy);
-        assert_eq!(one.balanced_accuracy, many.recall);
-        assert!((one.roc_auc.low.unwrap() - many.roc_auc.low.unwrap()).abs() < 1e-12);
-        assert!((one.log_loss.high.unwrap() - many.log_loss.high.unwrap()).abs() < 1e-12);
+        assert_eq!(one.figure(&accuracy::METRIC), many.figure(&accuracy::METRIC));
+        assert_eq!(one.figure(&balanced_accuracy::METRIC), many.figure(&recall::METRIC));
+        assert!((one.figure(&roc_auc::METRIC).low.unwrap() - many.figure(&roc_auc::METRIC).low.unwrap()).abs() < 1e-12);
+        assert!(
+            (one.figure(&log_loss::METRIC).high.unwrap() - many.figure(&log_loss::METRIC).high.unwrap()).abs() < 1e-12
+        );
     }
 
     #[test]
     fn an_absent_class_takes_away_only_what_needs_it() {
         let report = evaluate_binary(&[true; 4], &[0.9, 0.8, 0.2, 0.7], None, 0.5, 1, 50);
-        assert_eq!(report.recall.value, Some(0.75));
-        assert!(report.recall.low.unwrap() < 0.75);
-        assert_eq!(report.specificity, Interval::default());
-        assert_eq!(report.roc_auc, Interval::default());
+        assert_eq!(report.figure(&recall::METRIC).value, Some(0.75));
+        assert!(report.figure(&recall::METRIC).low.unwrap() < 0.75);
+        assert_eq!(report.figure(&specificity::METRIC), Interval::default());
+        assert_eq!(report.figure(&roc_auc::METRIC), Interval::default());
     }
 
     #[test]
@@ -323,25 +294,42 @@ mod tests {
     #[test]
     fn nan_is_a_wrong_answer_and_ends_area_and_loss() {
         let binary = evaluate_binary(&[true, false], &[f64::NAN, 0.1], None, 0.5, 1, 50);
-        assert_eq!(binary.accuracy.value, Some(0.5));
-        assert_eq!((binary.roc_auc, binary.log_loss), (Interval::default(), Interval::default()));
+        assert_eq!(binary.figure(&accuracy::METRIC).value, Some(0.5));
+        assert_eq!(
+            (binary.figure(&roc_auc::METRIC), binary.figure(&log_loss::METRIC)),
+            (Interval::default(), Interval::default())
+        );
         let multi = evaluate_multi(&[0, 1], &[f32::NAN, f32::NAN, f32::NAN, 0.2], 2, None, 1, 50);
-        assert_eq!(multi.accuracy.value, Some(0.5));
-        assert_eq!((multi.roc_auc, multi.log_loss), (Interval::default(), Interval::default()));
+        assert_eq!(multi.figure(&accuracy::METRIC).value, Some(0.5));
+        assert_eq!(
+            (multi.figure(&roc_auc::METRIC), multi.figure(&log_loss::METRIC)),
+            (Interval::default(), Interval::default())
+        );
     }
 
     #[test]
     fn a_margin_has_an_area_but_no_loss() {
         let report = evaluate_binary(&[true, false, true, false], &[2.5, -1.0, 0.3, 0.1], None, 0.0, 1, 50);
-        assert_eq!(report.roc_auc.value, Some(1.0));
-        assert_eq!(report.log_loss, Interval::default());
+        assert_eq!(report.figure(&roc_auc::METRIC).value, Some(1.0));
+        assert_eq!(report.figure(&log_loss::METRIC), Interval::default());
     }
 
     #[test]
-    fn a_report_survives_json() {
-        let (truth, score) = rows(30);
-        let report = evaluate_binary(&truth, &score, None, 0.5, 1, 20);
-        let text = serde_json::to_string(&report).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    fn a_figure_has_a_value_for_the_classes_that_it_is_for() {
+        let (truth, score) = rows(60);
+        let probs: Vec<f32> = score.iter().flat_map(|&score| [(1.0 - score) as f32, score as f32]).collect();
+        let classes: Vec<usize> = truth.iter().map(|&truth| usize::from(truth)).collect();
+        let two = Judgement::binary(&truth, &score, 0.5).unwrap();
+        let many = Judgement::multi(&classes, &probs, 2).unwrap();
+        let value = |judgement: &Judgement<'_>, metric: &Metric| {
+            judgement.report(None, 1, 0).figure(metric).value.or(judgement.scored(metric))
+        };
+        for metric in METRICS {
+            assert!(value(&two, metric).is_some(), "{}", metric.name);
+            assert_eq!(value(&many, metric).is_some(), metric.is_for_many_classes(), "{}", metric.name);
+        }
+        let average = METRICS.iter().find(|metric| metric.name == "average_precision").unwrap();
+        assert_eq!(two.scored(average), average_precision(&truth, &score));
+        assert_eq!(two.scored(&accuracy::METRIC), None, "it is in the report");
     }
 }

@@ -6,9 +6,12 @@
 //!
 //! * [`roc_auc`], [`best_threshold`]: what a score is worth, and where to cut it
 //! * [`smooth_threshold`]: where to cut a probability of which a few hundred rows are known
+//! * [`decide`]: which class a row's probabilities decide on
 //! * [`Confusion`], [`MultiConfusion`]: counts of decisions and the figures made of them
 //! * [`log_loss`]: how wrong the probabilities are
-//! * [`evaluate_binary`], [`evaluate_multi`]: a whole [`Report`], each figure with its 95 % [`Interval`]
+//! * [`figures`]: what EVALUATE answers with, a file per figure, listed in [`METRICS`]
+//! * [`Judgement`]: rows prepared for all figures; [`evaluate_binary`], [`evaluate_multi`]: a whole [`Report`], each figure
+//!   with its 95 % [`Interval`]
 //! * [`curve`], [`threshold_for`], [`average_precision`]: every threshold, and the one for a wanted recall
 //! * [`reliability`], [`brier_score`], [`Calibration`]: whether probabilities mean what they say
 //! * [`compare_roc_auc`]: whether one model is better than another
@@ -19,9 +22,12 @@ mod calibration;
 mod compare;
 mod confusion;
 mod curves;
+mod decide;
 mod evaluate;
+pub mod figures;
 mod loss;
 mod multi;
+mod report;
 mod roc;
 mod threshold;
 
@@ -35,8 +41,11 @@ pub use calibration::{
 pub use compare::{Comparison, compare_roc_auc};
 pub use confusion::Confusion;
 pub use curves::{CurvePoint, Wanted, average_precision, curve, threshold_for};
-pub use evaluate::{BinaryReport, Report, evaluate_binary, evaluate_multi};
+pub use decide::{decide, is_positive};
+pub use evaluate::{Judgement, evaluate_binary, evaluate_multi};
+pub use figures::{METRICS, Metric};
 pub use loss::{PROBABILITY_EPSILON, log_loss};
 pub use multi::{MultiConfusion, roc_auc_ovr};
+pub use report::Report;
 pub use roc::{best_threshold, roc_auc};
 pub use threshold::{Decision, smooth_threshold};

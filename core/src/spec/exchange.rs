@@ -1,7 +1,8 @@
 //! Which ways to exchange go together.
 
-use super::{Frequency, Mode, ModelSpec, OuterOptimizer};
+use super::{Frequency, Mode, ModelSpec};
 use crate::error::{Error, Result};
+use crate::outer_optimizer::OUTER_OPTIMIZERS;
 
 /// Refuses ways to exchange that exclude each other.
 pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
@@ -13,34 +14,42 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
             spec.mode
         ));
     }
-    match (spec.mode, spec.frequency, spec.outer_optimizer) {
-        (Mode::Synchronous, Frequency::Batch, _) => refuse(
-            "frequency = 'batch' is not for mode 'synchronous': all workers would wait for each other after every \
-             batch; use mode = 'asynchronous' or 'hogwild', or frequency = 'epoch'"
-                .to_owned(),
-        ),
-        (Mode::Asynchronous | Mode::Hogwild, _, OuterOptimizer::Momentum) => refuse(format!(
-            "outer_optimizer = 'momentum' is not for mode '{}': it steps towards the mean of all workers, which only \
-             mode 'synchronous' takes; leave one of them out",
-            spec.mode
-        )),
-        (_, _, OuterOptimizer::Average) => {
-            let unused = ["outer_momentum", "outer_learning_rate"].into_iter().find(|name| is_given(name));
-            match unused {
-                Some(name) => refuse(format!(
-                    "{name} is for outer_optimizer = 'momentum' and the outer optimizer is 'average'; leave it out, or \
-                     choose 'momentum'"
-                )),
-                None => Ok(()),
-            }
+    let outer_optimizer = spec.outer_optimizer;
+    match (spec.mode, spec.frequency) {
+        (Mode::Synchronous, Frequency::Batch) => {
+            return refuse(
+                "frequency = 'batch' is not for mode 'synchronous': all workers would wait for each other after every \
+                 batch; use mode = 'asynchronous' or 'hogwild', or frequency = 'epoch'"
+                    .to_owned(),
+            );
         }
-        (Mode::Synchronous, Frequency::Epoch, OuterOptimizer::Momentum) => Ok(()),
+        (Mode::Asynchronous | Mode::Hogwild, _) if outer_optimizer.needs_previous() => {
+            return refuse(format!(
+                "outer_optimizer = '{outer_optimizer}' is not for mode '{}': it steps towards the mean of all workers, \
+                 which only mode 'synchronous' takes; leave one of them out",
+                spec.mode
+            ));
+        }
+        _ => {}
+    }
+    // An option that belongs to other outer optimizers alone.
+    let unused = OUTER_OPTIMIZERS.iter().find_map(|other| {
+        let is_unused = |name: &&&str| is_given(name) && !outer_optimizer.options().contains(name);
+        other.options().iter().find(is_unused).map(|name| (name, other))
+    });
+    match unused {
+        Some((name, other)) => refuse(format!(
+            "{name} is for outer_optimizer = '{other}' and the outer optimizer is '{outer_optimizer}'; leave it out, or \
+             choose '{other}'"
+        )),
+        None => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::spec::{Architecture, Frequency, Mode, ModelSpec, OptionValue, OuterOptimizer, parse};
+    use crate::outer_optimizer::momentum;
+    use crate::spec::{Architecture, Frequency, Mode, ModelSpec, OptionValue, parse};
 
     #[test]
     fn ways_to_exchange_that_exclude_each_other_are_refused_with_the_reason() {
@@ -63,7 +72,7 @@ mod tests {
         let (spec, _) = parse(Architecture::Cnn, &given).unwrap();
         assert_eq!(
             (spec.outer_optimizer, spec.outer_momentum, spec.outer_learning_rate),
-            (OuterOptimizer::Momentum, 0.7, 1.0)
+            (momentum::OUTER_OPTIMIZER, 0.7, 1.0)
         );
     }
 

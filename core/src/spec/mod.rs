@@ -22,12 +22,14 @@ pub use table::{OPTIONS, OptionDef};
 pub use value::OptionValue;
 pub(crate) use words::words;
 pub use words::{
-    Architecture, Features, Freeze, Frequency, Intensity, Loss, Mode, Objective, OnLeak, Optimizer, OuterOptimizer,
-    Precision, Schedule, SearchStrategy,
+    Architecture, Features, Freeze, Frequency, Intensity, Loss, Mode, Objective, OnLeak, Optimizer, Precision,
+    SearchStrategy,
 };
 
 use crate::error::{Error, Result, nearest};
 use crate::ids::ModelName;
+use crate::outer_optimizer::{self, OuterOptimizer};
+use crate::schedule::{self, Schedule};
 
 /// Which device a worker trains on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,7 +208,7 @@ fn each_epoch() -> Frequency {
 }
 
 fn average() -> OuterOptimizer {
-    OuterOptimizer::Average
+    outer_optimizer::average::OUTER_OPTIMIZER
 }
 
 fn one() -> u32 {
@@ -274,7 +276,7 @@ impl ModelSpec {
             },
             momentum: 0.9,
             weight_decay: if plain { 0.0 } else { 0.05 },
-            schedule: if plain { Schedule::Constant } else { Schedule::Cosine },
+            schedule: if plain { schedule::constant::SCHEDULE } else { schedule::cosine::SCHEDULE },
             mode: Mode::Synchronous,
             frequency: each_epoch(),
             outer_optimizer: average(),

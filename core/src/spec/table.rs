@@ -97,7 +97,7 @@ pub const OPTIONS: &[OptionDef] = &[
         "'cosine'",
         "'constant', 'step', 'cosine'",
         "how the learning rate moves; 'constant' for cnn_reference",
-        |s, v| { s.schedule = Schedule::from_word(&text(v)?)? }
+        |s, v| { s.schedule = Schedule::from_name(&text(v)?)? }
     ),
     option!(
         "mode",
@@ -118,7 +118,7 @@ pub const OPTIONS: &[OptionDef] = &[
         "'average'",
         "'average', 'momentum'",
         "what the scheduler does with the mean of the workers: take it, or add momentum (SlowMo, FedAvgM)",
-        |s, v| { s.outer_optimizer = OuterOptimizer::from_word(&text(v)?)? }
+        |s, v| { s.outer_optimizer = OuterOptimizer::from_name(&text(v)?)? }
     ),
     option!(
         "outer_momentum",

@@ -99,18 +99,6 @@ words! {
 }
 
 words! {
-    /// How the learning rate moves over a run.
-    Schedule {
-        /// It stays.
-        Constant = "constant",
-        /// A tenth after each third of the epochs.
-        Step = "step",
-        /// Linear warm-up, then half a cosine down to zero (one cycle; Smith & Topin 2018).
-        Cosine = "cosine",
-    }
-}
-
-words! {
     /// When workers exchange what they learned.
     Mode {
         /// All wait for the mean of all, once per epoch.
@@ -131,17 +119,6 @@ words! {
         Epoch = "epoch",
         /// After every batch.
         Batch = "batch",
-    }
-}
-
-words! {
-    /// What the scheduler does with the mean of the workers.
-    OuterOptimizer {
-        /// It is the next version.
-        Average = "average",
-        /// The step from the last version to the mean feeds a momentum on the scheduler: FedAvgM (Hsu, Qi & Brown
-        /// 2019, arXiv 1909.06335), SlowMo (Wang et al. 2020, arXiv 1910.00643).
-        Momentum = "momentum",
     }
 }
 

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
 use tusk_core::manifest::{DataProfile, EpochTally, FileRef, Manifest, RunRecord, RunStatus, Timing};
+use tusk_core::outer_optimizer::next_version;
 use tusk_core::physical::{Part, Phase, Rows};
 use tusk_core::spec::Mode;
 use tusk_core::store::ModelStore;
@@ -21,7 +22,6 @@ use super::{leak, progress};
 use crate::active::ActiveRuns;
 use crate::error::{Error, Result};
 use crate::job::JobRunner;
-use crate::outer;
 use crate::parameters::ParameterService;
 use crate::study::drop_parts;
 
@@ -255,11 +255,11 @@ impl Run {
         let mut mean = self.mean(&format!("training epoch {epoch}"), plan).await?;
         let spec = &self.request.spec;
         let previous = match weights {
-            Some(file) if outer::needs_previous(spec) => Some(self.context.store.read_state(file).await?),
+            Some(file) if spec.outer_optimizer.needs_previous() => Some(self.context.store.read_state(file).await?),
             _ => None,
         };
         let started = Instant::now();
-        mean.state = outer::next_version(spec, previous.as_ref(), mean.state);
+        mean.state = next_version(spec, previous.as_ref(), mean.state);
         mean.aggregate_seconds += started.elapsed().as_secs_f64();
         Ok(mean)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tusk_core::manifest::ModelDefinition;
 use tusk_core::metrics::{
-    Calibration, Decision, PROBABILITY_EPSILON, Report, evaluate_binary, evaluate_multi, roc_auc, roc_auc_ovr,
+    Calibration, Decision, PROBABILITY_EPSILON, Report, decide, evaluate_binary, evaluate_multi, roc_auc, roc_auc_ovr,
     smooth_threshold,
 };
 use tusk_core::physical::{Answer, PhaseReport};
@@ -92,15 +92,8 @@ impl Validation {
     /// The share of rows whose likeliest class is the true one; `None` without rows.
     pub(crate) fn accuracy(&self, definition: &ModelDefinition) -> Option<f64> {
         let classes = definition.classes.len();
-        let right = self.truth.iter().enumerate().filter(|(row, truth)| {
-            let probabilities = self.row(*row, classes);
-            probabilities
-                .iter()
-                .enumerate()
-                .max_by(|a, b| a.1.total_cmp(b.1))
-                .is_some_and(|(class, _)| class == **truth)
-        });
-        let right = right.count();
+        let is_right = |(row, truth): &(usize, &usize)| decide(self.row(*row, classes), None) == Some(**truth);
+        let right = self.truth.iter().enumerate().filter(is_right).count();
         (!self.truth.is_empty()).then(|| right as f64 / self.truth.len() as f64)
     }
 

@@ -143,11 +143,17 @@ fn preprocessing(definition: &ModelDefinition) -> String {
 fn figures(manifest: &Manifest) -> String {
     let Some(report) = &manifest.validation else { return "There were no validation rows.".to_owned() };
     let mut lines = table(["figure", "value", "95 % from", "to"]);
-    for (name, interval) in report.figures() {
+    for (metric, interval) in report.figures() {
         let shown = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.4}"));
         let Interval { value, low, high } = interval;
-        let _always =
-            writeln!(lines, "| {} | {} | {} | {} |", name.replace('_', " "), shown(value), shown(low), shown(high));
+        let _always = writeln!(
+            lines,
+            "| {} | {} | {} | {} |",
+            metric.name.replace('_', " "),
+            shown(value),
+            shown(low),
+            shown(high)
+        );
     }
     let calibration = manifest.calibration.as_ref().map_or_else(String::new, |calibration| {
         let temperature = calibration.temperature;

@@ -12,6 +12,7 @@ use tusk_core::manifest::{
     EpochReport, ExchangeRecord, Manifest, PartRecord, RunRecord, RunStatus, Staleness, Timing, WorkerExchange,
 };
 use tusk_core::metrics::Calibration;
+use tusk_core::metrics::figures::{accuracy, roc_auc};
 use tusk_core::spec::Architecture;
 
 use crate::error::Result;
@@ -87,13 +88,13 @@ pub(super) fn models(manifests: &[Manifest]) -> Result<RecordBatch> {
 
 /// ROC AUC on the held-out rows: of the best epoch, or out of fold.
 fn val_roc_auc(manifest: &Manifest) -> Option<f64> {
-    let out_of_fold = || manifest.validation.as_ref()?.roc_auc.value;
+    let out_of_fold = || manifest.validation.as_ref()?.figure(&roc_auc::METRIC).value;
     manifest.best().map_or_else(out_of_fold, |epoch| epoch.val_roc_auc)
 }
 
 /// Accuracy on the held-out rows: of the best epoch, or out of fold.
 fn val_accuracy(manifest: &Manifest) -> Option<f64> {
-    let out_of_fold = || manifest.validation.as_ref()?.accuracy.value;
+    let out_of_fold = || manifest.validation.as_ref()?.figure(&accuracy::METRIC).value;
     manifest.best().map_or_else(out_of_fold, |epoch| epoch.val_accuracy)
 }
 

@@ -20,7 +20,7 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
         SECTION,
         "The class that a model gives an image: the positive class from the model's threshold on, the likeliest where \
          there are more than two. The image is decoded, resized and normalised as in training. NULL for a NULL image, \
-         and for one that cannot be read, which the log then names.",
+         for one that cannot be read, which the log then names, and where the model's probabilities are NaN.",
         SYNTAX,
     )
     .with_sql_example(
@@ -92,7 +92,7 @@ impl ScalarUDFImpl for Predict {
             return Ok(ColumnarValue::Scalar(ScalarValue::Utf8(None)));
         };
         let predictions = &asked.predictions;
-        let class = |row: usize| predictions.classes.get(predictions.class_of(row)).map(String::as_str);
+        let class = |row: usize| predictions.classes.get(predictions.class_of(row)?).map(String::as_str);
         let valid = predictions.valid.iter().enumerate();
         let classes: StringArray = valid.map(|(row, valid)| if *valid { class(row) } else { None }).collect();
         asked.answer(&(Arc::new(classes) as ArrayRef))

@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// Says PNEUMONIA with a probability of the first byte in percent; refuses images that start with 255.
+    /// Says PNEUMONIA with a probability of the first byte in percent, 254 being NaN; refuses images that start with 255.
     #[derive(Debug)]
     struct FirstByte;
 
@@ -91,7 +91,8 @@ mod tests {
                 calibration: Some(Calibration { temperature: 2.0, bias: vec![-0.5, 0.5] }),
                 probabilities: percent
                     .iter()
-                    .flat_map(|p| [1.0 - f32::from(*p) / 100.0, f32::from(*p) / 100.0])
+                    .map(|p| if *p == 254 { f32::NAN } else { f32::from(*p) / 100.0 })
+                    .flat_map(|p| [1.0 - p, p])
                     .collect(),
                 valid: percent.iter().map(|p| *p != 255).collect(),
             })
@@ -134,6 +135,13 @@ mod tests {
 | 4  |           |
 +----+-----------+";
         assert_eq!(table, expected);
+    }
+
+    #[tokio::test]
+    async fn a_probability_that_is_no_number_has_no_class() {
+        let table =
+            run("SELECT predict('m', X'fe') AS class, predict_proba('m', X'fe', 'PNEUMONIA') AS p").await.unwrap();
+        assert_eq!(table.lines().nth(3).unwrap().replace(' ', ""), "||NaN|");
     }
 
     #[tokio::test]

@@ -17,10 +17,7 @@ use futures::TryStreamExt;
 use tusk_core::error::Error;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
-use tusk_core::metrics::{
-    Comparison, RELIABILITY_BINS, Report, Wanted, average_precision, brier_score, compare_roc_auc, evaluate_binary,
-    evaluate_multi, expected_calibration_error, log_loss, reliability, threshold_for,
-};
+use tusk_core::metrics::{Comparison, Judgement, METRICS, Report, Wanted, compare_roc_auc, log_loss, threshold_for};
 use tusk_udfs::predict::PredictProba;
 
 use self::options::{Cut, Show};
@@ -51,14 +48,10 @@ pub struct Evaluation {
     pub loss: Option<f64>,
     /// The threshold that was applied; two classes only.
     pub threshold: Option<f64>,
-    /// The figures, each with its 95 % bootstrap interval.
+    /// The figures that have a 95 % bootstrap interval.
     pub report: Report,
-    /// The area under the precision-recall curve, as a sum of steps; two classes only.
-    pub average_precision: Option<f64>,
-    /// The mean squared distance of the positive class's probability to the truth; two classes only.
-    pub brier_score: Option<f64>,
-    /// The expected calibration error over ten bins; two classes only.
-    pub calibration_error: Option<f64>,
+    /// The others by name, in the order of [`METRICS`]; two classes only.
+    pub scored: Vec<(&'static str, Option<f64>)>,
 }
 
 /// Evaluates a model on rows, all together.
@@ -235,26 +228,22 @@ fn judge(scored: &Scored, manifest: &Manifest, grouped: bool, threshold: Option<
     let groups = grouped.then_some(scored.groups.as_slice());
     let of_truth = |(row, class): (usize, &usize)| f64::from(scored.probabilities[row * classes + class]);
     let true_class: Vec<f64> = scored.truth.iter().enumerate().map(of_truth).collect();
-    let (mut precision, mut brier, mut calibration) = (None, None, None);
-    let report = match (manifest.definition.positive, threshold) {
-        (Some(positive), Some(threshold)) => {
-            let (truth, score) = scored.binary(positive);
-            precision = average_precision(&truth, &score);
-            brier = brier_score(&truth, &score);
-            calibration = expected_calibration_error(&reliability(&truth, &score, RELIABILITY_BINS));
-            evaluate_binary(&truth, &score, groups, threshold, BOOTSTRAP_SEED, RESAMPLES)
-        }
-        _ => evaluate_multi(&scored.truth, &scored.probabilities, classes, groups, BOOTSTRAP_SEED, RESAMPLES),
+    let binary = manifest.definition.positive.map(|positive| scored.binary(positive)).zip(threshold);
+    let judgement = match &binary {
+        Some(((truth, score), threshold)) => Judgement::binary(truth, score, *threshold),
+        None => Judgement::multi(&scored.truth, &scored.probabilities, classes),
     };
+    let report = judgement.as_ref().map(|judgement| judgement.report(groups, BOOTSTRAP_SEED, RESAMPLES));
+    let without_interval = METRICS.iter().filter(|metric| !metric.has_interval());
+    let of_scores =
+        without_interval.map(|metric| (metric.name, judgement.as_ref().and_then(|judgement| judgement.scored(metric))));
     Evaluation {
         model: manifest.name.clone(),
         rows: scored.truth.len() as u64,
         skipped: scored.skipped(),
         loss: log_loss(&true_class, tusk_core::metrics::PROBABILITY_EPSILON),
         threshold,
-        report,
-        average_precision: precision,
-        brier_score: brier,
-        calibration_error: calibration,
+        report: report.unwrap_or_default(),
+        scored: of_scores.collect(),
     }
 }

@@ -7,8 +7,9 @@ use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use tusk_core::manifest::Manifest;
+use tusk_core::metrics::figures::log_loss;
 use tusk_core::metrics::{
-    Comparison, CurvePoint, Interval, RELIABILITY_BINS, ReliabilityBin, curve as points, reliability,
+    Comparison, CurvePoint, Interval, RELIABILITY_BINS, ReliabilityBin, curve as points, decide, reliability,
 };
 
 use super::Evaluation;
@@ -26,14 +27,10 @@ pub(super) fn summary(evaluation: &Evaluation) -> Result<RecordBatch> {
         ("threshold".to_owned(), number([evaluation.threshold])),
     ];
     // The loss has its column already.
-    for (name, interval) in evaluation.report.figures().into_iter().filter(|(name, _)| *name != "log_loss") {
-        columns.extend(with_bounds(name, &interval));
+    for (metric, interval) in evaluation.report.figures().filter(|(metric, _)| metric.name != log_loss::METRIC.name) {
+        columns.extend(with_bounds(metric.name, &interval));
     }
-    columns.extend([
-        ("average_precision".to_owned(), number([evaluation.average_precision])),
-        ("brier_score".to_owned(), number([evaluation.brier_score])),
-        ("calibration_error".to_owned(), number([evaluation.calibration_error])),
-    ]);
+    columns.extend(evaluation.scored.iter().map(|(name, value)| ((*name).to_owned(), number([*value]))));
     batch(columns)
 }
 
@@ -87,22 +84,15 @@ fn calibration(bins: &[ReliabilityBin]) -> Result<RecordBatch> {
     ])
 }
 
-/// A row per truth and prediction, in the order of the classes.
+/// A row per truth and prediction, in the order of the classes. A row whose probabilities are no numbers is called no
+/// class, and is in none of them.
 pub(super) fn confusion_matrix(rows: &Scored, manifest: &Manifest, threshold: Option<f64>) -> Result<RecordBatch> {
     let classes = &manifest.definition.classes;
-    let decide = |probabilities: &[f32]| match (manifest.definition.positive, threshold) {
-        (Some(positive), Some(threshold)) => {
-            let is_positive = probabilities.get(positive).is_some_and(|p| f64::from(*p) >= threshold);
-            if is_positive { positive } else { 1 - positive.min(1) }
-        }
-        _ => {
-            let likeliest = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-            likeliest.map_or(0, |(class, _)| class)
-        }
-    };
+    let cut = manifest.definition.positive.zip(threshold);
     let mut counts = vec![0_u64; classes.len() * classes.len()];
     for (truth, probabilities) in rows.truth.iter().zip(rows.probabilities.chunks_exact(classes.len().max(1))) {
-        if let Some(count) = counts.get_mut(truth * classes.len() + decide(probabilities)) {
+        let Some(decided) = decide(probabilities, cut) else { continue };
+        if let Some(count) = counts.get_mut(truth * classes.len() + decided) {
             *count += 1;
         }
     }
@@ -149,4 +139,36 @@ fn batch(columns: Vec<(String, ArrayRef)>) -> Result<RecordBatch> {
     let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
     let arrays = columns.into_iter().map(|(_, array)| array).collect();
     Ok(RecordBatch::try_new(Arc::new(schema), arrays).map_err(DataFusionError::from)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tusk_core::ids::ModelName;
+    use tusk_core::metrics::{Judgement, METRICS};
+
+    use super::*;
+
+    #[test]
+    fn the_summary_has_all_columns_that_the_manual_shows_in_their_order() {
+        let judgement = Judgement::binary(&[true, false, true, false], &[0.9, 0.2, 0.4, 0.6], 0.5).unwrap();
+        let scored = METRICS.iter().filter(|metric| !metric.has_interval());
+        let evaluation = Evaluation {
+            model: ModelName::new("m").unwrap(),
+            rows: 4,
+            skipped: 0,
+            loss: Some(0.5),
+            threshold: Some(0.5),
+            report: judgement.report(None, 1, 20),
+            scored: scored.map(|metric| (metric.name, judgement.scored(metric))).collect(),
+        };
+        let found = summary(&evaluation).unwrap();
+        let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/evaluation.md")).unwrap();
+        let (_, shown) = manual.split_once("tusk> EVALUATE MODEL m ON x_test;\n").unwrap();
+        let (shown, _) = shown.split_once("\n\n").unwrap();
+        let rows = shown.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(' '));
+        let wanted: Vec<&str> = rows.map(|(name, _)| name).filter(|name| *name != "column").collect();
+        let columns = found.schema_ref().fields().iter().map(|field| field.name().as_str());
+        assert_eq!(columns.filter(|column| wanted.contains(column)).collect::<Vec<_>>(), wanted);
+        assert!(found.columns().iter().all(|column| column.null_count() == 0), "{found:?}");
+    }
 }

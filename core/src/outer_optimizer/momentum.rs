@@ -1,8 +1,8 @@
-//! The outer optimizer: what the scheduler does with the mean of the workers.
+//! Momentum on the scheduler: FedAvgM (Hsu, Qi & Brown 2019, arXiv 1909.06335), SlowMo (Wang et al. 2020, arXiv
+//! 1910.00643).
 //!
-//! `average` takes the mean. `momentum` is FedAvgM (Hsu, Qi & Brown 2019, arXiv 1909.06335) or SlowMo (Wang et al. 2020,
-//! arXiv 1910.00643): with the step `d = mean - previous`, the velocity becomes `v = momentum * v + d` and the next
-//! version `previous + learning_rate * v`.
+//! With the step `d = mean - previous`, the velocity becomes `v = momentum * v + d` and the next version
+//! `previous + learning_rate * v`.
 //!
 //! * **Weights** follow the outer optimizer.
 //! * **BatchNorm's running statistics** are averaged and never given momentum: they are estimates, and a step beyond the
@@ -13,26 +13,23 @@
 //! * Where there is nothing to step from (the first mean, whose start only the workers know; a new head after a warm
 //!   start) the mean is taken as it is and the velocity is zero.
 
-use tusk_core::spec::{ModelSpec, OuterOptimizer};
-use tusk_core::state::{ModelState, NamedTensor, OPTIMIZER_PREFIX, is_running_statistic};
+use super::{Definition, OuterOptimizer, Rule};
+use crate::spec::ModelSpec;
+use crate::state::{ModelState, NamedTensor, OPTIMIZER_PREFIX, is_running_statistic};
+
+/// `outer_optimizer = 'momentum'`.
+pub const OUTER_OPTIMIZER: OuterOptimizer = OuterOptimizer(&Definition {
+    name: "momentum",
+    options: &["outer_momentum", "outer_learning_rate"],
+    rule: Rule::Step(next_version),
+});
 
 /// How the names of velocities start.
 const VELOCITY_PREFIX: &str = "optimizer.outer.";
 
-/// The next version of a model from the mean of its workers and the version they started from.
-pub(crate) fn next_version(spec: &ModelSpec, previous: Option<&ModelState>, mean: ModelState) -> ModelState {
-    match spec.outer_optimizer {
-        OuterOptimizer::Average => mean,
-        OuterOptimizer::Momentum => {
-            let rates = (spec.outer_momentum, spec.outer_learning_rate);
-            ModelState::new(mean.iter().flat_map(|tensor| step(rates, previous, tensor)))
-        }
-    }
-}
-
-/// Whether [`next_version`] looks at the previous version.
-pub(crate) fn needs_previous(spec: &ModelSpec) -> bool {
-    spec.outer_optimizer == OuterOptimizer::Momentum
+fn next_version(spec: &ModelSpec, previous: Option<&ModelState>, mean: &ModelState) -> ModelState {
+    let rates = (spec.outer_momentum, spec.outer_learning_rate);
+    ModelState::new(mean.iter().flat_map(|tensor| step(rates, previous, tensor)))
 }
 
 /// The next value of a tensor, and its velocity where it has one.
@@ -64,42 +61,26 @@ fn step((momentum, learning_rate): (f64, f64), previous: Option<&ModelState>, me
 
 #[cfg(test)]
 mod tests {
-    use tusk_core::spec::Architecture;
-
     use super::*;
-
-    fn state(tensors: &[(&str, &[f32])]) -> ModelState {
-        ModelState::new(tensors.iter().map(|(name, data)| NamedTensor {
-            name: (*name).to_owned(),
-            shape: vec![data.len()],
-            data: data.to_vec(),
-        }))
-    }
+    use crate::outer_optimizer::tests::state;
+    use crate::spec::Architecture;
 
     fn momentum(outer_momentum: f64, outer_learning_rate: f64) -> ModelSpec {
-        let outer_optimizer = OuterOptimizer::Momentum;
+        let outer_optimizer = OUTER_OPTIMIZER;
         ModelSpec { outer_optimizer, outer_momentum, outer_learning_rate, ..ModelSpec::new(Architecture::Cnn) }
-    }
-
-    #[test]
-    fn the_average_is_the_mean_to_the_bit() {
-        let mean = state(&[("w", &[0.1, -1e-30]), ("bn.running_var", &[0.3]), ("optimizer.step", &[7.0])]);
-        let previous = state(&[("w", &[5.0, 5.0])]);
-        let spec = ModelSpec::new(Architecture::Cnn);
-        assert_eq!(next_version(&spec, Some(&previous), mean.clone()), mean);
     }
 
     #[test]
     fn momentum_steps_as_computed_by_hand() {
         let spec = momentum(0.5, 0.25);
         // Nothing to step from: the mean.
-        let first = next_version(&spec, None, state(&[("w", &[1.0, 2.0])]));
+        let first = next_version(&spec, None, &state(&[("w", &[1.0, 2.0])]));
         assert_eq!(first, state(&[("w", &[1.0, 2.0]), ("optimizer.outer.w", &[0.0, 0.0])]));
         // d = (4, -2), v = d, w = (1, 2) + v / 4.
-        let second = next_version(&spec, Some(&first), state(&[("w", &[5.0, 0.0])]));
+        let second = next_version(&spec, Some(&first), &state(&[("w", &[5.0, 0.0])]));
         assert_eq!(second, state(&[("w", &[2.0, 1.5]), ("optimizer.outer.w", &[4.0, -2.0])]));
         // d = (0, 4.5), v = (2, -1) + d = (2, 3.5), w = (2, 1.5) + v / 4.
-        let third = next_version(&spec, Some(&second), state(&[("w", &[2.0, 6.0])]));
+        let third = next_version(&spec, Some(&second), &state(&[("w", &[2.0, 6.0])]));
         assert_eq!(third, state(&[("w", &[2.5, 2.375]), ("optimizer.outer.w", &[2.0, 3.5])]));
         assert_eq!(third.without_optimizer(), state(&[("w", &[2.5, 2.375])]));
     }
@@ -112,7 +93,7 @@ mod tests {
         for epoch in 1..40 {
             let variance = 4.0 * 0.5_f32.powi(epoch);
             let mean = state(&[("bn.running_var", &[variance]), ("optimizer.exp_avg", &[2.0]), ("w", &[1.0])]);
-            current = next_version(&spec, Some(&current), mean);
+            current = next_version(&spec, Some(&current), &mean);
             assert_eq!(current.get("bn.running_var").unwrap().data, [variance]);
             assert_eq!(current.get("optimizer.exp_avg").unwrap().data, [2.0]);
         }
@@ -123,7 +104,7 @@ mod tests {
     #[test]
     fn a_new_head_starts_at_the_mean() {
         let previous = state(&[("fc.weight", &[9.0])]);
-        let next = next_version(&momentum(0.5, 1.0), Some(&previous), state(&[("fc.weight", &[1.0, 2.0])]));
+        let next = next_version(&momentum(0.5, 1.0), Some(&previous), &state(&[("fc.weight", &[1.0, 2.0])]));
         assert_eq!(next, state(&[("fc.weight", &[1.0, 2.0]), ("optimizer.outer.fc.weight", &[0.0, 0.0])]));
     }
 }

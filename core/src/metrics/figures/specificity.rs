@@ -1,0 +1,13 @@
+//! The share of negative rows that are called negative.
+
+use super::{Figure, Metric};
+
+/// The definition of `specificity`.
+pub const METRIC: Metric = Metric {
+    name: "specificity",
+    meaning: "share of negative rows that are called negative; of more than two classes, the mean over them",
+    figure: Figure::Weighed {
+        two: |rows| rows.counts.specificity(),
+        many: Some(|rows| rows.counts.macro_specificity()),
+    },
+};

@@ -1,0 +1,125 @@
+//! The figures that are kept with a model, each with its interval.
+
+use std::fmt;
+
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Interval;
+use super::figures::{INTERVALS, Metric, with_interval};
+
+/// The figures of a classifier on a set of rows: those of [`super::METRICS`] that have an interval.
+///
+/// In JSON it is an object with `rows` and a field for each figure, by its name. A figure that came later than a stored
+/// report is absent there, and undefined in what is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Report {
+    /// How many rows were judged; 0 where the slices did not fit together, and then no figure is there.
+    pub rows: u64,
+    figures: [Interval; INTERVALS],
+}
+
+impl Report {
+    pub(super) fn new(rows: usize, figures: [Interval; INTERVALS]) -> Self {
+        Self { rows: rows as u64, figures }
+    }
+
+    /// The figures, in the order of [`super::METRICS`].
+    pub fn figures(&self) -> impl Iterator<Item = (&'static Metric, Interval)> {
+        with_interval().zip(self.figures)
+    }
+
+    /// One of the figures; undefined where it has no interval and so is in no report.
+    #[must_use]
+    pub fn figure(&self, metric: &Metric) -> Interval {
+        let mut figures = self.figures();
+        figures.find(|(known, _)| known.name == metric.name).map(|(_, interval)| interval).unwrap_or_default()
+    }
+}
+
+impl Serialize for Report {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1 + INTERVALS))?;
+        map.serialize_entry("rows", &self.rows)?;
+        for (metric, interval) in self.figures() {
+            map.serialize_entry(metric.name, &interval)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Report {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+/// Reads the fields of a [`Report`].
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Report;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a report: rows, and figures by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Report, A::Error> {
+        let (mut rows, mut figures) = (None, [Interval::default(); INTERVALS]);
+        while let Some(name) = map.next_key::<String>()? {
+            let known = with_interval().position(|metric| metric.name == name);
+            match known.and_then(|place| figures.get_mut(place)) {
+                Some(figure) => *figure = map.next_value()?,
+                None if name == "rows" => rows = Some(map.next_value()?),
+                None => {
+                    let IgnoredAny = map.next_value()?;
+                }
+            }
+        }
+        Ok(Report { rows: rows.ok_or_else(|| serde::de::Error::missing_field("rows"))?, figures })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::evaluate_binary;
+    use crate::metrics::figures::{accuracy, log_loss, roc_auc};
+
+    fn report() -> Report {
+        evaluate_binary(&[true, false, true, false], &[0.9, 0.2, 0.4, 0.6], None, 0.5, 1, 20)
+    }
+
+    #[test]
+    fn a_report_survives_json() {
+        let text = serde_json::to_string(&report()).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report());
+    }
+
+    #[test]
+    fn the_json_of_a_report_is_rows_and_a_field_per_figure_in_the_order_of_the_list() {
+        let text = serde_json::to_string(&Report::default()).unwrap();
+        let field =
+            |(metric, _): (&Metric, Interval)| format!(r#","{}":{{"value":null,"low":null,"high":null}}"#, metric.name);
+        let fields: String = Report::default().figures().map(field).collect();
+        assert_eq!(text, format!(r#"{{"rows":0{fields}}}"#));
+        // Stored models have these.
+        for name in ["accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "roc_auc", "log_loss"]
+        {
+            assert!(text.contains(&format!(r#""{name}":{{"#)), "{name} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_report_of_before_a_figure_and_one_of_after_it_are_read() {
+        let text = r#"{"later":{"value":0.1},"rows":4,"accuracy":{"value":0.5,"low":0.25,"high":null},"odd":[1]}"#;
+        let read: Report = serde_json::from_str(text).unwrap();
+        assert_eq!(read.rows, 4);
+        assert_eq!(read.figure(&accuracy::METRIC), Interval { value: Some(0.5), low: Some(0.25), high: None });
+        assert_eq!(read.figure(&roc_auc::METRIC), Interval::default());
+        assert!(report().figure(&log_loss::METRIC).value.is_some());
+        assert!(serde_json::from_str::<Report>("{}").unwrap_err().to_string().contains("rows"));
+        assert!(serde_json::from_str::<Report>(r#"{"rows":1,"f1":3}"#).is_err());
+    }
+}
