@@ -212,3 +212,45 @@ fn with_small_batches(context: &Arc<TaskContext>) -> Arc<TaskContext> {
         context.runtime_env(),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::datasource::memory::MemorySourceConfig;
+    use datafusion::physical_plan::common::collect;
+    use datafusion::prelude::SessionContext;
+    use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
+    use tusk_core::event::NoProgress;
+    use tusk_core::job::{Profile, ProfileReport, Rows, Selection};
+    use tusk_core::physical::{Answer, TaskUnionExec};
+    use tusk_core::spec::Architecture;
+
+    use super::*;
+    use crate::testing::{definition, squares, table, task};
+
+    #[tokio::test]
+    async fn a_worker_that_has_its_shard_needs_no_source() {
+        let limits = CacheLimits { memory_bytes_max: 1 << 30, ..CacheLimits::default() };
+        let codec = Arc::new(DefaultPhysicalExtensionCodec {});
+        let devices = DevicePool::new("cpu", 1).unwrap();
+        let engine = TorchEngine::new(limits, codec, devices, Arc::new(NoProgress)).unwrap();
+        let rows = table(&squares(8));
+        let source: Arc<dyn ExecutionPlan> =
+            MemorySourceConfig::try_new_exec(&[vec![rows.clone()]], rows.schema(), None).unwrap();
+        // Two sources in one, which this codec cannot write.
+        let children = vec![Arc::clone(&source), Arc::clone(&source)];
+        let union: Arc<dyn ExecutionPlan> = Arc::new(TaskUnionExec::try_new(children).unwrap());
+        let job = Profile { selection: Selection { rows: Rows::All, dropped: Vec::new() } };
+        let task = Arc::new(TrainTask { job: job.into(), ..task(&definition(Architecture::Cnn), 1) });
+        let context = SessionContext::new().task_ctx();
+        let decoded = async |source: &Arc<dyn ExecutionPlan>| {
+            let answer = engine.run(Arc::clone(&task), WorkerId(0), Arc::clone(source), Arc::clone(&context));
+            let batches = collect(answer.unwrap()).await?;
+            let report = Answer::rows(&batches[0]).unwrap().next().unwrap().report::<ProfileReport>();
+            let report = report.unwrap().unwrap();
+            Ok::<_, DataFusionError>((report.task.rows, report.task.decoded))
+        };
+        assert!(decoded(&union).await.is_err(), "a source that cannot be written was read");
+        assert_eq!(decoded(&source).await.unwrap(), (8, 8));
+        assert_eq!(decoded(&union).await.unwrap(), (8, 0));
+    }
+}
