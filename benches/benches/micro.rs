@@ -8,6 +8,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::{GrayImage, ImageFormat};
 use tusk_benches::model::{Published, table};
 use tusk_benches::{NET_SIDE, PICTURE_SIDE, UPDATE_VALUES, answer, picture};
+use tusk_core::job::TrainReport;
 use tusk_core::physical::{Answer, MESSAGE_BYTES_MAX, tensor_header};
 use tusk_core::spec::Augment;
 use tusk_executor::bench::{Batch, build_shard};
@@ -70,7 +71,7 @@ fn plans(c: &mut Criterion) -> Outcome {
 
 /// The mean of two workers' updates.
 fn average() -> Result<usize, Box<dyn Error>> {
-    let mut aggregator = Aggregator::new(2);
+    let mut aggregator = Aggregator::<TrainReport>::new(2);
     for (first, second) in answer(0)?.into_iter().zip(answer(1)?) {
         for (first, second) in Answer::rows(&first)?.zip(Answer::rows(&second)?) {
             aggregator.fold(&[Some(first), Some(second)])?;
@@ -85,8 +86,8 @@ fn average_value_by_value() -> Result<f64, Box<dyn Error>> {
     for worker in 0..2 {
         for batch in answer(worker)? {
             for row in Answer::rows(&batch)? {
-                if let Some(report) = row.report()? {
-                    rows = report.rows as f64;
+                if let Some(report) = row.report::<TrainReport>()? {
+                    rows = report.task.rows as f64;
                     continue;
                 }
                 // The first piece begins with the tensor's shape: four values long.

@@ -11,7 +11,8 @@ use std::io;
 use datafusion::arrow::record_batch::RecordBatch;
 use tusk::phantom::{PhantomOptions, draw};
 use tusk_core::ids::WorkerId;
-use tusk_core::physical::{PhaseReport, REPORT, answer_rows, tensor_rows};
+use tusk_core::job::{TaskReport, TrainReport};
+use tusk_core::physical::{report_rows, tensor_rows};
 use tusk_core::state::NamedTensor;
 
 /// Side of the pictures that are decoded, in pixels.
@@ -39,9 +40,10 @@ pub fn picture() -> io::Result<Vec<u8>> {
 /// # Errors
 /// When it cannot be written.
 pub fn answer(worker: u32) -> Result<Vec<RecordBatch>, Box<dyn std::error::Error>> {
-    let json = serde_json::to_vec(&PhaseReport { rows: UPDATE_ROWS, ..PhaseReport::default() })?;
+    let report = TrainReport { task: TaskReport::of_rows(UPDATE_ROWS), ..TrainReport::default() };
     let data = (0..UPDATE_VALUES).map(|i| i as f32 * 1e-6).collect();
     let tensor = NamedTensor { name: "w".into(), shape: vec![UPDATE_VALUES], data };
     let worker = WorkerId(worker);
-    Ok(answer_rows(worker, REPORT, &json).chain(tensor_rows(worker, &tensor)).collect::<Result<_, _>>()?)
+    let report = report_rows(worker, &report)?.into_iter().map(Ok);
+    Ok(report.chain(tensor_rows(worker, &tensor)).collect::<Result<_, _>>()?)
 }

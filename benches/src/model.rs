@@ -14,8 +14,9 @@ use tusk::{ContextOptions, ImageClassifier, TuskContext};
 use tusk_core::codec::{decode_plan, encode_plan};
 use tusk_core::engine::{Predictions, Predictor};
 use tusk_core::ids::{ModelName, RunId};
+use tusk_core::job::{EpochSlice, Rows, Selection, Train, TrainTask};
 use tusk_core::manifest::Manifest;
-use tusk_core::physical::{Part, Phase, Rows, TrainExec, TrainTask};
+use tusk_core::physical::TrainExec;
 use tusk_core::store::ModelStore;
 use tusk_executor::TorchPredictor;
 use tusk_udfs::session::physical_codec;
@@ -86,20 +87,16 @@ impl Published {
     /// # Errors
     /// When it cannot be encoded.
     pub fn encode(&self) -> Result<Vec<u8>> {
+        let selection = Selection { rows: Rows::Training, dropped: Vec::new() };
+        let weights = Some(self.manifest.weights.clone());
         let task = TrainTask {
             run: RunId::from("run-bench".to_owned()),
-            epoch: 2,
-            part: Part::WHOLE,
-            phase: Phase::Train,
-            rows: Rows::Training,
             workers: WORKERS,
             threads: 1,
             definition: self.manifest.definition.clone(),
             store: String::new(),
             source_checksum: "00".repeat(32),
-            weights: Some(self.manifest.weights.clone()),
-            parameters: None,
-            dropped: Vec::new(),
+            job: Train { selection, epoch: 2, slice: EpochSlice::WHOLE, weights }.into(),
         };
         let plan = TrainExec::try_new(Arc::new(task), Arc::new(EmptyExec::new(source_schema())))?;
         Ok(encode_plan(Arc::new(plan), physical_codec().as_ref())?)

@@ -9,9 +9,11 @@ use datafusion::execution::TaskContext;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use tusk_core::engine::TrainEngine;
-use tusk_core::error::Error;
 use tusk_core::ids::WorkerId;
-use tusk_core::physical::{Phase, PhaseReport, REPORT, TrainTask, answer_rows, answer_schema};
+use tusk_core::job::{
+    ExchangeReport, FitWeightsReport, Job, ProfileReport, TaskReport, TrainReport, TrainTask, ValidateReport,
+};
+use tusk_core::physical::{answer_rows, answer_schema, report_rows};
 
 /// Values in the pattern: 4 MiB of them, and a prime number, so that no tensor's length divides it.
 const PATTERN_VALUES: usize = 1_048_573;
@@ -119,12 +121,16 @@ impl Updates {
     /// # Errors
     /// When it cannot be written.
     pub fn report(&self, worker: u32) -> tusk_core::Result<Vec<RecordBatch>> {
+        let report = TrainReport { task: TaskReport::of_rows(self.rows(worker)), ..TrainReport::default() };
+        report_rows(WorkerId(worker), &report)
+    }
+
+    /// The report of a worker on its share of two classes.
+    fn profile(&self, worker: u32) -> ProfileReport {
         let rows = self.rows(worker);
         let classes = [("NORMAL".to_owned(), rows / 2), ("PNEUMONIA".to_owned(), rows - rows / 2)];
-        let report = PhaseReport { rows, train_rows: classes.into(), pixel_count: rows, ..PhaseReport::default() };
-        let json =
-            serde_json::to_vec(&report).map_err(|e| Error::Wire { what: "worker's answer", reason: e.to_string() })?;
-        answer_rows(WorkerId(worker), REPORT, &json).collect()
+        let task = TaskReport::of_rows(rows);
+        ProfileReport { task, train_rows: classes.into(), pixel_count: rows, ..ProfileReport::default() }
     }
 
     /// A tensor of a worker's update as the rows that travel.
@@ -158,9 +164,15 @@ impl TrainEngine for SimulatedEngine {
         let mut answers = RecordBatchReceiverStream::builder(answer_schema(), ANSWERS_WAITING_MAX);
         let sender = answers.tx();
         answers.spawn_blocking(move || {
-            let tensors = if task.phase == Phase::Train { updates.tensors.len() } else { 0 };
+            let (report, tensors) = match &task.job {
+                Job::Train(_) => (updates.report(worker.0), updates.tensors.len()),
+                Job::Profile(_) => (report_rows(worker, &updates.profile(worker.0)), 0),
+                Job::FitWeights(_) => (report_rows(worker, &FitWeightsReport::default()), 0),
+                Job::Exchange(_) => (report_rows(worker, &ExchangeReport::default()), 0),
+                Job::Validate(_) => (report_rows(worker, &ValidateReport::default()), 0),
+            };
             let tensors = (0..tensors).map(|tensor| updates.rows_of(worker.0, tensor));
-            for rows in std::iter::once(updates.report(worker.0)).chain(tensors) {
+            for rows in std::iter::once(report).chain(tensors) {
                 for row in rows? {
                     if sender.blocking_send(Ok(row)).is_err() {
                         return Ok(());

@@ -11,23 +11,23 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::{StreamExt, stream};
 use tusk_core::engine::TrainEngine;
 use tusk_core::ids::WorkerId;
-use tusk_core::physical::{Answer, Phase, PhaseReport, TrainTask, answer_schema};
+use tusk_core::job::{Job, TrainReport, TrainTask, ValidateReport};
+use tusk_core::manifest::Timing;
+use tusk_core::physical::{Answer, answer_schema};
 
-/// One task.
+/// One task of a job that trains or validates an epoch.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// What it did.
-    pub phase: Phase,
-    /// In which epoch.
-    pub epoch: u32,
+    /// The job.
+    pub job: Job,
     /// The engine was called.
     pub called: Instant,
     /// The first row of the answer, the report, was there.
     pub answered: Instant,
     /// The last row was taken by the shuffle writer.
     pub ended: Instant,
-    /// The report.
-    pub report: PhaseReport,
+    /// Where its time went, by its report.
+    pub timing: Timing,
 }
 
 /// The spans of all engines that share it.
@@ -80,7 +80,7 @@ struct Noted {
     task: Arc<TrainTask>,
     called: Instant,
     spans: Spans,
-    answered: Option<(Instant, PhaseReport)>,
+    answered: Option<(Instant, Option<Timing>)>,
 }
 
 impl Noted {
@@ -89,17 +89,26 @@ impl Noted {
         match &batch {
             Some(Ok(batch)) if self.answered.is_none() => {
                 let answered = Instant::now();
-                let first = Answer::rows(batch).ok().and_then(|mut rows| rows.next()?.report().ok()?);
-                self.answered = Some((answered, first.unwrap_or_default()));
+                let first = Answer::rows(batch).ok().and_then(|mut rows| rows.next());
+                self.answered = Some((answered, first.and_then(|first| timing(&self.task.job, &first))));
             }
             None => {
-                if let Some((answered, report)) = self.answered.take() {
-                    let (phase, epoch, ended) = (self.task.phase, self.task.epoch, Instant::now());
-                    self.spans.add(Span { phase, epoch, called: self.called, answered, ended, report });
+                if let Some((answered, Some(timing))) = self.answered.take() {
+                    let (job, called, ended) = (self.task.job.clone(), self.called, Instant::now());
+                    self.spans.add(Span { job, called, answered, ended, timing });
                 }
             }
             Some(_) => {}
         }
         batch
+    }
+}
+
+/// The timing in the report on an epoch; `None` of other jobs.
+fn timing(job: &Job, first: &Answer<'_>) -> Option<Timing> {
+    match job {
+        Job::Train(_) => Some(first.report::<TrainReport>().ok()??.task.timing),
+        Job::Validate(_) => Some(first.report::<ValidateReport>().ok()??.task.timing),
+        Job::Profile(_) | Job::FitWeights(_) | Job::Exchange(_) => None,
     }
 }

@@ -23,8 +23,9 @@ use datafusion_proto::protobuf::PhysicalPlanNode;
 use prost::Message;
 
 use crate::error::Error;
+use crate::job::TrainTask;
 use crate::manifest::WORKERS_MAX;
-use crate::physical::{TaskUnionExec, TrainExec, TrainTask};
+use crate::physical::{TaskUnionExec, TrainExec};
 use crate::plans::PhysicalMessage;
 use crate::tables_check::check_tables;
 

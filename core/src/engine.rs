@@ -10,8 +10,8 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion::prelude::SessionConfig;
 
 use crate::ids::{ModelName, WorkerId};
+use crate::job::TrainTask;
 use crate::metrics::{Calibration, decide};
-use crate::physical::TrainTask;
 use crate::spec::Augment;
 
 /// Runs one worker's share of a job.

@@ -5,7 +5,8 @@
 //!
 //! * [`spec`]: what a model is to be, and the `OPTIONS (...)` that say so
 //! * [`sql`]: the statements, their grammar and their text
-//! * [`physical`]: [`physical::TrainExec`], the operator that an epoch job runs, and the rows it answers with
+//! * [`job`]: the jobs of a run, each with its input, its report and the arrays it answers with
+//! * [`physical`]: [`physical::TrainExec`], the operator that runs a job, and the rows it answers with
 //! * [`engine`]: the two traits behind which libtorch lives
 //! * [`state`], [`manifest`], [`store`]: named tensors, what is known about a model, and where both are kept
 //! * [`parameters`]: what workers and the parameter service say to each other
@@ -20,6 +21,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod ids;
+pub mod job;
 pub mod manifest;
 pub mod metrics;
 pub mod outer_optimizer;

@@ -10,7 +10,7 @@ pub const REPORT_ACTION: &str = "tusk.report";
 
 /// The version of the messages between Tusk's processes. Raised when a reader of the old form would misread the new
 /// one; a process of another version is refused.
-pub const WIRE_VERSION: u32 = 3;
+pub const WIRE_VERSION: u32 = 4;
 
 /// The most shards that one report names.
 pub const SHARDS_MAX: usize = 1024;
@@ -30,7 +30,7 @@ pub struct ExecutorReport {
     pub devices: Vec<DeviceReport>,
     /// Threads that a worker may use.
     pub threads_per_device: u32,
-    /// Keys of the shards in its cache, see [`crate::physical::shard_key`]; the most recently used first.
+    /// Keys of the shards in its cache, see [`crate::job::TrainTask::shard_key`]; the most recently used first.
     pub shards: Vec<String>,
     /// How far its tasks are.
     pub progress: Vec<Progress>,

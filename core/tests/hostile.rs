@@ -15,10 +15,16 @@ use datafusion_proto::physical_plan::{DefaultPhysicalProtoConverter, PhysicalExt
 use prost::Message;
 use tusk_core::codec::{TuskPhysicalCodec, decode_plan, encode_plan};
 use tusk_core::ids::{RunId, WorkerId};
+use tusk_core::job::{
+    EpochSlice, Exchange, FitWeights, FitWeightsReport, Job, Profile, ProfileReport, Rows, Selection, TaskReport,
+    Train, TrainReport, TrainTask, Validate,
+};
 use tusk_core::manifest::{FileRef, ModelDefinition, Preprocessing};
-use tusk_core::physical::{Answer, Part, Phase, PhaseReport, Rows, TrainExec, TrainTask, answer_schema, tensor_rows};
+use tusk_core::parameters::SessionKey;
+use tusk_core::physical::{Answer, TrainExec, answer_schema, tensor_rows};
 use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::state::{ModelState, NamedTensor, checksum};
+use tusk_core::transfer::Transfer;
 
 /// Damaged inputs per valid one.
 const ROUNDS: usize = 3000;
@@ -77,13 +83,28 @@ fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target)
 }
 
+fn weights_file() -> FileRef {
+    FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) }
+}
+
+/// One of each kind.
+fn jobs() -> [Job; 5] {
+    let selection = Selection { rows: Rows::Training, dropped: vec![3, u64::MAX] };
+    let session = SessionKey("0123".into());
+    let weights = Some(weights_file());
+    [
+        Train { selection: selection.clone(), epoch: 7, slice: EpochSlice::WHOLE, weights: weights.clone() }.into(),
+        Profile { selection: selection.clone() }.into(),
+        FitWeights { weights: weights_file() }.into(),
+        Exchange { selection, first_epoch: 7, weights, session }.into(),
+        Validate { rows: Rows::HeldOut, epoch: 7, weights: weights_file() }.into(),
+    ]
+}
+
 fn task() -> TrainTask {
+    let [job, ..] = jobs();
     TrainTask {
         run: RunId::starting_at(1_764_000_000_000),
-        epoch: 7,
-        part: Part::WHOLE,
-        phase: Phase::Train,
-        rows: Rows::Training,
         workers: 2,
         threads: 2,
         definition: ModelDefinition {
@@ -97,9 +118,7 @@ fn task() -> TrainTask {
         },
         store: "s3://bucket/models".into(),
         source_checksum: "cd".repeat(32),
-        weights: Some(FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) }),
-        parameters: None,
-        dropped: Vec::new(),
+        job,
     }
 }
 
@@ -122,13 +141,9 @@ async fn messages() -> Vec<Vec<u8>> {
     let query = SessionContext::new().sql(sql).await.unwrap().create_physical_plan().await.unwrap();
     let mut operator = Vec::new();
     codec.try_encode(train_exec(), &mut operator, &DefaultPhysicalProtoConverter {}).unwrap();
-    vec![
-        encode_plan(train_exec(), &codec).unwrap(),
-        encode_plan(query, &codec).unwrap(),
-        operator,
-        state().to_safetensors().unwrap(),
-        serde_json::to_vec(&task()).unwrap(),
-    ]
+    let task = |job| serde_json::to_vec(&TrainTask { job, ..task() }).unwrap();
+    let plans = [encode_plan(train_exec(), &codec).unwrap(), encode_plan(query, &codec).unwrap()];
+    [&plans[..], &[operator, state().to_safetensors().unwrap()], &jobs().map(task)].concat()
 }
 
 const STATEMENTS: [&str; 8] = [
@@ -170,13 +185,22 @@ fn damaged_statements_panic_nothing_and_what_parses_prints_back() {
 
 #[test]
 fn damaged_answers_panic_nothing() {
-    let report = PhaseReport { rows: 5, train_rows: [("A".to_owned(), 3)].into(), ..PhaseReport::default() };
+    let task = TaskReport::of_rows(5);
+    let reports = [
+        serde_json::to_vec(&ProfileReport {
+            task: task.clone(),
+            train_rows: [("A".to_owned(), 3)].into(),
+            ..ProfileReport::default()
+        }),
+        serde_json::to_vec(&FitWeightsReport { task: task.clone(), transfer: Some(Transfer::default()) }),
+        serde_json::to_vec(&TrainReport { task, loss_sum: 2.5, learning_rate: 0.1 }),
+    ];
     let row = |tensor: &NamedTensor| {
         let batch = tensor_rows(WorkerId(0), tensor).next().unwrap().unwrap();
         Answer::rows(&batch).unwrap().next().unwrap().data.to_vec()
     };
     let tensors = state().iter().map(row).collect::<Vec<_>>();
-    batter("answer", checks::answer, &[vec![serde_json::to_vec(&report).unwrap()], tensors].concat());
+    batter("answer", checks::answer, &[reports.map(Result::unwrap).to_vec(), tensors].concat());
 }
 
 /// A message of [`tusk_core::codec`] around a plan: a training operator as an operator of DataFusion's.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tusk_core::event::{Progress, ProgressSink, SharedProgress};
 use tusk_core::ids::{RunId, WorkerId};
-use tusk_core::physical::{Phase, TrainTask};
+use tusk_core::job::TrainTask;
 
 use crate::error::{Error, Result};
 use crate::figures::Figures;
@@ -38,9 +38,9 @@ impl Activity {
         let key = (task.run.clone(), worker);
         self.lock().entry(key.clone()).or_default().tasks += 1;
         self.changed.notify_one();
-        let (phase, epoch) = (phase_name(task.phase), task.epoch);
-        tracing::info!(run = %task.run, epoch, partition = %worker, phase, "task starts");
-        RunningTask { activity: Arc::clone(self), key, phase, epoch, started: Instant::now(), outcome: "cancelled" }
+        let (job, epoch) = (task.job.name(), task.job.epoch());
+        tracing::info!(run = %task.run, epoch, partition = %worker, phase = job, "task starts");
+        RunningTask { activity: Arc::clone(self), key, job, epoch, started: Instant::now(), outcome: "cancelled" }
     }
 
     /// The latest of every running task.
@@ -73,23 +73,14 @@ impl ProgressSink for Activity {
     }
 }
 
-fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Profile => "profile",
-        Phase::Adapt => "adapt",
-        Phase::Train => "train",
-        Phase::Exchange => "exchange",
-        Phase::Validate => "validate",
-    }
-}
-
 /// A task that runs. Dropped without an end, it was cancelled.
 #[derive(Debug)]
 pub(crate) struct RunningTask {
     activity: Arc<Activity>,
     key: (RunId, WorkerId),
-    phase: &'static str,
-    epoch: u32,
+    /// Its name. Logs and metrics call it the phase, because Prometheus keeps the label `job` for itself.
+    job: &'static str,
+    epoch: Option<u32>,
     started: Instant,
     outcome: &'static str,
 }
@@ -97,7 +88,7 @@ pub(crate) struct RunningTask {
 impl RunningTask {
     /// Notes how it ended.
     pub(crate) fn end(mut self, result: &Result<()>) {
-        let ((run, partition), phase, epoch) = (&self.key, self.phase, self.epoch);
+        let ((run, partition), phase, epoch) = (&self.key, self.job, self.epoch);
         self.outcome = match result {
             Ok(()) => "done",
             Err(Error::Cancelled) => "cancelled",
@@ -122,9 +113,9 @@ impl Drop for RunningTask {
             }
             images
         };
-        self.activity.figures.tasks.with_label_values(&[self.phase, self.outcome]).inc();
+        self.activity.figures.tasks.with_label_values(&[self.job, self.outcome]).inc();
         self.activity.changed.notify_one();
-        let ((run, partition), phase, epoch, outcome) = (&self.key, self.phase, self.epoch, self.outcome);
+        let ((run, partition), phase, epoch, outcome) = (&self.key, self.job, self.epoch, self.outcome);
         let seconds = self.started.elapsed().as_secs_f64();
         tracing::info!(%run, epoch, %partition, phase, outcome, seconds, images, "task ends");
     }

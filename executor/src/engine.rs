@@ -1,40 +1,29 @@
-//! The training engine: takes a task, finds or builds the worker's shard, and answers.
+//! The training engine: takes a task, finds or builds the worker's shard, and has the job's work done.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
 
-use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream};
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use futures::StreamExt;
-use tokio::sync::mpsc::Sender;
 use tusk_core::codec::{decode_plan, encode_plan};
 use tusk_core::engine::TrainEngine;
 use tusk_core::event::{Progress, ProgressSink, SharedProgress};
 use tusk_core::ids::WorkerId;
-use tusk_core::manifest::Timing;
-use tusk_core::physical::{
-    Phase, PhaseReport, REPORT, Rows, TrainTask, answer_rows, answer_schema, shard_key, tensor_rows,
-};
-use tusk_core::report::DeviceWork;
-use tusk_core::state::ModelState;
-use tusk_core::store::ModelStore;
+use tusk_core::job::TrainTask;
+use tusk_core::physical::answer_schema;
 
 use crate::activity::Activity;
-use crate::asynchronous::{Turns, exchange};
 use crate::devices::DevicePool;
 use crate::error::{Error, Result};
 use crate::figures::Figures;
+use crate::job::{self, Answers, Work};
 use crate::last_state::LastState;
-use crate::parameters::{ParameterClient, SchedulerAddress};
-use crate::session::{has_bf16, initial_state};
-use crate::shard::{CacheLimits, Row, Shard, ShardBuilder, ShardCache, ShardKey};
-use crate::trainer::{TaskEnvironment, score, train_epoch};
-use crate::transfer::fit;
+use crate::parameters::SchedulerAddress;
+use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache, ShardKey};
 
 /// Rows of the source that are decoded at a time: bounds the encoded bytes in memory.
 const SOURCE_BATCH_ROWS: usize = 64;
@@ -48,15 +37,16 @@ pub struct TorchEngine {
     shared: Arc<Shared>,
 }
 
+/// What the tasks of an engine have in common.
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     cache: Arc<ShardCache>,
     codec: Arc<dyn PhysicalExtensionCodec>,
-    activity: Arc<Activity>,
-    devices: Arc<DevicePool>,
+    pub(crate) activity: Arc<Activity>,
+    pub(crate) devices: Arc<DevicePool>,
     /// The scheduler whose tasks these are.
-    scheduler: OnceLock<SchedulerAddress>,
-    last_state: LastState,
+    pub(crate) scheduler: OnceLock<SchedulerAddress>,
+    pub(crate) last_state: LastState,
 }
 
 /// Tells the threads of a task that nobody waits for their answer any more.
@@ -68,12 +58,13 @@ impl Drop for CancelOnDrop {
     }
 }
 
-/// One worker's task with everything it needs.
-struct Work {
-    shared: Arc<Shared>,
-    task: Arc<TrainTask>,
-    worker: WorkerId,
-    cancelled: Arc<AtomicBool>,
+/// One worker's task.
+pub(crate) struct Worker {
+    pub(crate) engine: Arc<Shared>,
+    pub(crate) task: Arc<TrainTask>,
+    pub(crate) id: WorkerId,
+    /// Set when nobody waits for the answer any more.
+    pub(crate) cancelled: Arc<AtomicBool>,
 }
 
 impl TorchEngine {
@@ -125,72 +116,48 @@ impl TrainEngine for TorchEngine {
         context: Arc<TaskContext>,
     ) -> datafusion::error::Result<SendableRecordBatchStream> {
         let cancelled = Arc::new(AtomicBool::new(false));
-        let work = Work { shared: Arc::clone(&self.shared), task, worker, cancelled: Arc::clone(&cancelled) };
-        let mut answers = RecordBatchReceiverStream::builder(answer_schema(), ANSWERS_WAITING_MAX);
-        let sender = answers.tx();
-        answers.spawn(async move {
+        let worker = Worker { engine: Arc::clone(&self.shared), task, id: worker, cancelled: Arc::clone(&cancelled) };
+        let mut stream = RecordBatchReceiverStream::builder(answer_schema(), ANSWERS_WAITING_MAX);
+        let answers = stream.tx();
+        stream.spawn(async move {
             let _guard = CancelOnDrop(cancelled);
-            let running = work.shared.activity.begin(&work.task, work.worker);
-            let result = work.run(source, context, sender).await;
+            let running = worker.engine.activity.begin(&worker.task, worker.id);
+            let result = worker.run(source, context, answers).await;
             running.end(&result);
             result.map_err(DataFusionError::from)
         });
-        Ok(answers.build())
+        Ok(stream.build())
     }
 }
 
-impl Work {
-    async fn run(
-        self,
-        source: Arc<dyn ExecutionPlan>,
-        context: Arc<TaskContext>,
-        sender: Sender<datafusion::error::Result<RecordBatch>>,
-    ) -> Result<()> {
-        let (shard, built) = self.shard(source, context).await?;
-        let state = match self.task.phase {
-            Phase::Profile => Arc::default(),
-            // One worker answers for all.
-            Phase::Adapt if self.worker.0 > 0 => Arc::default(),
-            Phase::Adapt | Phase::Train | Phase::Exchange | Phase::Validate => {
-                let started = Instant::now();
-                let state = self.state().await?;
-                self.figures().observe("pull", started.elapsed().as_secs_f64());
-                state
-            }
-        };
-        let client = match self.task.phase {
-            Phase::Exchange => Some(self.parameters()?),
-            Phase::Profile | Phase::Adapt | Phase::Train | Phase::Validate => None,
-        };
-        let compute = tokio::task::spawn_blocking(move || self.compute(&shard, built, state, client, &sender));
-        compute.await.map_err(|e| DataFusionError::Execution(format!("a training thread stopped: {e}")))?
+impl Worker {
+    async fn run(self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>, answers: Answers) -> Result<()> {
+        let (shard, is_built) = self.shard(source, context).await?;
+        job::run(Work { worker: self, shard, is_built, answers }).await
     }
 
     /// The worker's shard, and whether it had to be built.
     async fn shard(&self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<(Arc<Shard>, bool)> {
-        let key = ShardKey(shard_key(&self.task, self.worker));
-        let plan = encode_plan(source, self.shared.codec.as_ref())?;
-        // A plan of its own for each build: the scans of one plan share the list of what is left to read, so a second
-        // reader of the same plan finds it empty.
-        let source = decode_plan(&plan, &context, self.shared.codec.as_ref())?;
-        let (shard, built) = self.shared.cache.get_or_build(key, self.build(source, context)).await?;
+        let key = ShardKey(self.task.shard_key(self.id));
+        let (shard, built) = self.engine.cache.get_or_build(key, self.build(source, context)).await?;
+        let figures = &self.engine.activity.figures;
         if built {
-            self.figures().shard_misses.inc();
-            self.figures().observe("decode", shard.seconds);
+            figures.shard_misses.inc();
+            figures.observe("decode", shard.seconds);
         } else {
-            self.figures().shard_hits.inc();
+            figures.shard_hits.inc();
         }
         Ok((shard, built))
     }
 
-    fn figures(&self) -> &Figures {
-        &self.shared.activity.figures
-    }
-
     async fn build(&self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Shard> {
+        // A plan of its own for each build: the scans of one plan share the list of what is left to read, so a second
+        // reader of the same plan finds it empty.
+        let codec = self.engine.codec.as_ref();
+        let source = decode_plan(&encode_plan(source, codec)?, &context, codec)?;
         let mut builder = ShardBuilder::new(
-            Arc::clone(&self.shared.cache),
-            (self.worker, self.task.workers),
+            Arc::clone(&self.engine.cache),
+            (self.id, self.task.workers),
             &self.task.definition.preprocessing,
             self.task.threads as usize,
             Arc::clone(&self.cancelled),
@@ -218,9 +185,9 @@ impl Work {
 
     fn report_decoding(&self, builder: &ShardBuilder) {
         let (images, seconds) = builder.progress();
-        self.shared.activity.report(Progress {
+        self.engine.activity.report(Progress {
             run: self.task.run.clone(),
-            worker: self.worker,
+            worker: self.id,
             epoch: 0,
             images,
             images_before: 0,
@@ -228,152 +195,6 @@ impl Work {
             images_per_second: images as f64 / seconds.max(1e-9),
             loss: None,
         });
-    }
-
-    /// The worker's line to the parameter service.
-    fn parameters(&self) -> Result<ParameterClient> {
-        let Some(session) = self.task.parameters.clone() else { return Err(self.no_service()) };
-        let Some(scheduler) = self.shared.scheduler.get() else { return Err(self.no_service()) };
-        let (run, cancelled) = (self.task.run.clone(), Arc::clone(&self.cancelled));
-        ParameterClient::new(scheduler, session, run, self.worker, cancelled)
-    }
-
-    fn no_service(&self) -> Error {
-        let reason = format!("worker {} is to exchange weights and knows no parameter service", self.worker);
-        tusk_core::Error::Wire { what: "training task", reason }.into()
-    }
-
-    /// The weights and moments to start from.
-    async fn state(&self) -> Result<Arc<ModelState>> {
-        let Some(file) = &self.task.weights else { return Ok(Arc::new(initial_state(&self.task.definition))) };
-        if let Some(state) = self.shared.last_state.get(&file.checksum) {
-            return Ok(state);
-        }
-        let state = Arc::new(ModelStore::open(&self.task.store)?.read_state(file).await?);
-        self.shared.last_state.put(&file.checksum, &state);
-        Ok(state)
-    }
-
-    /// What happens on the training thread.
-    fn compute(
-        &self,
-        shard: &Shard,
-        built: bool,
-        state: Arc<ModelState>,
-        client: Option<ParameterClient>,
-        sender: &Sender<datafusion::error::Result<RecordBatch>>,
-    ) -> Result<()> {
-        let send_row = |row: tusk_core::Result<RecordBatch>| -> Result<()> {
-            sender.blocking_send(Ok(row?)).map_err(|_| Error::Cancelled)
-        };
-        let send = |name: &str, data: &[u8]| answer_rows(self.worker, name, data).try_for_each(send_row);
-        let send_report = |mut report: PhaseReport| -> Result<()> {
-            if built {
-                report.timing.decode = shard.seconds;
-                report.decoded = shard.rows.len() as u64;
-            }
-            let json = serde_json::to_vec(&report).map_err(|e| DataFusionError::External(Box::new(e)))?;
-            send(REPORT, &json)
-        };
-        if self.task.phase == Phase::Profile {
-            send_report(profile(shard, &self.task))?;
-            // What finds rows that are on both sides of a split.
-            let words =
-                |word: fn(&Row) -> u64| shard.rows.iter().flat_map(|r| word(r).to_le_bytes()).collect::<Vec<_>>();
-            send("contents", &words(|row| row.content))?;
-            send("looks", &words(|row| row.look))?;
-            return send("keys", &words(|row| row.key));
-        }
-        if self.task.phase == Phase::Adapt {
-            if self.worker.0 > 0 {
-                return send_report(PhaseReport::default());
-            }
-            let (fitted, transfer) = fit(&state, &initial_state(&self.task.definition));
-            // A row, so that it counts where workers are averaged.
-            send_report(PhaseReport { rows: 1, transfer: Some(transfer), ..PhaseReport::default() })?;
-            return fitted.iter().try_for_each(|tensor| tensor_rows(self.worker, tensor).try_for_each(send_row));
-        }
-        let work = DeviceWork { run: self.task.run.clone(), worker: self.worker, epoch: self.task.epoch };
-        let wanted = self.task.definition.spec.device;
-        let lease = self.shared.devices.acquire(wanted, work.clone(), &self.cancelled)?;
-        tch::set_num_threads(i32::try_from(self.task.threads).unwrap_or(1));
-        let env = TaskEnvironment {
-            task: &self.task,
-            worker: self.worker,
-            cancelled: &self.cancelled,
-            progress: self.shared.activity.as_ref(),
-            device: lease.device(),
-        };
-        match self.task.phase {
-            Phase::Profile | Phase::Adapt => Ok(()),
-            Phase::Exchange => {
-                let mut client = client.ok_or_else(|| self.no_service())?;
-                let mut turns = Turns::new(lease, &self.shared.devices, work, &self.cancelled);
-                let report = exchange(&env, shard, &state, &mut client, &mut turns)?;
-                drop(turns);
-                self.figures().observe("train", report.timing.train);
-                self.figures().observe("exchange", report.timing.exchange);
-                send_report(report)
-            }
-            Phase::Train => {
-                let (report, tensors) = train_epoch(&env, shard, state)?;
-                drop(lease);
-                self.figures().observe("train", report.timing.train);
-                let started = Instant::now();
-                send_report(report)?;
-                // By value: a tensor's memory is free once its rows are on their way.
-                tensors.into_iter().try_for_each(|tensor| tensor_rows(self.worker, &tensor).try_for_each(send_row))?;
-                self.figures().observe("push", started.elapsed().as_secs_f64());
-                Ok(())
-            }
-            Phase::Validate => {
-                let (report, scores) = score(&env, shard, &state)?;
-                drop(lease);
-                self.figures().observe("validate", report.timing.validate);
-                self.figures().images_scored.inc_by(report.rows);
-                send_report(report)?;
-                send("truth", &scores.truth.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())?;
-                send("probabilities", &scores.probabilities.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())?;
-                send("groups", &scores.groups.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())
-            }
-        }
-    }
-}
-
-/// What the scheduler needs to know of a shard.
-fn profile(shard: &Shard, task: &TrainTask) -> PhaseReport {
-    let spec = &task.definition.spec;
-    let selected = |rows| shard.select(rows, spec, &task.dropped);
-    let (training, held_out) = match task.rows {
-        Rows::All => (selected(Rows::All), Vec::new()),
-        _ => (selected(Rows::Training), selected(Rows::HeldOut)),
-    };
-    let count = |rows: &[Row]| {
-        let mut counts = std::collections::BTreeMap::new();
-        for row in rows {
-            *counts.entry(shard.labels[row.label as usize].clone()).or_default() += 1;
-        }
-        counts
-    };
-    let hash = |row: &Row| {
-        let label = &shard.labels[row.label as usize];
-        tusk_core::random::derive(row.content, label, &[])
-    };
-    PhaseReport {
-        rows: shard.rows.len() as u64,
-        rows_seen: shard.rows_seen,
-        train_rows: count(&training),
-        val_rows: count(&held_out),
-        null_labels: shard.null_labels,
-        skipped: shard.skipped,
-        unreadable: shard.unreadable.clone(),
-        pixel_sum: training.iter().map(|row| row.sum).sum(),
-        pixel_square_sum: training.iter().map(|row| row.square_sum).sum(),
-        pixel_count: training.len() as u64 * shard.image_bytes as u64,
-        fingerprint: shard.rows.iter().map(hash).fold(0, u64::wrapping_add),
-        has_bf16: has_bf16(),
-        timing: Timing::default(),
-        ..PhaseReport::default()
     }
 }
 
@@ -390,4 +211,46 @@ fn with_small_batches(context: &Arc<TaskContext>) -> Arc<TaskContext> {
         context.window_functions().clone(),
         context.runtime_env(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::datasource::memory::MemorySourceConfig;
+    use datafusion::physical_plan::common::collect;
+    use datafusion::prelude::SessionContext;
+    use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
+    use tusk_core::event::NoProgress;
+    use tusk_core::job::{Profile, ProfileReport, Rows, Selection};
+    use tusk_core::physical::{Answer, TaskUnionExec};
+    use tusk_core::spec::Architecture;
+
+    use super::*;
+    use crate::testing::{definition, squares, table, task};
+
+    #[tokio::test]
+    async fn a_worker_that_has_its_shard_needs_no_source() {
+        let limits = CacheLimits { memory_bytes_max: 1 << 30, ..CacheLimits::default() };
+        let codec = Arc::new(DefaultPhysicalExtensionCodec {});
+        let devices = DevicePool::new("cpu", 1).unwrap();
+        let engine = TorchEngine::new(limits, codec, devices, Arc::new(NoProgress)).unwrap();
+        let rows = table(&squares(8));
+        let source: Arc<dyn ExecutionPlan> =
+            MemorySourceConfig::try_new_exec(&[vec![rows.clone()]], rows.schema(), None).unwrap();
+        // Two sources in one, which this codec cannot write.
+        let children = vec![Arc::clone(&source), Arc::clone(&source)];
+        let union: Arc<dyn ExecutionPlan> = Arc::new(TaskUnionExec::try_new(children).unwrap());
+        let job = Profile { selection: Selection { rows: Rows::All, dropped: Vec::new() } };
+        let task = Arc::new(TrainTask { job: job.into(), ..task(&definition(Architecture::Cnn), 1) });
+        let context = SessionContext::new().task_ctx();
+        let decoded = async |source: &Arc<dyn ExecutionPlan>| {
+            let answer = engine.run(Arc::clone(&task), WorkerId(0), Arc::clone(source), Arc::clone(&context));
+            let batches = collect(answer.unwrap()).await?;
+            let report = Answer::rows(&batches[0]).unwrap().next().unwrap().report::<ProfileReport>();
+            let report = report.unwrap().unwrap();
+            Ok::<_, DataFusionError>((report.task.rows, report.task.decoded))
+        };
+        assert!(decoded(&union).await.is_err(), "a source that cannot be written was read");
+        assert_eq!(decoded(&source).await.unwrap(), (8, 8));
+        assert_eq!(decoded(&union).await.unwrap(), (8, 0));
+    }
 }

@@ -1,15 +1,15 @@
 //! The data plane: decodes images into shards, trains and scores with libtorch.
 //!
 //! The only crate with tch. A task walks through it like this: [`TorchEngine`] finds the worker's shard in the cache or
-//! builds it from the table (`shard`), then one thread trains an epoch or scores rows (`trainer`) with a net (`nets`),
-//! an input pipeline (`augment`) and an optimizer (`optimizer`), on a device of the pool (`devices`).
+//! builds it from the table (`shard`), then one thread does the work of its job (`job`), such as training an epoch
+//! (`trainer`) with a net (`nets`), an input pipeline (`augment`) and an optimizer (`optimizer`), on a device of the pool
+//! (`devices`).
 //!
 //! The feature `jemalloc`, on by default, replaces the process's malloc (`memory`): training is half as fast again with it.
 //!
 //! [`Plugin`] and [`install`] put this into any executor of Ballista; [`run`] is `tusk-executor` (`process`).
 
 mod activity;
-mod asynchronous;
 mod augment;
 #[cfg(test)]
 mod augment_amounts_tests;
@@ -28,8 +28,9 @@ mod feed;
 mod feed_tests;
 mod figures;
 pub mod flags;
-#[cfg(feature = "jemalloc")]
+mod job;
 mod last_state;
+#[cfg(feature = "jemalloc")]
 mod memory;
 mod mixup;
 #[cfg(test)]
@@ -56,7 +57,6 @@ mod testing;
 mod trainer;
 #[cfg(test)]
 mod trainer_tests;
-mod transfer;
 pub mod version;
 
 pub use devices::{DeviceLease, DevicePool};

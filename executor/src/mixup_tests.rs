@@ -1,16 +1,17 @@
 //! Mixup in training: one step against the same step worked out by hand, and whole epochs, which repeat to the bit.
 
 use tch::Tensor;
+use tusk_core::job::{EpochSlice, Train};
 use tusk_core::manifest::ModelDefinition;
-use tusk_core::physical::Part;
 use tusk_core::spec::{Architecture, Augment, Features, ModelSpec, Optimizer as Algorithm};
 use tusk_core::state::ModelState;
 
+use crate::job::train::train_epoch;
 use crate::mixup::Mixup;
 use crate::session::initial_state;
 use crate::shard::{Row, Shard};
-use crate::testing::{definition, environment, squares_shard, task};
-use crate::trainer::{Learner, train_epoch};
+use crate::testing::{definition, environment, epoch, squares_shard, task};
+use crate::trainer::Learner;
 use crate::trainer_tests::{bits, train};
 
 const CLASS_WEIGHTS: [f64; 2] = [1.0, 2.0];
@@ -90,12 +91,12 @@ fn a_step_is_that_of_mixed_pictures_whose_losses_are_mixed_alike() {
         let (shard, state) = (squares_shard(count), initial_state(&definition));
         let task = task(&definition, 1);
         let env = environment(&task);
-        let order = Learner::new(&env, &shard, &state).unwrap().unwrap().order(1);
+        let order = Learner::new(&env, &epoch(1).selection, &shard, &state).unwrap().unwrap().order(1);
         let (pictures, classes) = seen(&shard, &order);
         let (loss, after) = by_hand(&pictures, &classes, &weights(&state), share(seed));
 
-        let (report, tensors) = train_epoch(&env, &shard, &state).unwrap();
-        assert_eq!(report.rows, u64::from(count));
+        let (report, tensors) = train_epoch(&env, &epoch(1), &shard, &state).unwrap();
+        assert_eq!(report.task.rows, u64::from(count));
         let found = report.loss_sum / f64::from(count);
         assert!((found - loss).abs() < 1e-6, "{count} pictures: a loss of {found} should be {loss}");
         let found = weights(&ModelState::new(tensors));
@@ -120,17 +121,18 @@ fn training_with_mixup_comes_to_other_weights_and_repeats_to_the_bit() {
 }
 
 #[test]
-fn an_epoch_with_mixup_in_parts_is_the_epoch_to_the_bit() {
+fn an_epoch_with_mixup_in_slices_is_the_epoch_to_the_bit() {
     let mut definition = definition(Architecture::Cnn);
     definition.spec = ModelSpec { augment: Augment::xray(), mixup: 0.4, batch_size: 4, ..definition.spec };
     let shard = squares_shard(27);
     tch::set_num_threads(2);
-    let mut task = task(&definition, 1);
+    let task = task(&definition, 1);
+    let env = environment(&task);
     let mut state = initial_state(&definition);
-    let (_, whole) = train_epoch(&environment(&task), &shard, &state).unwrap();
+    let (_, whole) = train_epoch(&env, &epoch(1), &shard, &state).unwrap();
     for index in 0..3 {
-        task.part = Part { index, count: 3 };
-        let (_, tensors) = train_epoch(&environment(&task), &shard, &state).unwrap();
+        let job = Train { slice: EpochSlice { index, count: 3 }, ..epoch(1) };
+        let (_, tensors) = train_epoch(&env, &job, &shard, &state).unwrap();
         state = ModelState::new(tensors);
     }
     assert!(bits(&state) == bits(&ModelState::new(whole)));

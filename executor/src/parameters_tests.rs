@@ -20,12 +20,12 @@ use tusk_core::report::DeviceWork;
 use tusk_core::spec::{Architecture, Device};
 use tusk_core::state::{ModelState, NamedTensor};
 
-use crate::asynchronous::{Turns, exchange};
 use crate::devices::DevicePool;
 use crate::error::Error;
+use crate::job::exchange::{Turns, exchange};
 use crate::parameters::{ParameterClient, SchedulerAddress, is_transient, take};
 use crate::session::initial_state;
-use crate::testing::{definition, environment, squares_shard, task};
+use crate::testing::{definition, environment, epoch, squares_shard, task};
 
 type Answer<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -214,11 +214,12 @@ async fn a_task_that_is_tried_again_goes_on_after_its_last_push() {
         let work = DeviceWork { run: task.run.clone(), worker: WorkerId(0), epoch: 1 };
         let lease = pool.acquire(Device::Cpu, work.clone(), &cancelled).unwrap();
         let mut turns = Turns::new(lease, &pool, work, &cancelled);
-        exchange(&environment(&task), &squares_shard(24), &start, &mut client, &mut turns).unwrap()
+        let rows = epoch(1).selection;
+        exchange(&environment(&task), &rows, &squares_shard(24), &start, &mut client, &mut turns).unwrap()
     })
     .await;
-    assert_eq!(report.rows, 2 * 24, "the last two of four epochs");
-    assert!(report.timing.train > 0.0 && report.timing.exchange > 0.0, "{report:?}");
+    assert_eq!(report.task.rows, 2 * 24, "the last two of four epochs");
+    assert!(report.task.timing.train > 0.0 && report.task.timing.exchange > 0.0, "{report:?}");
 }
 
 #[test]

@@ -20,9 +20,8 @@ use crate::augment::InputPipeline;
 use crate::error::Result;
 use crate::feed::on_device;
 use crate::parallel;
-use crate::scorer::Scorer;
+use crate::scorer::{SCORING_BATCH, Scorer};
 use crate::session::{device, to_vec};
-use crate::trainer::SCORING_BATCH;
 
 /// Models kept ready.
 const MODELS_MAX: usize = 8;

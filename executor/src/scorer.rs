@@ -10,6 +10,9 @@ use crate::error::Result;
 use crate::nets::Pass;
 use crate::session::{Session, to_vec};
 
+/// Pictures per step of a pass that only looks.
+pub(crate) const SCORING_BATCH: usize = 64;
+
 /// A model ready to answer, with everything folded that prediction does not need apart.
 #[derive(Debug)]
 pub(crate) struct Scorer {

@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 use datafusion::arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use tusk_core::event::NoProgress;
 use tusk_core::ids::{RunId, WorkerId};
+use tusk_core::job::{EpochSlice, Rows, Selection, Train, TrainTask};
 use tusk_core::manifest::{ModelDefinition, Preprocessing};
-use tusk_core::physical::{Part, Phase, Rows, TrainTask};
 use tusk_core::schedule;
 use tusk_core::spec::{Architecture, Augment, Device, Loss, ModelSpec, Precision};
 use tusk_pixels::{Channels, Pixels, encode};
@@ -121,22 +121,22 @@ pub(crate) fn definition(architecture: Architecture) -> ModelDefinition {
     }
 }
 
+/// The job of one epoch.
+pub(crate) fn epoch(epoch: u32) -> Train {
+    let selection = Selection { rows: Rows::Training, dropped: Vec::new() };
+    Train { selection, epoch, slice: EpochSlice::WHOLE, weights: None }
+}
+
 /// The task of one epoch.
-pub(crate) fn task(definition: &ModelDefinition, epoch: u32) -> TrainTask {
+pub(crate) fn task(definition: &ModelDefinition, epoch_number: u32) -> TrainTask {
     TrainTask {
         run: RunId::from("run-test".to_owned()),
-        epoch,
-        part: Part::WHOLE,
-        phase: Phase::Train,
-        rows: Rows::Training,
         workers: 1,
         threads: 2,
         definition: definition.clone(),
         store: String::new(),
         source_checksum: "cd".repeat(32),
-        weights: None,
-        parameters: None,
-        dropped: Vec::new(),
+        job: epoch(epoch_number).into(),
     }
 }
 

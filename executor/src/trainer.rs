@@ -1,6 +1,5 @@
-//! One epoch over a shard, and one pass of scoring.
+//! A net that learns from the rows of a shard, batch after batch, and what a task of it needs beside the shard.
 
-use std::borrow::Borrow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,8 +10,8 @@ use rand_pcg::Pcg64;
 use tch::{Kind, Tensor};
 use tusk_core::event::{Progress, ProgressSink};
 use tusk_core::ids::WorkerId;
-use tusk_core::manifest::Timing;
-use tusk_core::physical::{PhaseReport, TrainTask};
+use tusk_core::job::{Selection, TrainTask};
+use tusk_core::manifest::ModelDefinition;
 use tusk_core::random::derive;
 use tusk_core::schedule::learning_rate;
 use tusk_core::state::{ModelState, NamedTensor};
@@ -24,15 +23,11 @@ use crate::feed::Feed;
 use crate::mixup::Mixup;
 use crate::nets::Pass;
 use crate::optimizer::Optimizer;
-use crate::scorer::Scorer;
 use crate::session::Session;
 use crate::shard::{Row, Shard};
 
 /// How often a running task reports.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
-
-/// Pictures per step of a pass that only looks.
-pub(crate) const SCORING_BATCH: usize = 64;
 
 /// What a task needs beside its shard.
 pub(crate) struct TaskEnvironment<'a> {
@@ -44,7 +39,8 @@ pub(crate) struct TaskEnvironment<'a> {
 }
 
 impl TaskEnvironment<'_> {
-    fn check(&self) -> Result<()> {
+    /// Whether the task goes on.
+    pub(crate) fn check(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
     }
 
@@ -64,23 +60,29 @@ impl TaskEnvironment<'_> {
 
 /// Counts the time inside libtorch apart from the time around it.
 #[derive(Default)]
-struct LibtorchClock(Duration);
+pub(crate) struct LibtorchClock(Duration);
 
 impl LibtorchClock {
-    fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+    /// Does what is counted.
+    pub(crate) fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = work();
         self.0 += started.elapsed();
         result
+    }
+
+    /// The time so far.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.0.as_secs_f64()
     }
 }
 
 /// The classes of rows as indices into the definition's classes.
 ///
 /// A shard numbers the labels it has; the model numbers those that the whole table has.
-fn class_map(shard: &Shard, task: &TrainTask) -> Result<Vec<Option<usize>>> {
-    let classes = &task.definition.classes;
-    Ok(shard.labels.iter().map(|label| classes.iter().position(|class| class == label)).collect())
+pub(crate) fn class_map(shard: &Shard, definition: &ModelDefinition) -> Vec<Option<usize>> {
+    let classes = &definition.classes;
+    shard.labels.iter().map(|label| classes.iter().position(|class| class == label)).collect()
 }
 
 /// What a batch came to.
@@ -127,13 +129,18 @@ pub(crate) struct Learner<'a> {
 
 impl<'a> Learner<'a> {
     /// The net of a task with these weights and moments; `None` where the worker has no rows.
-    pub(crate) fn new(env: &'a TaskEnvironment<'a>, shard: &'a Shard, state: &ModelState) -> Result<Option<Self>> {
+    pub(crate) fn new(
+        env: &'a TaskEnvironment<'a>,
+        selection: &Selection,
+        shard: &'a Shard,
+        state: &ModelState,
+    ) -> Result<Option<Self>> {
         let (definition, spec) = (&env.task.definition, &env.task.definition.spec);
-        let rows = shard.select(env.task.rows, spec, &env.task.dropped);
+        let rows = shard.select(selection.rows, spec, &selection.dropped);
         if rows.is_empty() {
             return Ok(None);
         }
-        let classes = class_map(shard, env.task)?;
+        let classes = class_map(shard, definition);
         let session = Session::on(env.device, definition, state, "the last checkpoint")?;
         let optimizer = Optimizer::new(spec, &session.params, state)?;
         let average = MovingAverage::new(env.device, definition, state)?;
@@ -234,7 +241,7 @@ impl<'a> Learner<'a> {
 
     /// The state that it ends with: the weights and running statistics, the moments, and the moving average. What each is made
     /// of is let go before the next is made.
-    fn into_state(self) -> Result<Vec<NamedTensor>> {
+    pub(crate) fn into_state(self) -> Result<Vec<NamedTensor>> {
         let Self { session, optimizer, average, .. } = self;
         let mut tensors = optimizer.state()?;
         drop(optimizer);
@@ -247,7 +254,7 @@ impl<'a> Learner<'a> {
 
     /// Seconds inside libtorch since this was last asked.
     pub(crate) fn take_libtorch_seconds(&mut self) -> f64 {
-        std::mem::take(&mut self.clock).0.as_secs_f64()
+        std::mem::take(&mut self.clock).seconds()
     }
 }
 
@@ -257,17 +264,17 @@ pub(crate) struct Meter {
     reported: Instant,
     total: usize,
     /// Which of the epoch's rows these steps are.
-    part: Range<usize>,
-    rows: usize,
-    loss: LossSum,
-    learning_rate: f64,
+    slice: Range<usize>,
+    pub(crate) rows: usize,
+    pub(crate) loss: LossSum,
+    pub(crate) learning_rate: f64,
 }
 
 impl Meter {
-    /// For a part of an epoch of `total` rows.
-    pub(crate) fn new(total: usize, part: Range<usize>) -> Self {
+    /// For a slice of an epoch of `total` rows.
+    pub(crate) fn new(total: usize, slice: Range<usize>) -> Self {
         let now = Instant::now();
-        Self { started: now, reported: now, total, part, rows: 0, loss: LossSum::default(), learning_rate: 0.0 }
+        Self { started: now, reported: now, total, slice, rows: 0, loss: LossSum::default(), learning_rate: 0.0 }
     }
 
     /// Counts a step.
@@ -275,92 +282,19 @@ impl Meter {
         self.loss.add(step)?;
         self.rows += step.rows;
         self.learning_rate = step.learning_rate;
-        // The last of a part, too: who counts images adds up the reports.
-        if self.reported.elapsed() >= REPORT_EVERY || self.rows >= self.part.len() {
+        // The last of a slice, too: who counts images adds up the reports.
+        if self.reported.elapsed() >= REPORT_EVERY || self.rows >= self.slice.len() {
             let rate = self.rows as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
             let loss = learner.read(&self.loss)? / self.rows.max(1) as f64;
-            learner.env.report(epoch, (self.part.start, self.part.start + self.rows, self.total), rate, loss);
+            learner.env.report(epoch, (self.slice.start, self.slice.start + self.rows, self.total), rate, loss);
             self.reported = Instant::now();
         }
         Ok(())
     }
 }
 
-/// Trains the task's part of an epoch: the report, and the state after it. A worker that has nothing to learn from in it
-/// answers with no state. The state to start from is let go once the net has it.
-pub(crate) fn train_epoch(
-    env: &TaskEnvironment<'_>,
-    shard: &Shard,
-    state: impl Borrow<ModelState>,
-) -> Result<(PhaseReport, Vec<NamedTensor>)> {
-    let started = Instant::now();
-    let epoch = env.task.epoch;
-    let Some(mut learner) = Learner::new(env, shard, state.borrow())? else {
-        return Ok((PhaseReport::default(), Vec::new()));
-    };
-    drop(state);
-    let order = learner.order(epoch);
-    let steps = env.task.part.steps(learner.steps());
-    if steps.is_empty() {
-        return Ok((PhaseReport::default(), Vec::new()));
-    }
-    let [before, end] = [steps.start, steps.end].map(|step| step * order.len() / learner.steps());
-    let mut meter = Meter::new(order.len(), before..end);
-    for step in steps {
-        let step = learner.step(epoch, &order, step)?;
-        meter.count(&mut learner, epoch, &step)?;
-    }
-    let loss_sum = learner.read(&meter.loss)?;
-    let libtorch = learner.take_libtorch_seconds();
-    let tensors = learner.into_state()?;
-    let train = started.elapsed().as_secs_f64();
-    let report = PhaseReport {
-        rows: meter.rows as u64,
-        loss_sum,
-        learning_rate: meter.learning_rate,
-        timing: Timing { train, libtorch, ..Timing::default() },
-        ..PhaseReport::default()
-    };
-    Ok((report, tensors))
-}
-
-/// Scores of rows: class index, probabilities, and what a split keeps together.
-#[derive(Debug, Default)]
-pub(crate) struct Scores {
-    pub(crate) truth: Vec<u32>,
-    pub(crate) probabilities: Vec<f32>,
-    pub(crate) groups: Vec<u64>,
-}
-
-/// Scores the selected rows.
-pub(crate) fn score(env: &TaskEnvironment<'_>, shard: &Shard, state: &ModelState) -> Result<(PhaseReport, Scores)> {
-    let task = env.task;
-    let (definition, spec) = (&task.definition, &task.definition.spec);
-    let started = Instant::now();
-    let rows = shard.select(task.rows, spec, &[]);
-    let mut scores = Scores::default();
-    if rows.is_empty() {
-        return Ok((PhaseReport::default(), scores));
-    }
-    let classes = class_map(shard, task)?;
-    let average = state.moving_average();
-    let what = "the checkpoint to validate";
-    let scorer = Scorer::new(env.device, definition, average.as_ref().unwrap_or(state), what)?;
-    let mut feed = Feed::once(&definition.preprocessing, scorer.device());
-    let mut clock = LibtorchClock::default();
-    for batch in rows.chunks(SCORING_BATCH) {
-        env.check()?;
-        let pictures = feed.batch(shard, batch)?;
-        scores.truth.extend(truth_of(batch, &classes)?.iter().map(|class| *class as u32));
-        scores.groups.extend(batch.iter().map(|row| row.key));
-        scores.probabilities.extend(clock.time(|| scorer.probabilities(&pictures))?);
-    }
-    let timing =
-        Timing { validate: started.elapsed().as_secs_f64(), libtorch: clock.0.as_secs_f64(), ..Timing::default() };
-    Ok((PhaseReport { rows: rows.len() as u64, timing, ..PhaseReport::default() }, scores))
-}
-
-fn truth_of(batch: &[Row], classes: &[Option<usize>]) -> Result<Vec<i64>> {
+/// The index of each row's class.
+pub(crate) fn truth_of(batch: &[Row], classes: &[Option<usize>]) -> Result<Vec<i64>> {
     let class = |row: &Row| classes.get(row.label as usize).copied().flatten();
     batch
         .iter()

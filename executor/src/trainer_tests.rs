@@ -3,12 +3,14 @@
 use std::sync::atomic::AtomicBool;
 
 use tch::{Device, Kind, Tensor};
-use tusk_core::manifest::ModelDefinition;
-use tusk_core::physical::{Part, PhaseReport, Rows, TrainTask};
+use tusk_core::job::{EpochSlice, Rows, Scores, Train, TrainReport, Validate};
+use tusk_core::manifest::{FileRef, ModelDefinition};
 use tusk_core::spec::{Architecture, Augment, Features, Freeze, Loss, ModelSpec, Optimizer as Algorithm, Precision};
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::error::{Error, Result};
+use crate::job::train::train_epoch;
+use crate::job::validate::score;
 use crate::nets::layers::Linear;
 use crate::nets::layout::{Init, Layout, Params};
 use crate::nets::{Net, Pass};
@@ -16,16 +18,17 @@ use crate::optimizer::Optimizer;
 use crate::scorer::Scorer;
 use crate::session::{Session, initial_state};
 use crate::shard::Shard;
-use crate::testing::{Record, cache, definition, environment, shard, squares, squares_shard, task};
-use crate::trainer::{Scores, TaskEnvironment, score, train_epoch};
+use crate::testing::{Record, cache, definition, environment, epoch, shard, squares, squares_shard, task};
+use crate::trainer::TaskEnvironment;
 
 /// Trains all epochs of a definition: a report per epoch, and the last state.
-pub(crate) fn train(definition: &ModelDefinition, shard: &Shard) -> (Vec<PhaseReport>, ModelState) {
+pub(crate) fn train(definition: &ModelDefinition, shard: &Shard) -> (Vec<TrainReport>, ModelState) {
     tch::set_num_threads(2);
-    let mut state = initial_state(definition);
+    let (task, mut state) = (task(definition, 1), initial_state(definition));
     let reports = (1..=definition.spec.epochs)
-        .map(|epoch| {
-            let (report, tensors) = train_epoch(&environment(&task(definition, epoch)), shard, &state).unwrap();
+        .map(|number| {
+            let env = environment(&task);
+            let (report, tensors) = train_epoch(&env, &epoch(number), shard, &state).unwrap();
             state = ModelState::new(tensors);
             report
         })
@@ -33,9 +36,13 @@ pub(crate) fn train(definition: &ModelDefinition, shard: &Shard) -> (Vec<PhaseRe
     (reports, state)
 }
 
+/// Scores all rows. The weights are those that it is given.
+fn validation() -> Validate {
+    Validate { rows: Rows::All, epoch: 1, weights: FileRef { path: String::new(), checksum: String::new() } }
+}
+
 fn scores(definition: &ModelDefinition, shard: &Shard, state: &ModelState) -> Scores {
-    let task = TrainTask { rows: Rows::All, ..task(definition, 1) };
-    score(&environment(&task), shard, state).unwrap().1
+    score(&environment(&task(definition, 1)), &validation(), shard, state).unwrap().1
 }
 
 /// Share of rows whose likeliest class is the true one.
@@ -59,7 +66,7 @@ fn training_repeats_to_the_bit_in_whatever_order_the_table_stands() {
     let cache = cache(1 << 30, 0);
     let [a, b] = [&records, &reversed].map(|records| {
         let (reports, state) = train(&definition, &shard(&cache, records, 0, 1, 32).unwrap());
-        assert!(reports.iter().all(|report| report.rows == 24));
+        assert!(reports.iter().all(|report| report.task.rows == 24));
         (reports.iter().map(|r| r.loss_sum.to_bits()).collect::<Vec<_>>(), state)
     });
     assert_eq!(a.0, b.0);
@@ -70,37 +77,38 @@ fn training_repeats_to_the_bit_in_whatever_order_the_table_stands() {
 }
 
 #[test]
-fn an_epoch_in_parts_is_the_epoch_to_the_bit_for_a_worker_alone() {
+fn an_epoch_in_slices_is_the_epoch_to_the_bit_for_a_worker_alone() {
     let mut definition = definition(Architecture::Cnn);
     definition.spec.augment = Augment::xray();
     definition.spec.batch_size = 4;
     definition.spec.ema = Some(0.9);
     let shard = squares_shard(27);
     tch::set_num_threads(2);
-    let mut whole = task(&definition, 1);
-    let (expected, whole_state) = train_epoch(&environment(&whole), &shard, initial_state(&definition)).unwrap();
+    let task = task(&definition, 1);
+    let env = environment(&task);
+    let (expected, whole_state) = train_epoch(&env, &epoch(1), &shard, initial_state(&definition)).unwrap();
     let (mut rows, mut loss_sum, mut state) = (0, 0.0, initial_state(&definition));
     for index in 0..3 {
-        whole.part = Part { index, count: 3 };
-        let (report, tensors) = train_epoch(&environment(&whole), &shard, &state).unwrap();
-        rows += report.rows;
+        let job = Train { slice: EpochSlice { index, count: 3 }, ..epoch(1) };
+        let (report, tensors) = train_epoch(&env, &job, &shard, &state).unwrap();
+        rows += report.task.rows;
         loss_sum += report.loss_sum;
         state = ModelState::new(tensors);
     }
-    assert_eq!((rows, expected.rows), (27, 27));
+    assert_eq!((rows, expected.task.rows), (27, 27));
     assert!((loss_sum - expected.loss_sum).abs() < 1e-9, "{loss_sum} is not {}", expected.loss_sum);
     assert!(bits(&state) == bits(&ModelState::new(whole_state)));
-    // More parts than batches: some have nothing to learn from, and answer so.
-    whole.part = Part { index: 0, count: 50 };
-    let (report, tensors) = train_epoch(&environment(&whole), &shard, &state).unwrap();
-    assert_eq!((report.rows, tensors.len()), (0, 0));
+    // More slices than batches: some have nothing to learn from, and answer so.
+    let job = Train { slice: EpochSlice { index: 0, count: 50 }, ..epoch(1) };
+    let (report, tensors) = train_epoch(&env, &job, &shard, &state).unwrap();
+    assert_eq!((report.task.rows, tensors.len()), (0, 0));
 }
 
 /// Trains on the squares and asserts that the loss falls and that the classes are told apart.
 fn assert_learns(definition: &ModelDefinition) {
     let shard = squares_shard(48);
     let (reports, state) = train(definition, &shard);
-    let losses: Vec<f64> = reports.iter().map(|report| report.loss_sum / report.rows as f64).collect();
+    let losses: Vec<f64> = reports.iter().map(|report| report.loss_sum / report.task.rows as f64).collect();
     let what = format!("{:?} with {:?}: losses {losses:?}", definition.loss, definition.spec.optimizer);
     assert!(losses[0].is_finite() && losses.last().unwrap() < &(0.5 * losses[0]), "{what}");
     let scores = scores(definition, &shard, &state);
@@ -204,8 +212,8 @@ fn a_cancelled_task_trains_and_scores_nothing() {
     let (task, cancelled) = (task(&definition, 1), AtomicBool::new(true));
     let env = TaskEnvironment { cancelled: &cancelled, ..environment(&task) };
     let (shard, state) = (squares_shard(8), initial_state(&definition));
-    assert!(matches!(train_epoch(&env, &shard, &state), Err(Error::Cancelled)));
-    assert!(matches!(score(&env, &shard, &state), Err(Error::Cancelled)));
+    assert!(matches!(train_epoch(&env, &epoch(1), &shard, &state), Err(Error::Cancelled)));
+    assert!(matches!(score(&env, &validation(), &shard, &state), Err(Error::Cancelled)));
 }
 
 #[test]
@@ -213,8 +221,8 @@ fn a_worker_without_rows_answers_with_no_weights() {
     let definition = definition(Architecture::Cnn);
     let empty = shard(&cache(0, 0), &[], 0, 1, 32).unwrap();
     let (report, tensors) =
-        train_epoch(&environment(&task(&definition, 1)), &empty, initial_state(&definition)).unwrap();
-    assert!(report.rows == 0 && tensors.is_empty());
+        train_epoch(&environment(&task(&definition, 1)), &epoch(1), &empty, initial_state(&definition)).unwrap();
+    assert!(report.task.rows == 0 && tensors.is_empty());
 }
 
 #[test]
@@ -225,14 +233,15 @@ fn training_never_sees_held_out_rows() {
     let training = shard.select(Rows::Training, &definition.spec, &[]);
     assert!(training.len() < 24 && !training.is_empty());
     let (report, tensors) =
-        train_epoch(&environment(&task(&definition, 1)), &shard, initial_state(&definition)).unwrap();
-    assert_eq!(report.rows, training.len() as u64);
+        train_epoch(&environment(&task(&definition, 1)), &epoch(1), &shard, initial_state(&definition)).unwrap();
+    assert_eq!(report.task.rows, training.len() as u64);
     // The same epoch over a table that has the training rows only.
     let kept: Vec<u64> = training.iter().map(|row| row.content).collect();
     let content = |record: &Record| tusk_core::random::content_hash(record.image.as_deref().unwrap());
     let records: Vec<Record> = squares(24).into_iter().filter(|record| kept.contains(&content(record))).collect();
     let alone = crate::testing::shard(&cache(1 << 30, 0), &records, 0, 1, 32).unwrap();
-    let (_, wanted) = train_epoch(&environment(&task(&definition, 1)), &alone, initial_state(&definition)).unwrap();
+    let (_, wanted) =
+        train_epoch(&environment(&task(&definition, 1)), &epoch(1), &alone, initial_state(&definition)).unwrap();
     assert!(bits(&ModelState::new(tensors)) == bits(&ModelState::new(wanted)));
 }
 
@@ -242,8 +251,9 @@ fn a_class_that_the_model_does_not_know_is_an_error_and_not_a_wrong_truth() {
     let mut records = squares(4);
     records[0].label = Some("upside down".into());
     let shard = shard(&cache(1 << 30, 0), &records, 0, 1, 32).unwrap();
-    let task = TrainTask { rows: Rows::All, ..task(&definition, 1) };
-    let refusal = score(&environment(&task), &shard, &initial_state(&definition)).unwrap_err().to_string();
+    let task = task(&definition, 1);
+    let refusal = score(&environment(&task), &validation(), &shard, &initial_state(&definition));
+    let refusal = refusal.unwrap_err().to_string();
     assert!(refusal.contains("a class that the training rows do not have"), "{refusal}");
 }
 
@@ -252,8 +262,9 @@ fn a_weight_of_zero_silences_a_class() {
     let definition = ModelDefinition { class_weights: vec![1.0, 0.0], ..definition(Architecture::Cnn) };
     let right: Vec<Record> = squares(12).into_iter().filter(|r| r.label.as_deref() == Some("right")).collect();
     let shard = shard(&cache(1 << 30, 0), &right, 0, 1, 32).unwrap();
-    let (report, _) = train_epoch(&environment(&task(&definition, 1)), &shard, initial_state(&definition)).unwrap();
-    assert_eq!((report.rows, report.loss_sum), (6, 0.0));
+    let (report, _) =
+        train_epoch(&environment(&task(&definition, 1)), &epoch(1), &shard, initial_state(&definition)).unwrap();
+    assert_eq!((report.task.rows, report.loss_sum), (6, 0.0));
 }
 
 /// One linear layer: a net without batch normalisation, whose gradient is a mean over rows.

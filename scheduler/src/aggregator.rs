@@ -11,7 +11,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use tusk_core::physical::{Answer, PhaseReport, tensor_header};
+use tusk_core::job::Report;
+use tusk_core::physical::{Answer, tensor_header};
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::error::{Error, Result};
@@ -41,11 +42,11 @@ struct Tensor {
     groups: u32,
 }
 
-/// Folds the workers' answers of one epoch.
+/// Folds the workers' answers of one job, which begin with reports of this type.
 #[derive(Debug)]
-pub struct Aggregator {
+pub struct Aggregator<R> {
     workers: usize,
-    reports: Vec<PhaseReport>,
+    reports: Vec<R>,
     rows: u64,
     /// The workers that are read now, and how many groups up to this one have learned something.
     group: Range<usize>,
@@ -53,7 +54,7 @@ pub struct Aggregator {
     tensors: BTreeMap<String, Tensor>,
 }
 
-impl Aggregator {
+impl<R: Report> Aggregator<R> {
     /// Of so many workers.
     #[must_use]
     pub fn new(workers: u32) -> Self {
@@ -74,11 +75,11 @@ impl Aggregator {
     /// [`Error::Update`] when they cannot be averaged.
     pub fn fold(&mut self, round: &[Option<Answer<'_>>]) -> Result<()> {
         let reports = round.iter().map(|answer| answer.map_or(Ok(None), |answer| answer.report()));
-        let reports: Vec<Option<PhaseReport>> = reports.collect::<Result<_, _>>()?;
+        let reports: Vec<Option<R>> = reports.collect::<Result<_, _>>()?;
         if reports.iter().all(Option::is_none) { self.fold_pieces(round) } else { self.begin(round, reports) }
     }
 
-    fn begin(&mut self, round: &[Option<Answer<'_>>], reports: Vec<Option<PhaseReport>>) -> Result<()> {
+    fn begin(&mut self, round: &[Option<Answer<'_>>], reports: Vec<Option<R>>) -> Result<()> {
         self.group = self.reports.len()..self.reports.len() + round.len();
         let rows_before = self.rows;
         for ((worker, answer), report) in self.group.clone().zip(round).zip(reports) {
@@ -92,11 +93,15 @@ impl Aggregator {
             if found != worker {
                 return Err(refused(found, format!("the next worker is {worker}")));
             }
-            self.rows = self.rows.saturating_add(report.rows);
+            self.rows = self.rows.saturating_add(report.task().rows);
             self.reports.push(report);
         }
         self.groups += u32::from(self.rows > rows_before);
         Ok(())
+    }
+
+    fn rows_of(&self, worker: usize) -> u64 {
+        self.reports[worker].task().rows
     }
 
     fn fold_pieces(&mut self, round: &[Option<Answer<'_>>]) -> Result<()> {
@@ -107,14 +112,14 @@ impl Aggregator {
         let mut ended = None;
         for (worker, answer) in self.group.clone().zip(round) {
             match answer {
-                Some(_) if self.reports[worker].rows == 0 => {
+                Some(_) if self.rows_of(worker) == 0 => {
                     return Err(refused(worker, "it has weights but no rows".into()));
                 }
                 Some(answer) if answer.worker.0 as usize != worker => {
                     return Err(refused(worker, format!("worker {} answers in its place", answer.worker.0)));
                 }
                 Some(answer) => pieces.push((worker, *answer)),
-                None if self.reports[worker].rows > 0 => ended = Some(worker),
+                None if self.rows_of(worker) > 0 => ended = Some(worker),
                 None => {}
             }
         }
@@ -148,7 +153,7 @@ impl Aggregator {
             if !rest.is_empty() || values.first().is_some_and(|(others, _)| others.len() != chunks.len()) {
                 return Err(refuse(format!("piece {} is not as long as the others'", answer.piece)));
             }
-            values.push((chunks, self.reports[*worker].rows as f64));
+            values.push((chunks, self.rows_of(*worker) as f64));
         }
         let worker = pieces.first().map_or(0, |(worker, _)| *worker);
         let refuse = |reason: String| refused(worker, format!("tensor {}: {reason}", first.name));
@@ -178,7 +183,7 @@ impl Aggregator {
     ///
     /// # Errors
     /// [`Error::Update`] when an update is missing or incomplete.
-    pub fn finish(self) -> Result<(ModelState, Vec<PhaseReport>)> {
+    pub fn finish(self) -> Result<(ModelState, Vec<R>)> {
         if self.reports.len() != self.workers {
             let reason = format!("it did not answer; {} were asked", self.workers);
             return Err(refused(self.reports.len(), reason));

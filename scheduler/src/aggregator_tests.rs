@@ -1,15 +1,21 @@
 use datafusion::arrow::record_batch::RecordBatch;
 use tusk_core::ids::WorkerId;
-use tusk_core::physical::{MESSAGE_BYTES_MAX, REPORT, answer_rows, tensor_rows};
+use tusk_core::job::{TaskReport, TrainReport};
+use tusk_core::physical::{MESSAGE_BYTES_MAX, REPORT, answer_rows, report_rows, tensor_rows};
 
 use super::*;
 
 /// A worker's answer: batches of one row.
 type Rows = Vec<RecordBatch>;
 
+type Aggregator = super::Aggregator<TrainReport>;
+
+fn report(rows: u64) -> TrainReport {
+    TrainReport { task: TaskReport::of_rows(rows), ..TrainReport::default() }
+}
+
 fn answer(worker: u32, rows: u64, tensors: &[(&str, &[f32])]) -> Rows {
-    let report = serde_json::to_vec(&PhaseReport { rows, ..PhaseReport::default() }).unwrap();
-    let mut batches: Rows = answer_rows(WorkerId(worker), REPORT, &report).map(Result::unwrap).collect();
+    let mut batches: Rows = report_rows(WorkerId(worker), &report(rows)).unwrap();
     for (name, data) in tensors {
         let tensor = NamedTensor { name: (*name).into(), shape: vec![data.len()], data: data.to_vec() };
         batches.extend(tensor_rows(WorkerId(worker), &tensor).map(Result::unwrap));
@@ -33,7 +39,7 @@ fn fold(aggregator: &mut Aggregator, group: &[Rows]) -> Result<()> {
 }
 
 /// The mean of workers that are read in groups of `at_a_time`.
-fn mean(answers: &[Rows], at_a_time: usize) -> Result<(ModelState, Vec<PhaseReport>)> {
+fn mean(answers: &[Rows], at_a_time: usize) -> Result<(ModelState, Vec<TrainReport>)> {
     let mut aggregator = Aggregator::new(u32::try_from(answers.len()).unwrap());
     answers.chunks(at_a_time).try_for_each(|group| fold(&mut aggregator, group))?;
     aggregator.finish()
@@ -55,7 +61,7 @@ fn the_mean_is_weighted_by_rows_as_computed_by_hand() {
         let (state, reports) = mean(&answers, at_a_time).unwrap();
         // (3 * 1 + 1 * 5) / 4 = 2 and (3 * -2 + 1 * 2) / 4 = -1
         assert_eq!(state.get("w").unwrap().data, [2.0, -1.0]);
-        assert_eq!(reports.iter().map(|r| r.rows).collect::<Vec<_>>(), [3, 1]);
+        assert_eq!(reports.iter().map(|r| r.task.rows).collect::<Vec<_>>(), [3, 1]);
     }
 }
 
@@ -177,7 +183,7 @@ fn what_differs_between_workers_is_refused() {
 
 #[test]
 fn damaged_answers_are_refused_or_folded_and_panic_nothing() {
-    let report = serde_json::to_vec(&PhaseReport { rows: 3, ..PhaseReport::default() }).unwrap();
+    let report = serde_json::to_vec(&report(3)).unwrap();
     let header = [2_u64, 2, 3].into_iter().flat_map(u64::to_le_bytes);
     let tensor: Vec<u8> = header.chain([0.5_f32; 6].into_iter().flat_map(f32::to_le_bytes)).collect();
     let mut random = 1_u64;

@@ -23,7 +23,8 @@ use ballista_scheduler::state::task_manager::JobInfoCache;
 use datafusion::error::Result;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use tusk_core::ids::WorkerId;
-use tusk_core::physical::{Phase, TrainExec, shard_key};
+use tusk_core::job::Job;
+use tusk_core::physical::TrainExec;
 
 use crate::executors::SharedExecutors;
 
@@ -31,6 +32,27 @@ use crate::executors::SharedExecutors;
 #[derive(Debug)]
 pub(crate) struct StickyPlacement {
     executors: SharedExecutors,
+}
+
+/// How the tasks of a job use a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DeviceUse {
+    /// From beginning to end.
+    Whole,
+    /// In turns: it is let go of in between.
+    Turns,
+    /// As a guest, too, between the turns of others.
+    Guest,
+}
+
+impl DeviceUse {
+    fn of(job: &Job) -> Self {
+        match job {
+            Job::Profile(_) | Job::FitWeights(_) | Job::Train(_) => Self::Whole,
+            Job::Exchange(_) => Self::Turns,
+            Job::Validate(_) => Self::Guest,
+        }
+    }
 }
 
 /// An executor in one round of placement.
@@ -44,8 +66,8 @@ struct Seat<'a> {
 
 impl Seat<'_> {
     /// Whether a training task may go here.
-    fn takes(&self, phase: Phase) -> bool {
-        self.training > 0 || (phase == Phase::Validate && self.giving_way > 0 && self.open() > 0)
+    fn takes(&self, device_use: DeviceUse) -> bool {
+        self.training > 0 || (device_use == DeviceUse::Guest && self.giving_way > 0 && self.open() > 0)
     }
 
     /// Vcores that other tasks may use: those that training does not keep.
@@ -102,8 +124,8 @@ impl DistributionPolicy for StickyPlacement {
                 let place = Place { job_id, session_id: &session_id };
                 match train_exec(&stage.plan).map(TrainExec::task).cloned() {
                     Some(task) => {
-                        let key = |worker: u32| shard_key(&task, WorkerId(worker));
-                        place.training(stage, &mut seats, &|worker| holders.get(&key(worker)), &mut bound);
+                        let holders = |worker: u32| holders.get(&task.shard_key(WorkerId(worker)));
+                        place.training(stage, DeviceUse::of(&task.job), &mut seats, &holders, &mut bound);
                     }
                     None => place.query(stage, &mut seats, &mut bound),
                 }
@@ -128,17 +150,17 @@ impl Place<'_> {
     fn training<'h>(
         &self,
         stage: &mut RunningStage,
+        device_use: DeviceUse,
         seats: &mut [Seat<'_>],
         holders: &dyn Fn(u32) -> Option<&'h Vec<String>>,
         bound: &mut Vec<BoundTask>,
     ) {
-        let phase = train_exec(&stage.plan).map_or(Phase::Train, |train| train.task().phase);
         let mut left = Vec::new();
         for partition in stage.pending.next_slice(usize::MAX) {
             let holder = u32::try_from(partition).ok().and_then(holders);
-            let seat = seats
-                .iter_mut()
-                .find(|seat| seat.takes(phase) && holder.is_some_and(|ids| ids.contains(&seat.budget.executor_id)));
+            let seat = seats.iter_mut().find(|seat| {
+                seat.takes(device_use) && holder.is_some_and(|ids| ids.contains(&seat.budget.executor_id))
+            });
             match seat {
                 Some(seat) => bound.push(self.bind(stage, seat, vec![partition], 1, true)),
                 None => left.push(partition),
@@ -147,7 +169,7 @@ impl Place<'_> {
         let mut waiting = Vec::new();
         for partition in left {
             // Spread over executors before a second task goes to one.
-            match seats.iter_mut().filter(|seat| seat.takes(phase)).max_by_key(|seat| seat.training) {
+            match seats.iter_mut().filter(|seat| seat.takes(device_use)).max_by_key(|seat| seat.training) {
                 Some(seat) => bound.push(self.bind(stage, seat, vec![partition], 1, true)),
                 None => waiting.push(partition),
             }
@@ -229,12 +251,12 @@ struct Busy {
 fn count_training(stage: &ExecutionStage, counts: &mut HashMap<String, Busy>) {
     let ExecutionStage::Running(stage) = stage else { return };
     let Some(train) = train_exec(&stage.plan) else { return };
-    let exchanges = u32::from(train.task().phase == Phase::Exchange);
+    let takes_turns = DeviceUse::of(&train.task().job) == DeviceUse::Turns;
     for info in &stage.task_infos {
         if let task_status::Status::Running(running) = &info.task_status {
             let busy = counts.entry(running.executor_id.clone()).or_default();
             busy.tasks += 1;
-            busy.exchanging += exchanges;
+            busy.exchanging += u32::from(takes_turns);
         }
     }
 }
@@ -290,7 +312,7 @@ mod tests {
         let placement = StickyPlacement::new(executors);
         let seats = placement.seats(vec![&mut budget], &HashMap::from([("a".to_owned(), busy)]));
         let [seat] = &seats[..] else { panic!("one executor") };
-        (seat.takes(Phase::Train), seat.takes(Phase::Validate), seat.open())
+        (seat.takes(DeviceUse::Whole), seat.takes(DeviceUse::Guest), seat.open())
     }
 
     #[test]

@@ -14,8 +14,8 @@ use tusk_benches::spans::{Span, SpannedEngine, Spans};
 use tusk_core::engine::TrainEngine;
 use tusk_core::event::{NoProgress, RunEvent};
 use tusk_core::ids::ModelName;
+use tusk_core::job::Job;
 use tusk_core::manifest::EpochReport;
-use tusk_core::physical::Phase;
 use tusk_core::spec::{Augment, ModelSpec, Precision, architecture};
 use tusk_executor::{CacheLimits, DevicePool, TorchEngine};
 use tusk_scheduler::TrainingRequest;
@@ -134,14 +134,16 @@ fn request(args: &Args) -> Result<TrainingRequest> {
 
 fn split((started, ended, report): &(Instant, Instant, EpochReport), spans: &[Span]) -> Result<Vec<f64>> {
     let ms = |from: Instant, to: Instant| to.saturating_duration_since(from).as_secs_f64() * 1e3;
-    let of = |phase| spans.iter().filter(move |span| span.epoch == report.epoch && span.phase == phase);
-    let called = of(Phase::Train).map(|span| span.called).min().context("no task trained in this epoch")?;
-    let slowest = of(Phase::Train).max_by_key(|span| span.answered).context("no task answered in this epoch")?;
-    let pushed = of(Phase::Train).map(|span| span.ended).max().unwrap_or(*ended);
-    let train = slowest.report.timing.train * 1e3;
-    let forward = of(Phase::Validate).map(|span| span.report.timing.validate * 1e3).fold(0.0, f64::max);
+    let of_epoch = || spans.iter().filter(|span| span.job.epoch() == Some(report.epoch));
+    let training = || of_epoch().filter(|span| matches!(span.job, Job::Train(_)));
+    let validation = || of_epoch().filter(|span| matches!(span.job, Job::Validate(_)));
+    let called = training().map(|span| span.called).min().context("no task trained in this epoch")?;
+    let slowest = training().max_by_key(|span| span.answered).context("no task answered in this epoch")?;
+    let pushed = training().map(|span| span.ended).max().unwrap_or(*ended);
+    let train = slowest.timing.train * 1e3;
+    let forward = validation().map(|span| span.timing.validate * 1e3).fold(0.0, f64::max);
     // Tasks of `Publish` validate the best epoch once more: the first calls are this epoch's.
-    let validate_called = of(Phase::Validate).map(|span| span.called).min();
+    let validate_called = validation().map(|span| span.called).min();
     let validating = validate_called.map_or(0.0, |called| ms(called, *ended));
     let (aggregate, checkpoint) = (report.timing.aggregate * 1e3, report.timing.checkpoint * 1e3);
     let whole = ms(*started, *ended);

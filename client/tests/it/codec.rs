@@ -13,12 +13,13 @@ use datafusion_proto::physical_plan::{DefaultPhysicalProtoConverter, PhysicalExt
 use tusk_core::codec::{decode_plan, encode_plan};
 use tusk_core::engine::Predictor;
 use tusk_core::ids::{RunId, WorkerId};
+use tusk_core::job::{
+    EpochSlice, Exchange, FitWeights, Job, Profile, ProfileReport, Rows, Selection, TaskReport, Train, TrainReport,
+    TrainTask, UnreadableImage, Validate,
+};
 use tusk_core::manifest::{FileRef, Manifest, ModelDefinition, Preprocessing, RunRecord};
 use tusk_core::parameters::SessionKey;
-use tusk_core::physical::{
-    Answer, Part, Phase, PhaseReport, REPORT, Rows, TrainExec, TrainTask, UnreadableImage, answer_rows, tensor_header,
-    tensor_rows,
-};
+use tusk_core::physical::{Answer, REPORT, TrainExec, answer_rows, report_rows, tensor_header, tensor_rows};
 use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::state::{ModelState, NamedTensor, checksum};
 use tusk_udfs::images_table::ImagesTable;
@@ -33,14 +34,24 @@ fn session() -> SessionContext {
     SessionContext::new_with_state(state)
 }
 
-fn task(phase: Phase) -> TrainTask {
+/// One of each kind.
+fn jobs() -> [Job; 5] {
+    let selection = Selection { rows: Rows::Training, dropped: vec![3, u64::MAX] };
+    let weights = FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) };
+    let (slice, session) = (EpochSlice { index: 1, count: 4 }, SessionKey("0123".into()));
+    [
+        Profile { selection: selection.clone() }.into(),
+        FitWeights { weights: weights.clone() }.into(),
+        Train { selection: selection.clone(), epoch: 7, slice, weights: Some(weights.clone()) }.into(),
+        Exchange { selection, first_epoch: 7, weights: None, session }.into(),
+        Validate { rows: Rows::HeldOut, epoch: 7, weights }.into(),
+    ]
+}
+
+fn task(job: Job) -> TrainTask {
     let spec = ModelSpec { group: Some("patient".into()), ..ModelSpec::new(Architecture::Cnn) };
     TrainTask {
         run: RunId::starting_at(1_764_000_000_000),
-        epoch: 7,
-        part: Part { index: 1, count: 4 },
-        phase,
-        rows: Rows::HeldOut,
         workers: 3,
         threads: 2,
         definition: ModelDefinition {
@@ -54,9 +65,7 @@ fn task(phase: Phase) -> TrainTask {
         },
         store: "s3://bucket/models".into(),
         source_checksum: "cd".repeat(32),
-        weights: Some(FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) }),
-        parameters: Some(SessionKey("0123".into())),
-        dropped: vec![3, u64::MAX],
+        job,
     }
 }
 
@@ -77,8 +86,8 @@ async fn a_training_operator_survives_the_wire_with_its_task_and_its_source() {
     let folder = tempfile::tempdir().unwrap();
     let (context, codec) = (session(), physical_codec());
     let source = images_plan(&context, folder.path()).await;
-    for phase in [Phase::Profile, Phase::Adapt, Phase::Train, Phase::Exchange, Phase::Validate] {
-        let exec = TrainExec::try_new(Arc::new(task(phase)), Arc::clone(&source)).unwrap();
+    for job in jobs() {
+        let exec = TrainExec::try_new(Arc::new(task(job)), Arc::clone(&source)).unwrap();
         let plan: Arc<dyn ExecutionPlan> = Arc::new(exec.clone());
         let bytes = encode_plan(Arc::clone(&plan), codec.as_ref()).unwrap();
         let again = decode_plan(&bytes, &context.task_ctx(), codec.as_ref()).unwrap();
@@ -147,7 +156,8 @@ async fn random_bytes_are_no_plan_no_operator_and_no_table() {
 async fn an_operator_with_a_damaged_byte_or_a_missing_end_never_panics() {
     let (context, codec) = (session(), physical_codec());
     let source: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(tusk_core::physical::answer_schema()));
-    let plan = Arc::new(TrainExec::try_new(Arc::new(task(Phase::Train)), source).unwrap());
+    let [_, _, train, ..] = jobs();
+    let plan = Arc::new(TrainExec::try_new(Arc::new(task(train)), source).unwrap());
     // The operator's own message, without its table of workers: Arrow's reader panics on some damaged tables.
     let (inputs, converter) = ([Arc::clone(plan.children()[0])], DefaultPhysicalProtoConverter {});
     let (mut bytes, task) = (Vec::new(), context.task_ctx());
@@ -167,17 +177,21 @@ async fn an_operator_with_a_damaged_byte_or_a_missing_end_never_panics() {
 
 #[test]
 fn a_report_and_a_tensor_survive_as_answers_and_noise_is_none() {
-    let report = PhaseReport {
-        rows: 5,
+    let profile = ProfileReport {
+        task: TaskReport::of_rows(5),
         train_rows: [("A".to_owned(), 3), ("B".to_owned(), 2)].into(),
         unreadable: vec![UnreadableImage { name: "a.png".into(), reason: "it is empty".into() }],
         fingerprint: u64::MAX,
-        loss_sum: 0.1 + 0.2,
-        ..PhaseReport::default()
+        ..ProfileReport::default()
     };
-    let batch = answer_rows(WorkerId(4), REPORT, &serde_json::to_vec(&report).unwrap()).next().unwrap().unwrap();
-    let rows: Vec<Answer<'_>> = Answer::rows(&batch).unwrap().collect();
-    assert_eq!(rows[0].report().unwrap(), Some(report));
+    let train = TrainReport { task: TaskReport::of_rows(5), loss_sum: 0.1 + 0.2, learning_rate: 1e-3 };
+    let [profile_row] = &report_rows(WorkerId(4), &profile).unwrap()[..] else { panic!("not one row") };
+    let [train_row] = &report_rows(WorkerId(4), &train).unwrap()[..] else { panic!("not one row") };
+    let [found] = Answer::rows(profile_row).unwrap().collect::<Vec<_>>()[..] else { panic!("not one row") };
+    assert_eq!(found.report().unwrap(), Some(profile));
+    assert!(found.report::<TrainReport>().is_err(), "a report on another job was read");
+    let [found] = Answer::rows(train_row).unwrap().collect::<Vec<_>>()[..] else { panic!("not one row") };
+    assert_eq!(found.report().unwrap(), Some(train));
     let tensor = NamedTensor { name: "w".into(), shape: vec![2, 1, 3], data: vec![0.5, -1.0, 2.0, 3.0, -0.0, 1e-40] };
     let batch = tensor_rows(WorkerId(4), &tensor).next().unwrap().unwrap();
     let row = Answer::rows(&batch).unwrap().next().unwrap();
@@ -185,7 +199,7 @@ fn a_report_and_a_tensor_survive_as_answers_and_noise_is_none() {
     assert_eq!((shape, values.len()), (tensor.shape, 24));
     for bytes in noise(400) {
         let batch = answer_rows(WorkerId(0), REPORT, &bytes).next().unwrap().unwrap();
-        assert!(Answer::rows(&batch).unwrap().all(|answer| answer.report().is_err()), "{bytes:?}");
+        assert!(Answer::rows(&batch).unwrap().all(|answer| answer.report::<TrainReport>().is_err()), "{bytes:?}");
         // A short shape may come out of noise; a long one must be refused, not allocated.
         let sides = tensor_header(&bytes).map_or(0, |(shape, _)| shape.len());
         assert!(sides * 8 <= bytes.len(), "{bytes:?}");

@@ -10,9 +10,9 @@ use datafusion::arrow::buffer::{Buffer, OffsetBuffer};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use datafusion::arrow::record_batch::RecordBatch;
 
-use super::task::PhaseReport;
 use crate::error::{Error, Result};
 use crate::ids::WorkerId;
+use crate::job::Report;
 use crate::state::NamedTensor;
 
 /// The most bytes of an array in one row.
@@ -56,6 +56,15 @@ pub fn answer_rows<'a>(
     data: &'a [u8],
 ) -> impl Iterator<Item = Result<RecordBatch>> + use<'a> {
     rows(worker, name, &[], data)
+}
+
+/// A worker's report as rows of its answer: it comes first.
+///
+/// # Errors
+/// [`Error::Wire`] when it cannot be written.
+pub fn report_rows(worker: WorkerId, report: &impl Report) -> Result<Vec<RecordBatch>> {
+    let json = serde_json::to_vec(report).map_err(|e| wire(e.to_string()))?;
+    answer_rows(worker, REPORT, &json).collect()
 }
 
 /// A tensor as rows of an answer: how many sides it has and how long they are (u64 each), then its values (f32).
@@ -112,12 +121,12 @@ impl<'a> Answer<'a> {
     /// The report, if this row carries it.
     ///
     /// # Errors
-    /// [`Error::Wire`] when it is no report.
-    pub fn report(&self) -> Result<Option<PhaseReport>> {
+    /// [`Error::Wire`] when it is no report of that job.
+    pub fn report<R: Report>(&self) -> Result<Option<R>> {
         if self.name != REPORT {
             return Ok(None);
         }
-        let report: PhaseReport = serde_json::from_slice(self.data).map_err(|e| wire(e.to_string()))?;
+        let report: R = serde_json::from_slice(self.data).map_err(|e| wire(e.to_string()))?;
         report.check().map_err(wire)?;
         Ok(Some(report))
     }

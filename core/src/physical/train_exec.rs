@@ -27,11 +27,11 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryStreamExt};
 
 use super::answer::answer_schema;
-use super::task::TrainTask;
 use crate::engine::engine_of;
 use crate::ids::WorkerId;
+use crate::job::TrainTask;
 
-/// Trains, scores or profiles, one partition per worker.
+/// Runs a job, one partition per worker.
 #[derive(Clone, Debug)]
 pub struct TrainExec {
     task: Arc<TrainTask>,
@@ -112,10 +112,10 @@ impl TrainExec {
 
 impl DisplayAs for TrainExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TrainTask { phase, rows, epoch, workers, definition, .. } = self.task.as_ref();
+        let TrainTask { job, workers, definition, .. } = self.task.as_ref();
         write!(
             f,
-            "TrainExec: phase={phase:?}, rows={rows:?}, epoch={epoch}, architecture={}, image={}x{}x{}, workers={workers}",
+            "TrainExec: job={job}, architecture={}, image={}x{}x{}, workers={workers}",
             definition.spec.architecture,
             definition.preprocessing.channels,
             definition.preprocessing.image_size,

@@ -11,8 +11,11 @@ use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::{DefaultPhysicalProtoConverter, PhysicalExtensionCodec};
 use tusk_core::codec::{TuskLogicalCodec, TuskPhysicalCodec, decode_plan};
 use tusk_core::ids::WorkerId;
+use tusk_core::job::{
+    ExchangeReport, FitWeightsReport, ProfileReport, RowHashes, Scores, TrainReport, TrainTask, ValidateReport,
+};
 use tusk_core::manifest::{Manifest, RunRecord};
-use tusk_core::physical::{Answer, REPORT, TrainTask, answer_rows, answer_schema, tensor_header};
+use tusk_core::physical::{Answer, REPORT, answer_rows, answer_schema, tensor_header};
 use tusk_core::report::ExecutorReport;
 use tusk_core::sql::{ModelStatement, Source, Statement, parse};
 use tusk_core::state::{ModelState, checksum};
@@ -81,10 +84,16 @@ fn prints_back(source: &Source) -> bool {
 
 /// What a worker may send as a row of its answer.
 pub(crate) fn answer(bytes: &[u8]) {
-    for name in [REPORT, "fc.weight"] {
+    for name in [REPORT, "fc.weight", "contents", "truth", "probabilities", "groups"] {
         for batch in answer_rows(WorkerId(0), name, bytes) {
             for row in Answer::rows(&batch.unwrap()).unwrap() {
-                drop(row.report());
+                drop(row.report::<ProfileReport>());
+                drop(row.report::<FitWeightsReport>());
+                drop(row.report::<TrainReport>());
+                drop(row.report::<ExchangeReport>());
+                drop(row.report::<ValidateReport>());
+                drop(RowHashes::default().fold(&row, usize::MAX));
+                drop(Scores::default().fold(&row));
             }
         }
     }

@@ -12,8 +12,8 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 use tusk_core::ids::WorkerId;
+use tusk_core::job::UnreadableImage;
 use tusk_core::manifest::Preprocessing;
-use tusk_core::physical::UnreadableImage;
 use tusk_core::random::content_hash;
 use tusk_pixels::{ImageColumn, Pixels, perceptual_hash};
 

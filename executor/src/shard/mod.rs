@@ -8,7 +8,7 @@ mod tests;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use tusk_core::physical::{Rows, UnreadableImage};
+use tusk_core::job::{Rows, UnreadableImage};
 use tusk_core::spec::ModelSpec;
 
 pub(crate) use builder::ShardBuilder;

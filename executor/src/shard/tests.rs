@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tusk_core::ids::WorkerId;
+use tusk_core::job::Rows;
 use tusk_core::manifest::Preprocessing;
-use tusk_core::physical::Rows;
 use tusk_core::random::content_hash;
 use tusk_core::spec::{Architecture, ModelSpec};
 use tusk_pixels::{Channels, decode, decode_square};

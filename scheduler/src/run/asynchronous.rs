@@ -13,11 +13,10 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tusk_core::ids::ModelName;
+use tusk_core::job::Exchange;
 use tusk_core::manifest::{EpochTally, ExchangeRecord, FileRef, Unvalidated};
 use tusk_core::parameters::SessionKey;
-use tusk_core::physical::{Phase, TrainExec};
 
-use super::attempts::Attempts;
 use super::progress;
 use super::training::Run;
 use super::validation::Validation;
@@ -45,37 +44,18 @@ impl Run {
                 record: record.clone(),
             },
         );
-        let plan = self.exchange_plan(&record, session)?;
+        let job = Exchange {
+            selection: self.selection(),
+            first_epoch: record.workers.iter().map(|worker| worker.epochs).min().unwrap_or(0) + 1,
+            weights: self.record.last.clone(),
+            session,
+        };
         let cancel = self.context.cancel.child_token();
         let _stop_tasks_on_error = cancel.clone().drop_guard();
-        let mut job = self.clone();
-        job.context.cancel = cancel;
-        let job = tokio::spawn(job.exchange(plan, Arc::clone(&exchange.store)));
+        let mut run = self.clone();
+        run.context.cancel = cancel;
+        let job = tokio::spawn(run.exchange(job, Arc::clone(&exchange.store)));
         self.follow(&exchange.store, job).await
-    }
-
-    /// Runs the job, and again where the cluster lost it: its workers go on where they were.
-    async fn exchange(self, plan: Arc<TrainExec>, store: Arc<ParameterStore>) -> Result<()> {
-        let pushed = || store.record().workers.iter().map(|worker| worker.step).sum::<u64>();
-        let (mut attempts, mut last) = (Attempts::default(), pushed());
-        loop {
-            let Err(error) = self.answers("training", Arc::clone(&plan), |_| Ok(())).await else { return Ok(()) };
-            let now = pushed();
-            if now > last {
-                (attempts, last) = (Attempts::default(), now);
-            }
-            attempts.after(error, &self.context.cancel).await?;
-        }
-    }
-
-    fn exchange_plan(&self, record: &ExchangeRecord, session: SessionKey) -> Result<Arc<TrainExec>> {
-        let epoch = record.workers.iter().map(|worker| worker.epochs).min().unwrap_or(0) + 1;
-        let weights = self.record.last.clone();
-        let plan = self.plan(Phase::Exchange, self.training_rows(), epoch, weights, &self.request.train)?;
-        let mut task = plan.task().as_ref().clone();
-        task.parameters = Some(session);
-        let tasks = self.context.workers;
-        Ok(Arc::new(TrainExec::in_partitions(Arc::new(task), Arc::clone(&self.request.train), tasks)?))
     }
 
     /// Checkpoints and validates the epochs of a job until it is over.

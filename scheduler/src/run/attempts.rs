@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::training::Run;
 use crate::error::{Error, Result};
 use crate::metrics;
 
@@ -52,8 +53,50 @@ impl Attempts {
     }
 }
 
+impl Run {
+    /// Runs a job, and again where the cluster lost it.
+    pub(super) async fn retrying<T, F>(&self, job: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        retry(&self.context.cancel, || 0, job).await
+    }
+
+    /// The same for a job that goes on where it was lost: when it got further, it has all its attempts again.
+    pub(super) async fn retrying_while_it_advances<T, F>(
+        &self,
+        progress: impl Fn() -> u64,
+        job: impl Fn() -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        retry(&self.context.cancel, progress, job).await
+    }
+}
+
+async fn retry<T, F>(cancel: &CancellationToken, progress: impl Fn() -> u64, job: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let (mut attempts, mut last) = (Attempts::default(), progress());
+    loop {
+        let error = match job().await {
+            Err(error) => error,
+            answered => return answered,
+        };
+        let now = progress();
+        if now > last {
+            (attempts, last) = (Attempts::default(), now);
+        }
+        attempts.after(error, cancel).await?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn lost() -> Error {
@@ -78,6 +121,29 @@ mod tests {
         let own = Error::Job { phase: "p".into(), reason: "x-ray 7 is bad".into() };
         let outcome = Attempts::default().after(own, &CancellationToken::new()).await;
         assert!(matches!(outcome, Err(Error::Job { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_gets_further_has_all_its_attempts_again() {
+        let cancel = CancellationToken::new();
+        // Nothing waits.
+        cancel.cancel();
+        for (advances, expected) in [(0, ATTEMPTS_MAX), (1, ATTEMPTS_MAX), (4, 3 + ATTEMPTS_MAX)] {
+            let calls = Cell::new(0);
+            let job = || {
+                calls.set(calls.get() + 1);
+                std::future::ready(Err::<(), _>(lost()))
+            };
+            let error = retry(&cancel, || u64::from(calls.get().min(advances)), job).await.unwrap_err();
+            assert!(matches!(error, Error::GivenUp { attempts: ATTEMPTS_MAX, .. }), "{error}");
+            assert_eq!(calls.get(), expected, "{advances} attempts got further");
+        }
+        let calls = Cell::new(0);
+        let job = || {
+            calls.set(calls.get() + 1);
+            std::future::ready(if calls.get() < 3 { Err(lost()) } else { Ok(calls.get()) })
+        };
+        assert_eq!(retry(&cancel, || 0, job).await.unwrap(), 3);
     }
 
     #[tokio::test]

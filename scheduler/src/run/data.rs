@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tusk_core::job::ProfileReport;
 use tusk_core::manifest::{CLASSES_MAX, DataProfile, ModelDefinition, Preprocessing};
-use tusk_core::physical::PhaseReport;
 use tusk_core::spec::{ClassWeights, Loss, ModelSpec, Normalize, Precision};
 use tusk_core::{Error, Result};
 
@@ -35,9 +35,9 @@ pub(crate) struct Profile<'a> {
     /// How errors call the rows.
     pub(crate) name: &'a str,
     /// Reports on the training rows.
-    pub(crate) train: &'a [PhaseReport],
+    pub(crate) train: &'a [ProfileReport],
     /// Reports on the rows of VALIDATE ON.
-    pub(crate) validate: &'a [PhaseReport],
+    pub(crate) validate: &'a [ProfileReport],
 }
 
 impl Profile<'_> {
@@ -52,7 +52,7 @@ impl Profile<'_> {
             train_rows: sum(self.train.iter().map(|r| &r.train_rows)),
             val_rows,
             skipped: reports().map(|r| r.skipped).sum(),
-            rows_per_worker: self.train.iter().map(|r| r.rows).collect(),
+            rows_per_worker: self.train.iter().map(|r| r.task.rows).collect(),
             train_rows_per_worker: self.train.iter().map(|r| r.train_rows.values().sum()).collect(),
             fingerprint: format!("{:016x}", reports().map(|r| r.fingerprint).fold(0, u64::wrapping_add)),
             leak: None,
@@ -104,7 +104,7 @@ impl Profile<'_> {
                 label = spec.label
             ));
         }
-        let readable: u64 = reports().map(|r| r.rows).sum();
+        let readable: u64 = reports().map(|r| r.task.rows).sum();
         if readable + data.skipped == 0 {
             return refuse(format!("{} has no rows", self.name));
         }
@@ -166,7 +166,7 @@ impl Profile<'_> {
             Normalize::Given { mean, std } => (mean, std),
             Normalize::FromData => {
                 // Whole numbers until here: the sum is exact in any order.
-                let sum = |number: fn(&PhaseReport) -> u64| self.train.iter().map(|r| u128::from(number(r))).sum();
+                let sum = |number: fn(&ProfileReport) -> u64| self.train.iter().map(|r| u128::from(number(r))).sum();
                 let (count, total): (u128, u128) = (sum(|r| r.pixel_count), sum(|r| r.pixel_sum));
                 let squares: u128 = sum(|r| r.pixel_square_sum);
                 let mean = total as f64 / count.max(1) as f64 / 255.0;
@@ -232,22 +232,23 @@ fn unknown_class(option: &str, class: &str, classes: &[String]) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use tusk_core::physical::UnreadableImage;
+    use tusk_core::job::{TaskReport, UnreadableImage};
     use tusk_core::spec::Architecture;
 
     use super::*;
 
-    fn report(train: &[(&str, u64)]) -> PhaseReport {
+    fn report(train: &[(&str, u64)]) -> ProfileReport {
         let train_rows: BTreeMap<String, u64> = train.iter().map(|(c, n)| ((*c).to_owned(), *n)).collect();
-        PhaseReport { rows: train_rows.values().sum(), train_rows, ..PhaseReport::default() }
+        let task = TaskReport::of_rows(train_rows.values().sum());
+        ProfileReport { task, train_rows, ..ProfileReport::default() }
     }
 
-    fn define(reports: &[PhaseReport], spec: &ModelSpec) -> Result<ModelDefinition> {
+    fn define(reports: &[ProfileReport], spec: &ModelSpec) -> Result<ModelDefinition> {
         let profile = Profile { name: "xrays", train: reports, validate: &[] };
         profile.define(spec, &profile.data())
     }
 
-    fn refusal(report: PhaseReport, spec: &ModelSpec) -> String {
+    fn refusal(report: ProfileReport, spec: &ModelSpec) -> String {
         define(&[report], spec).unwrap_err().to_string()
     }
 
@@ -267,19 +268,19 @@ mod tests {
     #[test]
     fn rows_that_cannot_be_learned_from_are_refused_with_what_to_do() {
         let spec = ModelSpec::new(Architecture::Cnn);
-        assert_eq!(refusal(PhaseReport::default(), &spec), "xrays has no rows");
+        assert_eq!(refusal(ProfileReport::default(), &spec), "xrays has no rows");
         assert_eq!(
             refusal(report(&[("NORMAL", 5)]), &spec),
             "column 'label' of xrays holds one class (NORMAL); a classifier needs two or more"
         );
         assert_eq!(
-            refusal(PhaseReport { null_labels: 2, ..report(&[("A", 1), ("B", 1)]) }, &spec),
+            refusal(ProfileReport { null_labels: 2, ..report(&[("A", 1), ("B", 1)]) }, &spec),
             "2 rows of xrays have NULL in column 'label'. Leave them out: \
              TRAIN ON (SELECT * FROM ... WHERE label IS NOT NULL)"
         );
         let unreadable = vec![UnreadableImage { name: "a.jpeg".into(), reason: "it is empty".into() }];
         assert_eq!(
-            refusal(PhaseReport { skipped: 2, unreadable, ..report(&[("A", 4), ("B", 4)]) }, &spec),
+            refusal(ProfileReport { skipped: 2, unreadable, ..report(&[("A", 4), ("B", 4)]) }, &spec),
             "2 of 10 images of xrays cannot be read, more than max_bad_fraction = 0.01 allows: a.jpeg (it is empty); ..."
         );
     }

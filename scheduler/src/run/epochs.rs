@@ -29,7 +29,7 @@ impl Run {
         started: Option<Instant>,
     ) -> Result<()> {
         let EpochTally { epoch, mut timing, .. } = tally;
-        validation.reports.iter().for_each(|report| timing += report.timing);
+        validation.reports.iter().for_each(|report| timing += report.task.timing);
         let definition = &self.record.definition;
         let mut report = EpochReport {
             epoch,
@@ -42,7 +42,7 @@ impl Run {
             skipped: self.record.data.skipped,
             workers: self.record.workers,
             part: self.part.clone(),
-            decoded: tally.decoded + validation.reports.iter().map(|r| r.decoded).sum::<u64>(),
+            decoded: tally.decoded + validation.reports.iter().map(|r| r.task.decoded).sum::<u64>(),
             seconds: 0.0,
             timing,
         };

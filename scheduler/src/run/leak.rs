@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use tusk_core::job::RowHashes;
 use tusk_core::manifest::Leak;
 use tusk_core::physical::Answer;
 use tusk_core::spec::{ModelSpec, OnLeak};
@@ -13,13 +14,9 @@ const ROWS_MAX: usize = 10_000_000;
 /// The most rows that `on_leak = 'drop'` leaves out: every task carries the list.
 const DROPPED_MAX: usize = 100_000;
 
-/// What workers say of their rows, one hash of each kind per row, in one order.
+/// What workers say of their rows.
 #[derive(Debug, Default)]
-pub(super) struct Census {
-    contents: Vec<u64>,
-    looks: Vec<u64>,
-    keys: Vec<u64>,
-}
+pub(super) struct Census(RowHashes);
 
 /// One row.
 #[derive(Clone, Copy, Debug)]
@@ -31,26 +28,21 @@ struct Seen {
 }
 
 impl Census {
-    /// Takes one row of an answer, unless it is of another kind.
-    pub(super) fn fold(&mut self, answer: &Answer<'_>) {
-        let column = match answer.name {
-            "contents" => &mut self.contents,
-            "looks" => &mut self.looks,
-            "keys" => &mut self.keys,
-            _ => return,
-        };
-        if column.len() < ROWS_MAX {
-            column.extend(answer.data.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
-        }
+    /// Takes one row of an answer.
+    ///
+    /// # Errors
+    /// When it carries no hashes.
+    pub(super) fn fold(&mut self, answer: &Answer<'_>) -> Result<()> {
+        self.0.fold(answer, ROWS_MAX)
     }
 
     fn rows(&self) -> impl Iterator<Item = Seen> {
-        let hashes = self.contents.iter().zip(&self.looks).zip(&self.keys);
+        let hashes = self.0.contents.iter().zip(&self.0.looks).zip(&self.0.keys);
         hashes.map(|((content, look), key)| Seen { content: *content, look: *look, key: *key })
     }
 
     fn is_whole(&self) -> bool {
-        self.contents.len() < ROWS_MAX
+        self.0.contents.len() < ROWS_MAX
     }
 }
 
@@ -159,7 +151,7 @@ mod tests {
 
     fn census(rows: &[(u64, u64, u64)]) -> Census {
         let column = |hash: fn(&(u64, u64, u64)) -> u64| rows.iter().map(hash).collect();
-        Census { contents: column(|row| row.0), looks: column(|row| row.1), keys: column(|row| row.2) }
+        Census(RowHashes { contents: column(|row| row.0), looks: column(|row| row.1), keys: column(|row| row.2) })
     }
 
     #[test]
@@ -187,7 +179,7 @@ mod tests {
 
     #[test]
     fn more_rows_than_are_compared_are_no_clean_split() {
-        let many = Census { contents: vec![0; ROWS_MAX], ..Census::default() };
+        let many = Census(RowHashes { contents: vec![0; ROWS_MAX], ..RowHashes::default() });
         let few = census(&[(1, 10, 100)]);
         let fail = ModelSpec { on_leak: OnLeak::Fail, ..ModelSpec::new(Architecture::Cnn) };
         let drop = ModelSpec { on_leak: OnLeak::Drop, ..fail.clone() };

@@ -4,7 +4,7 @@ mod asynchronous;
 mod attempts;
 mod data;
 mod epochs;
-mod jobs;
+mod job;
 mod leak;
 mod progress;
 mod publish;
@@ -13,7 +13,7 @@ mod training;
 mod transfer;
 mod validation;
 
-pub(crate) use jobs::explain;
+pub(crate) use job::explain;
 pub(crate) use publish::Learned;
 pub use request::TrainingRequest;
 pub(crate) use training::{Run, RunContext, begun, unix_ms};

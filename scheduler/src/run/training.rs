@@ -7,17 +7,14 @@ use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
-use tusk_core::manifest::{DataProfile, EpochTally, FileRef, Manifest, RunRecord, RunStatus, Timing};
-use tusk_core::outer_optimizer::next_version;
-use tusk_core::physical::{Part, Phase, Rows};
+use tusk_core::job::{EpochSlice, Rows, Selection};
+use tusk_core::manifest::{DataProfile, EpochTally, Manifest, RunRecord, RunStatus, Timing};
 use tusk_core::spec::Mode;
 use tusk_core::store::ModelStore;
 
 use super::TrainingRequest;
-use super::attempts::Attempts;
 use super::data::{Profile, undecided};
-use super::jobs::Mean;
-use super::validation::Validation;
+use super::job::Source;
 use super::{leak, progress};
 use crate::active::ActiveRuns;
 use crate::error::{Error, Result};
@@ -47,6 +44,9 @@ pub(crate) struct Run {
     pub(super) context: RunContext,
     pub(super) request: TrainingRequest,
     pub(super) record: RunRecord,
+    pub(super) train_source: Source,
+    /// The rows of VALIDATE ON.
+    pub(super) validate_source: Option<Source>,
     /// Its name within a run that is made of several.
     pub(super) part: Option<String>,
 }
@@ -87,7 +87,10 @@ impl Run {
         if let Some(previous) = &previous {
             (record.run, record.workers, record.threads) = (previous.run.clone(), previous.workers, previous.threads);
         }
-        let mut this = Self { context, request, record, part };
+        let source = |plan| Source::new(plan, context.jobs.codec().as_ref());
+        let train_source = source(&request.train)?;
+        let validate_source = request.validate.as_ref().map(source).transpose()?;
+        let mut this = Self { context, request, record, train_source, validate_source, part };
         match previous {
             Some(finished) if finished.status == RunStatus::Finished => this.record = finished,
             Some(previous) => this.profile(Some(previous)).await?,
@@ -117,9 +120,12 @@ impl Run {
             epochs: self.request.spec.epochs,
             resumed_from: previous.as_ref().map_or(0, |record| record.epochs.len() as u32),
         });
-        let (mut train, train_census) = self.census(self.training_rows(), &self.request.train).await?;
-        let (validate, validate_census) = match &self.request.validate {
-            Some(source) => self.census(Rows::All, source).await.map(|(reports, census)| (reports, Some(census)))?,
+        let (mut train, train_census) = self.census(&self.train_source, self.selection()).await?;
+        let (validate, validate_census) = match &self.validate_source {
+            Some(source) => {
+                let all = Selection { rows: Rows::All, dropped: Vec::new() };
+                self.census(source, all).await.map(|(reports, census)| (reports, Some(census)))?
+            }
             None => (Vec::new(), None),
         };
         let mut leak = None;
@@ -131,7 +137,7 @@ impl Run {
             if !dropped.is_empty() {
                 self.record.dropped = dropped;
                 // Counted anew without them, from the shards that are there.
-                train = self.census(self.training_rows(), &self.request.train).await?.0;
+                train = self.census(&self.train_source, self.selection()).await?.0;
             }
         }
         for image in train.iter().chain(&validate).flat_map(|report| &report.unreadable) {
@@ -154,7 +160,7 @@ impl Run {
             self.record = RunRecord { status: RunStatus::Running, error: None, dropped, ..previous };
         } else {
             self.record.profile_seconds = started.elapsed().as_secs_f64();
-            train.iter().chain(&validate).for_each(|report| self.record.profile_timing += report.timing);
+            train.iter().chain(&validate).for_each(|report| self.record.profile_timing += report.task.timing);
         }
         self.record.definition = definition;
         self.record.data = data.clone();
@@ -208,13 +214,13 @@ impl Run {
         let mut weights = self.record.last.clone();
         let mut last = None;
         for index in 0..count {
-            let trained = self.train_part(epoch, Part { index, count }, weights.as_ref()).await?;
-            tally.rows += trained.reports.iter().map(|r| r.rows).sum::<u64>();
+            let trained = self.train_slice(epoch, EpochSlice { index, count }, weights.as_ref()).await?;
+            tally.rows += trained.reports.iter().map(|r| r.task.rows).sum::<u64>();
             tally.loss_sum += trained.reports.iter().map(|r| r.loss_sum).sum::<f64>();
             tally.learning_rate = trained.reports.iter().map(|r| r.learning_rate).fold(0.0, f64::max);
-            tally.decoded += trained.reports.iter().map(|r| r.decoded).sum::<u64>();
+            tally.decoded += trained.reports.iter().map(|r| r.task.decoded).sum::<u64>();
             tally.timing.aggregate += trained.aggregate_seconds;
-            trained.reports.iter().for_each(|report| tally.timing += report.timing);
+            trained.reports.iter().for_each(|report| tally.timing += report.task.timing);
 
             let checkpoint_started = Instant::now();
             let (store, model) = (&self.context.store, &self.record.model);
@@ -222,7 +228,7 @@ impl Run {
                 true => store.write_checkpoint(model, epoch, &trained.state).await?,
                 false => store.write_part(model, epoch, index, &trained.state).await?,
             };
-            // Of the parts before nobody needs anything.
+            // Of the slices before nobody needs anything.
             store.keep_checkpoints(model, &[self.checkpoints(), vec![&file]].concat()).await?;
             tally.timing.checkpoint += checkpoint_started.elapsed().as_secs_f64();
             weights = Some(file.clone());
@@ -238,52 +244,6 @@ impl Run {
         let spec = &self.request.spec;
         let rows = self.record.data.train_rows_per_worker.iter().max().copied().unwrap_or(0);
         spec.averages(self.record.workers, rows.div_ceil(u64::from(spec.batch_size.max(1))))
-    }
-
-    async fn train_part(&self, epoch: u32, part: Part, weights: Option<&FileRef>) -> Result<Mean> {
-        let mut attempts = Attempts::default();
-        loop {
-            match self.try_train_part(epoch, part, weights).await {
-                Err(error) => attempts.after(error, &self.context.cancel).await?,
-                answered => return answered,
-            }
-        }
-    }
-
-    async fn try_train_part(&self, epoch: u32, part: Part, weights: Option<&FileRef>) -> Result<Mean> {
-        let plan = self.train_plan(epoch, part, weights.cloned())?;
-        let mut mean = self.mean(&format!("training epoch {epoch}"), plan).await?;
-        let spec = &self.request.spec;
-        let previous = match weights {
-            Some(file) if spec.outer_optimizer.needs_previous() => Some(self.context.store.read_state(file).await?),
-            _ => None,
-        };
-        let started = Instant::now();
-        mean.state = next_version(spec, previous.as_ref(), mean.state);
-        mean.aggregate_seconds += started.elapsed().as_secs_f64();
-        Ok(mean)
-    }
-
-    pub(super) async fn validate(&self, epoch: u32, weights: &FileRef) -> Result<Validation> {
-        let mut attempts = Attempts::default();
-        loop {
-            match self.try_validate(epoch, weights).await {
-                Err(error) => attempts.after(error, &self.context.cancel).await?,
-                answered => return answered,
-            }
-        }
-    }
-
-    async fn try_validate(&self, epoch: u32, weights: &FileRef) -> Result<Validation> {
-        let (rows, source) = match &self.request.validate {
-            Some(source) => (Rows::All, source),
-            None if self.record.data.val_rows.is_empty() => return Ok(Validation::default()),
-            None => (Rows::HeldOut, &self.request.train),
-        };
-        let plan = self.plan(Phase::Validate, rows, epoch, Some(weights.clone()), source)?;
-        let mut validation = Validation::default();
-        self.answers(&format!("validating epoch {epoch}"), plan, |answer| Ok(validation.fold(answer)?)).await?;
-        Ok(validation)
     }
 
     /// Writes down why the run ended before its model was published.

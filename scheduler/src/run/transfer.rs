@@ -3,12 +3,9 @@
 use tusk_core::event::RunEvent;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::FileRef;
-use tusk_core::physical::Phase;
 use tusk_core::state::ModelState;
 use tusk_core::store::read_weights;
-use tusk_core::transfer::Transfer;
 
-use super::attempts::Attempts;
 use super::training::Run;
 use crate::error::Result;
 
@@ -22,7 +19,7 @@ impl Run {
             (None, Some(location)) => (format!("'{location}'"), self.foreign_weights(location).await?),
             (None, None) => return Ok(()),
         };
-        let (state, transfer) = self.adapt(&file).await?;
+        let (state, transfer) = self.fit_weights(&file).await?;
         if transfer.is_empty() {
             let architecture = spec.architecture;
             let message = format!(
@@ -70,22 +67,5 @@ impl Run {
         let failed = |e: tokio::task::JoinError| tusk_core::Error::Data { message: format!("reading weights: {e}") };
         let state = read.map_err(failed)??;
         Ok(self.context.store.write_part(&self.record.model, 0, 0, &state).await?)
-    }
-
-    /// The state that a net has with what fits of a file: a job, because only executors know nets.
-    async fn adapt(&self, file: &FileRef) -> Result<(ModelState, Transfer)> {
-        let mut attempts = Attempts::default();
-        loop {
-            match self.try_adapt(file).await {
-                Err(error) => attempts.after(error, &self.context.cancel).await?,
-                answered => return answered,
-            }
-        }
-    }
-
-    async fn try_adapt(&self, file: &FileRef) -> Result<(ModelState, Transfer)> {
-        let plan = self.plan(Phase::Adapt, self.training_rows(), 0, Some(file.clone()), &self.request.train)?;
-        let fitted = self.mean("fitting the weights to start from", plan).await?;
-        Ok((fitted.state, fitted.reports.into_iter().find_map(|report| report.transfer).unwrap_or_default()))
     }
 }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use tusk_core::job::{Scores, ValidateReport};
 use tusk_core::manifest::ModelDefinition;
 use tusk_core::metrics::{
     Calibration, Decision, PROBABILITY_EPSILON, Report, decide, evaluate_binary, evaluate_multi, roc_auc, roc_auc_ovr,
     smooth_threshold,
 };
-use tusk_core::physical::{Answer, PhaseReport};
 use tusk_core::spec::{Loss, Threshold};
-use tusk_core::{Error, Result};
 
 use crate::session::{BOOTSTRAP_SEED, RESAMPLES};
 
@@ -20,7 +19,7 @@ pub(crate) struct Validation {
     probabilities: Vec<f32>,
     /// What a split keeps together.
     groups: Vec<u64>,
-    pub(crate) reports: Vec<PhaseReport>,
+    pub(crate) reports: Vec<ValidateReport>,
 }
 
 impl Validation {
@@ -29,30 +28,16 @@ impl Validation {
         Self { truth, probabilities, groups, reports: Vec::new() }
     }
 
+    /// What workers answer.
+    pub(crate) fn of_workers(scores: Scores, reports: Vec<ValidateReport>) -> Self {
+        let truth = scores.truth.into_iter().map(|class| class as usize).collect();
+        Self { reports, ..Self::new(truth, scores.probabilities, scores.groups) }
+    }
+
     /// Rows per class.
     pub(crate) fn rows(&self, definition: &ModelDefinition) -> BTreeMap<String, u64> {
         let of = |class: usize| self.truth.iter().filter(|truth| **truth == class).count() as u64;
         definition.classes.iter().enumerate().map(|(class, name)| (name.clone(), of(class))).collect()
-    }
-
-    /// Takes one row of an answer.
-    pub(crate) fn fold(&mut self, answer: &Answer<'_>) -> Result<()> {
-        if let Some(report) = answer.report()? {
-            self.reports.push(report);
-            return Ok(());
-        }
-        let words = answer.data.as_chunks::<4>().0;
-        match answer.name {
-            "truth" => self.truth.extend(words.iter().map(|w| u32::from_le_bytes(*w) as usize)),
-            "probabilities" => self.probabilities.extend(words.iter().map(|w| f32::from_le_bytes(*w))),
-            "groups" => {
-                self.groups.extend(answer.data.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
-            }
-            other => {
-                return Err(Error::Wire { what: "validation answer", reason: format!("it has an array '{other}'") });
-            }
-        }
-        Ok(())
     }
 
     /// The rows of several nets, each scored by one that has not seen it.

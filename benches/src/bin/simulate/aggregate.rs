@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 use datafusion::arrow::record_batch::RecordBatch;
 use tusk_benches::probe::{cpu_seconds, forget_peak, peak_bytes, resident_bytes};
 use tusk_benches::simulated::{Updates, resnet50};
+use tusk_core::job::TrainReport;
 use tusk_core::physical::Answer;
 use tusk_core::state::ModelState;
 use tusk_scheduler::Aggregator;
@@ -23,7 +24,7 @@ pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
     let updates = Updates::new(resnet50(), 42);
     forget_peak();
     let (before, cpu_before, started) = (resident_bytes(), cpu_seconds(), Instant::now());
-    let mut aggregator = Aggregator::new(workers);
+    let mut aggregator = Aggregator::<TrainReport>::new(workers);
     let (mut making, mut folding, mut rows, mut bytes) = (Duration::ZERO, Duration::ZERO, 0_u64, 0_u64);
     for first in (0..workers).step_by(WORKERS_AT_A_TIME) {
         let group = first..workers.min(first + WORKERS_AT_A_TIME as u32);

@@ -37,8 +37,9 @@ use tusk_benches::cluster::source_schema;
 use tusk_benches::probe::{cpu_seconds, resident_bytes};
 use tusk_core::codec::encode_plan;
 use tusk_core::engine::Predictor;
+use tusk_core::job::{EpochSlice, Rows, Selection, Train, TrainTask};
 use tusk_core::manifest::{FileRef, ModelDefinition, Preprocessing};
-use tusk_core::physical::{Part, Phase, Rows, TrainExec, TrainTask};
+use tusk_core::physical::TrainExec;
 use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_udfs::predict::PlanOnly;
 use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session_config};
@@ -249,19 +250,15 @@ fn task(epoch: u32, workers: u32) -> TrainTask {
         class_weights: vec![1.0, 1.0],
         spec,
     };
+    let selection = Selection { rows: Rows::Training, dropped: Vec::new() };
+    let weights = FileRef { path: "models/simulated/checkpoints/1.safetensors".into(), checksum: "0".repeat(64) };
     TrainTask {
         run: "simulated".to_owned().into(),
-        epoch,
-        part: Part::WHOLE,
-        phase: Phase::Train,
-        rows: Rows::Training,
         workers,
         threads: 1,
         definition,
         store: "s3://models".into(),
         source_checksum: "0".repeat(64),
-        weights: Some(FileRef { path: "models/simulated/checkpoints/1.safetensors".into(), checksum: "0".repeat(64) }),
-        parameters: None,
-        dropped: Vec::new(),
+        job: Train { selection, epoch, slice: EpochSlice::WHOLE, weights: Some(weights) }.into(),
     }
 }

@@ -10,18 +10,47 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use tusk_core::job::{Exchange, ExchangeReport, Selection};
 use tusk_core::manifest::Timing;
 use tusk_core::parameters::{PulledWeights, Push};
-use tusk_core::physical::PhaseReport;
 use tusk_core::report::DeviceWork;
 use tusk_core::spec::{Device, Frequency};
 use tusk_core::state::{ModelState, NamedTensor, is_running_statistic};
 
+use super::Work;
 use crate::devices::{DeviceLease, DevicePool};
+use crate::engine::Worker;
 use crate::error::Result;
 use crate::parameters::ParameterClient;
 use crate::shard::{Row, Shard};
 use crate::trainer::{Learner, LossSum, Meter, TaskEnvironment};
+
+pub(super) async fn run(work: Work, job: Exchange) -> Result<()> {
+    let state = work.state(job.weights.as_ref()).await?;
+    let mut client = client(&work.worker, &job)?;
+    work.compute(move |work| {
+        let turn = work.device_work(job.first_epoch);
+        let lease = work.acquire(turn.clone())?;
+        let env = work.environment(&lease);
+        let mut turns = Turns::new(lease, &work.worker.engine.devices, turn, &work.worker.cancelled);
+        let report = exchange(&env, &job.selection, &work.shard, &state, &mut client, &mut turns)?;
+        drop(turns);
+        work.figures().observe("train", report.task.timing.train);
+        work.figures().observe("exchange", report.task.timing.exchange);
+        work.report(&job, report)
+    })
+    .await
+}
+
+/// The worker's line to the parameter service.
+fn client(worker: &Worker, job: &Exchange) -> Result<ParameterClient> {
+    let Some(scheduler) = worker.engine.scheduler.get() else {
+        let reason = format!("worker {} is to exchange weights and knows no parameter service", worker.id);
+        return Err(tusk_core::Error::Wire { what: "training task", reason }.into());
+    };
+    let (session, run, cancelled) = (job.session.clone(), worker.task.run.clone(), Arc::clone(&worker.cancelled));
+    ParameterClient::new(scheduler, session, run, worker.id, cancelled)
+}
 
 /// A worker's turns on its device.
 #[derive(Debug)]
@@ -64,13 +93,14 @@ impl<'a> Turns<'a> {
 /// Trains all epochs, exchanging weights with the service. `start` are the weights that a new run starts from.
 pub(crate) fn exchange(
     env: &TaskEnvironment<'_>,
+    selection: &Selection,
     shard: &Shard,
     start: &ModelState,
     client: &mut ParameterClient,
     turns: &mut Turns<'_>,
-) -> Result<PhaseReport> {
-    let mut report = PhaseReport::default();
-    let Some(mut learner) = Learner::new(env, shard, start)? else { return Ok(report) };
+) -> Result<ExchangeReport> {
+    let mut report = ExchangeReport::default();
+    let Some(mut learner) = Learner::new(env, selection, shard, start)? else { return Ok(report) };
     turns.give_way();
     let spec = &env.task.definition.spec;
     let steps = learner.steps();
@@ -111,8 +141,8 @@ pub(crate) fn exchange(
         turns.give_way();
         let (train, libtorch) = (started.elapsed().as_secs_f64(), learner.take_libtorch_seconds());
         let timing = Timing { train, libtorch, exchange: std::mem::take(&mut exchanged), ..Timing::default() };
-        report.rows += rows;
-        report.timing += timing;
+        report.task.rows += rows;
+        report.task.timing += timing;
         let push = Push {
             step: base.step + 1,
             epoch,

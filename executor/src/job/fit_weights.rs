@@ -1,16 +1,33 @@
 //! Fits the tensors of another model or file to a net.
 
+use tusk_core::job::{FitWeights, FitWeightsReport, TaskReport};
 use tusk_core::state::{ModelState, NamedTensor};
 use tusk_core::transfer::{Transfer, UNUSED_MAX};
 
+use super::Work;
+use crate::error::Result;
 use crate::nets::CNN_FOLD;
+use crate::session::initial_state;
+
+pub(super) async fn run(work: Work, job: FitWeights) -> Result<()> {
+    if work.worker.id.0 > 0 {
+        return work.compute(move |work| work.report(&job, FitWeightsReport::default())).await;
+    }
+    let state = work.state(Some(&job.weights)).await?;
+    work.compute(move |work| {
+        let (fitted, transfer) = fit(&state, &initial_state(&work.worker.task.definition));
+        work.report(&job, FitWeightsReport { task: TaskReport::of_rows(1), transfer: Some(transfer) })?;
+        fitted.iter().try_for_each(|tensor| work.send_tensor(tensor))
+    })
+    .await
+}
 
 /// The state to start from: of each tensor the file's, where it has one that fits, else the one of the seed.
 ///
 /// A convolution `[outputs, 3, k, k]` where the net's has one input is summed over its inputs, which gives for a grey
 /// picture what the three-channel net gives for the same picture in three equal channels; in the other direction it is
 /// spread over the three. The same holds where a stem folds squares of pixels into channels: those of one colour lie together.
-pub(crate) fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transfer) {
+fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transfer) {
     let mut transfer = Transfer::default();
     let fitted: Vec<NamedTensor> = ours
         .iter()

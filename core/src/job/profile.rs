@@ -1,0 +1,172 @@
+//! Decodes the rows into shards and counts them; answers with hashes that find rows on both sides of a split.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use datafusion::arrow::record_batch::RecordBatch;
+use serde::{Deserialize, Serialize};
+
+use super::report::{Report, TaskReport};
+use super::{Job, JobInput, Selection};
+use crate::error::{Error, Result};
+use crate::ids::WorkerId;
+use crate::physical::{Answer, answer_rows};
+
+/// The input of a profile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// The rows that are to be trained on; where some are held out, those are counted apart.
+    pub selection: Selection,
+}
+
+impl From<Profile> for Job {
+    fn from(job: Profile) -> Self {
+        Self::Profile(job)
+    }
+}
+
+impl JobInput for Profile {
+    type Report = ProfileReport;
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rows={:?}", self.selection.rows)
+    }
+}
+
+/// An image that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadableImage {
+    /// Its path, or its place in the table.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a worker found in its rows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProfileReport {
+    /// As of any task; its rows are the readable ones.
+    pub task: TaskReport,
+    /// Rows of the whole table that the worker looked through: the same for all, or some saw only a part.
+    pub rows_seen: u64,
+    /// Rows per class that would be trained on.
+    pub train_rows: BTreeMap<String, u64>,
+    /// Rows per class that would be held out.
+    pub val_rows: BTreeMap<String, u64>,
+    /// Rows without a label.
+    pub null_labels: u64,
+    /// Rows without an image or with one that cannot be read.
+    pub skipped: u64,
+    /// The first few of them.
+    pub unreadable: Vec<UnreadableImage>,
+    /// Sum of the pixel values of the training rows.
+    pub pixel_sum: u64,
+    /// Sum of their squares.
+    pub pixel_square_sum: u64,
+    /// How many pixel values these are.
+    pub pixel_count: u64,
+    /// Sum, modulo 2^64, of the content hashes of the rows: the same in any order.
+    pub fingerprint: u64,
+    /// Whether the processor has bf16 instructions.
+    pub has_bf16: bool,
+}
+
+impl Report for ProfileReport {
+    fn task(&self) -> &TaskReport {
+        &self.task
+    }
+
+    fn task_mut(&mut self) -> &mut TaskReport {
+        &mut self.task
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let counts = [self.rows_seen, self.null_labels, self.skipped];
+        let classes = self.train_rows.values().chain(self.val_rows.values()).copied();
+        self.task.check_counts(counts.into_iter().chain(classes))
+    }
+}
+
+const CONTENTS: &str = "contents";
+const LOOKS: &str = "looks";
+const KEYS: &str = "keys";
+
+/// Hashes of a worker's readable rows, one of each kind per row, in one order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowHashes {
+    /// Of the image's bytes.
+    pub contents: Vec<u64>,
+    /// Of what the picture looks like.
+    pub looks: Vec<u64>,
+    /// Of the group, or of the content where there is none: what a split keeps together.
+    pub keys: Vec<u64>,
+}
+
+impl RowHashes {
+    /// The hashes as rows of a worker's answer.
+    pub fn rows(&self, worker: WorkerId) -> impl Iterator<Item = Result<RecordBatch>> {
+        let columns = [(CONTENTS, &self.contents), (LOOKS, &self.looks), (KEYS, &self.keys)];
+        columns.into_iter().flat_map(move |(name, hashes)| answer_rows(worker, name, bytemuck::cast_slice(hashes)))
+    }
+
+    /// Takes a row of an answer. A kind of which there are `hashes_max` takes no more.
+    ///
+    /// # Errors
+    /// [`Error::Wire`] when it carries something else.
+    pub fn fold(&mut self, answer: &Answer<'_>, hashes_max: usize) -> Result<()> {
+        let hashes = match answer.name {
+            CONTENTS => &mut self.contents,
+            LOOKS => &mut self.looks,
+            KEYS => &mut self.keys,
+            other => {
+                return Err(Error::Wire { what: "profile's answer", reason: format!("it has an array '{other}'") });
+            }
+        };
+        if hashes.len() < hashes_max {
+            hashes.extend(answer.data.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_come_back_from_the_rows_of_an_answer_and_other_arrays_are_refused() {
+        let hashes = RowHashes { contents: vec![1, u64::MAX], looks: vec![2, 3], keys: vec![4, 5] };
+        let (mut found, mut few) = (RowHashes::default(), RowHashes::default());
+        for worker in [0, 1] {
+            for batch in hashes.rows(WorkerId(worker)) {
+                for answer in Answer::rows(&batch.unwrap()).unwrap() {
+                    found.fold(&answer, usize::MAX).unwrap();
+                    few.fold(&answer, 2).unwrap();
+                }
+            }
+        }
+        assert_eq!(found.contents, [1, u64::MAX, 1, u64::MAX]);
+        assert_eq!((found.looks, found.keys), (vec![2, 3, 2, 3], vec![4, 5, 4, 5]));
+        assert_eq!(few, hashes);
+        let other = Answer { worker: WorkerId(0), name: "truth", piece: 0, data: &[] };
+        let message = few.fold(&other, 2).unwrap_err().to_string();
+        assert!(message.contains("it has an array 'truth'"), "{message}");
+    }
+
+    #[test]
+    fn counts_that_could_overflow_a_sum_are_refused() {
+        let fits = ProfileReport { fingerprint: u64::MAX, pixel_sum: u64::MAX, ..ProfileReport::default() };
+        assert_eq!(fits.check(), Ok(()));
+        let rows = |count| [("A".to_owned(), count)].into();
+        for report in [
+            ProfileReport { task: TaskReport::of_rows(u64::MAX), ..fits.clone() },
+            ProfileReport { rows_seen: u64::MAX, ..fits.clone() },
+            ProfileReport { val_rows: rows(u64::MAX), ..fits.clone() },
+            ProfileReport { skipped: u64::MAX, ..fits },
+        ] {
+            assert_eq!(report.check(), Err(format!("a count of {}", u64::MAX)));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a worker does for each job, in a file of the job's name.
+
+pub(crate) mod exchange;
+mod fit_weights;
+mod profile;
+pub(crate) mod train;
+pub(crate) mod validate;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+use tokio::sync::mpsc::Sender;
+use tusk_core::job::{Job, JobInput, Report};
+use tusk_core::manifest::FileRef;
+use tusk_core::physical::{report_rows, tensor_rows};
+use tusk_core::report::DeviceWork;
+use tusk_core::state::{ModelState, NamedTensor};
+use tusk_core::store::ModelStore;
+
+use crate::devices::DeviceLease;
+use crate::engine::Worker;
+use crate::error::{Error, Result};
+use crate::figures::Figures;
+use crate::session::initial_state;
+use crate::shard::Shard;
+use crate::trainer::TaskEnvironment;
+
+/// Takes the rows of a worker's answer.
+pub(crate) type Answers = Sender<datafusion::error::Result<RecordBatch>>;
+
+/// A worker that has its shard, and where its answer goes.
+pub(crate) struct Work {
+    pub(crate) worker: Worker,
+    pub(crate) shard: Arc<Shard>,
+    /// Whether the shard had to be built for this task.
+    pub(crate) is_built: bool,
+    pub(crate) answers: Answers,
+}
+
+/// Does the work of the worker's job.
+pub(crate) async fn run(work: Work) -> Result<()> {
+    match work.worker.task.job.clone() {
+        Job::Profile(job) => profile::run(work, job).await,
+        Job::FitWeights(job) => fit_weights::run(work, job).await,
+        Job::Train(job) => train::run(work, job).await,
+        Job::Exchange(job) => exchange::run(work, job).await,
+        Job::Validate(job) => validate::run(work, job).await,
+    }
+}
+
+impl Work {
+    fn figures(&self) -> &Figures {
+        &self.worker.engine.activity.figures
+    }
+
+    /// The weights and moments of a file; without one, those that the seed gives.
+    async fn state(&self, file: Option<&FileRef>) -> Result<Arc<ModelState>> {
+        let started = Instant::now();
+        let state = match file {
+            Some(file) => self.read(file).await?,
+            None => Arc::new(initial_state(&self.worker.task.definition)),
+        };
+        self.figures().observe("pull", started.elapsed().as_secs_f64());
+        Ok(state)
+    }
+
+    async fn read(&self, file: &FileRef) -> Result<Arc<ModelState>> {
+        let last = &self.worker.engine.last_state;
+        if let Some(state) = last.get(&file.checksum) {
+            return Ok(state);
+        }
+        let state = Arc::new(ModelStore::open(&self.worker.task.store)?.read_state(file).await?);
+        last.put(&file.checksum, &state);
+        Ok(state)
+    }
+
+    /// Runs what computes on a thread of its own.
+    async fn compute(self, work: impl FnOnce(&Self) -> Result<()> + Send + 'static) -> Result<()> {
+        let computed = tokio::task::spawn_blocking(move || work(&self)).await;
+        computed.map_err(|e| DataFusionError::Execution(format!("a training thread stopped: {e}")))?
+    }
+
+    /// Waits for a device, and gives this thread as many threads of libtorch as the run has per worker.
+    fn acquire(&self, work: DeviceWork) -> Result<DeviceLease> {
+        let Worker { engine, task, cancelled, .. } = &self.worker;
+        let lease = engine.devices.acquire(task.definition.spec.device, work, cancelled)?;
+        tch::set_num_threads(i32::try_from(task.threads).unwrap_or(1));
+        Ok(lease)
+    }
+
+    /// How others see what this worker does on a device.
+    fn device_work(&self, epoch: u32) -> DeviceWork {
+        DeviceWork { run: self.worker.task.run.clone(), worker: self.worker.id, epoch }
+    }
+
+    fn environment(&self, lease: &DeviceLease) -> TaskEnvironment<'_> {
+        TaskEnvironment {
+            task: &self.worker.task,
+            worker: self.worker.id,
+            cancelled: &self.worker.cancelled,
+            progress: self.worker.engine.activity.as_ref(),
+            device: lease.device(),
+        }
+    }
+
+    /// Sends the report on a job, with the decoding that its task did. It comes before all else.
+    fn report<J: JobInput>(&self, _job: &J, mut report: J::Report) -> Result<()> {
+        if self.is_built {
+            let task = report.task_mut();
+            task.timing.decode = self.shard.seconds;
+            task.decoded = self.shard.rows.len() as u64;
+        }
+        self.send(report_rows(self.worker.id, &report)?.into_iter().map(Ok))
+    }
+
+    fn send(&self, rows: impl IntoIterator<Item = tusk_core::Result<RecordBatch>>) -> Result<()> {
+        rows.into_iter().try_for_each(|row| self.answers.blocking_send(Ok(row?)).map_err(|_| Error::Cancelled))
+    }
+
+    fn send_tensor(&self, tensor: &NamedTensor) -> Result<()> {
+        self.send(tensor_rows(self.worker.id, tensor))
+    }
+}

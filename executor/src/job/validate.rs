@@ -1,0 +1,60 @@
+//! Scores rows with a checkpoint.
+
+use std::time::Instant;
+
+use tusk_core::job::{Scores, TaskReport, Validate, ValidateReport};
+use tusk_core::manifest::Timing;
+use tusk_core::state::ModelState;
+
+use super::Work;
+use crate::error::Result;
+use crate::feed::Feed;
+use crate::scorer::{SCORING_BATCH, Scorer};
+use crate::shard::Shard;
+use crate::trainer::{LibtorchClock, TaskEnvironment, class_map, truth_of};
+
+pub(super) async fn run(work: Work, job: Validate) -> Result<()> {
+    let state = work.state(Some(&job.weights)).await?;
+    work.compute(move |work| {
+        let lease = work.acquire(work.device_work(job.epoch))?;
+        let (report, scores) = score(&work.environment(&lease), &job, &work.shard, &state)?;
+        drop(lease);
+        work.figures().observe("validate", report.task.timing.validate);
+        work.figures().images_scored.inc_by(report.task.rows);
+        work.report(&job, report)?;
+        work.send(scores.rows(work.worker.id))
+    })
+    .await
+}
+
+/// Scores the job's rows.
+pub(crate) fn score(
+    env: &TaskEnvironment<'_>,
+    job: &Validate,
+    shard: &Shard,
+    state: &ModelState,
+) -> Result<(ValidateReport, Scores)> {
+    let definition = &env.task.definition;
+    let started = Instant::now();
+    let rows = shard.select(job.rows, &definition.spec, &[]);
+    let mut scores = Scores::default();
+    if rows.is_empty() {
+        return Ok((ValidateReport::default(), scores));
+    }
+    let classes = class_map(shard, definition);
+    let average = state.moving_average();
+    let what = "the checkpoint to validate";
+    let scorer = Scorer::new(env.device, definition, average.as_ref().unwrap_or(state), what)?;
+    let mut feed = Feed::once(&definition.preprocessing, scorer.device());
+    let mut clock = LibtorchClock::default();
+    for batch in rows.chunks(SCORING_BATCH) {
+        env.check()?;
+        let pictures = feed.batch(shard, batch)?;
+        scores.truth.extend(truth_of(batch, &classes)?.iter().map(|class| *class as u32));
+        scores.groups.extend(batch.iter().map(|row| row.key));
+        scores.probabilities.extend(clock.time(|| scorer.probabilities(&pictures))?);
+    }
+    let timing = Timing { validate: started.elapsed().as_secs_f64(), libtorch: clock.seconds(), ..Timing::default() };
+    let task = TaskReport { timing, ..TaskReport::of_rows(rows.len() as u64) };
+    Ok((ValidateReport { task }, scores))
+}

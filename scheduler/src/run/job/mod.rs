@@ -1,0 +1,173 @@
+//! The jobs of a run, in files of their names: what each is asked, and what becomes of the rows that its workers answer
+//! with.
+
+mod exchange;
+mod fit_weights;
+mod profile;
+mod train;
+mod validate;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use futures::StreamExt;
+use tusk_core::codec::encode_plan;
+use tusk_core::job::{Job, JobInput, Selection, TrainTask};
+use tusk_core::physical::{Answer, TrainExec};
+use tusk_core::state::{ModelState, checksum};
+
+use super::training::Run;
+use crate::aggregator::Aggregator;
+use crate::error::Result;
+use crate::job::{Fetched, JobRows};
+
+pub(crate) use train::explain;
+
+/// Workers whose answers are read side by side. Of each, three messages of at most 4 MiB are in memory: one that is folded
+/// and two that wait.
+const WORKERS_AT_A_TIME: usize = 8;
+
+/// Rows that jobs read.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    plan: Arc<dyn ExecutionPlan>,
+    /// Of the plan as it is written: what its shards are known by.
+    checksum: String,
+}
+
+impl Source {
+    /// The rows of a plan.
+    ///
+    /// # Errors
+    /// When it cannot travel.
+    pub(super) fn new(plan: &Arc<dyn ExecutionPlan>, codec: &dyn PhysicalExtensionCodec) -> Result<Self> {
+        Ok(Self { plan: Arc::clone(plan), checksum: checksum(&encode_plan(Arc::clone(plan), codec)?) })
+    }
+}
+
+impl Run {
+    /// The rows to learn from.
+    pub(super) fn selection(&self) -> Selection {
+        Selection { rows: self.training_rows(), dropped: self.record.dropped.clone() }
+    }
+
+    fn plan(&self, source: &Source, job: Job) -> Result<Arc<TrainExec>> {
+        let partitions = match &job {
+            // Its workers all run at once: several share a task where there are more of them than devices.
+            Job::Exchange(_) => self.context.workers,
+            Job::Profile(_) | Job::FitWeights(_) | Job::Train(_) | Job::Validate(_) => self.record.workers,
+        };
+        let task = TrainTask {
+            run: self.record.run.clone(),
+            workers: self.record.workers,
+            threads: self.record.threads,
+            definition: self.record.definition.clone(),
+            store: self.context.store.url().to_owned(),
+            source_checksum: source.checksum.clone(),
+            job,
+        };
+        Ok(Arc::new(TrainExec::in_partitions(Arc::new(task), Arc::clone(&source.plan), partitions)?))
+    }
+
+    /// Runs a job and gives every row of its answer to `fold`, but the reports, which it returns in the order of the workers.
+    /// `name` is what errors call it.
+    async fn answers<J: JobInput>(
+        &self,
+        name: &str,
+        source: &Source,
+        job: J,
+        mut fold: impl FnMut(&Answer<'_>) -> Result<()>,
+    ) -> Result<Vec<J::Report>> {
+        let mut reports = Vec::new();
+        let mut batches = std::pin::pin!(self.run_job(name, source, job.into()).await?.in_turn());
+        while let Some(batch) = batches.next().await {
+            let batch = batch?;
+            for answer in Answer::rows(&batch)? {
+                match answer.report()? {
+                    Some(report) => reports.push(report),
+                    None => fold(&answer)?,
+                }
+            }
+        }
+        self.unless_cancelled()?;
+        Ok(reports)
+    }
+
+    /// Runs a job and averages what its workers learned. A group of them is read side by side, a piece of each at a time, so
+    /// that of no answer more than a few pieces are in memory.
+    async fn mean<J: JobInput>(&self, name: &str, source: &Source, job: J) -> Result<Mean<J::Report>> {
+        let rows = self.run_job(name, source, job.into()).await?;
+        let mut aggregator = Aggregator::new(self.record.workers);
+        let mut aggregate_seconds = 0.0;
+        for group in rows.side_by_side(WORKERS_AT_A_TIME) {
+            let mut workers: Vec<Cursor> = group.into_iter().map(Cursor::new).collect();
+            loop {
+                for worker in &mut workers {
+                    worker.advance().await?;
+                }
+                let round = workers.iter().map(Cursor::answer).collect::<Result<Vec<_>>>()?;
+                if round.iter().all(Option::is_none) {
+                    break;
+                }
+                let started = Instant::now();
+                aggregator.fold(&round)?;
+                aggregate_seconds += started.elapsed().as_secs_f64();
+            }
+        }
+        self.unless_cancelled()?;
+        let (state, reports) = aggregator.finish()?;
+        Ok(Mean { state, reports, aggregate_seconds })
+    }
+
+    async fn run_job(&self, name: &str, source: &Source, job: Job) -> Result<JobRows> {
+        let plan = self.plan(source, job)?;
+        let rows = self.context.jobs.run(name, plan, &self.context.cancel).await?;
+        rows.ok_or_else(|| self.cancelled())
+    }
+
+    fn unless_cancelled(&self) -> Result<()> {
+        if self.context.cancel.is_cancelled() { Err(self.cancelled()) } else { Ok(()) }
+    }
+}
+
+/// The mean of what workers learned, what they report, and how long averaging took.
+pub(super) struct Mean<R> {
+    pub(super) state: ModelState,
+    pub(super) reports: Vec<R>,
+    pub(super) aggregate_seconds: f64,
+}
+
+/// One worker's answer, row by row.
+struct Cursor {
+    batches: Fetched,
+    batch: Option<RecordBatch>,
+    row: usize,
+}
+
+impl Cursor {
+    /// Before the first row.
+    fn new(batches: Fetched) -> Self {
+        Self { batches, batch: None, row: 0 }
+    }
+
+    /// Goes to the next row, or behind the last.
+    async fn advance(&mut self) -> Result<()> {
+        self.row += 1;
+        while self.batch.as_ref().is_none_or(|batch| self.row >= batch.num_rows()) {
+            self.row = 0;
+            self.batch = self.batches.next().await.transpose()?;
+            if self.batch.is_none() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&self) -> Result<Option<Answer<'_>>> {
+        let Some(batch) = &self.batch else { return Ok(None) };
+        Ok(Answer::rows(batch)?.nth(self.row))
+    }
+}

@@ -1,0 +1,63 @@
+//! A slice of an epoch: trained by the workers, averaged here.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tusk_core::ids::RunId;
+use tusk_core::job::{EpochSlice, Rows, Selection, Train, TrainReport, TrainTask};
+use tusk_core::manifest::FileRef;
+use tusk_core::outer_optimizer::next_version;
+use tusk_core::physical::TrainExec;
+
+use super::Mean;
+use crate::error::Result;
+use crate::run::TrainingRequest;
+use crate::run::data::undecided;
+use crate::run::training::Run;
+
+impl Run {
+    /// Trains a slice of an epoch from these weights, or from the seed's: the next version.
+    pub(in crate::run) async fn train_slice(
+        &self,
+        epoch: u32,
+        slice: EpochSlice,
+        weights: Option<&FileRef>,
+    ) -> Result<Mean<TrainReport>> {
+        self.retrying(|| self.try_train_slice(epoch, slice, weights)).await
+    }
+
+    async fn try_train_slice(
+        &self,
+        epoch: u32,
+        slice: EpochSlice,
+        weights: Option<&FileRef>,
+    ) -> Result<Mean<TrainReport>> {
+        let job = Train { selection: self.selection(), epoch, slice, weights: weights.cloned() };
+        let mut mean = self.mean(&format!("training epoch {epoch}"), &self.train_source, job).await?;
+        let spec = &self.request.spec;
+        let previous = match weights {
+            Some(file) if spec.outer_optimizer.needs_previous() => Some(self.context.store.read_state(file).await?),
+            _ => None,
+        };
+        let started = Instant::now();
+        mean.state = next_version(spec, previous.as_ref(), mean.state);
+        mean.aggregate_seconds += started.elapsed().as_secs_f64();
+        Ok(mean)
+    }
+}
+
+/// The plan of an epoch job as EXPLAIN shows it, before any row is read.
+pub(crate) fn explain(request: &TrainingRequest, workers: u32, store: &str) -> Result<String> {
+    let rows = if request.validate.is_none() { Rows::Training } else { Rows::All };
+    let selection = Selection { rows, dropped: Vec::new() };
+    let task = TrainTask {
+        run: RunId::from("explain".to_owned()),
+        workers: request.spec.workers.unwrap_or(workers),
+        threads: 1,
+        definition: undecided(&request.spec),
+        store: store.to_owned(),
+        source_checksum: String::new(),
+        job: Train { selection, epoch: 1, slice: EpochSlice::WHOLE, weights: None }.into(),
+    };
+    Ok(TrainExec::try_new(Arc::new(task), Arc::clone(&request.train))?.explain())
+}
