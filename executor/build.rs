@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-fn main() {
+pub(crate) fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let Ok(libtorch) = std::env::var("LIBTORCH") else { return };
     println!("cargo:rustc-link-arg=-Wl,-rpath,{libtorch}/lib");

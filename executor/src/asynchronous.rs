@@ -11,9 +11,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use tusk_core::manifest::Timing;
-use tusk_core::parameters::{PulledWeights, Push};
 use tusk_core::physical::PhaseReport;
-use tusk_core::report::DeviceWork;
+use tusk_core::protocol::DeviceWork;
+use tusk_core::protocol::parameters::{PulledWeights, Push};
 use tusk_core::spec::{Device, Frequency};
 use tusk_core::state::{ModelState, NamedTensor, is_running_statistic};
 

@@ -20,7 +20,7 @@ use tusk_core::manifest::Timing;
 use tusk_core::physical::{
     Phase, PhaseReport, REPORT, Rows, TrainTask, answer_rows, answer_schema, shard_key, tensor_rows,
 };
-use tusk_core::report::DeviceWork;
+use tusk_core::protocol::DeviceWork;
 use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, WorkerId};
 use crate::manifest::{FileRef, ModelDefinition, Timing};
-use crate::parameters::SessionKey;
+use crate::protocol::parameters::SessionKey;
 use crate::transfer::Transfer;
 
 /// Which of its rows a worker uses.

@@ -13,7 +13,7 @@ use tusk_core::codec::{TuskLogicalCodec, TuskPhysicalCodec, decode_plan};
 use tusk_core::ids::WorkerId;
 use tusk_core::manifest::{Manifest, RunRecord};
 use tusk_core::physical::{Answer, REPORT, TrainTask, answer_rows, answer_schema, tensor_header};
-use tusk_core::report::ExecutorReport;
+use tusk_core::protocol::ExecutorReport;
 use tusk_core::sql::{ModelStatement, Source, Statement, parse};
 use tusk_core::state::{ModelState, checksum};
 

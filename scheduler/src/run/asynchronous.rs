@@ -14,8 +14,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::{EpochTally, ExchangeRecord, FileRef, Unvalidated};
-use tusk_core::parameters::SessionKey;
 use tusk_core::physical::{Phase, TrainExec};
+use tusk_core::protocol::parameters::SessionKey;
 
 use super::attempts::Attempts;
 use super::progress;

@@ -10,10 +10,10 @@ use tusk_core::codec::encode_plan;
 use tusk_core::ids::RunId;
 use tusk_core::manifest::{FileRef, ModelDefinition, RunRecord};
 use tusk_core::physical::{Answer, Part, Phase, PhaseReport, Rows, TrainExec, TrainTask};
+use tusk_core::protocol::TrainingRequest;
 use tusk_core::spec::Precision;
 use tusk_core::state::{ModelState, checksum};
 
-use super::TrainingRequest;
 use super::attempts::Attempts;
 use super::data::undecided;
 use super::leak::Census;

@@ -9,10 +9,10 @@ use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
 use tusk_core::manifest::{DataProfile, EpochTally, FileRef, Manifest, RunRecord, RunStatus, Timing};
 use tusk_core::physical::{Part, Phase, Rows};
+use tusk_core::protocol::TrainingRequest;
 use tusk_core::spec::Mode;
 use tusk_core::store::ModelStore;
 
-use super::TrainingRequest;
 use super::attempts::Attempts;
 use super::data::{Profile, undecided};
 use super::jobs::Mean;
