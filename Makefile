@@ -51,6 +51,8 @@ cluster-down: ## Stop that cluster; models and data stay. VOLUMES=1 removes them
 lint: setup ## Check the formatting, the lints and the documentation's links.
 	@cargo fmt --all --check
 	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
+	@$(ENV) cargo check -q -p tusk --no-default-features
+	@$(ENV) cargo check -q -p tusk-executor --no-default-features
 
 bench: build ## Run the micro-benchmarks.
 	@$(ENV) cargo bench --workspace --bench micro --profile dev

@@ -14,11 +14,11 @@ use tusk_core::codec::{decode_plan, encode_plan};
 use tusk_core::engine::Predictor;
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::{FileRef, Manifest, ModelDefinition, Preprocessing, RunRecord};
-use tusk_core::parameters::SessionKey;
 use tusk_core::physical::{
     Answer, Part, Phase, PhaseReport, REPORT, Rows, TrainExec, TrainTask, UnreadableImage, answer_rows, tensor_header,
     tensor_rows,
 };
+use tusk_core::protocol::parameters::SessionKey;
 use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::state::{ModelState, NamedTensor, checksum};
 use tusk_udfs::images_table::ImagesTable;
