@@ -121,16 +121,16 @@ fn coded(error: DataFusionError) -> DataFusionError {
     }
 }
 
-/// Whether Ballista reads the error itself: rows that could not be fetched, a task that was stopped.
-fn is_ballistas(error: &DataFusionError) -> bool {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if error.is::<BallistaError>() {
-            return true;
+/// Whether Ballista acts on the error itself: rows that could not be fetched, a task that was stopped, an error of input
+/// or output in an error of Ballista's, which has no source.
+fn is_ballistas(error: &(dyn std::error::Error + 'static)) -> bool {
+    match error.downcast_ref::<BallistaError>() {
+        Some(BallistaError::FetchFailed(..) | BallistaError::Cancelled | BallistaError::IoError(_)) => true,
+        Some(BallistaError::DataFusionError(inner)) => {
+            matches!(inner.find_root(), DataFusionError::IoError(_)) || is_ballistas(&**inner)
         }
-        source = error.source();
+        _ => error.source().is_some_and(is_ballistas),
     }
-    false
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod wire;
 use std::error::Error as StdError;
 use std::sync::Arc;
 
+use ballista_core::error::BallistaError;
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
@@ -123,12 +124,25 @@ impl Cause {
         if let Some(error) = error.downcast_ref::<ArrowError>() {
             return Self::of_arrow(error);
         }
+        if let Some(error) = error.downcast_ref::<BallistaError>() {
+            return Self::of_ballista(error);
+        }
         if let Some(error) = error.downcast_ref::<Error>() {
             return Self::new(error.kind(), error.to_string());
         }
         match error.downcast_ref::<Self>() {
             Some(cause) => cause.clone(),
             None => Self::of_text(&error.to_string()),
+        }
+    }
+
+    /// Ballista's shuffle writer carries the errors of its input in its own.
+    fn of_ballista(error: &BallistaError) -> Self {
+        match error {
+            BallistaError::ArrowError(inner) => Self::of_arrow(inner),
+            BallistaError::DataFusionError(inner) => Self::of(inner),
+            BallistaError::IoError(inner) => Self::of_io(inner, &error.to_string()),
+            other => Self::of_text(&other.to_string()),
         }
     }
 
