@@ -62,7 +62,8 @@ cluster-down: ## Stop that cluster and keep models and data. VOLUMES=1 removes t
 lint: setup ## Check the formatting, the lints and the documentation's links.
 	@cargo fmt --all --check
 	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
-	@$(ENV) cargo clippy -p tusk-executor --lib --no-default-features -- -D warnings
+	@$(ENV) cargo clippy -q -p tusk-executor --lib --no-default-features -- -D warnings
+	@$(ENV) cargo clippy -q -p tusk --no-default-features -- -D warnings
 
 deny: ## Check licences, sources and known vulnerabilities of the dependencies. Needs cargo-deny.
 	@cargo deny check

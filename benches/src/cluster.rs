@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use tokio::net::TcpListener;
 use tusk_core::engine::{Predictor, TrainEngine, with_engine};
-use tusk_core::report::{DeviceReport, ExecutorReport, WIRE_VERSION};
+use tusk_core::protocol::{DeviceReport, ExecutorReport, WIRE_VERSION};
 use tusk_core::store::ModelStore;
 use tusk_executor::{EmbeddedExecutor, ExecutorSettings};
 use tusk_scheduler::{Catalog, NodeSettings, SchedulerNode, TrainingService};

@@ -170,6 +170,6 @@ impl Model {
     /// When the frame lacks a column or has a class that the model does not know.
     pub async fn evaluate(&self, frame: &DataFrame) -> Result<Evaluation> {
         let rows = Rows { plan: frame.logical_plan().clone(), name: "the DataFrame".to_owned() };
-        evaluate(self.context.planner(), &self.manifest, &rows, &EvaluateOptions::default()).await
+        Ok(evaluate(self.context.planner(), &self.manifest, &rows, &EvaluateOptions::default()).await?)
     }
 }

@@ -10,9 +10,10 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tusk_core::engine::Predictor;
+use tusk_core::protocol::ClusterStatus;
 use tusk_core::store::ModelStore;
 use tusk_executor::{CacheLimits, EmbeddedExecutor, ExecutorSettings, Identity, Plugin, PluginSettings};
-use tusk_scheduler::{Catalog, ClusterStatus, NodeSettings, SchedulerNode, TrainingService};
+use tusk_scheduler::{Catalog, NodeSettings, SchedulerNode, TrainingService};
 use tusk_udfs::session::session_config;
 
 use crate::error::Result;

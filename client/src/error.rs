@@ -1,3 +1,116 @@
 //! What can go wrong for a user of the library.
 
-pub use tusk_scheduler::{Error, Result};
+use std::error::Error as StdError;
+
+use datafusion::error::DataFusionError;
+use tusk_core::cause::Cause;
+
+/// The errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A statement that does not parse, an option, a name, a table that does not fit, or the model store.
+    #[error(transparent)]
+    Core {
+        /// Which, and what to do.
+        #[from]
+        source: tusk_core::Error,
+    },
+    /// A query failed: when it was planned, in this process, or in a task of the cluster.
+    #[error("{}", Cause::of(source))]
+    Query {
+        /// DataFusion's or Ballista's error.
+        source: Box<DataFusionError>,
+    },
+    /// The scheduler cannot be reached.
+    #[error("the scheduler at {url} cannot be reached: {reason}. Check that it runs and that the address is right")]
+    Unreachable {
+        /// Its address.
+        url: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A scheduler elsewhere refused a statement, or says why its run failed.
+    #[error("{message}")]
+    Refused {
+        /// Its own words.
+        message: String,
+    },
+    /// A training run was cancelled.
+    #[error("training of '{model}' was cancelled; epochs kept: {epochs}. OPTIONS (resume = true) goes on from there")]
+    Cancelled {
+        /// The model.
+        model: String,
+        /// Epochs whose checkpoints are kept.
+        epochs: usize,
+    },
+    /// The embedded cluster refused a statement, failed in a run, or cannot start.
+    #[error(transparent)]
+    Embedded {
+        /// Its error.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+}
+
+/// The result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The rows of a statement. Those of CREATE MODEL come one by one, as epochs finish.
+pub type Results = tusk_core::results::Results<Error>;
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Query { source } => *source,
+            Error::Core { source } => source.into(),
+            other => Self::External(Box::new(other)),
+        }
+    }
+}
+
+impl From<DataFusionError> for Error {
+    /// Ours, which DataFusion carried, come out as they went in.
+    fn from(error: DataFusionError) -> Self {
+        #[cfg(feature = "embedded")]
+        let error = match tusk_scheduler::Error::from(error) {
+            tusk_scheduler::Error::Query { source } => *source,
+            other => return other.into(),
+        };
+        let DataFusionError::External(inner) = error else { return Self::Query { source: Box::new(error) } };
+        match inner.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(inner) => match inner.downcast::<tusk_core::Error>() {
+                Ok(source) => Self::Core { source: *source },
+                Err(inner) => Self::Query { source: Box::new(DataFusionError::External(inner)) },
+            },
+        }
+    }
+}
+
+#[cfg(feature = "embedded")]
+impl From<tusk_scheduler::Error> for Error {
+    fn from(error: tusk_scheduler::Error) -> Self {
+        match error {
+            tusk_scheduler::Error::Core(source) => Self::Core { source },
+            tusk_scheduler::Error::Query { source } => Self::Query { source },
+            tusk_scheduler::Error::Cancelled { model, epochs } => Self::Cancelled { model, epochs },
+            other => Self::Embedded { source: Box::new(other) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_ours_comes_out_of_datafusion_as_it_went_in() {
+        let refused = Error::from(DataFusionError::from(Error::Refused { message: "no".to_owned() }));
+        assert!(matches!(refused, Error::Refused { .. }), "{refused:?}");
+        let missing = || tusk_core::Error::Data { message: "the query has no rows".to_owned() };
+        assert!(matches!(Error::from(DataFusionError::from(missing())), Error::Core { .. }));
+        let query = Error::from(DataFusionError::Execution(Cause::of_text("x-ray 7 is bad").to_wire()));
+        assert!(matches!(query, Error::Query { .. }), "{query:?}");
+        assert_eq!(query.to_string(), "x-ray 7 is bad");
+    }
+}

@@ -11,23 +11,34 @@
 //! ```
 //!
 //! * [`TuskContext`]: SQL, tables and models, on an embedded or a remote cluster
-//! * [`ImageClassifier`], [`Model`]: the same from Rust, in the shape of Spark ML
-//! * [`metrics`]: what an [`Evaluation`] holds
+//! * `ImageClassifier`, `Model`: the same from Rust, in the shape of Spark ML
+//! * [`metrics`]: what an `Evaluation` holds
 //! * [`ingest`]: folders of images to Parquet
 //! * [`phantom`]: drawn X-rays, for demonstrations and tests
+//!
+//! The feature `embedded`, on by default, brings a cluster in this process and with it libtorch. A build without it is a
+//! client of clusters elsewhere: SQL, models, ingest.
 
+#[cfg(feature = "embedded")]
 mod classifier;
+#[cfg(feature = "embedded")]
 mod cluster;
 mod context;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod error;
 pub mod ingest;
 pub mod phantom;
 mod remote;
 
+#[cfg(feature = "embedded")]
 pub use classifier::{ImageClassifier, Model};
 pub use context::{ContextOptions, TuskContext};
-pub use error::{Error, Result};
+pub use error::{Error, Result, Results};
 pub use remote::Credentials;
 pub use tusk_core::metrics;
+pub use tusk_core::event::OnEvent;
+#[cfg(feature = "embedded")]
 pub use tusk_executor::CacheLimits;
-pub use tusk_scheduler::{Evaluation, OnEvent, Results};
+#[cfg(feature = "embedded")]
+pub use tusk_scheduler::Evaluation;

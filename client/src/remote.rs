@@ -19,16 +19,16 @@ use prost::Message;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
-use tusk_core::event::RunEvent;
+use tusk_core::event::{OnEvent, RunEvent};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
-use tusk_process::tls::ClientTls;
-use tusk_scheduler::{
-    ClusterStatus, ENDING, EVENTS_HEADER, FOLLOW, Follow, MANIFEST_ACTION, OnEvent, Results, STATUS_ACTION, TRAIN,
-    epoch_schema,
+use tusk_core::protocol::{
+    ClusterStatus, ENDING, EVENTS_HEADER, FOLLOW_TICKET, Follow, MANIFEST_ACTION, RunStarted, STATUS_ACTION,
 };
+use tusk_core::results::RunBehind;
+use tusk_process::tls::ClientTls;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Results};
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -91,7 +91,7 @@ impl std::fmt::Debug for Remote {
 impl Remote {
     /// Connects, and logs in where there is a password.
     pub(crate) async fn connect(url: &str, credentials: &Credentials, tls: Option<&ClientTls>) -> Result<Self> {
-        let failed = |reason: String| Error::Scheduler { url: url.to_owned(), reason };
+        let failed = |reason: String| Error::Unreachable { url: url.to_owned(), reason };
         let address = http_url(url);
         let endpoint = Endpoint::from_shared(address).map_err(|e| failed(told(&e)))?;
         let mut endpoint = endpoint
@@ -111,7 +111,7 @@ impl Remote {
                 let session = uuid::Uuid::new_v4().simple();
                 remote.authorization = Some(format!("Bearer {session}"));
                 // Where users are set up, nobody is refused, and says how to come in.
-                remote.action("tusk.status", Vec::new()).await?;
+                remote.action(STATUS_ACTION, Vec::new()).await?;
             }
             Credentials::Token(token) => remote.authorization = Some(format!("Bearer {token}")),
             Credentials::Password { user, password } => remote.log_in(user, password).await?,
@@ -131,6 +131,7 @@ impl Remote {
     }
 
     /// The header that shows who asks, for Ballista's own client.
+    #[cfg(feature = "embedded")]
     pub(crate) fn authorization(&self) -> Option<&str> {
         self.authorization.as_deref()
     }
@@ -150,12 +151,17 @@ impl Remote {
         request
     }
 
-    /// Runs a statement. The rows of CREATE MODEL go on over a scheduler that is restarted; `model` is its model.
-    pub(crate) async fn sql(&self, sql: &str, model: Option<ModelName>, on_event: Option<OnEvent>) -> Result<Results> {
+    /// Runs a statement, whose text is sent as it is. The rows of a run, of which the scheduler says that it has begun, go
+    /// on over a scheduler that is restarted.
+    pub(crate) async fn sql(&self, sql: &str, on_event: Option<OnEvent>) -> Result<Results> {
         let info = self.start(sql).await?;
+        let run: Option<RunStarted> = match info.app_metadata.as_ref() {
+            [] => None,
+            json => Some(serde_json::from_slice(json).map_err(|e| self.refused(e.to_string()))?),
+        };
         let ticket = info.endpoint.first().and_then(|endpoint| endpoint.ticket.clone()).unwrap_or_default();
         let schema = info.try_decode_schema().map_err(|e| self.refused(e.to_string()))?;
-        self.rows(Arc::new(schema), ticket, model, on_event).await
+        self.rows(Arc::new(schema), ticket, run.map(|run| run.model), on_event).await
     }
 
     /// Starts a statement, and learns where its rows are.
@@ -166,9 +172,11 @@ impl Remote {
         Ok(info.map_err(|e| self.status(&e))?.into_inner())
     }
 
-    /// Starts a run; `request` is a [`tusk_scheduler::TrainingRequest`] as bytes.
+    /// Starts a run; `request` is a [`tusk_core::protocol::TrainingRequest`] as bytes.
+    #[cfg(feature = "embedded")]
     pub(crate) async fn train(&self, model: ModelName, request: Vec<u8>, on_event: Option<OnEvent>) -> Result<Results> {
-        self.rows(epoch_schema(), ticket(TRAIN, request), Some(model), on_event).await
+        use tusk_core::protocol::{TRAIN_TICKET, epoch_schema};
+        self.rows(epoch_schema(), ticket(TRAIN_TICKET, request), Some(model), on_event).await
     }
 
     /// The manifest of a model.
@@ -211,7 +219,7 @@ impl Remote {
         });
         let rows = Box::pin(RecordBatchStreamAdapter::new(schema, rows.map_err(|e: Error| DataFusionError::from(e))));
         Ok(match model {
-            Some(_) => Results::of_run(rows, cancel),
+            Some(model) => Results::of_run(rows, RunBehind { model, cancel }),
             None => Results::new(rows),
         })
     }
@@ -228,7 +236,7 @@ impl Remote {
     /// A status in our words: the scheduler's own text, or that it cannot be reached.
     fn status(&self, status: &Status) -> Error {
         if is_transport(status) {
-            return Error::Scheduler { url: self.url.clone(), reason: told(status) };
+            return Error::Unreachable { url: self.url.clone(), reason: told(status) };
         }
         Error::Refused { message: status.message().to_owned() }
     }
@@ -298,12 +306,12 @@ impl Watch {
         while start.elapsed() < RECONNECT_MAX {
             tokio::time::sleep(RECONNECT_WAIT).await;
             match self.remote.endpoint.connect().await {
-                Err(error) => last = Error::Scheduler { url: self.remote.url.clone(), reason: told(&error) },
+                Err(error) => last = Error::Unreachable { url: self.remote.url.clone(), reason: told(&error) },
                 Ok(channel) => {
                     self.remote.channel = channel;
                     let follow = Follow { model: model.clone(), seen: self.seen.clone() };
                     let follow = serde_json::to_vec(&follow).map_err(|e| self.remote.refused(e.to_string()))?;
-                    match self.remote.messages(ticket(FOLLOW, follow)).await {
+                    match self.remote.messages(ticket(FOLLOW_TICKET, follow)).await {
                         Ok(messages) => {
                             tracing::warn!(url = self.remote.url, %model, "the scheduler is back");
                             return Ok(messages);

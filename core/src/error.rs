@@ -2,6 +2,8 @@
 
 use datafusion::error::DataFusionError;
 
+use crate::cause::CauseKind;
+
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -121,10 +123,31 @@ pub enum Error {
 /// The result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+impl Error {
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> CauseKind {
+        match self {
+            Self::ModelNotFound { .. } => CauseKind::NotFound,
+            Self::ModelExists { .. } => CauseKind::Exists,
+            Self::Store { .. } => CauseKind::Unavailable,
+            Self::Syntax { .. }
+            | Self::UnknownOption { .. }
+            | Self::InvalidOption { .. }
+            | Self::ConflictingOptions { .. }
+            | Self::InvalidModelName { .. }
+            | Self::Damaged { .. }
+            | Self::InvalidStore { .. }
+            | Self::Wire { .. }
+            | Self::Data { .. } => CauseKind::Invalid,
+        }
+    }
+}
+
 impl From<Error> for DataFusionError {
+    /// As it is: [`crate::cause::Cause::of`] finds it again.
     fn from(error: Error) -> Self {
-        // As text: a job's error travels as its Debug form, in which only text stays readable.
-        DataFusionError::Execution(error.to_string())
+        Self::External(Box::new(error))
     }
 }
 
@@ -154,51 +177,9 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, c)| c.to_owned())
 }
 
-/// The first cause, out of the layers of wrapping that the error of a distributed job arrives in: each process that it
-/// went through quotes the one before, most of them in Rust's Debug form.
-#[must_use]
-pub fn first_cause(error: &str) -> String {
-    let quoted = ["Execution(\"", "Plan(\"", "Internal(\""];
-    if let Some(start) = quoted.iter().filter_map(|mark| error.rfind(mark).map(|at| at + mark.len())).max() {
-        return unquoted(&error[start..]);
-    }
-    let text = error.lines().next().unwrap_or(error).trim();
-    let marks = ["External error: ", "Execution error: ", "Arrow error: ", "DataFusion error: "];
-    let start = marks.iter().filter_map(|mark| text.rfind(mark).map(|at| at + mark.len())).max().unwrap_or(0);
-    text[start..].trim_end_matches(['"', ')', ']', '}']).to_owned()
-}
-
-/// The text of a string in Debug form, up to its closing quote.
-fn unquoted(debug: &str) -> String {
-    let mut text = String::new();
-    let mut characters = debug.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => break,
-            '\\' => match characters.next() {
-                Some('n') => text.push('\n'),
-                Some(escaped) => text.push(escaped),
-                None => break,
-            },
-            plain => text.push(plain),
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_failed_job_tells_its_first_cause() {
-        let wrapped = "Job failed due to stage 1 failed: Task failed due to runtime execution error: \
-                       DataFusionError(External(\"External error: the images of 'x' are bad\"))";
-        assert_eq!(first_cause(wrapped), "the images of 'x' are bad");
-        assert_eq!(first_cause("no executor"), "no executor");
-        let debug = r#"Job x failed: Task failed: DataFusionError(Shared(Execution("model \"m\" has no class 'x'")))"#;
-        assert_eq!(first_cause(debug), "model \"m\" has no class 'x'");
-    }
 
     #[test]
     fn a_slip_of_the_pen_finds_the_nearest_word_and_a_stranger_finds_none() {

@@ -68,6 +68,9 @@ pub enum RunEvent {
     Finished(Box<Manifest>),
 }
 
+/// Called with everything that happens in runs.
+pub type OnEvent = Arc<dyn Fn(&RunEvent) + Send + Sync>;
+
 /// Takes the progress of tasks. Must not block.
 pub trait ProgressSink: Debug + Send + Sync {
     /// One report.

@@ -9,13 +9,14 @@
 //! * [`physical`]: [`physical::TrainExec`], the operator that runs a job, and the rows it answers with
 //! * [`engine`]: the two traits behind which libtorch lives
 //! * [`state`], [`manifest`], [`store`]: named tensors, what is known about a model, and where both are kept
-//! * [`parameters`]: what workers and the parameter service say to each other
-//! * [`report`]: what an executor tells the scheduler about itself
+//! * [`protocol`]: what the processes say to each other beside plans: tickets, actions, headers and their messages
 //! * [`codec`]: how plans travel between the processes
 //! * [`schedule`], [`outer_optimizer`]: how the learning rate moves, and what becomes of the mean of the workers
+//! * [`cause`]: why a query or a task failed, through whatever it was wrapped in; [`results`]: the rows of a statement
 //! * [`transfer`]: what became of the weights that a run starts from
 //! * [`metrics`]: ROC AUC and its neighbours, with bootstrap intervals
 
+pub mod cause;
 pub mod codec;
 pub mod engine;
 pub mod error;
@@ -25,13 +26,13 @@ pub mod job;
 pub mod manifest;
 pub mod metrics;
 pub mod outer_optimizer;
-pub mod parameters;
 pub mod physical;
 pub mod plans;
+pub mod protocol;
 pub mod random;
 mod registry;
-pub mod report;
 pub mod schedule;
+pub mod results;
 pub mod spec;
 pub mod sql;
 pub mod state;

@@ -26,6 +26,7 @@ use tonic::transport::server::TcpIncoming;
 use tusk_core::plans::CheckedCodec;
 
 use crate::plugin::Plugin;
+use crate::stage::CodingEngine;
 
 /// The largest gRPC message, in bytes: Ballista's default.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -107,7 +108,7 @@ impl EmbeddedExecutor {
         let (config, runtime) = (settings.config, settings.runtime);
         let config_producer: ConfigProducer = Arc::new(move || config.clone());
         let runtime_producer: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));
-        let executor = Arc::new(Executor::with_default_execution_engine(
+        let executor = Arc::new(Executor::new(
             metadata,
             &folder,
             runtime_producer,
@@ -115,6 +116,7 @@ impl EmbeddedExecutor {
             settings.functions,
             Arc::new(LoggingMetricsCollector::default()),
             settings.vcores,
+            Arc::new(CodingEngine::pooled(0)),
         ));
         let flight = FlightServiceServer::new(BallistaFlightService::new(folder))
             .max_decoding_message_size(settings.message_bytes_max)

@@ -95,8 +95,8 @@ impl From<Error> for DataFusionError {
     fn from(error: Error) -> Self {
         match error {
             Error::DataFusion(inner) => inner,
-            // As text: a job's error travels as its Debug form, in which only text stays readable.
-            other => DataFusionError::Execution(other.to_string()),
+            Error::Core(inner) => inner.into(),
+            other => DataFusionError::External(Box::new(other)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use tusk_core::report::ExecutorTotals;
+use tusk_core::protocol::ExecutorTotals;
 
 /// Upper bounds of the buckets of a phase's seconds.
 const SECONDS: [f64; 14] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 180.0, 600.0, 3600.0];

@@ -18,6 +18,7 @@ mod augment_tests;
 mod average;
 #[doc(hidden)]
 pub mod bench;
+mod connections;
 mod devices;
 mod doors;
 mod embedded;
@@ -52,6 +53,7 @@ mod session;
 #[cfg(test)]
 mod session_tests;
 mod shard;
+mod stage;
 #[cfg(test)]
 mod testing;
 mod trainer;

@@ -1,4 +1,4 @@
-//! A worker's line to the parameter service; see [`tusk_core::parameters`] for the messages.
+//! A worker's line to the parameter service; see [`tusk_core::protocol::parameters`] for the messages.
 //!
 //! Called from a training thread. Every call is tried again, with longer and longer waits, while the service cannot be
 //! reached, for at most [`RETRY_FOR`]; a push that is sent twice counts once. Each ends when the task is cancelled.
@@ -21,11 +21,11 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::Timing;
-use tusk_core::parameters::{
+use tusk_core::protocol::WIRE_VERSION;
+use tusk_core::protocol::parameters::{
     PULL_TYPE_URL, PUSH_TYPE_URL, Piece, Pull, Pulled, PulledWeights, Push, PushKind, Pushed, SessionKey, piece_of,
     pieces,
 };
-use tusk_core::report::WIRE_VERSION;
 use tusk_core::state::{ModelState, NamedTensor, OPTIMIZER_PREFIX};
 
 use crate::error::{Error, Result};

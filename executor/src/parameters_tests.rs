@@ -15,8 +15,8 @@ use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tusk_core::ids::{RunId, WorkerId};
-use tusk_core::parameters::{Piece, Pulled, PulledWeights, Pushed, SessionKey};
-use tusk_core::report::DeviceWork;
+use tusk_core::protocol::DeviceWork;
+use tusk_core::protocol::parameters::{Piece, Pulled, PulledWeights, Pushed, SessionKey};
 use tusk_core::spec::{Architecture, Device};
 use tusk_core::state::{ModelState, NamedTensor};
 

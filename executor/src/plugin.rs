@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::parameters::SchedulerAddress;
 use crate::predictor::TorchPredictor;
 use crate::shard::CacheLimits;
+use crate::stage::CodingEngine;
 
 /// What the plugin needs to know.
 #[derive(Clone, Debug)]
@@ -172,6 +173,10 @@ pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProces
             Some(runtime) => Some(Arc::new(move |_| Ok(Arc::clone(&runtime)))),
             None => config.override_runtime_producer.or_else(|| Some(runtime_producer(config.work_dir.clone()))),
         },
+        override_execution_engine: Some(Arc::new(match config.override_execution_engine {
+            Some(engine) => CodingEngine::over(engine),
+            None => CodingEngine::pooled(config.client_ttl),
+        })),
         override_function_registry: Some(Arc::clone(&plugin.functions)),
         override_logical_codec: Some(Arc::clone(&plugin.logical)),
         override_physical_codec: Some(Arc::clone(&plugin.physical)),
@@ -213,6 +218,7 @@ mod tests {
             assert!(functions.scalar_functions.contains_key(name), "{name}");
         }
         assert!(functions.aggregate_functions.contains_key("roc_auc"));
+        assert!(config.override_execution_engine.is_some());
         assert!(config.override_physical_codec.is_some() && config.override_logical_codec.is_some());
         let registry = prometheus::Registry::new();
         plugin.register(&registry).unwrap();

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tonic::transport::{Channel, Endpoint};
-use tusk_core::report::{ExecutorReport, REPORT_ACTION, SHARDS_MAX, WIRE_VERSION};
+use tusk_core::protocol::{ExecutorReport, REPORT_ACTION, SHARDS_MAX, WIRE_VERSION};
 
 use crate::plugin::Plugin;
 

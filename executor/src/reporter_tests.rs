@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use tusk_core::ids::{RunId, WorkerId};
-use tusk_core::report::DeviceWork;
+use tusk_core::protocol::DeviceWork;
 use tusk_core::spec::{Architecture, Device};
 
 use super::*;

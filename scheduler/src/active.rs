@@ -4,31 +4,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tusk_core::event::{Progress, ProgressSink, RunEvent};
 use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::EpochReport;
+use tusk_core::protocol::RunSummary;
 
 use crate::metrics;
-
-/// A run under way, in a line.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RunSummary {
-    /// The model.
-    pub model: ModelName,
-    /// The run.
-    pub run: RunId,
-    /// The last epoch that is done; 0 before the first.
-    pub epoch: u32,
-    /// Epochs asked for; 0 while the rows are read.
-    pub epochs: u32,
-    /// ROC AUC of the held-out rows after the last epoch.
-    pub val_roc_auc: Option<f64>,
-    /// Milliseconds since 1970 when it was started, or resumed.
-    pub started_unix_ms: u64,
-}
 
 /// The runs under way. Takes the executors' progress and hands it to those who watch.
 #[derive(Debug, Default)]

@@ -174,11 +174,11 @@ impl Users {
 /// The argon2id hash of a password, with a salt of its own.
 ///
 /// # Errors
-/// [`Error::Cluster`] when the library refuses the password.
+/// [`Error::Password`] when the library refuses the password.
 pub(crate) fn hash_password(password: &str) -> Result<String> {
     let salt = SaltString::generate(&mut OsRng);
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
-    Ok(hash.map_err(|e| Error::Cluster { reason: e.to_string() })?.to_string())
+    Ok(hash.map_err(|e| Error::Password { reason: e.to_string() })?.to_string())
 }
 
 /// A new bearer token, and what the users' file keeps of it.

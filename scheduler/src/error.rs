@@ -1,7 +1,7 @@
 //! What can go wrong in a run.
 
 use datafusion::error::DataFusionError;
-use tusk_core::error::first_cause;
+use tusk_core::cause::{Cause, CauseKind};
 use tusk_core::manifest::RunRecord;
 
 /// The errors of this crate.
@@ -12,18 +12,26 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] tusk_core::Error),
     /// The rows could not be planned or read.
-    #[error("{}", message_of(source))]
+    #[error("{}", Cause::of(source))]
     Query {
         /// DataFusion's or Ballista's error.
         source: Box<DataFusionError>,
     },
-    /// A job failed on the cluster, after its retries.
+    /// A job failed, and would fail again.
     #[error("{phase} failed: {reason}")]
     Job {
         /// Which job.
         phase: String,
-        /// The executor's own words.
+        /// What happened.
         reason: String,
+    },
+    /// A task of a job failed by its own fault.
+    #[error("{phase} failed: {cause}")]
+    Task {
+        /// Which job.
+        phase: String,
+        /// What it failed with.
+        cause: Cause,
     },
     /// A job ended without an answer, and not by its own fault: an executor was lost, or the way to it.
     #[error("{phase} was lost: {reason}")]
@@ -49,10 +57,16 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
-    /// A scheduler elsewhere refused a statement.
+    /// A password that cannot be hashed.
+    #[error("the password cannot be hashed: {reason}")]
+    Password {
+        /// The library's words.
+        reason: String,
+    },
+    /// What a run that another process of this scheduler ended has failed with.
     #[error("{message}")]
-    Refused {
-        /// Its own words.
+    RunFailed {
+        /// As its record says.
         message: String,
     },
     /// What this session cannot do.
@@ -60,14 +74,6 @@ pub enum Error {
     NotHere {
         /// What was asked.
         what: &'static str,
-    },
-    /// The scheduler cannot be reached.
-    #[error("the scheduler at {url} cannot be reached: {reason}. Check that it runs and that the address is right")]
-    Scheduler {
-        /// Its address.
-        url: String,
-        /// What happened.
-        reason: String,
     },
     /// A worker's update cannot be averaged.
     #[error("worker {worker} sent an update that cannot be averaged: {reason}")]
@@ -118,23 +124,52 @@ pub enum Error {
 /// The result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The rows of a statement, which fail with this crate's error.
+pub type Results = tusk_core::results::Results<Error>;
+
+impl Error {
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> CauseKind {
+        match self {
+            Self::Core(error) => error.kind(),
+            Self::Query { source } => Cause::of(source).kind,
+            Self::Task { cause, .. } => cause.kind,
+            Self::AlreadyTraining { .. } => CauseKind::Exists,
+            Self::NoTraining { .. } => CauseKind::NotFound,
+            Self::CannotResume { .. } | Self::NotHere { .. } => CauseKind::Invalid,
+            Self::Job { .. }
+            | Self::Lost { .. }
+            | Self::GivenUp { .. }
+            | Self::Cluster { .. }
+            | Self::Password { .. }
+            | Self::Update { .. }
+            | Self::RunFailed { .. }
+            | Self::Cancelled { .. } => CauseKind::Internal,
+        }
+    }
+}
+
 impl From<Error> for DataFusionError {
     fn from(error: Error) -> Self {
         match error {
             Error::Query { source } => *source,
+            Error::Core(source) => source.into(),
             other => DataFusionError::External(Box::new(other)),
         }
     }
 }
 
 impl From<DataFusionError> for Error {
-    fn from(source: DataFusionError) -> Self {
-        Self::Query { source: Box::new(source) }
+    /// Ours, which DataFusion carried, come out as they went in.
+    fn from(error: DataFusionError) -> Self {
+        let DataFusionError::External(inner) = error else { return Self::Query { source: Box::new(error) } };
+        match inner.downcast::<Self>() {
+            Ok(error) => *error,
+            Err(inner) => match inner.downcast::<tusk_core::Error>() {
+                Ok(error) => Self::Core(*error),
+                Err(inner) => Self::Query { source: Box::new(DataFusionError::External(inner)) },
+            },
+        }
     }
-}
-
-/// A query's error without the wrappings of the jobs and tasks it went through.
-fn message_of(error: &DataFusionError) -> String {
-    let text = error.strip_backtrace();
-    if text.contains("Job ") && text.contains(" failed") { first_cause(&text) } else { text }
 }

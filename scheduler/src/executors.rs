@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tusk_core::event::{Progress, ProgressSink};
-use tusk_core::report::{ExecutorReport, SHARDS_MAX, WIRE_VERSION};
+use tusk_core::protocol::{ExecutorReport, SHARDS_MAX, WIRE_VERSION};
 
 use crate::metrics;
 
@@ -118,7 +118,7 @@ pub type SharedExecutors = Arc<Executors>;
 #[cfg(test)]
 mod tests {
     use tusk_core::event::NoProgress;
-    use tusk_core::report::DeviceReport;
+    use tusk_core::protocol::DeviceReport;
 
     use super::*;
 

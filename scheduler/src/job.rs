@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tusk_core::error::first_cause;
+use tusk_core::cause::Cause;
 use tusk_core::plans::{LogicalMessage, PhysicalMessage};
 
 use crate::error::{Error, Result};
@@ -43,8 +43,8 @@ const BATCHES_WAITING_MAX: usize = 2;
 /// Statuses of a job that may wait to be read.
 const STATUSES_WAITING_MAX: usize = 16;
 
-/// What a task's own error looks like in the error of its job. Everything else (a lost executor, a lost shuffle file)
-/// is the cluster's, and another attempt may succeed.
+/// What Ballista writes before a task's own error in the error of its job. Everything else (a lost executor, a lost shuffle
+/// file) is the cluster's, and another attempt may succeed.
 const TASK_ERROR: &str = "runtime execution error";
 
 /// The session that all jobs of training runs belong to.
@@ -159,10 +159,7 @@ impl JobRunner {
                     locations.sort_by_key(|location| location.partition_id.as_ref().map(|p| p.partition_id));
                     break locations;
                 }
-                Some(Status::Failed(job)) if job.error.contains(TASK_ERROR) => {
-                    return Err(Error::Job { phase: phase.to_owned(), reason: first_cause(&job.error) });
-                }
-                Some(Status::Failed(job)) => return Err(lost(first_cause(&job.error))),
+                Some(Status::Failed(job)) => return Err(failed(phase, &job.error)),
                 Some(Status::Queued(_) | Status::Running(_)) | None => {}
             }
         };
@@ -237,5 +234,53 @@ impl JobRunner {
                 }
             }
         }))
+    }
+}
+
+/// Why a job failed: by its own fault, or by the cluster's, so that it may be run again.
+fn failed(phase: &str, error: &str) -> Error {
+    let (phase, cause) = (phase.to_owned(), Cause::of_text(error));
+    // Only Ballista's own words count, and not what they quote.
+    let words = error.split(['(', '[', '"']).next().unwrap_or(error);
+    match words.contains(TASK_ERROR) {
+        true => Error::Task { phase, cause },
+        false => Error::Lost { phase, reason: cause.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ballista_core::error::BallistaError;
+    use ballista_core::serde::protobuf::FailedTask;
+    use datafusion::error::DataFusionError;
+
+    use super::*;
+
+    /// The error of a job whose task failed with this one.
+    fn job_error(task: DataFusionError) -> String {
+        let error = FailedTask::from(BallistaError::from(task)).error;
+        format!("Job failed due to stage 1 failed: {error}\n")
+    }
+
+    #[test]
+    fn a_tasks_own_error_is_told_and_what_the_cluster_lost_is_run_again() {
+        let own = || DataFusionError::Execution("x-ray 7 is bad".to_owned());
+        let shared = DataFusionError::Shared(Arc::new(own().context("reading")));
+        let coded = DataFusionError::from(Cause::of(&own()));
+        for (error, message) in [
+            (own(), "training failed: x-ray 7 is bad"),
+            (shared, "training failed: reading: x-ray 7 is bad"),
+            (coded, "training failed: x-ray 7 is bad"),
+        ] {
+            let error = failed("training", &job_error(error));
+            assert!(matches!(error, Error::Task { .. }), "{error:?}");
+            assert_eq!(error.to_string(), message);
+        }
+        let io = DataFusionError::IoError(std::io::Error::other(format!("a label says \"{TASK_ERROR}\"")));
+        let fetch = BallistaError::FetchFailed("e1".into(), 1, 2, "gone".into()).into_datafusion();
+        for error in [job_error(io), job_error(fetch), "executor e1 is lost".to_owned()] {
+            let lost = failed("training", &error);
+            assert!(matches!(lost, Error::Lost { .. }), "{lost:?}");
+        }
     }
 }

@@ -26,16 +26,10 @@ mod service;
 mod session;
 mod study;
 
-pub use active::RunSummary;
 pub use aggregator::Aggregator;
 pub use catalog::Catalog;
-pub use error::{Error, Result};
+pub use error::{Error, Result, Results};
 pub use executors::{Executors, SharedExecutors};
-pub use flight::{ClusterStatus, ENDING, EVENTS_HEADER, FOLLOW, Follow, MANIFEST_ACTION, STATUS_ACTION, TRAIN};
 pub use node::{NodeSettings, SchedulerNode};
-pub use run::TrainingRequest;
 pub use service::{RunHandle, TrainingService};
-pub use session::{
-    EvaluateOptions, Evaluation, OnEvent, Results, Rows, Session, SessionSettings, Training, epoch_schema, evaluate,
-    one_statement,
-};
+pub use session::{EvaluateOptions, Evaluation, Rows, Session, SessionSettings, Training, evaluate};

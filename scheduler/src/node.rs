@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::RoutesBuilder;
 use tusk_core::engine::Predictor;
-use tusk_core::report::ExecutorReport;
+use tusk_core::protocol::{ClusterStatus, ExecutorReport};
 use tusk_core::store::ModelStore;
 use tusk_process::tls::{ClientTls, Listener, Peer, ServerTls};
 use tusk_udfs::predict::PlanOnly;
@@ -41,7 +41,7 @@ use crate::auth::Users;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::executors::{Executors, SharedExecutors};
-use crate::flight::{ClusterStatus, SessionFactory, TuskFlight};
+use crate::flight::{SessionFactory, TuskFlight, cluster_status};
 use crate::gate::{Gate, authorize};
 use crate::job::Scheduler;
 use crate::metrics;
@@ -184,7 +184,7 @@ impl SchedulerNode {
     /// What the cluster is doing.
     #[must_use]
     pub fn status(&self) -> ClusterStatus {
-        ClusterStatus::of(&self.executors, &self.training)
+        cluster_status(&self.executors, &self.training)
     }
 
     /// Takes the report of an executor in this process.

@@ -292,7 +292,7 @@ fn has_input_collapse(plan: &Arc<dyn ExecutionPlan>) -> bool {
 #[cfg(test)]
 mod tests {
     use tusk_core::event::NoProgress;
-    use tusk_core::report::{DeviceReport, ExecutorReport, WIRE_VERSION};
+    use tusk_core::protocol::{DeviceReport, ExecutorReport, WIRE_VERSION};
 
     use super::*;
     use crate::executors::Executors;

@@ -5,19 +5,20 @@ use std::sync::Arc;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
-use tusk_core::event::{RunEvent, SharedProgress};
+use tusk_core::event::{OnEvent, RunEvent, SharedProgress};
 use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::{EpochReport, Manifest, RunRecord, RunStatus};
+use tusk_core::protocol::{RunSummary, TrainingRequest};
 use tusk_core::store::ModelStore;
 
-use crate::active::{ActiveRun, ActiveRuns, Deregister, RunSummary};
-use crate::error::{Error, Result};
+use crate::active::{ActiveRun, ActiveRuns, Deregister};
+use crate::error::{Error, Result, Results};
 use crate::executors::SharedExecutors;
 use crate::job::{JobRunner, Scheduler};
 use crate::metrics;
 use crate::parameters::ParameterService;
-use crate::run::{Run, RunContext, TrainingRequest, explain, unix_ms};
-use crate::session::{OnEvent, Results, Seen, epoch_rows};
+use crate::run::{Run, RunContext, explain, unix_ms};
+use crate::session::{Seen, epoch_rows};
 use crate::study::{self, Study};
 
 /// Events that a slow watcher may lag behind before it misses some. Far above what a run sends in a minute.
@@ -197,7 +198,7 @@ impl TrainingService {
         match record.status {
             RunStatus::Finished => Ok(self.inner.store.manifest(name).await?),
             RunStatus::Cancelled => Err(Error::Cancelled { model, epochs: record.epochs.len() }),
-            RunStatus::Failed => Err(Error::Refused { message: record.error.unwrap_or_default() }),
+            RunStatus::Failed => Err(Error::RunFailed { message: record.error.unwrap_or_default() }),
             RunStatus::Running => Err(Error::NoTraining { model, what: "is under way in this scheduler" }),
         }
     }

@@ -16,9 +16,9 @@ use tusk_core::event::{NoProgress, RunEvent};
 use tusk_core::ids::ModelName;
 use tusk_core::job::Job;
 use tusk_core::manifest::EpochReport;
+use tusk_core::protocol::TrainingRequest;
 use tusk_core::spec::{Augment, ModelSpec, Precision, architecture};
 use tusk_executor::{CacheLimits, DevicePool, TorchEngine};
-use tusk_scheduler::TrainingRequest;
 use tusk_udfs::session::physical_codec;
 
 /// Epochs that are not counted: connections are opened and memory is touched for the first time.

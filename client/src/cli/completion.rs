@@ -1,7 +1,6 @@
 //! What the tab key completes: words of SQL, functions, tables, columns, models, and files inside quotes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::{Context, Helper, highlight::Highlighter, hint::Hinter, validate::Validator};
@@ -17,9 +16,11 @@ const KEYWORDS: &str = "ALL ANALYZE AND AS ASC BETWEEN BY CANCEL CARD CASE CAST 
     NULL OFFSET ON OPTIONS OR ORDER OUTER OVER PARQUET PARTITION PARTITIONED REPLACE RIGHT SCHEMA SELECT SET SHOW STORED \
     TABLE TABLES THEN TO TRAIN TRAINING TRIALS TRUE UNION UNNEST USING VALIDATE VALUES VIEW WHEN WHERE WITH";
 /// Columns are completed for so many tables.
+#[cfg(feature = "embedded")]
 const TABLES_MAX: usize = 100;
 /// A store that is far away must not hold up the prompt.
-const MODELS_WAIT: Duration = Duration::from_millis(500);
+#[cfg(feature = "embedded")]
+const MODELS_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Completes words for the shell.
 #[derive(Default)]
@@ -37,6 +38,26 @@ impl Words {
         self.quoted.clear();
         self.names = OPTIONS.iter().map(|option| option.name.to_owned()).collect();
         self.names.extend(Architecture::WORDS.iter().map(|word| (*word).to_owned()));
+        self.look_up(context).await;
+        self.names.extend(self.quoted.iter().cloned());
+    }
+
+    /// The functions that a scheduler elsewhere has, if it is of this version; its tables and models are not asked for.
+    #[cfg(not(feature = "embedded"))]
+    #[expect(clippy::unused_async, reason = "with the feature it waits")]
+    async fn look_up(&mut self, _context: &TuskContext) {
+        let session = datafusion::execution::SessionStateBuilder::new().with_default_features().build();
+        let plan_only: std::sync::Arc<dyn tusk_core::engine::Predictor> =
+            std::sync::Arc::new(tusk_udfs::predict::PlanOnly);
+        let ours = tusk_udfs::session::scalar_functions(&plan_only).into_iter().map(|f| f.name().to_owned());
+        let ours = ours.chain(tusk_udfs::session::aggregate_functions().into_iter().map(|f| f.name().to_owned()));
+        let theirs = session.scalar_functions().keys().chain(session.aggregate_functions().keys()).cloned();
+        self.names.extend(ours.chain(theirs).map(|name| format!("{name}(")));
+    }
+
+    /// Functions, tables, columns and models.
+    #[cfg(feature = "embedded")]
+    async fn look_up(&mut self, context: &TuskContext) {
         let session = context.session();
         let state = session.state();
         let functions = state.scalar_functions().keys().chain(state.aggregate_functions().keys());
@@ -59,7 +80,6 @@ impl Words {
         {
             self.quoted.extend(models.iter().map(ToString::to_string));
         }
-        self.names.extend(self.quoted.iter().cloned());
     }
 
     /// Where the word before the cursor begins, and what it may become.

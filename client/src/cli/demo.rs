@@ -10,7 +10,6 @@ use datafusion::arrow::record_batch::RecordBatch;
 use regex::Regex;
 use tusk::ingest::IngestOptions;
 use tusk::phantom::{NORMAL, PNEUMONIA, PhantomOptions, write_tree};
-use tusk_core::sql::parse;
 
 use super::format::{Format, Printer, print_line};
 use super::ingest::ingest_with_bar;
@@ -42,6 +41,7 @@ pub(crate) struct DemoArguments {
 
 /// Runs the demo. It fails when the model does not recognise the test patients.
 pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
+    ensure!(cfg!(feature = "embedded"), "{}", super::NO_EMBEDDED_CLUSTER);
     let start = Instant::now();
     let dir = arguments.dir;
     std::fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
@@ -177,9 +177,7 @@ fn roc_auc_of(evaluation: &[RecordBatch]) -> Result<f64> {
 /// Shows a statement, runs it, and shows its rows.
 async fn show(connection: &Connection, sql: &str) -> Result<()> {
     command(&format!("{sql};"))?;
-    for statement in parse(sql)? {
-        connection.run(statement, Format::Table).await.with_context(|| format!("this statement failed: {sql}"))?;
-    }
+    connection.run(sql, Format::Table).await.with_context(|| format!("this statement failed: {sql}"))?;
     Ok(())
 }
 

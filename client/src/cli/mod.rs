@@ -18,9 +18,15 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use datafusion::error::DataFusionError;
 use tracing_subscriber::EnvFilter;
 use tusk::{ContextOptions, Credentials};
+use tusk_core::cause::Cause;
 use tusk_process::tls::ClientTls;
+
+/// What a build without a cluster of its own says where one is needed.
+const NO_EMBEDDED_CLUSTER: &str =
+    "this build of tusk has no embedded cluster; use --scheduler, or a build with the feature `embedded`";
 
 /// Train and use image classifiers with SQL on a Ballista cluster.
 #[derive(Debug, Parser)]
@@ -125,9 +131,12 @@ pub(crate) fn complain(error: &anyhow::Error) {
 /// The error and those of its causes that say something new.
 fn messages(error: &anyhow::Error) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
-    for cause in error.chain().map(ToString::to_string) {
-        // DataFusion's word for errors that are not its own: ours, mostly.
-        let cause = cause.trim_start_matches("External error: ").to_owned();
+    for cause in error.chain() {
+        // What it was wrapped in says nothing new.
+        let cause = match cause.downcast_ref::<DataFusionError>() {
+            Some(error) => Cause::of(error).to_string(),
+            None => cause.to_string(),
+        };
         if !messages.iter().any(|said| said.contains(&cause)) {
             messages.push(cause);
         }
@@ -161,8 +170,10 @@ mod tests {
     fn a_cause_that_repeats_what_was_said_is_not_shown() {
         let error = anyhow::anyhow!("no field x").context("planning: no field x").context("statement 2 failed");
         assert_eq!(messages(&error), ["statement 2 failed", "planning: no field x"]);
-        let error = anyhow::anyhow!("run ended").context("External error: run ended");
-        assert_eq!(messages(&error), ["run ended"]);
+        let cast = Cause::of_text("Cast error: Cannot cast string 'x'").to_wire();
+        let job = DataFusionError::Execution(format!("Job 1 failed: DataFusionError(Execution({cast:?}))"));
+        let error = anyhow::Error::from(tusk::Error::from(job)).context("statement 2 failed");
+        assert_eq!(messages(&error), ["statement 2 failed", "Cast error: Cannot cast string 'x'"]);
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl<'a> Shell<'a> {
             self.remember(&text);
         }
         for piece in &pieces {
-            if let Err(error) = self.run(piece.parse()).await {
+            if let Err(error) = self.run(&piece.in_its_place()).await {
                 complain(&error);
                 // What follows was written for the case that this one works.
                 self.buffer.clear();
@@ -158,15 +158,13 @@ impl<'a> Shell<'a> {
         }
     }
 
-    async fn run(&self, statements: Result<Vec<tusk_core::sql::Statement>>) -> Result<()> {
-        for statement in statements? {
-            let outcome = self.connection.run(statement, self.settings.format).await?;
-            if self.settings.timing {
-                let footer = footer(&outcome);
-                match self.settings.format {
-                    Format::Table => print_line(&footer)?,
-                    Format::Csv | Format::Json => eprintln!("{footer}"),
-                }
+    async fn run(&self, sql: &str) -> Result<()> {
+        let outcome = self.connection.run(sql, self.settings.format).await?;
+        if self.settings.timing {
+            let footer = footer(&outcome);
+            match self.settings.format {
+                Format::Table => print_line(&footer)?,
+                Format::Csv | Format::Json => eprintln!("{footer}"),
             }
         }
         Ok(())
@@ -183,8 +181,7 @@ impl<'a> Shell<'a> {
                 print_line(&format!("format {}, timing {timing}", format_name(settings.format)))?;
             }
             Ok(Action::Run(sql)) => {
-                let statements = tusk_core::sql::parse(&sql).map_err(anyhow::Error::from);
-                if let Err(error) = self.run(statements).await {
+                if let Err(error) = self.run(&sql).await {
                     complain(&error);
                 }
             }

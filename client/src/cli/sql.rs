@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use tusk::{ContextOptions, Results, TuskContext};
-use tusk_core::sql::{ModelStatement, Statement};
+use tusk_core::protocol::epoch_schema;
+use tusk_core::sql::one_statement;
 
 use super::format::{Format, Printer};
 use super::progress::Progress;
@@ -50,14 +51,17 @@ pub(crate) async fn run(arguments: SqlArguments) -> Result<()> {
         stdin().read_to_string(&mut text).context("standard input cannot be read as text")?;
         scripts.push(Script { name: "standard input".to_owned(), text });
     }
-    // All of it is parsed before anything runs: a comma that is missing below does not cost an hour of training.
-    let parsed = scripts.iter().map(Script::parse).collect::<Result<Vec<_>>>()?;
+    let statements: Vec<Vec<Piece<'_>>> = scripts.iter().map(|script| split(&script.text)).collect();
+    if statements.iter().map(Vec::len).sum::<usize>() > 1 {
+        // All of it is parsed before anything runs: a comma that is missing below does not cost an hour of training.
+        scripts.iter().zip(&statements).try_for_each(|(script, pieces)| script.check(pieces))?;
+    }
     let connection = Connection::open(&cluster).await?;
-    for (script, statements) in scripts.iter().zip(parsed) {
-        let total = statements.len();
-        for (index, (piece, statement)) in statements.into_iter().enumerate() {
-            let place = || script.place(index + 1, total, &piece);
-            let outcome = connection.run(statement, format).await;
+    for (script, pieces) in scripts.iter().zip(&statements) {
+        let total = pieces.len();
+        for (index, piece) in pieces.iter().enumerate() {
+            let place = || script.place(index + 1, total, piece);
+            let outcome = connection.run(&piece.in_its_place(), format).await;
             if script.is_one_command(total) { outcome } else { outcome.with_context(place) }?;
         }
     }
@@ -71,17 +75,14 @@ struct Script {
 }
 
 impl Script {
-    fn parse(&self) -> Result<Vec<(Piece<'_>, Statement)>> {
-        let pieces = split(&self.text);
+    /// Whether its statements parse.
+    fn check(&self, pieces: &[Piece<'_>]) -> Result<()> {
         let total = pieces.len();
-        let mut statements = Vec::with_capacity(total);
-        for (index, piece) in pieces.into_iter().enumerate() {
-            let parsed = piece.parse();
-            let place = || self.place(index + 1, total, &piece);
-            let parsed = if self.is_one_command(total) { parsed } else { parsed.with_context(place) }?;
-            statements.extend(parsed.into_iter().map(|statement| (piece, statement)));
-        }
-        Ok(statements)
+        pieces.iter().enumerate().try_for_each(|(index, piece)| {
+            let parsed = one_statement(&piece.in_its_place()).map(drop);
+            let place = || self.place(index + 1, total, piece);
+            if self.is_one_command(total) { Ok(parsed?) } else { parsed.with_context(place) }
+        })
     }
 
     /// Whether it is one statement of the command line: an error needs not say which one failed.
@@ -128,27 +129,23 @@ impl Connection {
         arguments.remote.put_into(&mut options);
         let context = match &arguments.remote.scheduler {
             Some(url) => TuskContext::remote_with(url, options).await?,
-            None => TuskContext::embedded_with(options).await?,
+            None => embedded(options).await?,
         };
         Ok(Self { context, progress })
     }
 
     /// Runs a statement and prints its rows. Ctrl-C ends it; a training run is asked to stop and waited for.
-    pub(crate) async fn run(&self, statement: Statement, format: Format) -> Result<Outcome> {
+    pub(crate) async fn run(&self, sql: &str, format: Format) -> Result<Outcome> {
         let start = Instant::now();
-        let live = matches!(&statement, Statement::Model(ModelStatement::Create { explain: false, .. }));
-        let printed = Box::pin(self.run_and_print(statement, format, live)).await;
+        let printed = Box::pin(self.run_and_print(sql, format)).await;
         self.progress.clear();
         let (rows, has_columns) = printed?;
-        if live && rows == 0 {
-            self.progress.line("no epoch was trained: the model is there already");
-        }
         Ok(Outcome { rows, has_columns, seconds: start.elapsed().as_secs_f64() })
     }
 
-    async fn run_and_print(&self, statement: Statement, format: Format, live: bool) -> Result<(usize, bool)> {
+    async fn run_and_print(&self, sql: &str, format: Format) -> Result<(usize, bool)> {
         let mut results = tokio::select! {
-            results = self.context.execute(statement) => results?,
+            results = self.context.sql(sql) => results?,
             _ = tokio::signal::ctrl_c() => {
                 self.progress.interrupted();
                 return Err(Interrupted.into());
@@ -156,13 +153,22 @@ impl Connection {
         };
         let schema = results.schema();
         let has_columns = !schema.fields().is_empty();
+        // The epochs of CREATE MODEL, as they come.
+        let live = schema == epoch_schema();
         let mut printer = Printer::new(format, schema, live);
         let end = self.print(&mut results, &mut printer).await;
         match end {
             // A table that was begun is ended before its error is shown.
             Err(error) if live => printer.finish().and(Err(error)),
             Err(error) => Err(error),
-            Ok(()) => Ok((printer.finish()?, has_columns)),
+            Ok(()) => {
+                let rows = printer.finish()?;
+                if live && rows == 0 {
+                    self.progress.clear();
+                    self.progress.line("no epoch was trained: the model is there already");
+                }
+                Ok((rows, has_columns))
+            }
         }
     }
 
@@ -189,6 +195,17 @@ impl Connection {
     }
 }
 
+#[cfg(feature = "embedded")]
+async fn embedded(options: ContextOptions) -> Result<TuskContext> {
+    Ok(TuskContext::embedded_with(options).await?)
+}
+
+#[cfg(not(feature = "embedded"))]
+#[expect(clippy::unused_async, reason = "with the feature it waits")]
+async fn embedded(_options: ContextOptions) -> Result<TuskContext> {
+    anyhow::bail!(super::NO_EMBEDDED_CLUSTER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,7 +213,8 @@ mod tests {
     #[test]
     fn an_error_names_its_script_line_and_statement() {
         let text = "SELECT 1;\n\nCREATE MODEL m\n  TRAIN FROM t;".to_owned();
-        let error = Script { name: "train.sql".to_owned(), text }.parse().unwrap_err();
+        let script = Script { name: "train.sql".to_owned(), text };
+        let error = script.check(&split(&script.text)).unwrap_err();
         let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
         assert_eq!(
             chain,

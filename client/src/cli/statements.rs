@@ -1,8 +1,5 @@
 //! Where the statements of a script begin and end: at each `;` outside quotes and comments.
 
-use anyhow::Result;
-use tusk_core::sql::{Statement, parse};
-
 /// The text of one statement, without its semicolon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece<'a> {
@@ -19,10 +16,9 @@ pub(crate) struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// Parses it; errors carry the line and column of the script. Nearly always one statement.
-    pub(crate) fn parse(&self) -> Result<Vec<Statement>> {
-        let before = "\n".repeat(self.line - 1) + &" ".repeat(self.column - 1);
-        Ok(parse(&(before + self.text))?)
+    /// Its text, behind as much space as is before it in the script: errors carry the line and column of the script.
+    pub(crate) fn in_its_place(&self) -> String {
+        "\n".repeat(self.line - 1) + &" ".repeat(self.column - 1) + self.text
     }
 
     /// The beginning, for messages.
@@ -190,7 +186,7 @@ mod tests {
     #[test]
     fn syntax_errors_carry_the_line_of_the_script() {
         let script = "SELECT 1;\nSELECT 2; CREATE MODEL m TRAIN FROM t;";
-        let error = split(script)[2].parse().unwrap_err().to_string();
+        let error = tusk_core::sql::one_statement(&split(script)[2].in_its_place()).unwrap_err().to_string();
         assert_eq!(error, "syntax error: expected ON, found FROM at line 2, column 32");
     }
 

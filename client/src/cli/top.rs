@@ -9,8 +9,7 @@ use anyhow::{Result, ensure};
 use console::Term;
 use tusk::{ContextOptions, TuskContext};
 use tusk_core::event::Progress;
-use tusk_core::report::ExecutorReport;
-use tusk_scheduler::{ClusterStatus, RunSummary};
+use tusk_core::protocol::{ClusterStatus, ExecutorReport, RunSummary};
 
 use super::RemoteArguments;
 use super::format::print_line;
@@ -149,7 +148,7 @@ fn mebibytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tusk_core::report::{DeviceReport, ExecutorTotals};
+    use tusk_core::protocol::{DeviceReport, ExecutorTotals};
 
     use super::*;
 

@@ -11,6 +11,8 @@ mod damage;
 #[cfg(test)]
 mod dataframe;
 #[cfg(test)]
+mod errors;
+#[cfg(test)]
 mod evaluation;
 #[cfg(test)]
 mod fixture;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::report::{Report, TaskReport};
 use super::{Job, JobInput, Selection};
 use crate::manifest::FileRef;
-use crate::parameters::SessionKey;
+use crate::protocol::parameters::SessionKey;
 
 /// The input of an exchange.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

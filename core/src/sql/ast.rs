@@ -16,17 +16,6 @@ pub enum Source {
     Query(Box<Query>),
 }
 
-impl Source {
-    /// A query that gives the rows.
-    #[must_use]
-    pub fn to_query(&self) -> String {
-        match self {
-            Self::Table(name) => format!("SELECT * FROM {name}"),
-            Self::Query(query) => query.to_string(),
-        }
-    }
-}
-
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

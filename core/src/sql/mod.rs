@@ -25,4 +25,4 @@ mod parser;
 mod tokens;
 
 pub use ast::{CreateModel, EvaluateModel, ModelStatement, Source};
-pub use parser::{Statement, parse};
+pub use parser::{Statement, one_statement, parse};

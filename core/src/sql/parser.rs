@@ -57,6 +57,22 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>> {
     }
 }
 
+/// The only statement of a text.
+///
+/// # Errors
+/// As [`parse`]; [`Error::Syntax`] when there is not exactly one.
+pub fn one_statement(sql: &str) -> Result<Statement> {
+    let mut statements = parse(sql)?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(statement), true) => Ok(statement),
+        (found, _) => Err(Error::Syntax {
+            message: format!("expected one statement, found {}", statements.len() + usize::from(found.is_some())),
+            line: 1,
+            column: 1,
+        }),
+    }
+}
+
 struct ModelParser<'a> {
     parser: DFParser<'a>,
     /// Where the text ends: the end has no position of its own.

@@ -16,7 +16,7 @@ use tusk_core::job::{
 };
 use tusk_core::manifest::{Manifest, RunRecord};
 use tusk_core::physical::{Answer, REPORT, answer_rows, answer_schema, tensor_header};
-use tusk_core::report::ExecutorReport;
+use tusk_core::protocol::ExecutorReport;
 use tusk_core::sql::{ModelStatement, Source, Statement, parse};
 use tusk_core::state::{ModelState, checksum};
 

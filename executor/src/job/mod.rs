@@ -15,7 +15,7 @@ use tokio::sync::mpsc::Sender;
 use tusk_core::job::{Job, JobInput, Report};
 use tusk_core::manifest::FileRef;
 use tusk_core::physical::{report_rows, tensor_rows};
-use tusk_core::report::DeviceWork;
+use tusk_core::protocol::DeviceWork;
 use tusk_core::state::{ModelState, NamedTensor};
 use tusk_core::store::ModelStore;
 

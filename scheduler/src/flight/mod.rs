@@ -20,19 +20,18 @@ use datafusion::logical_expr::LogicalPlan;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Status};
-use tusk_core::event::RunEvent;
-use tusk_core::sql::Statement;
+use tusk_core::event::{OnEvent, RunEvent};
+use tusk_core::sql::{Statement, one_statement};
 
-pub use actions::{FOLLOW, Follow, MANIFEST_ACTION, STATUS_ACTION, Status as ClusterStatus, TRAIN};
-pub use stream::{ENDING, EVENTS_HEADER};
+pub(crate) use actions::cluster_status;
 
 use crate::auth::{Identity, Users};
 use crate::catalog::Catalog;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Results};
 use crate::executors::SharedExecutors;
 use crate::metrics;
 use crate::service::TrainingService;
-use crate::session::{OnEvent, Results, Session, SessionSettings, one_statement, only_reads};
+use crate::session::{Session, SessionSettings, only_reads};
 use sessions::SharedSessions;
 use stream::{EVENTS_WAITING_MAX, status_of};
 
@@ -107,7 +106,7 @@ impl TuskFlight {
 
     /// A text as a statement that the asker may run.
     fn statement(identity: &Identity, sql: &str) -> Result<Statement, Status> {
-        let statement = one_statement(sql).map_err(status_of)?;
+        let statement = one_statement(sql).map_err(|e| status_of(e.into()))?;
         if identity.may_train || only_reads(&statement) {
             return Ok(statement);
         }
@@ -119,15 +118,14 @@ impl TuskFlight {
         )))
     }
 
-    /// Starts a statement.
+    /// Starts a statement that the asker may run.
     async fn start(
         &self,
         identity: &Identity,
-        sql: &str,
+        statement: Statement,
         parameters: Vec<ScalarValue>,
         with_events: bool,
     ) -> Result<(Results, Option<mpsc::Receiver<RunEvent>>), Status> {
-        let statement = Self::statement(identity, sql)?;
         let kind = if matches!(statement, Statement::Model(_)) { "model" } else { "query" };
         let session = self.session(identity).await?;
         let (on_event, events) = if with_events { watcher() } else { (None, None) };

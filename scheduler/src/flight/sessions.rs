@@ -8,9 +8,11 @@ use datafusion::common::ScalarValue;
 use tokio::sync::mpsc;
 use tonic::Status;
 use tusk_core::event::RunEvent;
+use tusk_core::sql::Statement;
 
+use crate::error::Results;
 use crate::metrics;
-use crate::session::{Results, Session};
+use crate::session::Session;
 
 /// A session that nobody has used for so long is closed, with its tables and prepared statements.
 const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);
@@ -24,10 +26,10 @@ const SESSIONS_MAX: usize = 1024;
 /// The most prepared statements, and the most statements whose rows wait, of one session.
 const STATEMENTS_MAX: usize = 256;
 
-/// A prepared statement.
+/// A prepared statement, as it was parsed.
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
-    pub(super) sql: String,
+    pub(super) statement: Statement,
     /// Values for its parameters, in order.
     pub(super) parameters: Vec<ScalarValue>,
 }

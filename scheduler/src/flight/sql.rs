@@ -23,12 +23,14 @@ use futures::{Stream, TryStreamExt, stream};
 use prost::Message;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
-use tusk_core::parameters::PUSH_TYPE_URL;
+use tusk_core::protocol::parameters::PUSH_TYPE_URL;
+use tusk_core::protocol::{EVENTS_HEADER, RunStarted};
 use tusk_core::sql::Statement;
 
 use super::sessions::Prepared;
-use super::stream::{DataStream, EVENTS_HEADER, of_batch, of_results, status_of};
+use super::stream::{DataStream, of_batch, of_results, status_of};
 use super::{TuskFlight, metadata, plan_of};
+use crate::auth::Identity;
 use crate::session::model_schema;
 
 /// The most rows of parameters that a prepared statement is bound to at once.
@@ -60,24 +62,32 @@ fn wants_events(metadata: &MetadataMap) -> bool {
 }
 
 impl TuskFlight {
-    /// Starts a statement and says where its rows are.
-    async fn run(&self, sql: &str, parameters: Vec<ScalarValue>, request: Request<FlightDescriptor>) -> InfoResponse {
-        let identity = Self::identity(request.extensions())?;
-        let (results, events) = self.start(&identity, sql, parameters, wants_events(request.metadata())).await?;
+    /// Starts a statement and says where its rows are, and which run they are the epochs of.
+    async fn run(
+        &self,
+        identity: &Identity,
+        statement: Statement,
+        parameters: Vec<ScalarValue>,
+        request: Request<FlightDescriptor>,
+    ) -> InfoResponse {
+        let (results, events) = self.start(identity, statement, parameters, wants_events(request.metadata())).await?;
         let schema = results.schema();
+        let run = results.model().map(|model| serde_json::to_vec(&RunStarted { model: model.clone() })).transpose();
+        let run = run.map_err(|e| Status::internal(e.to_string()))?.unwrap_or_default();
         let handle = self.sessions.keep(&identity.session, results, events)?;
-        info(&schema, &TicketStatementQuery { statement_handle: handle.into() }, request.into_inner())
+        let ticket = TicketStatementQuery { statement_handle: handle.into() };
+        let info = info(&schema, &ticket, request.into_inner())?.into_inner();
+        Ok(Response::new(info.with_app_metadata(run)))
     }
 
     /// Runs a statement to its end, for clients that want no rows.
     async fn run_to_end(
         &self,
-        sql: &str,
+        identity: &Identity,
+        statement: Statement,
         parameters: Vec<ScalarValue>,
-        extensions: &tonic::Extensions,
     ) -> Result<i64, Status> {
-        let identity = Self::identity(extensions)?;
-        let (mut results, _) = self.start(&identity, sql, parameters, false).await?;
+        let (mut results, _) = self.start(identity, statement, parameters, false).await?;
         let mut rows = 0;
         while let Some(batch) = results.next().await.map_err(status_of)? {
             rows += batch.num_rows() as i64;
@@ -86,12 +96,12 @@ impl TuskFlight {
     }
 
     /// The columns of a statement's rows and of its parameters, without running it.
-    async fn describe(&self, sql: &str, extensions: &tonic::Extensions) -> Result<(Schema, Schema), Status> {
-        let identity = Self::identity(extensions)?;
-        let session = self.session(&identity).await?;
-        match Self::statement(&identity, sql)? {
-            Statement::Model(statement) => Ok((model_schema(&statement).as_ref().clone(), Schema::empty())),
-            statement => {
+    async fn describe(&self, identity: &Identity, statement: &Statement) -> Result<(Schema, Schema), Status> {
+        let session = self.session(identity).await?;
+        match statement {
+            Statement::Model(statement) => Ok((model_schema(statement).as_ref().clone(), Schema::empty())),
+            Statement::DataFusion(_) => {
+                let statement = statement.clone();
                 let plan = plan_of(&session, statement).await?;
                 let parameters = plan.get_parameter_fields().map_err(|e| status_of(e.into()))?;
                 let mut named: Vec<_> = parameters.into_iter().collect();
@@ -147,7 +157,9 @@ impl FlightSqlService for TuskFlight {
         query: CommandStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> InfoResponse {
-        self.run(&query.query, Vec::new(), request).await
+        let identity = Self::identity(request.extensions())?;
+        let statement = Self::statement(&identity, &query.query)?;
+        self.run(&identity, statement, Vec::new(), request).await
     }
 
     async fn get_flight_info_prepared_statement(
@@ -158,7 +170,7 @@ impl FlightSqlService for TuskFlight {
         let identity = Self::identity(request.extensions())?;
         let handle = handle_of(&query.prepared_statement_handle)?;
         let prepared = self.sessions.prepared(&identity.session, &handle)?;
-        self.run(&prepared.sql, prepared.parameters, request).await
+        self.run(&identity, prepared.statement, prepared.parameters, request).await
     }
 
     async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> DataResponse {
@@ -172,7 +184,9 @@ impl FlightSqlService for TuskFlight {
         command: CommandStatementUpdate,
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
-        self.run_to_end(&command.query, Vec::new(), request.extensions()).await
+        let identity = Self::identity(request.extensions())?;
+        let statement = Self::statement(&identity, &command.query)?;
+        self.run_to_end(&identity, statement, Vec::new()).await
     }
 
     async fn do_put_prepared_statement_update(
@@ -183,7 +197,7 @@ impl FlightSqlService for TuskFlight {
         let identity = Self::identity(request.extensions())?;
         let handle = handle_of(&command.prepared_statement_handle)?;
         let prepared = self.sessions.prepared(&identity.session, &handle)?;
-        self.run_to_end(&prepared.sql, prepared.parameters, request.extensions()).await
+        self.run_to_end(&identity, prepared.statement, prepared.parameters).await
     }
 
     async fn do_put_prepared_statement_query(
@@ -216,9 +230,10 @@ impl FlightSqlService for TuskFlight {
         query: ActionCreatePreparedStatementRequest,
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
-        let (rows, parameters) = self.describe(&query.query, request.extensions()).await?;
         let identity = Self::identity(request.extensions())?;
-        let prepared = Prepared { sql: query.query, parameters: Vec::new() };
+        let statement = Self::statement(&identity, &query.query)?;
+        let (rows, parameters) = self.describe(&identity, &statement).await?;
+        let prepared = Prepared { statement, parameters: Vec::new() };
         let handle = self.sessions.prepare(&identity.session, prepared)?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),

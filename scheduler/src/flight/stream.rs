@@ -11,19 +11,12 @@ use datafusion::arrow::record_batch::RecordBatch;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
+use tusk_core::cause::CauseKind;
 use tusk_core::event::RunEvent;
+use tusk_core::protocol::ENDING;
 
-use crate::error::Error;
-use crate::session::Results;
-
-/// The request header by which a client asks for events between the rows. They come as messages without data, whose
-/// metadata is a [`RunEvent`] in JSON; other clients never see one.
-pub const EVENTS_HEADER: &str = "tusk-events";
-
-/// How the rows of a run end when the scheduler does: `Unavailable`, with these words. Who wants to see more of the run
-/// looks for the scheduler again.
-pub const ENDING: &str = "the scheduler is ending; the run goes on when it is started again";
+use crate::error::{Error, Results};
 
 /// Events that may wait for a slow client before it misses some.
 pub(crate) const EVENTS_WAITING_MAX: usize = 256;
@@ -108,21 +101,19 @@ fn encoded(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Statu
 /// An error in gRPC's terms; the text is ours.
 #[expect(clippy::needless_pass_by_value, reason = "it is the end of the error")]
 pub(crate) fn status_of(error: Error) -> Status {
-    let text = error.to_string();
-    match &error {
-        Error::Core(error) => match error {
-            tusk_core::Error::ModelNotFound { .. } => Status::not_found(text),
-            tusk_core::Error::ModelExists { .. } => Status::already_exists(text),
-            tusk_core::Error::Store { .. } => Status::unavailable(text),
-            _ => Status::invalid_argument(text),
+    let code = match &error {
+        Error::Cancelled { .. } => Code::Cancelled,
+        Error::CannotResume { .. } | Error::NotHere { .. } => Code::FailedPrecondition,
+        other => match other.kind() {
+            CauseKind::Invalid => Code::InvalidArgument,
+            CauseKind::NotFound => Code::NotFound,
+            CauseKind::Exists => Code::AlreadyExists,
+            CauseKind::Exhausted => Code::ResourceExhausted,
+            CauseKind::Unavailable => Code::Unavailable,
+            _ => Code::Internal,
         },
-        Error::AlreadyTraining { .. } => Status::already_exists(text),
-        Error::NoTraining { .. } => Status::not_found(text),
-        Error::Cancelled { .. } => Status::cancelled(text),
-        Error::CannotResume { .. } | Error::NotHere { .. } => Status::failed_precondition(text),
-        Error::Query { .. } => Status::invalid_argument(text),
-        _ => Status::internal(text),
-    }
+    };
+    Status::new(code, error.to_string())
 }
 
 #[cfg(test)]

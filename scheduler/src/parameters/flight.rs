@@ -1,4 +1,4 @@
-//! Pulls and pushes over Arrow Flight; see [`tusk_core::parameters`] for the messages.
+//! Pulls and pushes over Arrow Flight; see [`tusk_core::protocol::parameters`] for the messages.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,8 +14,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::Status;
-use tusk_core::parameters::{HEADER_BYTES_MAX, PULL_TYPE_URL, PUSH_TYPE_URL, Piece, Pull, Push, piece_of, pieces};
-use tusk_core::report::WIRE_VERSION;
+use tusk_core::protocol::WIRE_VERSION;
+use tusk_core::protocol::parameters::{
+    HEADER_BYTES_MAX, PULL_TYPE_URL, PUSH_TYPE_URL, Piece, Pull, Push, piece_of, pieces,
+};
 
 use super::incoming::Incoming;
 use super::store::{ParameterStore, SharedTensor};
@@ -179,7 +181,7 @@ async fn receive(
     store: Arc<ParameterStore>,
     push: Push,
     messages: &mut (impl Stream<Item = Result<FlightData, Status>> + Send + Unpin),
-) -> Result<tusk_core::parameters::Pushed, Status> {
+) -> Result<tusk_core::protocol::parameters::Pushed, Status> {
     let mut incoming = Incoming::new(&store, &push)?;
     while let Some(message) = next(messages).await? {
         let piece: Piece = json("piece of a push", &message.app_metadata)?;

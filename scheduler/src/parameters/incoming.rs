@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tusk_core::parameters::{PIECE_BYTES_MAX, Piece, Push, PushKind};
+use tusk_core::protocol::parameters::{PIECE_BYTES_MAX, Piece, Push, PushKind};
 use tusk_core::state::NamedTensor;
 
 use super::store::ParameterStore;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use tusk_core::manifest::{EpochTally, ExchangeRecord, WorkerExchange};
-use tusk_core::parameters::Push;
+use tusk_core::protocol::parameters::Push;
 
 use super::Refusal;
 

@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tusk_core::ids::RunId;
 use tusk_core::manifest::WorkerExchange;
-use tusk_core::parameters::SessionKey;
+use tusk_core::protocol::parameters::SessionKey;
 
 pub(crate) use store::{ExchangeSettings, ParameterStore};
 

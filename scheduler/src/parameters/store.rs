@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, watch};
 use tusk_core::manifest::{EpochTally, ExchangeRecord};
-use tusk_core::parameters::{Pull, Pulled, PulledWeights, Push, PushKind, Pushed, SessionKey};
+use tusk_core::protocol::parameters::{Pull, Pulled, PulledWeights, Push, PushKind, Pushed, SessionKey};
 use tusk_core::spec::Mode;
 use tusk_core::state::{ModelState, NamedTensor, is_running_statistic};
 

@@ -15,7 +15,7 @@ use futures::future::BoxFuture;
 use tusk_core::ids::ModelName;
 use tusk_core::job::Exchange;
 use tusk_core::manifest::{EpochTally, ExchangeRecord, FileRef, Unvalidated};
-use tusk_core::parameters::SessionKey;
+use tusk_core::protocol::parameters::SessionKey;
 
 use super::progress;
 use super::training::Run;

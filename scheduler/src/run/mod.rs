@@ -8,13 +8,11 @@ mod job;
 mod leak;
 mod progress;
 mod publish;
-mod request;
 mod training;
 mod transfer;
 mod validation;
 
 pub(crate) use job::explain;
 pub(crate) use publish::Learned;
-pub use request::TrainingRequest;
 pub(crate) use training::{Run, RunContext, begun, unix_ms};
 pub(crate) use validation::Validation;

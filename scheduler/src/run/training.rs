@@ -9,10 +9,10 @@ use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
 use tusk_core::job::{EpochSlice, Rows, Selection};
 use tusk_core::manifest::{DataProfile, EpochTally, Manifest, RunRecord, RunStatus, Timing};
+use tusk_core::protocol::TrainingRequest;
 use tusk_core::spec::Mode;
 use tusk_core::store::ModelStore;
 
-use super::TrainingRequest;
 use super::data::{Profile, undecided};
 use super::job::Source;
 use super::{leak, progress};

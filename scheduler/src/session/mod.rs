@@ -6,7 +6,6 @@ mod card;
 mod ensemble;
 mod evaluate;
 mod report;
-mod results;
 mod source;
 mod statements;
 mod tables;
@@ -21,25 +20,20 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use tempfile::TempDir;
 use tusk_core::engine::Predictor;
-use tusk_core::event::RunEvent;
-use tusk_core::sql::{ModelStatement, Statement, parse};
+use tusk_core::event::OnEvent;
+use tusk_core::sql::{ModelStatement, Statement, one_statement};
 use tusk_udfs::images_table::ImagesTable;
 use tusk_udfs::session::{aggregate_functions, scalar_functions, session_builder};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Results};
 use crate::service::TrainingService;
 
 pub(crate) use evaluate::{BOOTSTRAP_SEED, RESAMPLES};
 pub use evaluate::{EvaluateOptions, Evaluation, evaluate};
-pub use report::epoch_schema;
-pub use results::Results;
 pub use source::Rows;
 pub use statements::Training;
 pub(crate) use statements::{Seen, epoch_rows, model_schema};
 pub(crate) use tables::leftovers;
-
-/// Called with everything that happens in the runs of a session.
-pub type OnEvent = Arc<dyn Fn(&RunEvent) + Send + Sync>;
 
 /// What a session is made of.
 pub struct SessionSettings {
@@ -230,23 +224,6 @@ impl Session {
     pub fn data_frame(&self, plan: LogicalPlan) -> DataFrame {
         let session = if tables::can_travel(&plan) { &self.inner.distributed } else { &self.inner.local };
         DataFrame::new(session.state(), plan)
-    }
-}
-
-/// The only statement of a text.
-///
-/// # Errors
-/// When it does not parse, or there is not exactly one.
-pub fn one_statement(sql: &str) -> Result<Statement> {
-    let mut statements = parse(sql)?;
-    match (statements.pop(), statements.is_empty()) {
-        (Some(statement), true) => Ok(statement),
-        (found, _) => Err(tusk_core::Error::Syntax {
-            message: format!("expected one statement, found {}", statements.len() + usize::from(found.is_some())),
-            line: 1,
-            column: 1,
-        }
-        .into()),
     }
 }
 

@@ -1,10 +1,10 @@
 //! Models, runs and evaluations as rows.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Float64Array, StringArray, UInt32Array, UInt64Array};
 use datafusion::arrow::array::{TimestampMillisecondArray, new_null_array};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use tusk_core::ids::ModelName;
@@ -13,30 +13,10 @@ use tusk_core::manifest::{
 };
 use tusk_core::metrics::Calibration;
 use tusk_core::metrics::figures::{accuracy, roc_auc};
+use tusk_core::protocol::epoch_schema;
 use tusk_core::spec::Architecture;
 
 use crate::error::Result;
-
-/// The columns of CREATE MODEL's rows.
-pub fn epoch_schema() -> SchemaRef {
-    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-        let field = |name: &str, data_type, nullable| Field::new(name, data_type, nullable);
-        Arc::new(Schema::new(vec![
-            field("model", DataType::Utf8, false),
-            field("epoch", DataType::UInt32, false),
-            field("train_loss", DataType::Float64, false),
-            field("val_loss", DataType::Float64, true),
-            field("val_accuracy", DataType::Float64, true),
-            field("val_roc_auc", DataType::Float64, true),
-            field("learning_rate", DataType::Float64, false),
-            field("images", DataType::UInt64, false),
-            field("skipped", DataType::UInt64, false),
-            field("workers", DataType::UInt32, false),
-            field("seconds", DataType::Float64, false),
-        ]))
-    });
-    Arc::clone(&SCHEMA)
-}
 
 /// How an epoch's row calls its model: a fold's and a trial's has their name behind it.
 pub(super) fn name_in_row(model: &ModelName, report: &EpochReport) -> String {

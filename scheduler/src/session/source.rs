@@ -7,9 +7,12 @@ use datafusion::common::{Column, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, LogicalPlan, cast, lit};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use tusk_core::codec::encode_plan;
 use tusk_core::error::nearest;
 use tusk_core::spec::ModelSpec;
+use tusk_core::sql::Source;
 use tusk_pixels::{accepted_image_types, is_image_type};
 use tusk_udfs::session::physical_codec;
 
@@ -30,9 +33,20 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The rows of a query.
-    pub(super) async fn of_query(context: &Session, sql: &str, name: String) -> Result<Self> {
-        Ok(Self { plan: context.local().state().create_logical_plan(sql).await?, name })
+    /// The rows that a statement names. A query is planned from the tree that its statement was parsed to: its text is not
+    /// read again.
+    pub(super) async fn of_source(context: &Session, source: &Source) -> Result<Self> {
+        let state = context.local().state();
+        Ok(match source {
+            Source::Table(table) => {
+                let plan = state.create_logical_plan(&format!("SELECT * FROM {table}")).await?;
+                Self { plan, name: table.to_string() }
+            }
+            Source::Query(query) => {
+                let statement = DfStatement::Statement(Box::new(SqlStatement::Query(query.clone())));
+                Self { plan: state.statement_to_plan(statement).await?, name: "the query".to_owned() }
+            }
+        })
     }
 
     /// A column by its name, ignoring case where only one fits.

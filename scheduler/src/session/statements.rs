@@ -3,8 +3,6 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use crate::run::TrainingRequest;
-use crate::service::RunHandle;
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -12,20 +10,22 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream;
 use tokio::sync::broadcast::error::RecvError;
-use tusk_core::event::RunEvent;
+use tusk_core::event::{OnEvent, RunEvent};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::EpochReport;
+use tusk_core::protocol::{TrainingRequest, epoch_schema};
+use tusk_core::results::RunBehind;
 use tusk_core::spec::{Architecture, ModelSpec, architecture, parse as parse_options};
 use tusk_core::sql::{CreateModel, ModelStatement, Source};
 
+use super::Session;
 use super::card;
 use super::ensemble;
 use super::evaluate::{self, EvaluateOptions};
 use super::report;
-use super::results::Results;
 use super::source::Rows;
-use super::{OnEvent, Session};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Results};
+use crate::service::RunHandle;
 use crate::study::drop_parts;
 
 /// Runs a statement about models.
@@ -37,7 +37,7 @@ pub(super) async fn execute(
     match statement {
         ModelStatement::Create { explain, create } => Box::pin(create_model(context, create, explain, on_event)).await,
         ModelStatement::Evaluate(statement) => {
-            let rows = Rows::of_query(context, &statement.on.to_query(), name_of(&statement.on)).await?;
+            let rows = Rows::of_source(context, &statement.on).await?;
             let options = EvaluateOptions::parse(&statement.options)?;
             let manifest = context.training()?.store().manifest(&statement.name).await?;
             Ok(Results::of_batch(evaluate::answer(context, &manifest, &rows, &options).await?))
@@ -69,14 +69,6 @@ pub(super) async fn execute(
     }
 }
 
-/// How errors call the rows of a statement.
-fn name_of(source: &Source) -> String {
-    match source {
-        Source::Table(name) => name.to_string(),
-        Source::Query(_) => "the query".to_owned(),
-    }
-}
-
 async fn create_model(
     context: &Session,
     create: CreateModel,
@@ -86,10 +78,10 @@ async fn create_model(
     let net = create.architecture.as_deref().map_or(Ok(Architecture::Cnn), architecture)?;
     let (spec, resume) = parse_options(net, &create.options)?;
     if create.if_not_exists && context.training()?.store().find_manifest(&create.name).await?.is_some() {
-        return Ok(Results::of_batch(RecordBatch::new_empty(report::epoch_schema())));
+        return Ok(Results::of_batch(RecordBatch::new_empty(epoch_schema())));
     }
     let rows_of = async |source: &Option<Source>| match source {
-        Some(source) => Rows::of_query(context, &source.to_query(), name_of(source)).await.map(Some),
+        Some(source) => Rows::of_source(context, source).await.map(Some),
         None => Ok(None),
     };
     let (train, validate) = (rows_of(&create.train_on).await?, rows_of(&create.validate_on).await?);
@@ -99,7 +91,7 @@ async fn create_model(
             if let Some(on_event) = on_event {
                 on_event(&RunEvent::Finished(Box::new(manifest)));
             }
-            return Ok(Results::of_batch(RecordBatch::new_empty(report::epoch_schema())));
+            return Ok(Results::of_batch(RecordBatch::new_empty(epoch_schema())));
         }
         (Some(train), net) if net != Architecture::Ensemble => train,
         _ => {
@@ -167,7 +159,7 @@ pub(crate) type Seen = HashSet<(String, u32)>;
 
 /// The epochs of a run that were not seen yet as rows, as they finish; then the run's error, if it ends with one.
 pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<OnEvent>, seen: Seen) -> Results {
-    let cancel = run.cancellation();
+    let behind = RunBehind { model: model.clone(), cancel: run.cancellation() };
     let past: VecDeque<EpochReport> = std::mem::take(&mut run.past).into();
     let rows = stream::try_unfold((Some(run), past, seen), move |(run, mut past, mut seen)| {
         let (model, on_event) = (model.clone(), on_event.clone());
@@ -200,7 +192,7 @@ pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<
             }
         }
     });
-    Results::of_run(Box::pin(RecordBatchStreamAdapter::new(report::epoch_schema(), rows)), cancel)
+    Results::of_run(Box::pin(RecordBatchStreamAdapter::new(epoch_schema(), rows)), behind)
 }
 
 async fn drop_model(context: &Session, name: &ModelName, if_exists: bool) -> Result<Results> {
@@ -236,7 +228,7 @@ fn text(column: &str, text: &str) -> Result<RecordBatch> {
 pub(crate) fn model_schema(statement: &ModelStatement) -> SchemaRef {
     let empty = |batch: Result<RecordBatch>| batch.map_or_else(|_| Arc::new(Schema::empty()), |b| b.schema());
     match statement {
-        ModelStatement::Create { explain: false, .. } => report::epoch_schema(),
+        ModelStatement::Create { explain: false, .. } => epoch_schema(),
         ModelStatement::Create { explain: true, .. } => {
             Arc::new(Schema::new(vec![Field::new("plan", DataType::Utf8, true)]))
         }

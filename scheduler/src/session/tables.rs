@@ -18,8 +18,7 @@ use tempfile::TempDir;
 use tusk_udfs::session::logical_codec;
 
 use super::Session;
-use super::results::Results;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Results};
 
 /// What the name of a session's folder begins with.
 const FOLDER_PREFIX: &str = "tusk-tables-";

@@ -12,11 +12,12 @@ use tokio::sync::Mutex;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::{EpochReport, Manifest, PartRecord, PartStatus, RunRecord, RunStatus};
+use tusk_core::protocol::TrainingRequest;
 use tusk_core::spec::{ModelSpec, Objective};
 use tusk_core::store::ModelStore;
 
 use crate::error::{Error, Result};
-use crate::run::{Run, RunContext, TrainingRequest, begun};
+use crate::run::{Run, RunContext, begun};
 
 /// A run that is made of several. Its clones are of the same one.
 #[derive(Clone, Debug)]

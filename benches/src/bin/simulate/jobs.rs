@@ -14,8 +14,8 @@ use tusk_core::engine::TrainEngine;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::{EpochReport, Timing};
+use tusk_core::protocol::TrainingRequest;
 use tusk_core::spec::{Architecture, ModelSpec};
-use tusk_scheduler::TrainingRequest;
 
 use crate::{line, megabytes};
 

@@ -11,7 +11,7 @@ use tusk_core::physical::TrainExec;
 
 use super::Mean;
 use crate::error::Result;
-use crate::run::TrainingRequest;
+use tusk_core::protocol::TrainingRequest;
 use crate::run::data::undecided;
 use crate::run::training::Run;
 

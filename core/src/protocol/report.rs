@@ -5,20 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::event::Progress;
 use crate::ids::{RunId, WorkerId};
 
-/// The Flight action that carries an [`ExecutorReport`] as JSON.
-pub const REPORT_ACTION: &str = "tusk.report";
-
-/// The version of the messages between Tusk's processes. Raised when a reader of the old form would misread the new
-/// one; a process of another version is refused.
-pub const WIRE_VERSION: u32 = 4;
-
 /// The most shards that one report names.
 pub const SHARDS_MAX: usize = 1024;
 
 /// One executor, as it sees itself.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExecutorReport {
-    /// [`WIRE_VERSION`].
+    /// [`super::WIRE_VERSION`].
     pub wire_version: u32,
     /// The id under which Ballista knows it.
     pub executor_id: String,

@@ -3,17 +3,17 @@
 
 use std::sync::Arc;
 
+use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use prost::Message;
-use tusk_core::Error;
-use tusk_core::codec::{decode_plan, encode_plan};
-use tusk_core::ids::ModelName;
-use tusk_core::report::WIRE_VERSION;
-use tusk_core::spec::ModelSpec;
 
-use crate::error::Result;
+use super::WIRE_VERSION;
+use crate::codec::{decode_plan, encode_plan};
+use crate::error::Error;
+use crate::ids::ModelName;
+use crate::spec::ModelSpec;
 
 /// What a validated CREATE MODEL asks of the training service.
 #[derive(Clone, Debug)]

@@ -44,7 +44,7 @@ impl fmt::Debug for SessionKey {
 /// Asks for the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pull {
-    /// [`crate::report::WIRE_VERSION`].
+    /// [`super::WIRE_VERSION`].
     pub wire_version: u32,
     /// The run.
     pub run: RunId,
@@ -98,7 +98,7 @@ pub enum PushKind {
 /// Gives what a worker learned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Push {
-    /// [`crate::report::WIRE_VERSION`].
+    /// [`super::WIRE_VERSION`].
     pub wire_version: u32,
     /// The run.
     pub run: RunId,

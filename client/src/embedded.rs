@@ -1,0 +1,147 @@
+//! What a context has with the feature `embedded`: a cluster of its own in this process, and DataFrames that are planned
+//! here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ballista_core::extension::SessionConfigExt;
+use datafusion::dataframe::DataFrame;
+use datafusion::prelude::SessionContext;
+use tusk_core::engine::Predictor;
+use tusk_core::store::{ModelStore, table_runtime};
+use tusk_executor::TorchPredictor;
+use tusk_scheduler::{Session, SessionSettings, Training};
+use tusk_udfs::predict::PlanOnly;
+use tusk_udfs::session::{physical_codec, session_config};
+
+use crate::cluster::EmbeddedCluster;
+use crate::context::{Cluster, ContextOptions, TuskContext};
+use crate::error::{Error, Result, Results};
+use crate::remote::{Remote, http_url};
+
+impl TuskContext {
+    /// A context on a cluster of its own in this process, with the default options.
+    ///
+    /// # Errors
+    /// When the store cannot be opened or no port of the loopback interface is free.
+    pub async fn embedded() -> Result<Self> {
+        Self::embedded_with(ContextOptions::default()).await
+    }
+
+    /// A context on a cluster of its own in this process.
+    ///
+    /// # Errors
+    /// When the store cannot be opened or no port of the loopback interface is free.
+    pub async fn embedded_with(options: ContextOptions) -> Result<Self> {
+        let store = ModelStore::open(&options.store)?;
+        let predictor: Arc<dyn Predictor> = Arc::new(TorchPredictor::new(store.clone(), options.threads));
+        let runtime = table_runtime().build_arc()?;
+        let cluster =
+            EmbeddedCluster::start(options.threads, options.cache, Arc::clone(&runtime), store, &predictor).await?;
+        let session = Session::open(SessionSettings {
+            scheduler_url: cluster.scheduler_url(),
+            config: session_config().with_target_partitions(options.threads),
+            runtime,
+            predictor,
+            training: Some(cluster.training().clone()),
+            on_event: options.on_event.clone(),
+            tables: None,
+            url_tables: true,
+        });
+        let cluster = Cluster::Embedded(Arc::new(cluster));
+        Ok(Self { session: session.await?, cluster, on_event: options.on_event })
+    }
+
+    /// A query as a DataFrame that runs on the cluster.
+    ///
+    /// # Errors
+    /// When it cannot be planned.
+    pub async fn query(&self, sql: &str) -> Result<DataFrame> {
+        Ok(self.session.query(sql).await?)
+    }
+
+    /// A Parquet file or folder as a DataFrame.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn read_parquet(&self, path: &str) -> Result<DataFrame> {
+        Ok(self.session.read_parquet(path).await?)
+    }
+
+    /// A folder of images as a DataFrame with the columns path, image, label, width, height, format.
+    ///
+    /// # Errors
+    /// When the location is no folder.
+    pub fn read_images(&self, location: &str) -> Result<DataFrame> {
+        Ok(self.session.read_images(location)?)
+    }
+
+    /// Where the scheduler of the embedded cluster listens, as `http://host:port`: other contexts of this machine may
+    /// join it with [`Self::remote`]. `None` on a remote cluster.
+    #[must_use]
+    pub fn scheduler_url(&self) -> Option<String> {
+        match &self.cluster {
+            Cluster::Embedded(cluster) => Some(cluster.scheduler_url()),
+            Cluster::Remote(_) => None,
+        }
+    }
+
+    /// DataFusion's session, whose queries run on the cluster.
+    #[must_use]
+    pub fn session(&self) -> &SessionContext {
+        self.session.distributed()
+    }
+
+    /// Where the embedded cluster keeps models; `None` on a remote cluster.
+    #[must_use]
+    pub fn store(&self) -> Option<&ModelStore> {
+        match &self.cluster {
+            Cluster::Embedded(cluster) => Some(cluster.training().store()),
+            Cluster::Remote(_) => None,
+        }
+    }
+
+    /// What plans here.
+    pub(crate) fn planner(&self) -> &Session {
+        &self.session
+    }
+
+    /// Starts a run; its rows are its epochs.
+    pub(crate) async fn train(&self, training: &Training) -> Result<Results> {
+        let request = training.request(&self.session).await?;
+        let on_event = self.on_event.clone();
+        match &self.cluster {
+            Cluster::Embedded(cluster) => Ok(cluster.training().start_watched(request, on_event).await?.failing_with()),
+            Cluster::Remote(remote) => {
+                let bytes = request.encode(physical_codec().as_ref())?;
+                remote.train(request.name, bytes, on_event).await
+            }
+        }
+    }
+}
+
+/// A session that plans for a cluster elsewhere.
+pub(crate) async fn remote_session(url: &str, remote: &Remote, options: &ContextOptions) -> Result<Session> {
+    let mut config = session_config().with_target_partitions(options.threads);
+    if let Some(authorization) = remote.authorization() {
+        let header = ("authorization".to_owned(), authorization.to_owned());
+        config = config.with_ballista_grpc_metadata(HashMap::from([header]));
+    }
+    if let Some(tls) = &options.tls {
+        let failed = |e: tusk_process::tls::TlsError| Error::Unreachable { url: url.to_owned(), reason: e.to_string() };
+        config = config
+            .with_ballista_use_tls(true)
+            .with_ballista_override_create_grpc_client_endpoint(tls.endpoint_override().map_err(failed)?);
+    }
+    let session = Session::open(SessionSettings {
+        scheduler_url: http_url(url),
+        config,
+        runtime: table_runtime().build_arc()?,
+        predictor: Arc::new(PlanOnly),
+        training: None,
+        on_event: options.on_event.clone(),
+        tables: None,
+        url_tables: true,
+    });
+    Ok(session.await?)
+}
