@@ -12,8 +12,8 @@ use tusk_core::job::TrainReport;
 use tusk_core::physical::{Answer, MESSAGE_BYTES_MAX, tensor_header};
 use tusk_core::spec::Augment;
 use tusk_executor::bench::{Batch, build_shard};
-use tusk_scheduler::Aggregator;
 use tusk_pixels::{Channels, decode, resize};
+use tusk_scheduler::Aggregator;
 
 /// Pictures of a batch, and rows of a table.
 const PICTURES: usize = 32;

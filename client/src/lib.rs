@@ -36,8 +36,8 @@ pub use classifier::{ImageClassifier, Model};
 pub use context::{ContextOptions, TuskContext};
 pub use error::{Error, Result, Results};
 pub use remote::Credentials;
-pub use tusk_core::metrics;
 pub use tusk_core::event::OnEvent;
+pub use tusk_core::metrics;
 #[cfg(feature = "embedded")]
 pub use tusk_executor::CacheLimits;
 #[cfg(feature = "embedded")]

@@ -32,8 +32,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use regex::Regex;
-use tusk_udfs::images_table::IMAGE_BYTES_MAX;
 use tusk_pixels::probe;
+use tusk_udfs::images_table::IMAGE_BYTES_MAX;
 
 pub use error::IngestError;
 pub use summary::{IngestSummary, Refused};

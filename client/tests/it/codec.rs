@@ -18,8 +18,8 @@ use tusk_core::job::{
     TrainTask, UnreadableImage, Validate,
 };
 use tusk_core::manifest::{FileRef, Manifest, ModelDefinition, Preprocessing, RunRecord};
-use tusk_core::protocol::parameters::SessionKey;
 use tusk_core::physical::{Answer, REPORT, TrainExec, answer_rows, report_rows, tensor_header, tensor_rows};
+use tusk_core::protocol::parameters::SessionKey;
 use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::state::{ModelState, NamedTensor, checksum};
 use tusk_udfs::images_table::ImagesTable;

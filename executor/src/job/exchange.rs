@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use tusk_core::job::{Exchange, ExchangeReport, Selection};
 use tusk_core::manifest::Timing;
-use tusk_core::protocol::parameters::{PulledWeights, Push};
 use tusk_core::protocol::DeviceWork;
+use tusk_core::protocol::parameters::{PulledWeights, Push};
 use tusk_core::spec::{Device, Frequency};
 use tusk_core::state::{ModelState, NamedTensor, is_running_statistic};
 

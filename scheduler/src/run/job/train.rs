@@ -11,9 +11,9 @@ use tusk_core::physical::TrainExec;
 
 use super::Mean;
 use crate::error::Result;
-use tusk_core::protocol::TrainingRequest;
 use crate::run::data::undecided;
 use crate::run::training::Run;
+use tusk_core::protocol::TrainingRequest;
 
 impl Run {
     /// Trains a slice of an epoch from these weights, or from the seed's: the next version.
