@@ -11,8 +11,8 @@ use datafusion::prelude::SessionConfig;
 
 use crate::ids::{ModelName, WorkerId};
 use crate::metrics::Calibration;
+use crate::options::Augment;
 use crate::physical::TrainTask;
-use crate::spec::Augment;
 
 /// Runs one worker's share of a job.
 pub trait TrainEngine: Debug + Send + Sync {

@@ -3,7 +3,7 @@
 //! The scheduler (control plane) and the executors (data plane) never import each other: everything they share is
 //! here, without libtorch, without an image decoder, and without either process's crate.
 //!
-//! * [`spec`]: what a model is to be, and the `OPTIONS (...)` that say so
+//! * [`options`]: what a model is to be: `USING architecture OPTIONS (...)`
 //! * [`sql`]: the statements, their grammar and their text
 //! * [`physical`]: [`physical::TrainExec`], the operator that an epoch job runs, and the rows it answers with
 //! * [`engine`]: the two traits behind which libtorch lives
@@ -21,12 +21,12 @@ pub mod event;
 pub mod ids;
 pub mod manifest;
 pub mod metrics;
+pub mod options;
 pub mod parameters;
 pub mod physical;
 pub mod plans;
 pub mod random;
 pub mod report;
-pub mod spec;
 pub mod sql;
 pub mod state;
 pub mod store;

@@ -16,8 +16,8 @@ use prost::Message;
 use tusk_core::codec::{TuskPhysicalCodec, decode_plan, encode_plan};
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::{FileRef, ModelDefinition, Preprocessing};
+use tusk_core::options::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::physical::{Answer, Part, Phase, PhaseReport, Rows, TrainExec, TrainTask, answer_schema, tensor_rows};
-use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::state::{ModelState, NamedTensor, checksum};
 
 /// Damaged inputs per valid one.
