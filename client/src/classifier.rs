@@ -8,7 +8,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, ScalarUDF, lit};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::{EpochReport, Manifest};
-use tusk_core::spec::{Architecture, OptionValue, parse as parse_options};
+use tusk_core::options::{Architecture, OptionValue, parse as parse_options};
 use tusk_scheduler::{EvaluateOptions, Evaluation, Rows, Training, evaluate};
 use tusk_udfs::predict::{Predict, PredictProba};
 

@@ -12,7 +12,7 @@ use datafusion::prelude::SessionConfig;
 use crate::ids::{ModelName, WorkerId};
 use crate::job::TrainTask;
 use crate::metrics::{Calibration, decide};
-use crate::spec::Augment;
+use crate::options::Augment;
 
 /// Runs one worker's share of a job.
 pub trait TrainEngine: Debug + Send + Sync {

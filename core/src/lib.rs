@@ -3,7 +3,7 @@
 //! The scheduler (control plane) and the executors (data plane) never import each other: everything they share is
 //! here, without libtorch, without an image decoder, and without either process's crate.
 //!
-//! * [`spec`]: what a model is to be, and the `OPTIONS (...)` that say so
+//! * [`options`]: what a model is to be: `USING architecture OPTIONS (...)`
 //! * [`sql`]: the statements, their grammar and their text
 //! * [`job`]: the jobs of a run, each with its input, its report and the arrays it answers with
 //! * [`physical`]: [`physical::TrainExec`], the operator that runs a job, and the rows it answers with
@@ -25,6 +25,7 @@ pub mod ids;
 pub mod job;
 pub mod manifest;
 pub mod metrics;
+pub mod options;
 pub mod outer_optimizer;
 pub mod physical;
 pub mod plans;
@@ -33,7 +34,6 @@ pub mod random;
 mod registry;
 pub mod results;
 pub mod schedule;
-pub mod spec;
 pub mod sql;
 pub mod state;
 pub mod store;

@@ -32,6 +32,20 @@ macro_rules! registered {
             }
         }
 
+        impl crate::options::accepts::QuotedText for $choice {
+            fn from_text(text: &str) -> Option<Self> {
+                Self::from_name(text)
+            }
+
+            fn expected() -> String {
+                crate::options::accepts::quoted(Self::NAMES)
+            }
+
+            fn to_text(&self) -> String {
+                self.name().to_owned()
+            }
+        }
+
         impl PartialEq for $choice {
             fn eq(&self, other: &Self) -> bool {
                 self.name() == other.name()

@@ -20,9 +20,9 @@ use tusk_core::job::{
     Train, TrainReport, TrainTask, Validate,
 };
 use tusk_core::manifest::{FileRef, ModelDefinition, Preprocessing};
+use tusk_core::options::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::physical::{Answer, TrainExec, answer_schema, tensor_rows};
 use tusk_core::protocol::parameters::SessionKey;
-use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::state::{ModelState, NamedTensor, checksum};
 use tusk_core::transfer::Transfer;
 

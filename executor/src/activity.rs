@@ -124,7 +124,7 @@ impl Drop for RunningTask {
 #[cfg(test)]
 mod tests {
     use tusk_core::event::NoProgress;
-    use tusk_core::spec::Architecture;
+    use tusk_core::options::Architecture;
 
     use super::*;
     use crate::testing::{definition, task};

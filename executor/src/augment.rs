@@ -9,8 +9,8 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tch::{Device, Kind, Tensor};
 use tusk_core::manifest::Preprocessing;
+use tusk_core::options::{Augment, Transform};
 use tusk_core::random::derive;
-use tusk_core::spec::{Augment, Transform};
 
 use crate::error::Result;
 use crate::nets::layout::normal;

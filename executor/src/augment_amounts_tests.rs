@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind};
 use tusk_core::manifest::Preprocessing;
-use tusk_core::spec::{Augment, Transform};
+use tusk_core::options::{Augment, Transform};
 
 use crate::augment::{Draw, InputPipeline};
 use crate::feed::on_device;
@@ -51,13 +51,13 @@ fn assert_fill(amounts: &[f64], [low, high]: [f64; 2], what: &str) {
 /// Asserts that what is drawn for a kind of change fills its documented range.
 fn assert_drawn(kind: Transform, range: [f64; 2], amount: fn(&Draw) -> f64) {
     let amounts: Vec<f64> = draws(kind).iter().map(amount).collect();
-    assert_fill(&amounts, range, kind.word());
+    assert_fill(&amounts, range, kind.name());
 }
 
 /// Asserts that half of the draws are so.
 fn assert_half(kind: Transform, is_so: fn(&Draw) -> bool) {
     let share = draws(kind).iter().filter(|draw| is_so(draw)).count() as f64 / DRAWS as f64;
-    assert!((0.45..0.55).contains(&share), "{}: {share}, not half", kind.word());
+    assert!((0.45..0.55).contains(&share), "{}: {share}, not half", kind.name());
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_dot_goes_where_the_draw_says() {
         for (picture, draw) in changed(kind, &dot(from)) {
             let (found, wanted) = (light(&picture), moved(kind, &draw, from));
             let apart = (found[0] - wanted[0]).hypot(found[1] - wanted[1]);
-            assert!(apart < 0.25, "{}: from {from:?} to {found:?}, not to {wanted:?}", kind.word());
+            assert!(apart < 0.25, "{}: from {from:?} to {found:?}, not to {wanted:?}", kind.name());
         }
     }
 }
@@ -157,8 +157,8 @@ fn a_flat_picture_shows_the_tone_and_the_noise_that_were_drawn() {
             let deviation = (picture.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / count).sqrt();
             // 40,000 numbers of noise: their mean is known to a two-hundredth of their deviation, that to 0.4 %.
             let drawn = if kind == Transform::Noise { f64::from(draw.noise_std) } else { 0.0 };
-            assert!((mean - wanted).abs() < 1e-5 + 0.03 * drawn, "{}: {mean}, not {wanted}", kind.word());
-            assert!((deviation - drawn).abs() < 1e-5 + 0.03 * drawn, "{}: {deviation}, not {drawn}", kind.word());
+            assert!((mean - wanted).abs() < 1e-5 + 0.03 * drawn, "{}: {mean}, not {wanted}", kind.name());
+            assert!((deviation - drawn).abs() < 1e-5 + 0.03 * drawn, "{}: {deviation}, not {drawn}", kind.name());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 use tusk_core::manifest::Preprocessing;
-use tusk_core::spec::{Augment, Transform};
+use tusk_core::options::{Augment, Transform};
 
 use crate::augment::InputPipeline;
 use crate::feed::on_device;
@@ -70,8 +70,8 @@ fn changes_belong_to_seed_epoch_and_picture_and_not_to_the_batch() {
 #[test]
 fn every_transform_changes_pictures_and_leaves_them_recognisable() {
     let plain = inputs(&pipeline(Augment::default(), 1), &(0..8).collect::<Vec<_>>(), 1);
-    for word in Transform::WORDS {
-        let transform = Transform::from_word(word).unwrap();
+    for word in Transform::NAMES {
+        let transform = Transform::from_name(word).unwrap();
         let changed = inputs(&pipeline(Augment::of([transform]), 1), &(0..8).collect::<Vec<_>>(), 1);
         let differs = plain.iter().zip(&changed).filter(|(a, b)| a != b).count();
         assert!(differs >= 2, "{word} changed {differs} of 8 pictures");

@@ -22,7 +22,7 @@ pub(crate) struct MovingAverage {
 impl MovingAverage {
     /// The average in a state; where it has none yet, the state itself. `None` where the definition asks for none.
     pub(crate) fn new(device: Device, definition: &ModelDefinition, state: &ModelState) -> Result<Option<Self>> {
-        let Some(decay) = definition.spec.ema else { return Ok(None) };
+        let Some(decay) = definition.spec.optimizer.ema else { return Ok(None) };
         let average = state.moving_average();
         let session = Session::on(device, definition, average.as_ref().unwrap_or(state), "the moving average")?;
         Ok(Some(Self { decay, params: session.params }))

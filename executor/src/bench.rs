@@ -7,7 +7,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use tch::{Device, Kind, Tensor};
 use tusk_core::ids::WorkerId;
 use tusk_core::manifest::Preprocessing;
-use tusk_core::spec::Augment;
+use tusk_core::options::Augment;
 
 use crate::augment::InputPipeline;
 use crate::error::Result;

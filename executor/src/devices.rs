@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tusk_core::options::Device as Wanted;
 use tusk_core::protocol::{DeviceReport, DeviceWork};
-use tusk_core::spec::Device as Wanted;
 
 use crate::error::{Error, Result};
 

@@ -221,8 +221,8 @@ mod tests {
     use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
     use tusk_core::event::NoProgress;
     use tusk_core::job::{Profile, ProfileReport, Rows, Selection};
+    use tusk_core::options::Architecture;
     use tusk_core::physical::{Answer, TaskUnionExec};
-    use tusk_core::spec::Architecture;
 
     use super::*;
     use crate::testing::{definition, squares, table, task};

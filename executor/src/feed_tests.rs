@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use crate::feed::Feed;
 use crate::shard::Row;
 use crate::testing::{cache, definition, shard, squares};
-use tusk_core::spec::Architecture;
+use tusk_core::options::Architecture;
 
 #[test]
 fn a_shard_on_the_device_gives_the_pictures_that_are_gathered_one_by_one() {

@@ -3,7 +3,7 @@
 use tch::Tensor;
 use tusk_core::job::{EpochSlice, Train};
 use tusk_core::manifest::ModelDefinition;
-use tusk_core::spec::{Architecture, Augment, Features, ModelSpec, Optimizer as Algorithm};
+use tusk_core::options::{Architecture, Augment, Features, Optimizer as Algorithm};
 use tusk_core::state::ModelState;
 
 use crate::job::train::train_epoch;
@@ -27,17 +27,14 @@ fn share(seed: u64) -> f64 {
 fn linear(seed: u64) -> ModelDefinition {
     let class_weights = CLASS_WEIGHTS.to_vec();
     let mut definition = ModelDefinition { class_weights, ..definition(Architecture::Svm) };
-    definition.spec = ModelSpec {
-        features: Features::Pixels,
-        optimizer: Algorithm::Sgd,
-        momentum: 0.0,
-        weight_decay: 0.0,
-        learning_rate: LEARNING_RATE,
-        mixup: 1.0,
-        batch_size: 8,
-        seed,
-        ..definition.spec
-    };
+    definition.spec.net.features = Features::Pixels;
+    definition.spec.optimizer.algorithm = Algorithm::Sgd;
+    definition.spec.optimizer.momentum = 0.0;
+    definition.spec.optimizer.weight_decay = 0.0;
+    definition.spec.optimizer.learning_rate = LEARNING_RATE;
+    definition.spec.input.mixup = 1.0;
+    definition.spec.training.batch_size = 8;
+    definition.spec.training.seed = seed;
     definition
 }
 
@@ -112,7 +109,8 @@ fn training_with_mixup_comes_to_other_weights_and_repeats_to_the_bit() {
     let shard = squares_shard(24);
     let trained = |mixup| {
         let mut definition = definition(Architecture::Cnn);
-        definition.spec = ModelSpec { mixup, epochs: 2, ..definition.spec };
+        definition.spec.input.mixup = mixup;
+        definition.spec.training.epochs = 2;
         train(&definition, &shard).1
     };
     let [without, once, again] = [0.0, 0.4, 0.4].map(trained);
@@ -123,7 +121,9 @@ fn training_with_mixup_comes_to_other_weights_and_repeats_to_the_bit() {
 #[test]
 fn an_epoch_with_mixup_in_slices_is_the_epoch_to_the_bit() {
     let mut definition = definition(Architecture::Cnn);
-    definition.spec = ModelSpec { augment: Augment::xray(), mixup: 0.4, batch_size: 4, ..definition.spec };
+    definition.spec.input.augment = Augment::xray();
+    definition.spec.input.mixup = 0.4;
+    definition.spec.training.batch_size = 4;
     let shard = squares_shard(27);
     tch::set_num_threads(2);
     let task = task(&definition, 1);

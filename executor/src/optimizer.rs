@@ -5,7 +5,7 @@
 //! and with several workers no epoch begins with cold moments.
 
 use tch::{Tensor, no_grad};
-use tusk_core::spec::{ModelSpec, Optimizer as Algorithm};
+use tusk_core::options::{ModelSpec, Optimizer as Algorithm};
 use tusk_core::state::{ModelState, NamedTensor, OPTIMIZER_PREFIX};
 
 use crate::error::Result;
@@ -45,15 +45,15 @@ impl Optimizer {
             }
         };
         let step = state.get(&format!("{OPTIMIZER_PREFIX}step")).and_then(|t| t.data.first().copied());
-        let square = match spec.optimizer {
+        let square = match spec.optimizer.algorithm {
             Algorithm::Sgd => None,
             Algorithm::Adam | Algorithm::Adamw => Some(stored("exp_avg_sq")?),
         };
-        let decays = spec.weight_decay > 0.0;
+        let decays = spec.optimizer.weight_decay > 0.0;
         Ok(Self {
-            algorithm: spec.optimizer,
-            momentum: spec.momentum,
-            decay: if decays { Some((spec.weight_decay, params.decay_mask()?)) } else { None },
+            algorithm: spec.optimizer.algorithm,
+            momentum: spec.optimizer.momentum,
+            decay: if decays { Some((spec.optimizer.weight_decay, params.decay_mask()?)) } else { None },
             step: f64::from(step.unwrap_or(0.0)),
             average: stored("exp_avg")?,
             square,

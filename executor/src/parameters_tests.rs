@@ -15,9 +15,9 @@ use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tusk_core::ids::{RunId, WorkerId};
+use tusk_core::options::{Architecture, Device};
 use tusk_core::protocol::DeviceWork;
 use tusk_core::protocol::parameters::{Piece, Pulled, PulledWeights, Pushed, SessionKey};
-use tusk_core::spec::{Architecture, Device};
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::devices::DevicePool;
@@ -203,7 +203,7 @@ async fn a_cancelled_task_does_not_wait_for_a_service_that_is_gone() {
 async fn a_task_that_is_tried_again_goes_on_after_its_last_push() {
     let (listener, url) = listener().await;
     let mut definition = definition(Architecture::Cnn);
-    definition.spec.epochs = 4;
+    definition.spec.training.epochs = 4;
     let start = initial_state(&definition);
     // Two epochs were pushed by the try before.
     serve(listener, &[], start.clone());

@@ -10,8 +10,8 @@ use tokio::runtime::Runtime;
 use tusk_core::engine::{Changes, Explanations, Predictions, Predictor};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::{Manifest, Member, ModelDefinition, Preprocessing};
+use tusk_core::options::Architecture;
 use tusk_core::random::content_hash;
-use tusk_core::spec::Architecture;
 use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
 use tusk_pixels::ImageColumn;
@@ -48,7 +48,8 @@ impl Loaded {
         let what = format!("model {}", manifest.name);
         let mut views: Vec<View> = Vec::new();
         let mut add = |definition: &ModelDefinition, state: &ModelState, what: &str| -> Result<()> {
-            let scorer = Mutex::new(Scorer::new(device(definition.spec.device)?, definition, state, what)?);
+            let scorer =
+                Mutex::new(Scorer::new(device(definition.spec.distribution.device)?, definition, state, what)?);
             let preprocessing = &definition.preprocessing;
             match views.iter_mut().find(|view| view.preprocessing.pixels() == preprocessing.pixels()) {
                 Some(view) => view.scorers.push(scorer),

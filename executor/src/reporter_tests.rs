@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicBool;
 
 use tusk_core::ids::{RunId, WorkerId};
+use tusk_core::options::{Architecture, Device};
 use tusk_core::protocol::DeviceWork;
-use tusk_core::spec::{Architecture, Device};
 
 use super::*;
 use crate::plugin::PluginSettings;

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor, no_grad};
 use tusk_core::manifest::ModelDefinition;
-use tusk_core::spec::Augment;
+use tusk_core::options::Augment;
 use tusk_core::state::ModelState;
 
 use crate::augment::InputPipeline;
@@ -27,10 +27,12 @@ impl Scorer {
     pub(crate) fn new(device: Device, definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
         let session = Session::on(device, definition, state, what)?.folded()?;
         let spec = &definition.spec;
-        let pipeline =
-            |augment| InputPipeline::new(&definition.preprocessing, augment, spec.seed, session.device, session.kind);
+        let pipeline = |augment| {
+            InputPipeline::new(&definition.preprocessing, augment, spec.training.seed, session.device, session.kind)
+        };
         let plain = pipeline(Augment::default())?;
-        let turned = if spec.tta > 1 { Some((pipeline(Augment::views())?, spec.tta - 1)) } else { None };
+        let turned =
+            if spec.prediction.tta > 1 { Some((pipeline(Augment::views())?, spec.prediction.tta - 1)) } else { None };
         Ok(Self { session, plain, turned })
     }
 
@@ -84,7 +86,7 @@ impl Scorer {
 
 #[cfg(test)]
 mod tests {
-    use tusk_core::spec::{Architecture, Loss};
+    use tusk_core::options::{Architecture, Loss};
 
     use super::*;
     use crate::session::initial_state;

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor, no_grad};
 use tusk_core::manifest::ModelDefinition;
-use tusk_core::spec::{Architecture, Loss};
+use tusk_core::options::{Architecture, Loss};
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::feed::on_device;

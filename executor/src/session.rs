@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 use tusk_core::manifest::ModelDefinition;
-use tusk_core::spec::{Device as WantedDevice, Freeze, Loss, Precision};
+use tusk_core::options::{Device as WantedDevice, Freeze, Loss, Precision};
 use tusk_core::state::ModelState;
 
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ pub(crate) fn outputs(definition: &ModelDefinition) -> usize {
 /// The weights that a seed gives.
 pub(crate) fn initial_state(definition: &ModelDefinition) -> ModelState {
     let (_, layout) = nets::build(&definition.spec, &definition.preprocessing, outputs(definition));
-    layout.initial_state(definition.spec.seed)
+    layout.initial_state(definition.spec.training.seed)
 }
 
 impl Session {
@@ -40,7 +40,7 @@ impl Session {
     /// the weights in errors.
     #[cfg(test)]
     pub(crate) fn new(definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
-        Self::on(device(definition.spec.device)?, definition, state, what)
+        Self::on(device(definition.spec.distribution.device)?, definition, state, what)
     }
 
     /// The same session, for predictions alone: normalisations are folded into the convolutions before them.
@@ -53,7 +53,7 @@ impl Session {
     pub(crate) fn on(device: Device, definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
         let kind = if definition.precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float };
         let (net, layout) = nets::build(&definition.spec, &definition.preprocessing, outputs(definition));
-        let learns = match definition.spec.freeze {
+        let learns = match definition.spec.start.freeze {
             Freeze::None => String::new(),
             Freeze::Backbone => format!("{}.", nets::head(definition.spec.architecture)),
         };

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 use tusk_core::manifest::ModelDefinition;
-use tusk_core::spec::{Architecture, Loss};
+use tusk_core::options::{Architecture, Loss};
 
 use crate::session::{Session, initial_state, to_vec};
 use crate::testing::definition;

@@ -9,8 +9,8 @@ use tusk_core::event::NoProgress;
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::job::{EpochSlice, Rows, Selection, Train, TrainTask};
 use tusk_core::manifest::{ModelDefinition, Preprocessing};
+use tusk_core::options::{Architecture, Augment, Device, Loss, ModelSpec, Precision};
 use tusk_core::schedule;
-use tusk_core::spec::{Architecture, Augment, Device, Loss, ModelSpec, Precision};
 use tusk_pixels::{Channels, Pixels, encode};
 
 use crate::error::Result;
@@ -102,16 +102,15 @@ pub(crate) fn squares_shard(count: u32) -> Shard {
 /// A model of the squares on the CPU in f32: a constant learning rate, nothing random but the start and the order.
 pub(crate) fn definition(architecture: Architecture) -> ModelDefinition {
     ModelDefinition {
-        spec: ModelSpec {
-            epochs: 4,
-            batch_size: 8,
-            schedule: schedule::constant::SCHEDULE,
-            image_size: 32,
-            augment: Augment::default(),
-            validation_fraction: 0.0,
-            device: Device::Cpu,
-            ..ModelSpec::new(architecture)
-        },
+        spec: ModelSpec::new(architecture).with(|spec| {
+            spec.training.epochs = 4;
+            spec.training.batch_size = 8;
+            spec.optimizer.schedule = schedule::constant::SCHEDULE;
+            spec.input.image_size = 32;
+            spec.input.augment = Augment::default();
+            spec.split.validation_fraction = 0.0;
+            spec.distribution.device = Device::Cpu;
+        }),
         classes: vec!["left".into(), "right".into()],
         positive: Some(1),
         loss: Loss::BinaryCrossentropy,

@@ -144,9 +144,10 @@ impl<'a> Learner<'a> {
         let session = Session::on(env.device, definition, state, "the last checkpoint")?;
         let optimizer = Optimizer::new(spec, &session.params, state)?;
         let average = MovingAverage::new(env.device, definition, state)?;
-        let (augment, device) = (spec.augment.clone(), session.device);
+        let (augment, device) = (spec.input.augment.clone(), session.device);
         let feed = Feed::again(&definition.preprocessing, device, shard)?;
-        let pipeline = InputPipeline::new(&definition.preprocessing, augment, spec.seed, device, session.kind)?;
+        let pipeline =
+            InputPipeline::new(&definition.preprocessing, augment, spec.training.seed, device, session.kind)?;
         let class_weights: Vec<f32> = definition.class_weights.iter().map(|w| *w as f32).collect();
         let class_weights = Tensor::f_from_slice(&class_weights)?.f_to(device)?;
         let clock = LibtorchClock::default();
@@ -174,13 +175,16 @@ impl<'a> Learner<'a> {
 
     /// How many batches an epoch has.
     pub(crate) fn steps(&self) -> usize {
-        self.rows.len().div_ceil(self.env.task.definition.spec.batch_size.max(1) as usize)
+        self.rows.len().div_ceil(self.env.task.definition.spec.training.batch_size.max(1) as usize)
     }
 
     /// The rows in the order of an epoch.
     pub(crate) fn order(&self, epoch: u32) -> Vec<Row> {
-        let shuffle =
-            derive(self.env.task.definition.spec.seed, "shuffle", &[u64::from(epoch), u64::from(self.env.worker.0)]);
+        let shuffle = derive(
+            self.env.task.definition.spec.training.seed,
+            "shuffle",
+            &[u64::from(epoch), u64::from(self.env.worker.0)],
+        );
         let mut rows = self.rows.clone();
         rows.shuffle(&mut Pcg64::seed_from_u64(shuffle));
         rows
@@ -194,16 +198,17 @@ impl<'a> Learner<'a> {
         let batch = &order[step * order.len() / steps..(step + 1) * order.len() / steps];
         let images: Vec<u64> = batch.iter().map(|row| row.content).collect();
         let truth = truth_of(batch, &self.classes)?;
-        let progress = (f64::from(epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.epochs);
+        let progress =
+            (f64::from(epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.training.epochs);
         let rate = learning_rate(spec, progress) * self.rate_factor;
         let numbers = [u64::from(epoch), u64::from(self.env.worker.0), step as u64];
-        let pass = Pass::Train { seed: derive(spec.seed, "pass", &numbers) };
+        let pass = Pass::Train { seed: derive(spec.training.seed, "pass", &numbers) };
         let Self { session, optimizer, average, feed, pipeline, class_weights, clock, .. } = self;
         let pictures = feed.batch(self.shard, batch)?;
         let loss = clock.time(|| -> Result<Tensor> {
             let x = pipeline.input(&pictures, &images, epoch)?;
             let truth = Tensor::f_from_slice(&truth)?.f_to(session.device)?;
-            let mixup = Mixup::draw(spec.mixup, spec.seed, &numbers);
+            let mixup = Mixup::draw(spec.input.mixup, spec.training.seed, &numbers);
             let x = mixup.map_or_else(|| Ok(x.shallow_clone()), |mixup| mixup.mix(&x, &x.f_flip([0])?))?;
             let outputs = session.net.forward(&session.params, &x, pass)?;
             let losses = |truth: &Tensor| -> Result<Tensor> {

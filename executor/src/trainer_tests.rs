@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use tch::{Device, Kind, Tensor};
 use tusk_core::job::{EpochSlice, Rows, Scores, Train, TrainReport, Validate};
 use tusk_core::manifest::{FileRef, ModelDefinition};
-use tusk_core::spec::{Architecture, Augment, Features, Freeze, Loss, ModelSpec, Optimizer as Algorithm, Precision};
+use tusk_core::options::{Architecture, Augment, Features, Freeze, Loss, ModelSpec, Optimizer as Algorithm, Precision};
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ use crate::trainer::TaskEnvironment;
 pub(crate) fn train(definition: &ModelDefinition, shard: &Shard) -> (Vec<TrainReport>, ModelState) {
     tch::set_num_threads(2);
     let (task, mut state) = (task(definition, 1), initial_state(definition));
-    let reports = (1..=definition.spec.epochs)
+    let reports = (1..=definition.spec.training.epochs)
         .map(|number| {
             let env = environment(&task);
             let (report, tensors) = train_epoch(&env, &epoch(number), shard, &state).unwrap();
@@ -59,8 +59,8 @@ pub(crate) fn bits(state: &ModelState) -> Vec<(&str, Vec<u32>)> {
 #[test]
 fn training_repeats_to_the_bit_in_whatever_order_the_table_stands() {
     let mut definition = definition(Architecture::Cnn);
-    definition.spec.augment = Augment::xray();
-    definition.spec.epochs = 2;
+    definition.spec.input.augment = Augment::xray();
+    definition.spec.training.epochs = 2;
     let records = squares(24);
     let reversed: Vec<Record> = records.iter().rev().cloned().collect();
     let cache = cache(1 << 30, 0);
@@ -71,7 +71,7 @@ fn training_repeats_to_the_bit_in_whatever_order_the_table_stands() {
     });
     assert_eq!(a.0, b.0);
     assert!(bits(&a.1) == bits(&b.1));
-    definition.spec.seed += 1;
+    definition.spec.training.seed += 1;
     let (_, other) = train(&definition, &squares_shard(24));
     assert!(bits(&a.1) != bits(&other));
 }
@@ -79,9 +79,9 @@ fn training_repeats_to_the_bit_in_whatever_order_the_table_stands() {
 #[test]
 fn an_epoch_in_slices_is_the_epoch_to_the_bit_for_a_worker_alone() {
     let mut definition = definition(Architecture::Cnn);
-    definition.spec.augment = Augment::xray();
-    definition.spec.batch_size = 4;
-    definition.spec.ema = Some(0.9);
+    definition.spec.input.augment = Augment::xray();
+    definition.spec.training.batch_size = 4;
+    definition.spec.optimizer.ema = Some(0.9);
     let shard = squares_shard(27);
     tch::set_num_threads(2);
     let task = task(&definition, 1);
@@ -109,7 +109,7 @@ fn assert_learns(definition: &ModelDefinition) {
     let shard = squares_shard(48);
     let (reports, state) = train(definition, &shard);
     let losses: Vec<f64> = reports.iter().map(|report| report.loss_sum / report.task.rows as f64).collect();
-    let what = format!("{:?} with {:?}: losses {losses:?}", definition.loss, definition.spec.optimizer);
+    let what = format!("{:?} with {:?}: losses {losses:?}", definition.loss, definition.spec.optimizer.algorithm);
     assert!(losses[0].is_finite() && losses.last().unwrap() < &(0.5 * losses[0]), "{what}");
     let scores = scores(definition, &shard, &state);
     assert_eq!(scores.truth.len(), 48);
@@ -121,7 +121,10 @@ fn assert_learns(definition: &ModelDefinition) {
 fn every_optimizer_learns_an_easy_task() {
     for (optimizer, learning_rate) in [(Algorithm::Sgd, 0.05), (Algorithm::Adam, 3e-3), (Algorithm::Adamw, 3e-3)] {
         let mut definition = definition(Architecture::Cnn);
-        definition.spec = ModelSpec { optimizer, learning_rate, weight_decay: 1e-3, epochs: 6, ..definition.spec };
+        definition.spec.optimizer.algorithm = optimizer;
+        definition.spec.optimizer.learning_rate = learning_rate;
+        definition.spec.optimizer.weight_decay = 1e-3;
+        definition.spec.training.epochs = 6;
         assert_learns(&definition);
     }
 }
@@ -131,7 +134,7 @@ fn every_loss_learns_an_easy_task_whichever_class_is_positive() {
     for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy, Loss::MeanSquaredError, Loss::Hinge] {
         for positive in [0, 1] {
             let mut definition = ModelDefinition { loss, positive: Some(positive), ..definition(Architecture::Cnn) };
-            definition.spec.epochs = 6;
+            definition.spec.training.epochs = 6;
             assert_learns(&definition);
         }
     }
@@ -141,7 +144,9 @@ fn every_loss_learns_an_easy_task_whichever_class_is_positive() {
 fn a_support_vector_machine_learns_an_easy_task_from_pixels_and_from_gradients() {
     for features in [Features::Pixels, Features::Hog] {
         let mut definition = ModelDefinition { loss: Loss::Hinge, ..definition(Architecture::Svm) };
-        definition.spec = ModelSpec { features, learning_rate: 1e-2, epochs: 6, ..definition.spec };
+        definition.spec.net.features = features;
+        definition.spec.optimizer.learning_rate = 1e-2;
+        definition.spec.training.epochs = 6;
         assert_learns(&definition);
     }
 }
@@ -149,7 +154,9 @@ fn a_support_vector_machine_learns_an_easy_task_from_pixels_and_from_gradients()
 #[test]
 fn the_moving_average_follows_the_weights_as_computed_by_hand_and_is_what_is_validated() {
     let mut definition = definition(Architecture::Cnn);
-    definition.spec = ModelSpec { ema: Some(0.9), batch_size: 8, epochs: 1, ..definition.spec };
+    definition.spec.optimizer.ema = Some(0.9);
+    definition.spec.training.batch_size = 8;
+    definition.spec.training.epochs = 1;
     let shard = squares_shard(8);
     let (_, after) = train(&definition, &shard);
     let (before, average) = (initial_state(&definition), after.moving_average().unwrap());
@@ -170,10 +177,10 @@ fn the_moving_average_follows_the_weights_as_computed_by_hand_and_is_what_is_val
 #[test]
 fn views_are_averaged_the_same_for_every_picture_whatever_stands_beside_it() {
     let mut definition = definition(Architecture::Cnn);
-    definition.spec.epochs = 2;
+    definition.spec.training.epochs = 2;
     let (_, state) = train(&definition, &squares_shard(24));
     let probabilities = |tta, pictures: &Tensor| {
-        let spec = ModelSpec { tta, ..definition.spec.clone() };
+        let spec = definition.spec.clone().with(|spec| spec.prediction.tta = tta);
         let definition = ModelDefinition { spec, ..definition.clone() };
         Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap().probabilities(pictures).unwrap()
     };
@@ -191,7 +198,9 @@ fn views_are_averaged_the_same_for_every_picture_whatever_stands_beside_it() {
 #[test]
 fn of_a_frozen_backbone_nothing_moves_but_the_head() {
     let mut definition = definition(Architecture::Cnn);
-    definition.spec = ModelSpec { freeze: Freeze::Backbone, weight_decay: 0.1, epochs: 1, ..definition.spec };
+    definition.spec.start.freeze = Freeze::Backbone;
+    definition.spec.optimizer.weight_decay = 0.1;
+    definition.spec.training.epochs = 1;
     let (_, after) = train(&definition, &squares_shard(16));
     let before = initial_state(&definition);
     for tensor in after.iter().filter(|tensor| !tensor.name.starts_with("optimizer.")) {
@@ -202,7 +211,7 @@ fn of_a_frozen_backbone_nothing_moves_but_the_head() {
 #[test]
 fn bf16_learns_an_easy_task_and_keeps_its_weights_in_f32() {
     let mut definition = ModelDefinition { precision: Precision::Bf16, ..definition(Architecture::Cnn) };
-    definition.spec.epochs = 6;
+    definition.spec.training.epochs = 6;
     assert_learns(&definition);
 }
 
@@ -228,7 +237,7 @@ fn a_worker_without_rows_answers_with_no_weights() {
 #[test]
 fn training_never_sees_held_out_rows() {
     let mut definition = definition(Architecture::Cnn);
-    definition.spec.validation_fraction = 0.4;
+    definition.spec.split.validation_fraction = 0.4;
     let shard = squares_shard(24);
     let training = shard.select(Rows::Training, &definition.spec, &[]);
     assert!(training.len() < 24 && !training.is_empty());
@@ -284,13 +293,10 @@ impl Net for Flat {
 /// The weights after one step of plain SGD of a linear net on these rows of a fixed batch.
 fn linear_step(first: i64, count: i64) -> Vec<f64> {
     let mut definition = definition(Architecture::Cnn);
-    definition.spec = ModelSpec {
-        optimizer: Algorithm::Sgd,
-        momentum: 0.0,
-        weight_decay: 0.1,
-        learning_rate: 0.5,
-        ..definition.spec
-    };
+    definition.spec.optimizer.algorithm = Algorithm::Sgd;
+    definition.spec.optimizer.momentum = 0.0;
+    definition.spec.optimizer.weight_decay = 0.1;
+    definition.spec.optimizer.learning_rate = 0.5;
     let mut layout = Layout::default();
     let net = Flat(Linear::new(&mut layout, "fc", 16, 1));
     let state = layout.initial_state(7);
@@ -302,7 +308,7 @@ fn linear_step(first: i64, count: i64) -> Vec<f64> {
     let truth = Tensor::from_slice(&[0_i64, 1, 1, 0, 1, 0]).narrow(0, first, count);
     let outputs = session.net.forward(&session.params, &x, Pass::Train { seed: 1 }).unwrap();
     session.row_losses(&outputs, &truth).unwrap().mean(Kind::Float).backward();
-    optimizer.step(&mut session.params, definition.spec.learning_rate).unwrap();
+    optimizer.step(&mut session.params, definition.spec.optimizer.learning_rate).unwrap();
     session.params.state().unwrap().iter().flat_map(|t| &t.data).map(|v| f64::from(*v)).collect()
 }
 
@@ -326,7 +332,10 @@ const LEARNING_RATE: f64 = 0.1;
 /// The parameters after each of three steps. Before the last, the optimizer is written down and read again, as between
 /// two epochs. So many of them are moved at a time.
 fn three_steps(optimizer: Algorithm, weight_decay: f64, piece: usize) -> Vec<f32> {
-    let spec = ModelSpec { optimizer, weight_decay, momentum: 0.9, ..ModelSpec::new(Architecture::Cnn) };
+    let mut spec = ModelSpec::new(Architecture::Cnn);
+    spec.optimizer.algorithm = optimizer;
+    spec.optimizer.weight_decay = weight_decay;
+    spec.optimizer.momentum = 0.9;
     let mut layout = Layout::default();
     let weight = layout.weight("w".into(), &[1, 2], Init::Constant(0.0));
     let bias = layout.weight("b".into(), &[1], Init::Constant(0.0));
@@ -357,7 +366,7 @@ fn optimizers_step_as_pytorchs_do_and_go_on_from_their_moments() {
     let mut compared = 0;
     for line in reference.lines().filter(|line| !line.starts_with('#')) {
         let words: Vec<&str> = line.split(' ').collect();
-        let (algorithm, decay) = (Algorithm::from_word(words[0]).unwrap(), words[1].parse().unwrap());
+        let (algorithm, decay) = (Algorithm::from_name(words[0]).unwrap(), words[1].parse().unwrap());
         let found = three_steps(algorithm, decay, usize::MAX);
         assert_eq!(found.len(), words[2..].len());
         assert_eq!(three_steps(algorithm, decay, 2), found, "{line}: two weights at a time are moved otherwise");

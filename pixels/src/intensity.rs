@@ -1,6 +1,6 @@
 //! What happens to the grey levels of a square before a net sees it.
 
-use tusk_core::spec::Intensity;
+use tusk_core::options::Intensity;
 
 use super::Pixels;
 

@@ -229,7 +229,7 @@ impl TrainingService {
                 model: name.clone(),
                 run: run.clone(),
                 epoch: 0,
-                epochs: request.spec.epochs,
+                epochs: request.spec.training.epochs,
                 val_roc_auc: None,
                 started_unix_ms: unix_ms(),
             };

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::Documentation;
 use tusk_core::engine::Predictor;
 use tusk_core::metrics::METRICS;
-use tusk_core::spec::OPTIONS;
+use tusk_core::options::GROUPS;
 use tusk_udfs::predict::PlanOnly;
 use tusk_udfs::session::{aggregate_functions, scalar_functions};
 
@@ -44,13 +44,22 @@ fn page_of_functions() -> String {
 fn page_of_options() -> String {
     let mut page = String::from(
         "# Options of CREATE MODEL\n\n`OPTIONS (key = value, ...)`; `\"group\"` stands in quotes because it is a \
-         reserved word. This page is written by `udfs/tests/manual.rs` from `core/src/spec/table.rs`.\n\n\
-         | option | default | accepts | meaning |\n|---|---|---|---|\n",
+         reserved word. This page is written by `udfs/tests/manual.rs` from `core/src/options/`: one entry per option, \
+         in the file of its group.\n",
     );
-    for option in OPTIONS {
-        writeln!(page, "| {} | {} | {} | {} |", option.name, option.default, option.expected, option.meaning).unwrap();
+    for group in GROUPS {
+        write!(page, "\n## {}\n\n{}\n\n", group.title, group.meaning).unwrap();
+        page.push_str("| option | default | accepts | meaning |\n|---|---|---|---|\n");
+        for option in group.options {
+            let (default, expected) = (option.default(), option.expected());
+            writeln!(page, "| {} | {default} | {expected} | {} |", option.name, option.meaning).unwrap();
+        }
     }
-    page.push_str("| resume | false | true or false | go on from the last checkpoint of this model's run |\n");
+    page.push_str(
+        "\n## Statement\n\nWhat belongs to the statement and not to the model.\n\n\
+         | option | default | accepts | meaning |\n|---|---|---|---|\n\
+         | resume | false | true or false | Go on from the last checkpoint of this model's run. |\n",
+    );
     page
 }
 

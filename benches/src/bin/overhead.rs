@@ -16,8 +16,8 @@ use tusk_core::event::{NoProgress, RunEvent};
 use tusk_core::ids::ModelName;
 use tusk_core::job::Job;
 use tusk_core::manifest::EpochReport;
+use tusk_core::options::{Augment, ModelSpec, Precision, architecture};
 use tusk_core::protocol::TrainingRequest;
-use tusk_core::spec::{Augment, ModelSpec, Precision, architecture};
 use tusk_executor::{CacheLimits, DevicePool, TorchEngine};
 use tusk_udfs::session::physical_codec;
 
@@ -112,15 +112,13 @@ async fn parts(args: &Args, executors: usize) -> Result<Vec<f64>> {
 
 fn request(args: &Args) -> Result<TrainingRequest> {
     let rows = table(args.pictures, args.side)?;
-    let spec = ModelSpec {
-        epochs: args.epochs + WARM_UP as u32,
-        early_stop: false,
-        image_size: args.side,
-        precision: Precision::from_word(&args.precision).context("precision is auto, f32 or bf16")?,
-        augment: Augment::default(),
-        validation_fraction: if args.validate { 0.25 } else { 0.0 },
-        ..ModelSpec::new(architecture(&args.net)?)
-    };
+    let mut spec = ModelSpec::new(architecture(&args.net)?);
+    spec.training.epochs = args.epochs + WARM_UP as u32;
+    spec.training.early_stop = false;
+    spec.input.image_size = args.side;
+    spec.net.precision = Precision::from_name(&args.precision).context("precision is auto, f32 or bf16")?;
+    spec.input.augment = Augment::default();
+    spec.split.validation_fraction = if args.validate { 0.25 } else { 0.0 };
     Ok(TrainingRequest {
         name: ModelName::new("overhead")?,
         spec,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::{Context, Helper, highlight::Highlighter, hint::Hinter, validate::Validator};
 use tusk::TuskContext;
-use tusk_core::spec::{Architecture, OPTIONS};
+use tusk_core::options::{Architecture, option_defs};
 
 use super::shell::COMMANDS;
 
@@ -36,8 +36,8 @@ impl Words {
     /// Looks up the names that there are now.
     pub(crate) async fn refresh(&mut self, context: &TuskContext) {
         self.quoted.clear();
-        self.names = OPTIONS.iter().map(|option| option.name.to_owned()).collect();
-        self.names.extend(Architecture::WORDS.iter().map(|word| (*word).to_owned()));
+        self.names = option_defs().map(|option| option.name.to_owned()).collect();
+        self.names.extend(Architecture::NAMES.iter().map(|word| (*word).to_owned()));
         self.look_up(context).await;
         self.names.extend(self.quoted.iter().cloned());
     }

@@ -248,8 +248,8 @@ fn help() -> String {
 }
 
 fn options() -> String {
-    let rows = tusk_core::spec::OPTIONS.iter();
-    let rows = rows.map(|option| format!("  {:20} {} (default {})", option.name, option.meaning, option.default));
+    let rows = tusk_core::options::option_defs()
+        .map(|option| format!("  {:20} {} Default: {}", option.name, option.meaning, option.default()));
     rows.collect::<Vec<_>>().join("\n")
 }
 

@@ -18,9 +18,9 @@ use tusk_core::job::{
     TrainTask, UnreadableImage, Validate,
 };
 use tusk_core::manifest::{FileRef, Manifest, ModelDefinition, Preprocessing, RunRecord};
+use tusk_core::options::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::physical::{Answer, REPORT, TrainExec, answer_rows, report_rows, tensor_header, tensor_rows};
 use tusk_core::protocol::parameters::SessionKey;
-use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::state::{ModelState, NamedTensor, checksum};
 use tusk_udfs::images_table::ImagesTable;
 use tusk_udfs::predict::PlanOnly;
@@ -49,7 +49,7 @@ fn jobs() -> [Job; 5] {
 }
 
 fn task(job: Job) -> TrainTask {
-    let spec = ModelSpec { group: Some("patient".into()), ..ModelSpec::new(Architecture::Cnn) };
+    let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.data.group = Some("patient".into()));
     TrainTask {
         run: RunId::starting_at(1_764_000_000_000),
         workers: 3,

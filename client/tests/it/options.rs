@@ -1,7 +1,7 @@
 //! Options that change what is learned or how it is judged.
 
 use tusk::CacheLimits;
-use tusk_core::spec::{Loss, Optimizer};
+use tusk_core::options::{Loss, Optimizer};
 
 use crate::fixture::{Fixture, THREE};
 
@@ -66,7 +66,7 @@ async fn squared_error_and_gradient_descent_learn_too() {
     assert!(loss(epochs.last().unwrap()) < loss(&epochs[0]), "{epochs:?}");
     assert!(epochs.iter().all(|row| row[6] == "0.05"), "{epochs:?}");
     let definition = fixture.manifest("m").await.definition;
-    assert_eq!((definition.loss, definition.spec.optimizer), (Loss::MeanSquaredError, Optimizer::Sgd));
+    assert_eq!((definition.loss, definition.spec.optimizer.algorithm), (Loss::MeanSquaredError, Optimizer::Sgd));
     let sum = "SELECT count(*) FROM xrays WHERE abs(predict_proba('m', image, 'NORMAL') \
                + predict_proba('m', image, 'PNEUMONIA') - 1) < 0.0001";
     assert_eq!(fixture.cell(sum).await, "48");
@@ -116,7 +116,7 @@ async fn augmentation_changes_the_weights_and_none_is_honoured() {
     let plain = fixture.weights("plain").await;
     assert!(plain == fixture.weights("again").await);
     assert!(plain != fixture.weights("moved").await);
-    assert_eq!(fixture.manifest("plain").await.definition.spec.augment.to_string(), "none");
+    assert_eq!(fixture.manifest("plain").await.definition.spec.input.augment.to_string(), "none");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use tusk::phantom::{PhantomOptions, write_tree};
 use tusk::{ContextOptions, ImageClassifier, Model, TuskContext};
-use tusk_core::spec::Precision;
+use tusk_core::options::Precision;
 
 /// How far the mean validation ROC AUC over the seeds may move.
 const AUC_TOLERANCE: f64 = 0.003;
@@ -25,7 +25,7 @@ async fn train(context: &TuskContext, images: &str, precision: &str, epochs: u32
 /// The best validation ROC AUC of a run.
 async fn auc(context: &TuskContext, images: &str, precision: &str, seed: u64) -> f64 {
     let model = train(context, images, precision, 28, seed).await;
-    assert_eq!(model.manifest().definition.precision.word(), precision);
+    assert_eq!(model.manifest().definition.precision.name(), precision);
     let best = model.manifest().best_epoch;
     model.history().iter().find(|epoch| epoch.epoch == best).unwrap().val_roc_auc.unwrap()
 }

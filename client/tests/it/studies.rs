@@ -136,7 +136,7 @@ async fn what_an_ensemble_cannot_be_made_of_is_refused() {
     let kinds = "(SELECT image, label AS kind FROM xrays)";
     let create = "CREATE MODEL f USING ensemble OPTIONS (members = 'a', label = 'kind') VALIDATE ON";
     fixture.run(&format!("{create} {kinds}")).await;
-    assert_eq!(fixture.manifest("f").await.definition.spec.label, "kind");
+    assert_eq!(fixture.manifest("f").await.definition.spec.data.label, "kind");
     for named in
         ["CREATE MODEL \"a.new\" USING ensemble OPTIONS (members = 'a')", "CREATE MODEL \"a.fold-1\" TRAIN ON xrays"]
     {
@@ -175,7 +175,7 @@ async fn the_best_trial_becomes_the_model_and_trials_side_by_side_find_the_same(
     let manifest = fixture.manifest("m").await;
     assert_eq!(manifest.best().unwrap().val_loss, Some(losses[best]));
     let spec = &manifest.definition.spec;
-    assert!(trials[best][2].contains(&format!("learning_rate = {}", spec.learning_rate)), "{trials:?}");
+    assert!(trials[best][2].contains(&format!("learning_rate = {}", spec.optimizer.learning_rate)), "{trials:?}");
     assert!(spec.search.space.is_empty());
     let shown = fixture.run("SHOW TRIALS m").await;
     assert!(shown[0].schema().column_with_name("loss").is_some(), "{:?}", shown[0].schema());

@@ -14,7 +14,7 @@ pub use record::{
 
 use crate::ids::{ModelName, RunId};
 use crate::metrics::{Calibration, Report};
-use crate::spec::{Architecture, Intensity, Loss, ModelSpec, Precision};
+use crate::options::{Architecture, Intensity, Loss, ModelSpec, Precision};
 use crate::transfer::Transfer;
 
 /// The version of the manifest's format. Raised when a reader of the old form would misread the new one.
@@ -127,7 +127,7 @@ impl ModelDefinition {
         if !mean.is_finite() || !std.is_finite() || std <= 0.0 {
             return Err(format!("pixels cannot be centred at {mean} and scaled by {std}"));
         }
-        if self.spec.batch_size == 0 {
+        if self.spec.training.batch_size == 0 {
             return Err("batches of no rows cannot be".to_owned());
         }
         if classes > CLASSES_MAX || self.class_weights.len() != classes {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DataProfile, EpochReport, FileRef, ModelDefinition, THREADS_MAX, Timing, WORKERS_MAX};
 use crate::ids::{ModelName, RunId};
-use crate::spec::OptionValue;
+use crate::options::OptionValue;
 use crate::transfer::Transfer;
 
 /// How far a run is.

@@ -4,8 +4,8 @@
 pub mod average;
 pub mod momentum;
 
+use crate::options::ModelSpec;
 use crate::registry::registered;
-use crate::spec::ModelSpec;
 use crate::state::ModelState;
 
 /// Every outer optimizer, in the order of the documentation.
@@ -50,7 +50,7 @@ impl OuterOptimizer {
 /// The next version of a model from the mean of its workers and the version they started from.
 #[must_use]
 pub fn next_version(spec: &ModelSpec, previous: Option<&ModelState>, mean: ModelState) -> ModelState {
-    match spec.outer_optimizer.0.rule {
+    match spec.distribution.outer_optimizer.0.rule {
         Rule::Mean => mean,
         Rule::Step(step) => step(spec, previous, &mean),
     }
@@ -59,7 +59,7 @@ pub fn next_version(spec: &ModelSpec, previous: Option<&ModelState>, mean: Model
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Architecture;
+    use crate::options::Architecture;
     use crate::state::NamedTensor;
 
     pub(super) fn state(tensors: &[(&str, &[f32])]) -> ModelState {
@@ -86,7 +86,9 @@ mod tests {
             let text = serde_json::to_string(&outer_optimizer).unwrap();
             assert_eq!(text, format!("\"{outer_optimizer}\""));
             assert_eq!(serde_json::from_str::<OuterOptimizer>(&text).unwrap(), outer_optimizer);
-            let spec = ModelSpec { outer_optimizer, outer_learning_rate: 0.5, ..ModelSpec::new(Architecture::Cnn) };
+            let mut spec = ModelSpec::new(Architecture::Cnn);
+            spec.distribution.outer_optimizer = outer_optimizer;
+            spec.distribution.outer_learning_rate = 0.5;
             let next = next_version(&spec, Some(&previous), mean.clone());
             assert_eq!(next != mean, outer_optimizer.needs_previous(), "{outer_optimizer}");
         }

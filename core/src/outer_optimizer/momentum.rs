@@ -14,7 +14,7 @@
 //!   start) the mean is taken as it is and the velocity is zero.
 
 use super::{Definition, OuterOptimizer, Rule};
-use crate::spec::ModelSpec;
+use crate::options::ModelSpec;
 use crate::state::{ModelState, NamedTensor, OPTIMIZER_PREFIX, is_running_statistic};
 
 /// `outer_optimizer = 'momentum'`.
@@ -28,7 +28,7 @@ pub const OUTER_OPTIMIZER: OuterOptimizer = OuterOptimizer(&Definition {
 const VELOCITY_PREFIX: &str = "optimizer.outer.";
 
 fn next_version(spec: &ModelSpec, previous: Option<&ModelState>, mean: &ModelState) -> ModelState {
-    let rates = (spec.outer_momentum, spec.outer_learning_rate);
+    let rates = (spec.distribution.outer_momentum, spec.distribution.outer_learning_rate);
     ModelState::new(mean.iter().flat_map(|tensor| step(rates, previous, tensor)))
 }
 
@@ -62,12 +62,16 @@ fn step((momentum, learning_rate): (f64, f64), previous: Option<&ModelState>, me
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Architecture;
     use crate::outer_optimizer::tests::state;
-    use crate::spec::Architecture;
 
     fn momentum(outer_momentum: f64, outer_learning_rate: f64) -> ModelSpec {
         let outer_optimizer = OUTER_OPTIMIZER;
-        ModelSpec { outer_optimizer, outer_momentum, outer_learning_rate, ..ModelSpec::new(Architecture::Cnn) }
+        ModelSpec::new(Architecture::Cnn).with(|spec| {
+            spec.distribution.outer_optimizer = outer_optimizer;
+            spec.distribution.outer_momentum = outer_momentum;
+            spec.distribution.outer_learning_rate = outer_learning_rate;
+        })
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::WIRE_VERSION;
 use crate::codec::{decode_plan, encode_plan};
 use crate::error::Error;
 use crate::ids::ModelName;
-use crate::spec::ModelSpec;
+use crate::options::ModelSpec;
 
 /// What a validated CREATE MODEL asks of the training service.
 #[derive(Clone, Debug)]

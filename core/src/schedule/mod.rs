@@ -7,8 +7,8 @@ pub mod constant;
 pub mod cosine;
 pub mod step;
 
+use crate::options::ModelSpec;
 use crate::registry::registered;
-use crate::spec::ModelSpec;
 
 /// Every schedule, in the order of the documentation.
 pub const SCHEDULES: &[Schedule] = &[constant::SCHEDULE, step::SCHEDULE, cosine::SCHEDULE];
@@ -29,13 +29,13 @@ struct Definition {
 /// The learning rate at `progress` through the run, from 0 to 1; what is beyond counts as the nearer end.
 #[must_use]
 pub fn learning_rate(spec: &ModelSpec, progress: f64) -> f64 {
-    spec.learning_rate * (spec.schedule.0.factor)(progress.clamp(0.0, 1.0))
+    spec.optimizer.learning_rate * (spec.optimizer.schedule.0.factor)(progress.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Architecture;
+    use crate::options::Architecture;
 
     #[test]
     fn a_schedule_is_written_as_its_name() {
@@ -53,7 +53,9 @@ mod tests {
 
     #[test]
     fn the_rate_is_the_options_times_the_factor_and_stays_at_the_ends() {
-        let spec = ModelSpec { learning_rate: 0.5, schedule: step::SCHEDULE, ..ModelSpec::new(Architecture::Cnn) };
+        let mut spec = ModelSpec::new(Architecture::Cnn);
+        spec.optimizer.learning_rate = 0.5;
+        spec.optimizer.schedule = step::SCHEDULE;
         let rates = [-1.0, 0.0, 1.0, 2.0].map(|progress| learning_rate(&spec, progress));
         assert_eq!(rates, [0.5, 0.5, rates[2], rates[2]]);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use datafusion::sql::sqlparser::ast::{ObjectName, Query};
 
 use crate::ids::ModelName;
-use crate::spec::OptionValue;
+use crate::options::OptionValue;
 
 /// The rows of a statement.
 #[derive(Clone, Debug, PartialEq)]

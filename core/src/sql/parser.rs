@@ -13,7 +13,7 @@ use super::chains::check_chains;
 use super::tokens::tokens;
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
-use crate::spec::OptionValue;
+use crate::options::OptionValue;
 
 /// One statement of a script.
 #[derive(Clone, Debug)]

@@ -21,7 +21,7 @@ use super::retry::Patience;
 use super::*;
 use crate::ids::RunId;
 use crate::manifest::{DataProfile, ModelDefinition, Preprocessing, RunStatus, Timing};
-use crate::spec::{Architecture, Loss, ModelSpec, Precision};
+use crate::options::{Architecture, Loss, ModelSpec, Precision};
 use crate::state::NamedTensor;
 
 const EACCES: i32 = 13;

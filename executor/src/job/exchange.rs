@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use tusk_core::job::{Exchange, ExchangeReport, Selection};
 use tusk_core::manifest::Timing;
+use tusk_core::options::{Device, Frequency};
 use tusk_core::protocol::DeviceWork;
 use tusk_core::protocol::parameters::{PulledWeights, Push};
-use tusk_core::spec::{Device, Frequency};
 use tusk_core::state::{ModelState, NamedTensor, is_running_statistic};
 
 use super::Work;
@@ -104,7 +104,7 @@ pub(crate) fn exchange(
     turns.give_way();
     let spec = &env.task.definition.spec;
     let steps = learner.steps();
-    let pushes_per_epoch = match spec.frequency {
+    let pushes_per_epoch = match spec.distribution.frequency {
         Frequency::Epoch => 1,
         Frequency::Batch => steps,
     };
@@ -114,7 +114,7 @@ pub(crate) fn exchange(
     let mut exchanged = 0.0;
     loop {
         let (epoch, exchange) = position(base.step, pushes_per_epoch);
-        if base.stop || epoch > spec.epochs {
+        if base.stop || epoch > spec.training.epochs {
             return Ok(report);
         }
         let order = match current.take().filter(|(of, _)| *of == epoch) {

@@ -85,7 +85,7 @@ impl Work {
     /// Waits for a device, and gives this thread as many threads of libtorch as the run has per worker.
     fn acquire(&self, work: DeviceWork) -> Result<DeviceLease> {
         let Worker { engine, task, cancelled, .. } = &self.worker;
-        let lease = engine.devices.acquire(task.definition.spec.device, work, cancelled)?;
+        let lease = engine.devices.acquire(task.definition.spec.distribution.device, work, cancelled)?;
         tch::set_num_threads(i32::try_from(task.threads).unwrap_or(1));
         Ok(lease)
     }

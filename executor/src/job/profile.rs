@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use tusk_core::job::{Profile, ProfileReport, RowHashes, Rows, TaskReport};
+use tusk_core::options::ModelSpec;
 use tusk_core::random::derive;
-use tusk_core::spec::ModelSpec;
 
 use super::Work;
 use crate::error::Result;

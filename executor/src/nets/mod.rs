@@ -15,7 +15,7 @@ use std::fmt::Debug;
 
 use tch::Tensor;
 use tusk_core::manifest::Preprocessing;
-use tusk_core::spec::{Architecture, ModelSpec};
+use tusk_core::options::{Architecture, ModelSpec};
 
 use crate::error::Result;
 pub(crate) use cnn::FOLD as CNN_FOLD;
@@ -66,7 +66,7 @@ pub(crate) fn build(spec: &ModelSpec, pictures: &Preprocessing, outputs: usize) 
         Architecture::Resnet18 => Box::new(resnet::Resnet::resnet18(&mut layout, channels, outputs)),
         Architecture::Resnet50 => Box::new(resnet::Resnet::resnet50(&mut layout, channels, outputs)),
         Architecture::Densenet121 => Box::new(densenet::Densenet121::new(&mut layout, channels, outputs)),
-        Architecture::Svm => Box::new(svm::Svm::new(&mut layout, spec.features, (channels, side), outputs)),
+        Architecture::Svm => Box::new(svm::Svm::new(&mut layout, spec.net.features, (channels, side), outputs)),
     };
     (net, layout)
 }

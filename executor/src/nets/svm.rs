@@ -6,7 +6,7 @@
 use std::f64::consts::PI;
 
 use tch::{Kind, Tensor};
-use tusk_core::spec::Features;
+use tusk_core::options::Features;
 
 use super::layers::Linear;
 use super::layout::{Layout, Params};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor, no_grad};
 use tusk_core::manifest::ModelDefinition;
-use tusk_core::spec::{Architecture, Device as WantedDevice, Loss, Precision};
+use tusk_core::options::{Architecture, Device as WantedDevice, Loss, Precision};
 use tusk_core::state::{ModelState, NamedTensor};
 
 use super::layers::Dropout;
@@ -184,8 +184,8 @@ fn dropout_zeroes_half_and_doubles_the_rest_as_the_seed_of_the_pass_says() {
 
 #[test]
 fn every_net_has_its_head() {
-    for word in Architecture::WORDS {
-        let architecture = Architecture::from_word(word).unwrap();
+    for word in Architecture::NAMES {
+        let architecture = Architecture::from_name(word).unwrap();
         if architecture == Architecture::Vgg16 {
             continue; // Half a gigabyte; its reference names the layer.
         }
@@ -255,14 +255,14 @@ fn weights_of_another_net_are_refused_with_the_tensor_that_differs() {
 #[test]
 fn a_device_that_is_not_there_is_refused_and_says_what_to_use() {
     let mut definition = definition(Architecture::Cnn);
-    definition.spec.device = WantedDevice::Cuda(4096);
+    definition.spec.distribution.device = WantedDevice::Cuda(4096);
     let refusal = Session::new(&definition, &initial_state(&definition), "the start").unwrap_err().to_string();
     let reason = match tch::Cuda::device_count() {
         0 => "this machine or this build of libtorch has no CUDA device",
         _ => "the machine has fewer devices",
     };
     assert_eq!(refusal, format!("device cuda:4096 is not there: {reason}; use device = 'auto' or 'cpu'"));
-    definition.spec.device = WantedDevice::Cpu;
+    definition.spec.distribution.device = WantedDevice::Cpu;
     assert_eq!(Session::new(&definition, &initial_state(&definition), "the start").unwrap().device, Device::Cpu);
 }
 
@@ -270,7 +270,7 @@ fn a_device_that_is_not_there_is_refused_and_says_what_to_use() {
 fn the_same_seed_gives_the_same_weights_and_another_gives_others() {
     let definition = definition(Architecture::Cnn);
     let mut other = definition.clone();
-    other.spec.seed += 1;
+    other.spec.training.seed += 1;
     assert_eq!(initial_state(&definition), initial_state(&definition));
     assert_ne!(initial_state(&definition).get("conv1.weight"), initial_state(&other).get("conv1.weight"));
     let state = initial_state(&definition);

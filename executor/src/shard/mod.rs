@@ -9,7 +9,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use tusk_core::job::{Rows, UnreadableImage};
-use tusk_core::spec::ModelSpec;
+use tusk_core::options::ModelSpec;
 
 pub(crate) use builder::ShardBuilder;
 pub use cache::CacheLimits;

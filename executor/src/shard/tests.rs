@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tusk_core::ids::WorkerId;
 use tusk_core::job::Rows;
 use tusk_core::manifest::Preprocessing;
+use tusk_core::options::{Architecture, ModelSpec};
 use tusk_core::random::content_hash;
-use tusk_core::spec::{Architecture, ModelSpec};
 use tusk_pixels::{Channels, decode, decode_square};
 
 use super::{Row, Shard, ShardBuilder, ShardKey};
@@ -145,7 +145,7 @@ fn a_split_keeps_groups_together_and_loses_no_row() {
     for (i, record) in records.iter_mut().enumerate() {
         record.group = Some(format!("person{}", i / 4));
     }
-    let spec = ModelSpec { validation_fraction: 0.3, ..ModelSpec::new(Architecture::Cnn) };
+    let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.split.validation_fraction = 0.3);
     let cache = cache(1 << 30, 0);
     let (mut training, mut held_out) = (BTreeSet::new(), BTreeSet::new());
     let mut rows = 0;

@@ -6,11 +6,11 @@ use arrow_flight::{FlightData, FlightDescriptor, Ticket};
 use futures::stream;
 use prost::Message;
 use tonic::Code;
+use tusk_core::options::Mode;
 use tusk_core::protocol::WIRE_VERSION;
 use tusk_core::protocol::parameters::{
     PIECE_BYTES_MAX, PULL_TYPE_URL, PUSH_TYPE_URL, Piece, Pull, Pulled, PulledWeights, Push, Pushed, SessionKey,
 };
-use tusk_core::spec::Mode;
 use tusk_core::state::NamedTensor;
 
 use super::ParameterService;

@@ -21,8 +21,8 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, watch};
 use tusk_core::manifest::{EpochTally, ExchangeRecord};
+use tusk_core::options::Mode;
 use tusk_core::protocol::parameters::{Pull, Pulled, PulledWeights, Push, PushKind, Pushed, SessionKey};
-use tusk_core::spec::Mode;
 use tusk_core::state::{ModelState, NamedTensor, is_running_statistic};
 
 use super::ledger::{Admission, Ledger};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::{ExchangeRecord, Timing, WorkerExchange};
+use tusk_core::options::Mode;
 use tusk_core::protocol::WIRE_VERSION;
 use tusk_core::protocol::parameters::{Pull, PulledWeights, Push, PushKind, Pushed, SessionKey};
-use tusk_core::spec::Mode;
 use tusk_core::state::NamedTensor;
 
 use super::{ExchangeSettings, ParameterStore, Refusal};

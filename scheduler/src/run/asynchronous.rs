@@ -37,9 +37,9 @@ impl Run {
         let exchange = self.context.parameters.open(
             &self.record.run,
             ExchangeSettings {
-                mode: self.request.spec.mode,
+                mode: self.request.spec.distribution.mode,
                 session: session.clone(),
-                epochs: self.request.spec.epochs,
+                epochs: self.request.spec.training.epochs,
                 rows: self.record.data.train_rows_per_worker.clone(),
                 record: record.clone(),
             },
@@ -96,8 +96,8 @@ impl Run {
             }
         }
         let done = self.record.epochs.last().map_or(0, |epoch| epoch.epoch);
-        if !is_stopped && done < self.request.spec.epochs {
-            let reason = format!("the workers ended after {done} of {} epochs", self.request.spec.epochs);
+        if !is_stopped && done < self.request.spec.training.epochs {
+            let reason = format!("the workers ended after {done} of {} epochs", self.request.spec.training.epochs);
             return Err(Error::Job { phase: "training".to_owned(), reason });
         }
         // What an early stop left: nobody will look at it.

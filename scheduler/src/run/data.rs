@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tusk_core::job::ProfileReport;
 use tusk_core::manifest::{CLASSES_MAX, DataProfile, ModelDefinition, Preprocessing};
-use tusk_core::spec::{ClassWeights, Loss, ModelSpec, Normalize, Precision};
+use tusk_core::options::{ClassWeights, Loss, ModelSpec, Normalize, Precision};
 use tusk_core::{Error, Result};
 
 /// Unreadable images that an error names.
@@ -16,8 +16,8 @@ pub(crate) fn undecided(spec: &ModelSpec) -> ModelDefinition {
         spec: spec.clone(),
         classes: Vec::new(),
         positive: None,
-        loss: spec.loss.unwrap_or(Loss::CategoricalCrossentropy),
-        precision: spec.precision,
+        loss: spec.training.loss.unwrap_or(Loss::CategoricalCrossentropy),
+        precision: spec.net.precision,
         preprocessing: preprocessing(spec),
         class_weights: Vec::new(),
     }
@@ -25,8 +25,8 @@ pub(crate) fn undecided(spec: &ModelSpec) -> ModelDefinition {
 
 /// What a spec says of pixels; how they are centred is not known yet.
 fn preprocessing(spec: &ModelSpec) -> Preprocessing {
-    let plain = Preprocessing::plain(spec.image_size, spec.channels, 0.0, 1.0);
-    Preprocessing { border_crop: spec.border_crop, intensity: spec.intensity, ..plain }
+    let plain = Preprocessing::plain(spec.input.image_size, spec.input.channels, 0.0, 1.0);
+    Preprocessing { border_crop: spec.input.border_crop, intensity: spec.input.intensity, ..plain }
 }
 
 /// What the workers found in the training rows (`train`) and, where those are a table of their own, in the validation
@@ -71,7 +71,7 @@ impl Profile<'_> {
         let bf16 = self.train.iter().all(|r| r.has_bf16);
         Ok(ModelDefinition {
             loss: spec.loss_for(classes.len())?,
-            precision: match spec.precision {
+            precision: match spec.net.precision {
                 Precision::Auto if bf16 => Precision::Bf16,
                 Precision::Auto => Precision::F32,
                 given => given,
@@ -101,7 +101,7 @@ impl Profile<'_> {
                 "{null_labels} rows of {} have NULL in column '{label}'. Leave them out: \
                  TRAIN ON (SELECT * FROM ... WHERE {label} IS NOT NULL)",
                 self.name,
-                label = spec.label
+                label = spec.data.label
             ));
         }
         let readable: u64 = reports().map(|r| r.task.rows).sum();
@@ -109,7 +109,7 @@ impl Profile<'_> {
             return refuse(format!("{} has no rows", self.name));
         }
         let bad = data.skipped as f64 / (readable + data.skipped) as f64;
-        if bad > spec.max_bad_fraction || readable == 0 {
+        if bad > spec.data.max_bad_fraction || readable == 0 {
             let named: Vec<String> = reports()
                 .flat_map(|r| &r.unreadable)
                 .take(NAMED_MAX)
@@ -120,7 +120,7 @@ impl Profile<'_> {
                 data.skipped,
                 readable + data.skipped,
                 self.name,
-                spec.max_bad_fraction,
+                spec.data.max_bad_fraction,
                 named.join("; "),
                 if data.skipped > named.len() as u64 { "; ..." } else { "" }
             ));
@@ -137,7 +137,7 @@ impl Profile<'_> {
             Err(_) => classes.sort(),
         }
         classes.dedup();
-        let (label, name) = (&spec.label, self.name);
+        let (label, name) = (&spec.data.label, self.name);
         match classes.as_slice() {
             [] | [_] => refuse(format!(
                 "column '{label}' of {name} holds one class ({}); a classifier needs two or more",
@@ -148,7 +148,7 @@ impl Profile<'_> {
                 many.len()
             )),
             _ => match classes.iter().find(|class| !data.train_rows.contains_key(*class)) {
-                Some(class) if spec.folds.is_some() => refuse(format!(
+                Some(class) if spec.split.folds.is_some() => refuse(format!(
                     "all rows of class '{class}' of {name} fell into one fold; choose another seed or fewer folds"
                 )),
                 Some(class) => refuse(format!(
@@ -161,7 +161,7 @@ impl Profile<'_> {
     }
 
     fn preprocessing(&self, spec: &ModelSpec) -> Preprocessing {
-        let (mean, std) = match spec.normalize {
+        let (mean, std) = match spec.input.normalize {
             Normalize::None => (0.0, 1.0),
             Normalize::Given { mean, std } => (mean, std),
             Normalize::FromData => {
@@ -188,7 +188,7 @@ fn sum<'a>(counts: impl Iterator<Item = &'a BTreeMap<String, u64>>) -> BTreeMap<
 }
 
 fn positive(spec: &ModelSpec, classes: &[String]) -> Result<Option<usize>> {
-    match &spec.positive {
+    match &spec.prediction.positive {
         None if classes.len() == 2 => Ok(Some(1)),
         None => Ok(None),
         Some(wanted) => match classes.iter().position(|class| class == wanted) {
@@ -202,7 +202,7 @@ fn positive(spec: &ModelSpec, classes: &[String]) -> Result<Option<usize>> {
 }
 
 fn class_weights(spec: &ModelSpec, classes: &[String], data: &DataProfile) -> Result<Vec<f64>> {
-    match &spec.class_weights {
+    match &spec.training.class_weights {
         ClassWeights::None => Ok(vec![1.0; classes.len()]),
         ClassWeights::Given(weights) => {
             if let Some(unknown) = weights.keys().find(|class| !classes.contains(class)) {
@@ -233,7 +233,7 @@ fn unknown_class(option: &str, class: &str, classes: &[String]) -> Error {
 #[cfg(test)]
 mod tests {
     use tusk_core::job::{TaskReport, UnreadableImage};
-    use tusk_core::spec::Architecture;
+    use tusk_core::options::Architecture;
 
     use super::*;
 
@@ -288,13 +288,13 @@ mod tests {
     #[test]
     fn options_that_name_a_class_must_name_one_of_the_table() {
         let rows = [report(&[("NORMAL", 5), ("PNEUMONIA", 5)])];
-        let spec = ModelSpec { positive: Some("PNEUMONA".into()), ..ModelSpec::new(Architecture::Cnn) };
+        let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.prediction.positive = Some("PNEUMONA".into()));
         assert_eq!(
             define(&rows, &spec).unwrap_err().to_string(),
             "option 'positive' is 'PNEUMONA'; it takes the classes of the table: NORMAL, PNEUMONIA; \
              did you mean 'PNEUMONIA'?"
         );
-        let spec = ModelSpec { loss: Some(Loss::BinaryCrossentropy), ..ModelSpec::new(Architecture::Cnn) };
+        let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.training.loss = Some(Loss::BinaryCrossentropy));
         assert!(define(&[report(&[("a", 1), ("b", 1), ("c", 1)])], &spec).is_err());
     }
 }

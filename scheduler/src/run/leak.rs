@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 
 use tusk_core::job::RowHashes;
 use tusk_core::manifest::Leak;
+use tusk_core::options::{ModelSpec, OnLeak};
 use tusk_core::physical::Answer;
-use tusk_core::spec::{ModelSpec, OnLeak};
 use tusk_core::{Error, Result};
 
 /// The most rows whose hashes are compared: 24 bytes each.
@@ -55,7 +55,7 @@ fn is_compared(train: &Census, validate: Option<&Census>) -> bool {
 /// # Errors
 /// [`Error::Data`].
 pub(super) fn refuse_unseen(spec: &ModelSpec, name: &str, train: &Census, validate: Option<&Census>) -> Result<()> {
-    if spec.on_leak == OnLeak::Warn || is_compared(train, validate) {
+    if spec.split.on_leak == OnLeak::Warn || is_compared(train, validate) {
         return Ok(());
     }
     Err(Error::Data {
@@ -104,8 +104,10 @@ pub(super) fn find(spec: &ModelSpec, train: &Census, validate: Option<&Census>) 
 /// # Errors
 /// As [`act`].
 pub(super) fn refuse_folds(spec: &ModelSpec, name: &str, train: &Census) -> Result<()> {
-    if spec.on_leak == OnLeak::Fail && spec.fold == Some(0) {
-        for (mut leak, rows) in (1..spec.folds.unwrap_or(1)).filter_map(|fold| find(&spec.of_fold(fold), train, None)) {
+    if spec.split.on_leak == OnLeak::Fail && spec.split.fold == Some(0) {
+        for (mut leak, rows) in
+            (1..spec.split.folds.unwrap_or(1)).filter_map(|fold| find(&spec.of_fold(fold), train, None))
+        {
             act(spec, name, &mut leak, rows)?;
         }
     }
@@ -120,7 +122,7 @@ pub(super) fn act(spec: &ModelSpec, name: &str, leak: &mut Leak, rows: Vec<u64>)
     if leak.rows() == 0 {
         return Ok(Vec::new());
     }
-    match spec.on_leak {
+    match spec.split.on_leak {
         OnLeak::Warn => {
             tracing::warn!(rows = %name, %leak, "on_leak = 'drop' leaves them out");
             Ok(Vec::new())
@@ -145,7 +147,7 @@ pub(super) fn act(spec: &ModelSpec, name: &str, leak: &mut Leak, rows: Vec<u64>)
 
 #[cfg(test)]
 mod tests {
-    use tusk_core::spec::Architecture;
+    use tusk_core::options::Architecture;
 
     use super::*;
 
@@ -163,13 +165,13 @@ mod tests {
         let (mut leak, rows) = find(&spec, &train, Some(&validate)).unwrap();
         assert_eq!((leak.content, leak.look, leak.group, leak.rows()), (1, 1, 1, 3));
         assert_eq!(rows, [1, 2, 3]);
-        let dropped = ModelSpec { on_leak: OnLeak::Drop, ..spec.clone() };
+        let dropped = spec.clone().with(|spec| spec.split.on_leak = OnLeak::Drop);
         assert_eq!(act(&dropped, "t", &mut leak, rows.clone()).unwrap(), [1, 2, 3]);
         assert_eq!(
             leak.to_string(),
             "3 training rows are among the validation rows, too: 1 by content, 1 by look, 1 by group; 3 are left out"
         );
-        let fail = ModelSpec { on_leak: OnLeak::Fail, ..spec.clone() };
+        let fail = spec.clone().with(|spec| spec.split.on_leak = OnLeak::Fail);
         let message = act(&fail, "t", &mut Leak { content: 2, ..Leak::default() }, rows).unwrap_err().to_string();
         assert!(
             message.starts_with("of t, 2 training rows are among the validation rows, too: 2 by content"),
@@ -181,9 +183,9 @@ mod tests {
     fn more_rows_than_are_compared_are_no_clean_split() {
         let many = Census(RowHashes { contents: vec![0; ROWS_MAX], ..RowHashes::default() });
         let few = census(&[(1, 10, 100)]);
-        let fail = ModelSpec { on_leak: OnLeak::Fail, ..ModelSpec::new(Architecture::Cnn) };
-        let drop = ModelSpec { on_leak: OnLeak::Drop, ..fail.clone() };
-        let warn = ModelSpec { on_leak: OnLeak::Warn, ..fail.clone() };
+        let fail = ModelSpec::new(Architecture::Cnn).with(|spec| spec.split.on_leak = OnLeak::Fail);
+        let drop = fail.clone().with(|spec| spec.split.on_leak = OnLeak::Drop);
+        let warn = fail.clone().with(|spec| spec.split.on_leak = OnLeak::Warn);
         for spec in [&fail, &drop] {
             assert!(refuse_unseen(spec, "t", &few, Some(&few)).is_ok());
             for (train, validate) in [(&many, None), (&few, Some(&many))] {
@@ -197,20 +199,22 @@ mod tests {
 
     #[test]
     fn a_split_by_group_may_part_copies_of_a_picture() {
-        let spec = ModelSpec { validation_fraction: 0.5, ..ModelSpec::new(Architecture::Cnn) };
+        let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.split.validation_fraction = 0.5);
         let rows: Vec<(u64, u64, u64)> = (0..200).map(|row| (row % 100, row % 100, row)).collect();
         let (leak, leaked) = find(&spec, &census(&rows), None).unwrap();
         let parted = (0..100).filter(|row| spec.is_held_out(*row) != spec.is_held_out(row + 100)).count();
         assert_eq!((leak.content as usize, leak.look, leak.group), (parted, 0, 0));
         assert_eq!(leaked.len(), parted);
-        let folds = ModelSpec { folds: Some(4), on_leak: OnLeak::Fail, ..spec.clone() };
+        let mut folds = spec.clone();
+        folds.split.folds = Some(4);
+        folds.split.on_leak = OnLeak::Fail;
         // A pair that only the last two folds part.
         let pair = |fold: u32| (0..).find(|row| folds.of_fold(fold).is_held_out(*row)).unwrap();
         let parted = census(&[(1, 1, pair(2)), (1, 1, pair(3))]);
         assert_eq!(find(&folds.of_fold(0), &parted, None).unwrap().0.rows(), 0);
         assert!(refuse_folds(&folds.of_fold(0), "t", &parted).is_err());
         assert!(refuse_folds(&folds.of_fold(1), "t", &parted).is_ok(), "once is enough");
-        let nothing = ModelSpec { validation_fraction: 0.0, ..spec };
+        let nothing = spec.with(|spec| spec.split.validation_fraction = 0.0);
         assert!(find(&nothing, &census(&rows), None).is_none());
     }
 }

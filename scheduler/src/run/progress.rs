@@ -1,7 +1,7 @@
 //! What comes after an epoch: pure decisions, apart from the jobs that feed them.
 
 use tusk_core::manifest::EpochReport;
-use tusk_core::spec::ModelSpec;
+use tusk_core::options::ModelSpec;
 
 /// How good an epoch is: lower is better.
 ///
@@ -13,7 +13,7 @@ pub(crate) fn score(epoch: &EpochReport) -> f64 {
 /// The best epoch so far; of equals, the first. Of a fold it is the last: the rows on which the fold is tested must not
 /// choose its epoch.
 pub(crate) fn best<'a>(spec: &ModelSpec, epochs: &'a [EpochReport]) -> Option<&'a EpochReport> {
-    match spec.fold {
+    match spec.split.fold {
         Some(_) => epochs.last(),
         None => epochs.iter().min_by(|a, b| score(a).total_cmp(&score(b))),
     }
@@ -22,17 +22,17 @@ pub(crate) fn best<'a>(spec: &ModelSpec, epochs: &'a [EpochReport]) -> Option<&'
 /// Whether another epoch follows.
 pub(crate) fn goes_on(spec: &ModelSpec, epochs: &[EpochReport]) -> bool {
     let done = epochs.last().map_or(0, |epoch| epoch.epoch);
-    if done >= spec.epochs {
+    if done >= spec.training.epochs {
         return false;
     }
     let since_best = best(spec, epochs).map_or(0, |best| done - best.epoch);
-    !(spec.early_stop && since_best >= spec.patience)
+    !(spec.training.early_stop && since_best >= spec.training.patience)
 }
 
 #[cfg(test)]
 mod tests {
     use tusk_core::manifest::Timing;
-    use tusk_core::spec::Architecture;
+    use tusk_core::options::Architecture;
 
     use super::*;
 
@@ -57,17 +57,17 @@ mod tests {
 
     #[test]
     fn a_run_stops_when_patience_ends_and_keeps_its_best_epoch() {
-        let spec = ModelSpec { patience: 2, ..ModelSpec::new(Architecture::Cnn) };
+        let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.training.patience = 2);
         let history = epochs(&[0.5, 0.3, 0.4, 0.35]);
         assert_eq!(best(&spec, &history).map(|e| e.epoch), Some(2));
         assert!(goes_on(&spec, &history[..3]));
         assert!(!goes_on(&spec, &history));
-        assert!(goes_on(&ModelSpec { early_stop: false, ..spec }, &history));
+        assert!(goes_on(&spec.with(|spec| spec.training.early_stop = false), &history));
     }
 
     #[test]
     fn a_run_ends_with_its_last_epoch() {
-        let spec = ModelSpec { epochs: 3, ..ModelSpec::new(Architecture::Cnn) };
+        let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.training.epochs = 3);
         assert!(goes_on(&spec, &[]));
         assert!(goes_on(&spec, &epochs(&[3.0, 2.0])));
         assert!(!goes_on(&spec, &epochs(&[3.0, 2.0, 1.0])));
@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn of_a_fold_the_last_epoch_counts() {
-        let spec = ModelSpec { folds: Some(5), patience: 1, ..ModelSpec::new(Architecture::Cnn) };
+        let mut spec = ModelSpec::new(Architecture::Cnn);
+        spec.split.folds = Some(5);
+        spec.training.patience = 1;
         let history = epochs(&[0.1, 0.2, 0.3]);
         assert_eq!(best(&spec.of_fold(2), &history).map(|e| e.epoch), Some(3));
         assert!(goes_on(&spec.of_fold(2), &history), "a fold never stops early");

@@ -9,8 +9,8 @@ use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
 use tusk_core::job::{EpochSlice, Rows, Selection};
 use tusk_core::manifest::{DataProfile, EpochTally, Manifest, RunRecord, RunStatus, Timing};
+use tusk_core::options::Mode;
 use tusk_core::protocol::TrainingRequest;
-use tusk_core::spec::Mode;
 use tusk_core::store::ModelStore;
 
 use super::data::{Profile, undecided};
@@ -117,7 +117,7 @@ impl Run {
         self.emit(RunEvent::Started {
             run: self.record.run.clone(),
             model: self.request.name.clone(),
-            epochs: self.request.spec.epochs,
+            epochs: self.request.spec.training.epochs,
             resumed_from: previous.as_ref().map_or(0, |record| record.epochs.len() as u32),
         });
         let (mut train, train_census) = self.census(&self.train_source, self.selection()).await?;
@@ -185,7 +185,7 @@ impl Run {
     pub(crate) async fn learn(&mut self, until: u32) -> Result<()> {
         let done = |record: &RunRecord| record.epochs.last().map_or(0, |epoch| epoch.epoch);
         while done(&self.record) < until && progress::goes_on(&self.request.spec, &self.record.epochs) {
-            match self.request.spec.mode {
+            match self.request.spec.distribution.mode {
                 Mode::Synchronous => self.epoch(done(&self.record) + 1).await?,
                 Mode::Asynchronous | Mode::Hogwild => {
                     self.train_by_exchange().await?;
@@ -243,7 +243,7 @@ impl Run {
     fn averages(&self) -> u32 {
         let spec = &self.request.spec;
         let rows = self.record.data.train_rows_per_worker.iter().max().copied().unwrap_or(0);
-        spec.averages(self.record.workers, rows.div_ceil(u64::from(spec.batch_size.max(1))))
+        spec.averages(self.record.workers, rows.div_ceil(u64::from(spec.training.batch_size.max(1))))
     }
 
     /// Writes down why the run ended before its model was published.
@@ -295,7 +295,7 @@ pub(crate) fn begun(context: &RunContext, request: &TrainingRequest, run: RunId)
         error: None,
         started_unix_ms: unix_ms(),
         definition: undecided(&request.spec),
-        workers: request.spec.workers.unwrap_or(context.workers),
+        workers: request.spec.distribution.workers.unwrap_or(context.workers),
         threads: context.threads,
         data: DataProfile::default(),
         profile_seconds: 0.0,

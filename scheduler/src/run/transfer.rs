@@ -14,7 +14,7 @@ impl Run {
     /// depends on nothing that can change.
     pub(super) async fn transfer(&mut self) -> Result<()> {
         let spec = &self.request.spec;
-        let (from, file) = match (&spec.warm_start, &spec.weights) {
+        let (from, file) = match (&spec.start.warm_start, &spec.start.weights) {
             (Some(name), _) => (format!("model '{name}'"), self.published_weights(name).await?),
             (None, Some(location)) => (format!("'{location}'"), self.foreign_weights(location).await?),
             (None, None) => return Ok(()),

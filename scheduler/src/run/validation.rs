@@ -8,7 +8,7 @@ use tusk_core::metrics::{
     Calibration, Decision, PROBABILITY_EPSILON, Report, decide, evaluate_binary, evaluate_multi, roc_auc, roc_auc_ovr,
     smooth_threshold,
 };
-use tusk_core::spec::{Loss, Threshold};
+use tusk_core::options::{Loss, Threshold};
 
 use crate::session::{BOOTSTRAP_SEED, RESAMPLES};
 
@@ -97,7 +97,7 @@ impl Validation {
     pub(crate) fn decision(&self, definition: &ModelDefinition) -> Option<Decision> {
         let positive = definition.positive?;
         let given = |threshold| Some(Decision { threshold, range: None });
-        match definition.spec.threshold {
+        match definition.spec.prediction.threshold {
             Threshold::Given(threshold) => given(threshold),
             Threshold::Auto => {
                 let (truth, score) = self.binary(positive);

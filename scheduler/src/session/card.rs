@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use tusk_core::manifest::{Manifest, Member, ModelDefinition};
 use tusk_core::metrics::Interval;
-use tusk_core::spec::{Architecture, Intensity, Threshold};
+use tusk_core::options::{Architecture, Intensity, Threshold};
 
 use super::report::{held_out, started_from};
 
@@ -35,7 +35,7 @@ fn summary(manifest: &Manifest) -> String {
     let classes = definition.classes.join(", ");
     let decision = match (positive(definition), manifest.threshold) {
         (Some(positive), Some(threshold)) => {
-            let why = match (definition.spec.threshold, manifest.threshold_range) {
+            let why = match (definition.spec.prediction.threshold, manifest.threshold_range) {
                 (Threshold::Given(_), _) => "as given",
                 (Threshold::Auto, Some(_)) => "where balanced accuracy was best on the validation rows",
                 (Threshold::Auto, None) if is_ensemble(manifest) => "the mean of its nets' own thresholds",
@@ -78,8 +78,8 @@ fn data(manifest: &Manifest) -> String {
         let of = |rows: &BTreeMap<String, u64>| rows.get(class).copied().unwrap_or(0);
         let _always = writeln!(lines, "| {class} | {} | {} |", of(&data.train_rows), of(&data.val_rows));
     }
-    let is_split = spec.folds.is_some() || spec.validation_fraction > 0.0;
-    let kept = match &spec.group {
+    let is_split = spec.split.folds.is_some() || spec.split.validation_fraction > 0.0;
+    let kept = match &spec.data.group {
         _ if !is_split => String::new(),
         Some(group) => format!(" Rows with the same `{group}` were kept on one side."),
         None => {
@@ -127,7 +127,7 @@ fn preprocessing(definition: &ModelDefinition) -> String {
         Intensity::Stretch => "; the 1st and 99th percentile of its levels made black and white",
         Intensity::Clahe => "; its contrast equalised (CLAHE)",
     };
-    let views = match definition.spec.tta {
+    let views = match definition.spec.prediction.tta {
         0 | 1 => String::new(),
         views => format!(" The probabilities are the mean over {views} views of it."),
     };
@@ -167,7 +167,7 @@ fn figures(manifest: &Manifest) -> String {
         };
         format!(" Calibrated probabilities are at a temperature of {temperature:.3}{bias}, found on the same rows.")
     });
-    let by = if manifest.definition.spec.folds.is_some() { ", each by the net that had not seen it" } else { "" };
+    let by = if manifest.definition.spec.split.folds.is_some() { ", each by the net that had not seen it" } else { "" };
     // Neither folds nor ensembles choose an epoch.
     let chosen = match (manifest.best_epoch > 0, manifest.threshold_range.is_some()) {
         (true, true) => ", which also chose the epoch and the threshold: other rows may be harder",
@@ -187,7 +187,7 @@ fn training(manifest: &Manifest) -> String {
         manifest.tusk_version, manifest.run, manifest.weights.path, manifest.weights.checksum
     );
     if is_ensemble(manifest) {
-        let member = |member: &Member| format!("{} (seed {})", member.name, member.definition.spec.seed);
+        let member = |member: &Member| format!("{} (seed {})", member.name, member.definition.spec.training.seed);
         let members: Vec<String> = manifest.members.iter().map(member).collect();
         return format!("Made of {}, which were trained before. {made}", members.join(", "));
     }
@@ -195,22 +195,23 @@ fn training(manifest: &Manifest) -> String {
         0 => "the last of each fold is used".to_owned(),
         best => format!("the best of them was {best}"),
     };
-    let mixup = if spec.mixup > 0.0 { format!(", mixup {}", spec.mixup) } else { String::new() };
-    let average = spec.ema.map_or_else(String::new, |decay| format!(" Moving average of the weights: {decay}."));
+    let mixup = if spec.input.mixup > 0.0 { format!(", mixup {}", spec.input.mixup) } else { String::new() };
+    let average =
+        spec.optimizer.ema.map_or_else(String::new, |decay| format!(" Moving average of the weights: {decay}."));
     format!(
         "Started from {}. {} epochs of {}, {best}; loss {}, {} with a learning rate of {}, batches of {}, augmentation: \
          {}{mixup}.{average} {workers} worker{s}, {} mode, {}. Seed {}. {made}",
         started_from(manifest),
         manifest.epochs.len(),
-        spec.epochs * spec.folds.unwrap_or(1),
+        spec.training.epochs * spec.split.folds.unwrap_or(1),
         definition.loss,
-        spec.optimizer,
-        spec.learning_rate,
-        spec.batch_size,
-        spec.augment,
-        spec.mode,
+        spec.optimizer.algorithm,
+        spec.optimizer.learning_rate,
+        spec.training.batch_size,
+        spec.input.augment,
+        spec.distribution.mode,
         definition.precision,
-        spec.seed,
+        spec.training.seed,
         s = if workers == 1 { "" } else { "s" }
     )
 }

@@ -3,7 +3,9 @@
 use tusk_core::Error;
 use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::{DataProfile, FORMAT_VERSION, Manifest, Member, ModelDefinition};
-use tusk_core::spec::{Architecture, ModelSpec, Threshold};
+use tusk_core::options::{
+    Architecture, DataOptions, ModelSpec, NetOptions, PredictionOptions, SplitOptions, Threshold,
+};
 use tusk_core::sql::CreateModel;
 use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
@@ -30,7 +32,7 @@ pub(super) async fn create(
         return Err(Error::ModelExists { name: create.name.to_string() }.into());
     }
     let mut models = Vec::new();
-    for name in &spec.members {
+    for name in &spec.net.members {
         models.push(store.manifest(name).await?);
     }
     let (mut manifest, state) = combined(store, create.name.clone(), spec, &models).await?;
@@ -89,7 +91,7 @@ async fn combined(
             states.push(state.as_member(model.name.as_str()));
         }
     }
-    let threshold = match spec.threshold {
+    let threshold = match spec.prediction.threshold {
         Threshold::Given(threshold) => Some(threshold),
         Threshold::Auto => {
             // Each net counts once, as in the mean of their probabilities.
@@ -101,14 +103,16 @@ async fn combined(
     let (theirs, plain) = (&first.definition.spec, ModelSpec::new(Architecture::Ensemble));
     let column = |ours: String, plain: &str, theirs: &str| if ours == plain { theirs.to_owned() } else { ours };
     let spec = ModelSpec {
-        image: column(spec.image, &plain.image, &theirs.image),
-        label: column(spec.label, &plain.label, &theirs.label),
         architecture: Architecture::Ensemble,
-        members: spec.members,
-        threshold: spec.threshold,
-        folds: None,
-        validation_fraction: 0.0,
-        group: spec.group.or_else(|| theirs.group.clone()),
+        net: NetOptions { members: spec.net.members, ..theirs.net.clone() },
+        data: DataOptions {
+            image: column(spec.data.image, &plain.data.image, &theirs.data.image),
+            label: column(spec.data.label, &plain.data.label, &theirs.data.label),
+            group: spec.data.group.or_else(|| theirs.data.group.clone()),
+            ..theirs.data.clone()
+        },
+        split: SplitOptions { folds: None, validation_fraction: 0.0, ..theirs.split.clone() },
+        prediction: PredictionOptions { threshold: spec.prediction.threshold, ..theirs.prediction.clone() },
         ..theirs.clone()
     };
     let state = ModelState::together(states);

@@ -13,8 +13,8 @@ use tusk_core::manifest::{
 };
 use tusk_core::metrics::Calibration;
 use tusk_core::metrics::figures::{accuracy, roc_auc};
+use tusk_core::options::Architecture;
 use tusk_core::protocol::epoch_schema;
-use tusk_core::spec::Architecture;
 
 use crate::error::Result;
 
@@ -78,34 +78,14 @@ fn val_accuracy(manifest: &Manifest) -> Option<f64> {
     manifest.best().map_or_else(out_of_fold, |epoch| epoch.val_accuracy)
 }
 
-/// What an ensemble has not: it was not trained, and each of its members sees and learned in its own way.
-const OF_A_TRAINING: [&str; 25] = [
-    "input",
-    "border_crop",
-    "intensity",
-    "normalize",
-    "loss",
-    "optimizer",
-    "learning_rate",
-    "schedule",
-    "batch_size",
-    "augment",
-    "mixup",
-    "class_weights",
-    "precision",
-    "seed",
-    "held_out",
-    "training_rows",
-    "leak",
-    "started_from",
-    "skipped",
-    "workers",
-    "epochs",
-    "best_epoch",
-    "val_loss",
-    "data_fingerprint",
-    "spec",
-];
+/// Which models have a property.
+#[derive(Clone, Copy, PartialEq)]
+enum Of {
+    /// All.
+    Every,
+    /// Not an ensemble: it was not trained, and each of its members sees and learned in its own way.
+    Trained,
+}
 
 /// DESCRIBE MODEL: one property a row.
 pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
@@ -123,57 +103,64 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         let of = |(class, bias): (&String, &f64)| format!("{class}: {bias:+.4}");
         definition.classes.iter().zip(&calibration.bias).map(of).collect::<Vec<_>>().join(", ")
     };
-    let mut properties: Vec<(&str, String)> = vec![
-        ("model", manifest.name.to_string()),
-        ("architecture", spec.architecture.to_string()),
-        ("parameters", manifest.parameters.to_string()),
-        ("classes", definition.classes.join(", ")),
-        ("positive", positive.map_or_else(|| "none".to_owned(), Clone::clone)),
-        ("threshold", optional(manifest.threshold)),
-        ("threshold_range", range(manifest.threshold_range)),
-        ("members", members(manifest)),
-        ("temperature", optional(calibration.map(|calibration| calibration.temperature))),
-        ("bias", calibration.filter(|c| !c.bias.is_empty()).map_or_else(|| "none".to_owned(), bias)),
-        ("input", format!("{} x {} x {}", input.channels, input.image_size, input.image_size)),
-        ("border_crop", input.border_crop.to_string()),
-        ("intensity", input.intensity.to_string()),
-        ("normalize", format!("mean {:.6}, std {:.6}", input.mean, input.std)),
-        ("loss", definition.loss.to_string()),
-        ("optimizer", spec.optimizer.to_string()),
-        ("learning_rate", spec.learning_rate.to_string()),
-        ("schedule", spec.schedule.to_string()),
-        ("batch_size", spec.batch_size.to_string()),
-        ("augment", spec.augment.to_string()),
-        ("mixup", spec.mixup.to_string()),
-        ("class_weights", definition.class_weights.iter().map(|w| format!("{w:.4}")).collect::<Vec<_>>().join(", ")),
-        ("precision", definition.precision.to_string()),
-        ("seed", spec.seed.to_string()),
-        ("group", spec.group.clone().unwrap_or_else(|| "none".to_owned())),
-        ("held_out", held_out(manifest)),
-        ("training_rows", counts(&manifest.data.train_rows)),
-        ("validation_rows", counts(&manifest.data.val_rows)),
-        ("leak", manifest.data.leak.map_or_else(|| "not looked for".to_owned(), |leak| leak.to_string())),
-        ("started_from", started_from(manifest)),
-        ("skipped", manifest.data.skipped.to_string()),
-        ("workers", manifest.data.rows_per_worker.len().to_string()),
-        ("epochs", format!("{} of {}", manifest.epochs.len(), spec.epochs * spec.folds.unwrap_or(1))),
-        ("best_epoch", manifest.best_epoch.to_string()),
-        ("val_loss", optional(best.and_then(|e| e.val_loss))),
-        ("val_accuracy", optional(val_accuracy(manifest))),
-        ("val_roc_auc", optional(val_roc_auc(manifest))),
-        ("data_fingerprint", manifest.data.fingerprint.clone()),
-        ("weights", manifest.weights.path.clone()),
-        ("weights_blake3", manifest.weights.checksum.clone()),
-        ("run", manifest.run.to_string()),
-        ("tusk_version", manifest.tusk_version.clone()),
-        ("spec", serde_json::to_string(spec).unwrap_or_default()),
+    let properties: Vec<(Of, &str, String)> = vec![
+        (Of::Every, "model", manifest.name.to_string()),
+        (Of::Every, "architecture", spec.architecture.to_string()),
+        (Of::Every, "parameters", manifest.parameters.to_string()),
+        (Of::Every, "classes", definition.classes.join(", ")),
+        (Of::Every, "positive", positive.map_or_else(|| "none".to_owned(), Clone::clone)),
+        (Of::Every, "threshold", optional(manifest.threshold)),
+        (Of::Every, "threshold_range", range(manifest.threshold_range)),
+        (Of::Every, "members", members(manifest)),
+        (Of::Every, "temperature", optional(calibration.map(|calibration| calibration.temperature))),
+        (Of::Every, "bias", calibration.filter(|c| !c.bias.is_empty()).map_or_else(|| "none".to_owned(), bias)),
+        (Of::Trained, "input", format!("{} x {} x {}", input.channels, input.image_size, input.image_size)),
+        (Of::Trained, "border_crop", input.border_crop.to_string()),
+        (Of::Trained, "intensity", input.intensity.to_string()),
+        (Of::Trained, "normalize", format!("mean {:.6}, std {:.6}", input.mean, input.std)),
+        (Of::Trained, "loss", definition.loss.to_string()),
+        (Of::Trained, "optimizer", spec.optimizer.algorithm.to_string()),
+        (Of::Trained, "learning_rate", spec.optimizer.learning_rate.to_string()),
+        (Of::Trained, "schedule", spec.optimizer.schedule.to_string()),
+        (Of::Trained, "batch_size", spec.training.batch_size.to_string()),
+        (Of::Trained, "augment", spec.input.augment.to_string()),
+        (Of::Trained, "mixup", spec.input.mixup.to_string()),
+        (
+            Of::Trained,
+            "class_weights",
+            definition.class_weights.iter().map(|w| format!("{w:.4}")).collect::<Vec<_>>().join(", "),
+        ),
+        (Of::Trained, "precision", definition.precision.to_string()),
+        (Of::Trained, "seed", spec.training.seed.to_string()),
+        (Of::Every, "group", spec.data.group.clone().unwrap_or_else(|| "none".to_owned())),
+        (Of::Trained, "held_out", held_out(manifest)),
+        (Of::Trained, "training_rows", counts(&manifest.data.train_rows)),
+        (Of::Every, "validation_rows", counts(&manifest.data.val_rows)),
+        (Of::Trained, "leak", manifest.data.leak.map_or_else(|| "not looked for".to_owned(), |leak| leak.to_string())),
+        (Of::Trained, "started_from", started_from(manifest)),
+        (Of::Trained, "skipped", manifest.data.skipped.to_string()),
+        (Of::Trained, "workers", manifest.data.rows_per_worker.len().to_string()),
+        (
+            Of::Trained,
+            "epochs",
+            format!("{} of {}", manifest.epochs.len(), spec.training.epochs * spec.split.folds.unwrap_or(1)),
+        ),
+        (Of::Trained, "best_epoch", manifest.best_epoch.to_string()),
+        (Of::Trained, "val_loss", optional(best.and_then(|e| e.val_loss))),
+        (Of::Every, "val_accuracy", optional(val_accuracy(manifest))),
+        (Of::Every, "val_roc_auc", optional(val_roc_auc(manifest))),
+        (Of::Trained, "data_fingerprint", manifest.data.fingerprint.clone()),
+        (Of::Every, "weights", manifest.weights.path.clone()),
+        (Of::Every, "weights_blake3", manifest.weights.checksum.clone()),
+        (Of::Every, "run", manifest.run.to_string()),
+        (Of::Every, "tusk_version", manifest.tusk_version.clone()),
+        (Of::Trained, "spec", serde_json::to_string(spec).unwrap_or_default()),
     ];
-    if spec.architecture == Architecture::Ensemble {
-        properties.retain(|(name, _)| !OF_A_TRAINING.contains(name));
-    }
+    let is_ensemble = spec.architecture == Architecture::Ensemble;
+    let shown = || properties.iter().filter(|(of, _, _)| !(is_ensemble && *of == Of::Trained));
     batch([
-        ("property", Arc::new(StringArray::from_iter_values(properties.iter().map(|p| p.0))) as ArrayRef),
-        ("value", Arc::new(StringArray::from_iter_values(properties.iter().map(|p| &p.1)))),
+        ("property", Arc::new(StringArray::from_iter_values(shown().map(|(_, name, _)| name))) as ArrayRef),
+        ("value", Arc::new(StringArray::from_iter_values(shown().map(|(_, _, value)| value)))),
     ])
 }
 
@@ -194,10 +181,12 @@ fn members(manifest: &Manifest) -> String {
 /// Which rows were held out.
 pub(super) fn held_out(manifest: &Manifest) -> String {
     let spec = &manifest.definition.spec;
-    let by = spec.group.as_ref().map_or_else(|| "rows by their content".to_owned(), |group| format!("'{group}'"));
-    match spec.folds {
+    let by = spec.data.group.as_ref().map_or_else(|| "rows by their content".to_owned(), |group| format!("'{group}'"));
+    match spec.split.folds {
         Some(folds) => format!("each of {folds} folds once, by {by}"),
-        None if spec.validation_fraction > 0.0 => format!("{} of the rows, by {by}", spec.validation_fraction),
+        None if spec.split.validation_fraction > 0.0 => {
+            format!("{} of the rows, by {by}", spec.split.validation_fraction)
+        }
         None if manifest.data.val_rows.values().sum::<u64>() > 0 => "the rows of VALIDATE ON".to_owned(),
         None => "none".to_owned(),
     }
@@ -215,7 +204,7 @@ pub(super) fn trials(record: &RunRecord) -> Result<RecordBatch> {
         ("status", text(|part| Some(part.status.word().to_owned()))),
         ("options", text(|part| Some(options(part)))),
         ("epochs", Arc::new(parts.iter().map(|part| Some(part.epochs)).collect::<UInt32Array>())),
-        (objective.word(), Arc::new(parts.iter().map(|part| part.objective).collect::<Float64Array>())),
+        (objective.name(), Arc::new(parts.iter().map(|part| part.objective).collect::<Float64Array>())),
         ("seconds", Arc::new(parts.iter().map(|part| Some(part.seconds)).collect::<Float64Array>())),
         ("error", text(|part| part.error.clone())),
     ])
@@ -228,7 +217,7 @@ fn options(part: &PartRecord) -> String {
 /// The weights that the run started from.
 pub(super) fn started_from(manifest: &Manifest) -> String {
     let spec = &manifest.definition.spec;
-    let from = match (&spec.warm_start, &spec.weights) {
+    let from = match (&spec.start.warm_start, &spec.start.weights) {
         (Some(name), _) => format!("model '{name}'"),
         (None, Some(location)) => format!("'{location}'"),
         (None, None) => return "the seed".to_owned(),
@@ -262,7 +251,7 @@ pub(super) fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> 
         ("run", text(record.run.as_str())),
         ("status", text(status)),
         ("epoch", count(record.epochs.len() as u64)),
-        ("epochs", count(u64::from(record.definition.spec.epochs) * record.parts.len().max(1) as u64)),
+        ("epochs", count(u64::from(record.definition.spec.training.epochs) * record.parts.len().max(1) as u64)),
         ("workers", count(u64::from(record.workers))),
         ("best_epoch", Arc::new(UInt32Array::from(vec![record.best_epoch])) as ArrayRef),
         ("val_loss", maybe(best.and_then(|e| e.val_loss))),

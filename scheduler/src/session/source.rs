@@ -11,7 +11,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use tusk_core::codec::encode_plan;
 use tusk_core::error::nearest;
-use tusk_core::spec::ModelSpec;
+use tusk_core::options::ModelSpec;
 use tusk_core::sql::Source;
 use tusk_pixels::{accepted_image_types, is_image_type};
 use tusk_udfs::session::physical_codec;
@@ -84,17 +84,17 @@ impl Rows {
 
     /// The label as text.
     pub(super) fn label(&self, spec: &ModelSpec) -> Result<Expr> {
-        let data_type = self.data_type("label", &spec.label)?;
+        let data_type = self.data_type("label", &spec.data.label)?;
         let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
         let is_dictionary = matches!(&data_type, DataType::Dictionary(..));
         if !(is_text || is_dictionary || data_type.is_integer() || data_type == DataType::Boolean) {
             let message = format!(
                 "column '{}' of {} is {data_type}; a label is text, a whole number or a boolean",
-                spec.label, self.name
+                spec.data.label, self.name
             );
             return Err(tusk_core::Error::Data { message }.into());
         }
-        Ok(cast(self.column("label", &spec.label)?, DataType::Utf8))
+        Ok(cast(self.column("label", &spec.data.label)?, DataType::Utf8))
     }
 
     /// The image, checked for its type.
@@ -102,18 +102,18 @@ impl Rows {
     /// # Errors
     /// When there is no such column, or it holds no images.
     pub fn image(&self, spec: &ModelSpec) -> Result<Expr> {
-        let data_type = self.data_type("image", &spec.image)?;
+        let data_type = self.data_type("image", &spec.data.image)?;
         if !is_image_type(&data_type) {
             let message =
-                format!("column '{}' of {} is {data_type}; {}", spec.image, self.name, accepted_image_types());
+                format!("column '{}' of {} is {data_type}; {}", spec.data.image, self.name, accepted_image_types());
             return Err(tusk_core::Error::Data { message }.into());
         }
-        self.column("image", &spec.image)
+        self.column("image", &spec.data.image)
     }
 
     /// The group as text, or NULL where there is none.
     pub(super) fn group(&self, spec: &ModelSpec) -> Result<Expr> {
-        match &spec.group {
+        match &spec.data.group {
             Some(group) => Ok(cast(self.column("group", group)?, DataType::Utf8)),
             None => Ok(lit(ScalarValue::Utf8(None))),
         }

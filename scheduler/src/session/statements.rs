@@ -13,9 +13,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tusk_core::event::{OnEvent, RunEvent};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::EpochReport;
+use tusk_core::options::{Architecture, ModelSpec, architecture, parse as parse_options};
 use tusk_core::protocol::{TrainingRequest, epoch_schema};
 use tusk_core::results::RunBehind;
-use tusk_core::spec::{Architecture, ModelSpec, architecture, parse as parse_options};
 use tusk_core::sql::{CreateModel, ModelStatement, Source};
 
 use super::Session;
@@ -137,7 +137,7 @@ impl Training {
         let validate = match &self.validate {
             Some(rows) => {
                 // These take the place of a share of the training rows, as in Keras.
-                spec.validation_fraction = 0.0;
+                spec.split.validation_fraction = 0.0;
                 Some(rows.training_plan(context, &spec).await?)
             }
             None => None,

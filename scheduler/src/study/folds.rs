@@ -1,7 +1,6 @@
 //! Cross-validation: every row is held out by one of several nets, and the model is the mean of them.
 
 use tusk_core::manifest::{FORMAT_VERSION, Leak, Manifest, Member, ModelDefinition, PartStatus};
-use tusk_core::spec::ModelSpec;
 use tusk_core::state::ModelState;
 
 use super::{Study, progress_of};
@@ -13,7 +12,7 @@ impl Study {
     pub(super) async fn train_folds(&self) -> Result<Manifest> {
         let spec = &self.request.spec;
         let mut folds = Vec::new();
-        for (index, fold) in (0..spec.folds.unwrap_or(0)).enumerate() {
+        for (index, fold) in (0..spec.split.folds.unwrap_or(0)).enumerate() {
             self.note(index, |part| part.status = PartStatus::Running).await?;
             let mut run = self.part(index, spec.of_fold(fold)).await?;
             run.learn(u32::MAX).await?;
@@ -44,7 +43,7 @@ impl Study {
             return Err(tusk_core::Error::Data { message }.into());
         };
         let definition = ModelDefinition {
-            spec: ModelSpec { fold: None, ..first.definition.spec.clone() },
+            spec: first.definition.spec.clone().with(|spec| spec.split.fold = None),
             ..first.definition.clone()
         };
         let mut data = first.data.clone();

@@ -12,8 +12,8 @@ use tokio::sync::Mutex;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::{EpochReport, Manifest, PartRecord, PartStatus, RunRecord, RunStatus};
+use tusk_core::options::{ModelSpec, Objective};
 use tusk_core::protocol::TrainingRequest;
-use tusk_core::spec::{ModelSpec, Objective};
 use tusk_core::store::ModelStore;
 
 use crate::error::{Error, Result};
@@ -32,11 +32,11 @@ pub(crate) struct Study {
 impl Study {
     /// Begins a study, or takes up the one that is to be resumed.
     pub(crate) async fn begin(context: RunContext, request: TrainingRequest, run: RunId) -> Result<Self> {
-        if request.validate.is_some() && request.spec.folds.is_some() {
+        if request.validate.is_some() && request.spec.split.folds.is_some() {
             let message = "folds hold out rows of the training table; leave VALIDATE ON out".to_owned();
             return Err(tusk_core::Error::ConflictingOptions { message }.into());
         }
-        if request.spec.folds.is_none() && request.validate.is_none() && !request.spec.holds_out() {
+        if request.spec.split.folds.is_none() && request.validate.is_none() && !request.spec.holds_out() {
             let message = "a search compares trials on held-out rows, and none are held out: give VALIDATE ON, or a \
                            validation_fraction above 0"
                 .to_owned();
@@ -65,7 +65,7 @@ impl Study {
         drop(context.events.send(RunEvent::Started {
             run: record.run.clone(),
             model: request.name.clone(),
-            epochs: request.spec.epochs,
+            epochs: request.spec.training.epochs,
             resumed_from: record.parts.iter().map(|part| part.epochs).sum(),
         }));
         let run = record.run.clone();
@@ -79,7 +79,7 @@ impl Study {
 
     /// Trains the parts, and publishes what comes of them.
     pub(crate) async fn train(&self) -> Result<Manifest> {
-        let trained = match self.request.spec.folds {
+        let trained = match self.request.spec.split.folds {
             Some(_) => Box::pin(self.train_folds()).await,
             None => Box::pin(self.search()).await,
         };
@@ -155,7 +155,7 @@ fn parts(spec: &ModelSpec) -> Vec<PartRecord> {
     let (word, count) = spec.parts().unwrap_or(("part", 0));
     let part = |index: u32| PartRecord {
         name: format!("{word}-{}", index + 1),
-        options: if spec.folds.is_some() { Vec::new() } else { spec.trial_options(index) },
+        options: if spec.split.folds.is_some() { Vec::new() } else { spec.trial_options(index) },
         status: PartStatus::Waiting,
         epochs: 0,
         objective: None,

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
 use tusk_core::manifest::{Manifest, PartRecord, PartStatus};
-use tusk_core::spec::{Objective, SearchStrategy};
+use tusk_core::options::{Objective, SearchStrategy};
 
 use super::{Study, progress_of};
 use crate::error::{Error, Result};
@@ -31,7 +31,7 @@ impl Study {
         if parts[best].objective.is_none() {
             let message = format!(
                 "no trial has a {} on the held-out rows, so none is the best; do these rows hold every class?",
-                spec.search.objective.word()
+                spec.search.objective.name()
             );
             return Err(tusk_core::Error::Data { message }.into());
         }
@@ -69,7 +69,7 @@ impl Study {
     /// Trains one trial. What is wrong with it ends it and not the search.
     async fn train_trial(&self, index: usize, share: f64) -> Result<()> {
         let spec = self.request.spec.of_trial(index as u32)?;
-        let until = (f64::from(spec.epochs) * share).ceil() as u32;
+        let until = (f64::from(spec.training.epochs) * share).ceil() as u32;
         let objective = self.request.spec.search.objective;
         if share < 1.0 && self.parts().await[index].epochs >= until {
             return Ok(());

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 use tusk_core::engine::{Changes, Predictor};
-use tusk_core::spec::Augment;
+use tusk_core::options::Augment;
 
 use super::{SECTION, arguments};
 use tusk_pixels::{Channels, Pixels, encode};
@@ -119,7 +119,7 @@ impl ScalarUDFImpl for AugmentImage {
             return ScalarValue::try_new_null(&DataType::Binary).map(ColumnarValue::Scalar);
         };
         let Some(augment) = Augment::from_text(&wanted) else {
-            return plan_err!("{SYNTAX}: augment is '{wanted}'; it takes {}", Augment::EXPECTED);
+            return plan_err!("{SYNTAX}: augment is '{wanted}'; it takes {}", Augment::expected());
         };
         let side = match args.args.get(3) {
             None => SIDE,

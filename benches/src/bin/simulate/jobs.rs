@@ -14,8 +14,8 @@ use tusk_core::engine::TrainEngine;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::{EpochReport, Timing};
+use tusk_core::options::{Architecture, ModelSpec};
 use tusk_core::protocol::TrainingRequest;
-use tusk_core::spec::{Architecture, ModelSpec};
 
 use crate::{line, megabytes};
 
@@ -65,7 +65,10 @@ async fn run(updates: Arc<Updates>, workers: u32) -> Result<Vec<EpochReport>> {
     let cluster = Cluster::start(vec![engine(), engine()], 1, &folder.path().display().to_string()).await?;
     let request = TrainingRequest {
         name: ModelName::new("simulated")?,
-        spec: ModelSpec { workers: Some(workers), epochs: EPOCHS, ..ModelSpec::new(Architecture::Resnet18) },
+        spec: ModelSpec::new(Architecture::Resnet18).with(|spec| {
+            spec.distribution.workers = Some(workers);
+            spec.training.epochs = EPOCHS;
+        }),
         train: Arc::new(EmptyExec::new(source_schema())),
         validate: None,
         train_name: "nothing".into(),

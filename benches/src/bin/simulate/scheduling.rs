@@ -39,8 +39,8 @@ use tusk_core::codec::encode_plan;
 use tusk_core::engine::Predictor;
 use tusk_core::job::{EpochSlice, Rows, Selection, Train, TrainTask};
 use tusk_core::manifest::{FileRef, ModelDefinition, Preprocessing};
+use tusk_core::options::{Architecture, Loss, ModelSpec, Precision};
 use tusk_core::physical::TrainExec;
-use tusk_core::spec::{Architecture, Loss, ModelSpec, Precision};
 use tusk_udfs::predict::PlanOnly;
 use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session_config};
 
@@ -246,7 +246,7 @@ fn task(epoch: u32, workers: u32) -> TrainTask {
         positive: Some(1),
         loss: Loss::BinaryCrossentropy,
         precision: Precision::F32,
-        preprocessing: Preprocessing::plain(spec.image_size, 1, 0.5, 0.25),
+        preprocessing: Preprocessing::plain(spec.input.image_size, 1, 0.5, 0.25),
         class_weights: vec![1.0, 1.0],
         spec,
     };

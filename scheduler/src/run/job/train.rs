@@ -36,7 +36,9 @@ impl Run {
         let mut mean = self.mean(&format!("training epoch {epoch}"), &self.train_source, job).await?;
         let spec = &self.request.spec;
         let previous = match weights {
-            Some(file) if spec.outer_optimizer.needs_previous() => Some(self.context.store.read_state(file).await?),
+            Some(file) if spec.distribution.outer_optimizer.needs_previous() => {
+                Some(self.context.store.read_state(file).await?)
+            }
             _ => None,
         };
         let started = Instant::now();
@@ -52,7 +54,7 @@ pub(crate) fn explain(request: &TrainingRequest, workers: u32, store: &str) -> R
     let selection = Selection { rows, dropped: Vec::new() };
     let task = TrainTask {
         run: RunId::from("explain".to_owned()),
-        workers: request.spec.workers.unwrap_or(workers),
+        workers: request.spec.distribution.workers.unwrap_or(workers),
         threads: 1,
         definition: undecided(&request.spec),
         store: store.to_owned(),

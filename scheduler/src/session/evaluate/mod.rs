@@ -121,13 +121,13 @@ async fn score(
 ) -> Result<(Scored, bool)> {
     let mut spec = manifest.definition.spec.clone();
     if let Some(image) = &options.image {
-        spec.image.clone_from(image);
+        spec.data.image.clone_from(image);
     }
     if let Some(label) = &options.label {
-        spec.label.clone_from(label);
+        spec.data.label.clone_from(label);
     }
-    let has_group = spec.group.as_ref().is_some_and(|group| rows.column("group", group).is_ok());
-    spec.group = options.group.clone().or(spec.group.filter(|_| has_group));
+    let has_group = spec.data.group.as_ref().is_some_and(|group| rows.column("group", group).is_ok());
+    spec.data.group = options.group.clone().or(spec.data.group.filter(|_| has_group));
     let part = match &options.by {
         Some(column) => rows.column("by", column)?,
         None => lit(ScalarValue::Utf8(None)),
@@ -156,7 +156,7 @@ async fn score(
     if scored.truth.is_empty() && scored.skipped() == 0 {
         return Err(Error::Data { message: format!("{} has no rows to evaluate", rows.name) }.into());
     }
-    Ok((scored, spec.group.is_some()))
+    Ok((scored, spec.data.group.is_some()))
 }
 
 /// The threshold that is applied: as asked for, or the model's.

@@ -3,7 +3,7 @@
 use tusk_core::error::{Error, nearest};
 use tusk_core::ids::ModelName;
 use tusk_core::metrics::Wanted;
-use tusk_core::spec::OptionValue;
+use tusk_core::options::OptionValue;
 
 use crate::error::Result;
 

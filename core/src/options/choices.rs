@@ -1,66 +1,58 @@
-//! The choices of a spec that are written as words.
+//! Enumerations that options choose from by name.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// An enumeration whose variants are written as words in SQL, JSON and messages alike.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+/// An enumeration whose variants have a name, the same in SQL, JSON and messages.
+macro_rules! choices {
+    ($(#[$doc:meta])* $choice:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        pub enum $name { $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+ }
+        pub enum $choice { $($(#[$variant_doc])* #[serde(rename = $name)] $variant),+ }
 
-        impl $name {
-            /// Every word, in the order of the documentation.
-            pub const WORDS: &'static [&'static str] = &[$($word),+];
+        impl $choice {
+            /// Every name, in the order of the documentation.
+            pub const NAMES: &'static [&'static str] = &[$($name),+];
 
-            /// The word for this variant.
+            /// The name of this variant.
             #[must_use]
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
             }
 
-            /// The variant for a word, ignoring case.
+            /// The variant of this name, ignoring case.
             #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                $(if word.eq_ignore_ascii_case($word) { return Some(Self::$variant); })+
+            pub fn from_name(name: &str) -> Option<Self> {
+                $(if name.eq_ignore_ascii_case($name) { return Some(Self::$variant); })+
                 None
             }
         }
 
-        impl fmt::Display for $name {
+        impl fmt::Display for $choice {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.word())
+                f.write_str(self.name())
+            }
+        }
+
+        impl $crate::options::accepts::QuotedText for $choice {
+            fn from_text(text: &str) -> Option<Self> {
+                Self::from_name(text)
+            }
+
+            fn expected() -> String {
+                $crate::options::accepts::quoted(Self::NAMES)
+            }
+
+            fn to_text(&self) -> String {
+                self.name().to_owned()
             }
         }
     };
 }
-pub(crate) use words;
+pub(crate) use choices;
 
-words! {
-    /// The nets that can be trained.
-    Architecture {
-        /// A residual CNN of 0.9 M parameters for grey pictures of 128 pixels.
-        Cnn = "cnn",
-        /// The plain CNN that comparisons with other systems train, 0.4 M parameters, grey pictures of 128 pixels.
-        CnnReference = "cnn_reference",
-        /// VGG-16 (Simonyan & Zisserman 2014), 134 M parameters, pictures of 224 pixels.
-        Vgg16 = "vgg16",
-        /// ResNet-18 (He et al. 2015), 11 M parameters, pictures of 224 pixels.
-        Resnet18 = "resnet18",
-        /// ResNet-50 (He et al. 2015), 24 M parameters, pictures of 224 pixels.
-        Resnet50 = "resnet50",
-        /// DenseNet-121 (Huang et al. 2016), 7 M parameters, pictures of 224 pixels.
-        Densenet121 = "densenet121",
-        /// A linear support vector machine, pictures of 128 pixels.
-        Svm = "svm",
-        /// Models that are there already, asked together: the mean of their probabilities.
-        Ensemble = "ensemble",
-    }
-}
-
-words! {
+choices! {
     /// What training minimises.
     Loss {
         /// One logit, sigmoid, cross-entropy. Two classes.
@@ -76,7 +68,7 @@ words! {
     }
 }
 
-words! {
+choices! {
     /// What a support vector machine sees of a picture.
     Features {
         /// Histograms of oriented gradients (Dalal & Triggs 2005).
@@ -86,7 +78,7 @@ words! {
     }
 }
 
-words! {
+choices! {
     /// How weights follow gradients.
     Optimizer {
         /// Stochastic gradient descent with momentum; weight decay is added to the gradient.
@@ -98,7 +90,7 @@ words! {
     }
 }
 
-words! {
+choices! {
     /// When workers exchange what they learned.
     Mode {
         /// All wait for the mean of all, once per epoch.
@@ -112,7 +104,7 @@ words! {
     }
 }
 
-words! {
+choices! {
     /// How often workers exchange.
     Frequency {
         /// After every pass over their rows.
@@ -122,7 +114,7 @@ words! {
     }
 }
 
-words! {
+choices! {
     /// The number format of the arithmetic inside the net. Weights are always kept in f32.
     Precision {
         /// bf16 where the processor has instructions for it, else f32.
@@ -134,7 +126,7 @@ words! {
     }
 }
 
-words! {
+choices! {
     /// Which weights stay as they start.
     Freeze {
         /// All learn.
@@ -144,7 +136,7 @@ words! {
     }
 }
 
-words! {
+choices! {
     /// What happens to a picture's grey levels before the net sees them.
     Intensity {
         /// They stay.
@@ -156,7 +148,7 @@ words! {
     }
 }
 
-words! {
+choices! {
     /// What becomes of training rows that are among the validation rows, too.
     OnLeak {
         /// They are counted and reported.
@@ -168,7 +160,7 @@ words! {
     }
 }
 
-words! {
+choices! {
     /// How the trials of a search are chosen.
     SearchStrategy {
         /// Each at random.
@@ -181,7 +173,7 @@ words! {
     }
 }
 
-words! {
+choices! {
     /// What makes one trial better than another, on the validation rows.
     Objective {
         /// The largest ROC AUC.
@@ -190,16 +182,5 @@ words! {
         Accuracy = "accuracy",
         /// The smallest loss.
         Loss = "loss",
-    }
-}
-
-impl Architecture {
-    /// The side of the square picture that the net is made for, in pixels.
-    #[must_use]
-    pub fn default_image_size(self) -> u32 {
-        match self {
-            Self::Cnn | Self::CnnReference | Self::Svm | Self::Ensemble => 128,
-            Self::Vgg16 | Self::Resnet18 | Self::Resnet50 | Self::Densenet121 => 224,
-        }
     }
 }

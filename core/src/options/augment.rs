@@ -1,11 +1,12 @@
 //! Random changes to training pictures, never to validation pictures.
 
-use serde::{Deserialize, Serialize};
-
-use super::words;
 use std::fmt;
 
-words! {
+use serde::{Deserialize, Serialize};
+
+use super::choices::choices;
+
+choices! {
     /// One kind of change. Every amount is drawn anew per picture and epoch.
     Transform {
         /// Rotation by up to 15 degrees.
@@ -47,8 +48,10 @@ impl Augment {
     }
 
     /// What [`Self::from_text`] takes.
-    pub const EXPECTED: &'static str = "'xray', 'none', or a list of rotate, shift, zoom, shear, brightness, contrast, \
-                                        gamma, blur, noise, cutout, horizontal_flip";
+    #[must_use]
+    pub fn expected() -> String {
+        format!("'xray', 'none', or a list of {}", Transform::NAMES.join(", "))
+    }
 
     /// The transforms that an option names.
     #[must_use]
@@ -57,8 +60,8 @@ impl Augment {
             "xray" => Some(Self::xray()),
             "none" => Some(Self::default()),
             list => {
-                let words = list.split(',').map(|word| Transform::from_word(word.trim()));
-                words.collect::<Option<Vec<_>>>().map(Self::of)
+                let transforms = list.split(',').map(|name| Transform::from_name(name.trim()));
+                transforms.collect::<Option<Vec<_>>>().map(Self::of)
             }
         }
     }
@@ -99,7 +102,7 @@ impl fmt::Display for Augment {
         if self.is_none() {
             f.write_str("none")
         } else {
-            f.write_str(&self.0.iter().map(|t| t.word()).collect::<Vec<_>>().join(", "))
+            f.write_str(&self.0.iter().map(|t| t.name()).collect::<Vec<_>>().join(", "))
         }
     }
 }

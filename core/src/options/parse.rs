@@ -1,8 +1,8 @@
 //! From the options of a statement to a spec, or to what is wrong with them.
 
+use super::accepts::{Accepts, Flag};
 use super::search::{self, Values};
-use super::table::truth;
-use super::{Architecture, ModelSpec, OPTIONS, OptionDef, OptionValue, exchange, folds, transfer};
+use super::{Architecture, ModelSpec, OptionDef, OptionValue, distribution, net, option_defs, split, start};
 use crate::error::{Error, Result, nearest};
 
 /// The spec that a statement asks for, and whether it asks to resume.
@@ -18,15 +18,15 @@ pub fn parse(architecture: Architecture, options: &[(String, OptionValue)]) -> R
             return Err(Error::ConflictingOptions { message: format!("option '{key}' is given twice; keep one") });
         }
         if key.eq_ignore_ascii_case("resume") {
-            resume = truth(value).ok_or_else(|| invalid("resume", value, "true or false"))?;
+            resume = Flag.parse(value).ok_or_else(|| invalid("resume", value, Flag.expected()))?;
             continue;
         }
         match value {
             OptionValue::Range(low, high) => {
-                spec.search_for(def(key)?.name, Values::Range(low.clone(), high.clone()))?;
+                spec.search_for(def(key)?, Values::Range(low.clone(), high.clone()))?;
             }
             OptionValue::Candidates(values) => {
-                spec.search_for(def(key)?.name, Values::Candidates(values.clone()))?;
+                spec.search_for(def(key)?, Values::Candidates(values.clone()))?;
             }
             _ => set(&mut spec, key, value)?,
         }
@@ -34,17 +34,18 @@ pub fn parse(architecture: Architecture, options: &[(String, OptionValue)]) -> R
     let is_given = |name: &str| options.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
     // Of a search, each trial is.
     if spec.search.space.is_empty() {
-        exchange::check(&spec, is_given)?;
-        transfer::check(&spec)?;
+        distribution::check(&spec, is_given)?;
+        start::check(&spec)?;
     }
-    folds::check(&spec, is_given)?;
+    net::check(&spec, is_given)?;
+    split::check(&spec, is_given)?;
     search::check(&spec, is_given)?;
     Ok((spec, resume))
 }
 
 fn def(key: &str) -> Result<&'static OptionDef> {
-    let names = || OPTIONS.iter().map(|def| def.name).chain(["resume"]);
-    OPTIONS.iter().find(|def| key.eq_ignore_ascii_case(def.name)).ok_or_else(|| Error::UnknownOption {
+    let names = || option_defs().map(|def| def.name).chain(["resume"]);
+    option_defs().find(|def| key.eq_ignore_ascii_case(def.name)).ok_or_else(|| Error::UnknownOption {
         option: key.to_owned(),
         suggestion: nearest(key, names()),
         known: names().collect::<Vec<_>>().join(", "),
@@ -54,24 +55,19 @@ fn def(key: &str) -> Result<&'static OptionDef> {
 /// Sets one option.
 pub(super) fn set(spec: &mut ModelSpec, key: &str, value: &OptionValue) -> Result<()> {
     let def = def(key)?;
-    (def.set)(spec, value).ok_or_else(|| invalid(def.name, value, def.expected))
+    (def.set)(spec, value).ok_or_else(|| invalid(def.name, value, def.expected()))
 }
 
-fn invalid(option: &str, value: &OptionValue, expected: &str) -> Error {
+fn invalid(option: &str, value: &OptionValue, expected: String) -> Error {
     // The words an option takes stand in quotes in its description; the nearest of them may be what was meant.
     let words = expected.split('\'').skip(1).step_by(2);
     let suggestion = match value {
         OptionValue::Text(text) => nearest(text, words).filter(|word| !word.eq_ignore_ascii_case(text)),
         _ => None,
     };
-    Error::InvalidOption {
-        option: option.to_owned(),
-        value: value.to_string(),
-        expected: expected.to_owned(),
-        suggestion,
-    }
+    Error::InvalidOption { option: option.to_owned(), value: value.to_string(), expected, suggestion }
 }
 
 #[cfg(test)]
-#[path = "options_tests.rs"]
+#[path = "parse_tests.rs"]
 mod tests;

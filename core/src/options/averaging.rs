@@ -15,10 +15,10 @@ impl ModelSpec {
     /// close to learning from batches of all their sizes together (local SGD; Stich 2018, arXiv 1805.09767).
     #[must_use]
     pub fn averages(&self, workers: u32, steps: u64) -> u32 {
-        if self.mode != Mode::Synchronous || workers < 2 {
+        if self.distribution.mode != Mode::Synchronous || workers < 2 {
             return 1;
         }
-        let (most, wanted) = match self.averages_per_epoch {
+        let (most, wanted) = match self.distribution.averages_per_epoch {
             Some(wanted) => (steps, wanted),
             None => (steps / STEPS_BETWEEN_AVERAGES, workers.min(AVERAGES_MAX)),
         };
@@ -30,14 +30,18 @@ impl ModelSpec {
     /// arXiv 2205.10287).
     #[must_use]
     pub fn learning_rate_factor(&self, workers: u32) -> f64 {
-        if self.mode == Mode::Synchronous && self.scale_learning_rate { f64::from(workers.max(1)).sqrt() } else { 1.0 }
+        if self.distribution.mode == Mode::Synchronous && self.distribution.scale_learning_rate {
+            f64::from(workers.max(1)).sqrt()
+        } else {
+            1.0
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Architecture;
+    use crate::options::Architecture;
 
     #[test]
     fn averages_are_as_many_as_workers_with_eight_batches_in_between() {
@@ -47,16 +51,19 @@ mod tests {
         {
             assert_eq!(spec.averages(workers, steps), averages, "{workers} workers of {steps} batches");
         }
-        let often = ModelSpec { averages_per_epoch: Some(5), ..spec.clone() };
+        let often = spec.clone().with(|spec| spec.distribution.averages_per_epoch = Some(5));
         assert_eq!((often.averages(2, 100), often.averages(2, 3), often.averages(1, 100)), (5, 3, 1));
-        assert_eq!(ModelSpec { mode: Mode::Asynchronous, ..spec }.averages(4, 38), 1);
+        assert_eq!(spec.with(|spec| spec.distribution.mode = Mode::Asynchronous).averages(4, 38), 1);
     }
 
     #[test]
     fn the_learning_rate_grows_with_the_square_root_of_the_workers() {
         let spec = ModelSpec::new(Architecture::Cnn);
         assert_eq!([1, 4, 9].map(|workers| spec.learning_rate_factor(workers)), [1.0, 2.0, 3.0]);
-        assert_eq!(ModelSpec { scale_learning_rate: false, ..spec.clone() }.learning_rate_factor(4), 1.0);
-        assert_eq!(ModelSpec { mode: Mode::Hogwild, ..spec }.learning_rate_factor(4), 1.0);
+        assert_eq!(
+            spec.clone().with(|spec| spec.distribution.scale_learning_rate = false).learning_rate_factor(4),
+            1.0
+        );
+        assert_eq!(spec.with(|spec| spec.distribution.mode = Mode::Hogwild).learning_rate_factor(4), 1.0);
     }
 }

@@ -2,51 +2,35 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::options::set;
-use super::{Architecture, Mode, ModelSpec, Objective, OptionValue, SearchStrategy, exchange, transfer};
+use super::accepts::{Quoted, Whole};
+use super::declare::options;
+use super::parse::set;
+use super::{Architecture, Mode, ModelSpec, Objective, OptionDef, OptionValue, SearchStrategy, distribution, start};
 use crate::error::{Error, Result};
 use crate::random::derive;
 
 /// The most trials of a search.
-pub(super) const TRIALS_MAX: u32 = 1000;
+const TRIALS_MAX: u32 = 1000;
 
 /// A range whose bounds differ by this factor or more is searched by its logarithm.
 const LOGARITHMIC_FROM: f64 = 10.0;
 
-/// Options that say what the rows are and how the search goes: they are the same for all trials.
-const FIXED: [&str; 16] = [
-    "image",
-    "label",
-    "group",
-    // Which rows are held out follows from it.
-    "seed",
-    "positive",
-    "validation_fraction",
-    "folds",
-    "on_leak",
-    "max_bad_fraction",
-    "members",
-    "workers",
-    "mode",
-    "search",
-    "trials",
-    "parallel_trials",
-    "objective",
-];
-
-/// What is to be tried, and how.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Search {
-    /// How trials are chosen.
-    pub strategy: SearchStrategy,
-    /// How many there are, at most.
-    pub trials: u32,
-    /// How many run side by side.
-    pub parallel_trials: u32,
-    /// What makes one better than another.
-    pub objective: Objective,
-    /// The options that are searched; without any there is no search.
-    pub space: Vec<Dimension>,
+options! {
+    /// How the best of several trials is found, where an option is range(low, high) or candidates(a, b, ...).
+    "Search" search: SearchOptions {
+        /// How trials are chosen.
+        strategy as "search": SearchStrategy = SearchStrategy::Random, Quoted, [Fixed];
+        /// Trials of a search, at most; a grid has its own number.
+        trials: u32 = 16, Whole::Within(1, TRIALS_MAX), [Fixed];
+        /// Trials that run side by side.
+        parallel_trials: u32 = 1, Whole::Within(1, 100), [Fixed];
+        /// What makes a trial better than another, on the validation rows.
+        objective: Objective = Objective::RocAuc, Quoted, [Fixed];
+    }
+    beside {
+        /// The options that are searched; without any there is no search.
+        space: Vec<Dimension> = Vec::new();
+    }
 }
 
 /// An option and what it may be.
@@ -66,18 +50,6 @@ pub enum Values {
     Range(String, String),
     /// One of these.
     Candidates(Vec<OptionValue>),
-}
-
-impl Default for Search {
-    fn default() -> Self {
-        Self {
-            strategy: SearchStrategy::Random,
-            trials: 16,
-            parallel_trials: 1,
-            objective: Objective::RocAuc,
-            space: Vec::new(),
-        }
-    }
 }
 
 impl Values {
@@ -121,7 +93,7 @@ impl ModelSpec {
     /// How many trials the search has.
     #[must_use]
     pub fn trials(&self) -> u32 {
-        let Search { strategy, trials, space, .. } = &self.search;
+        let SearchOptions { strategy, trials, space, .. } = &self.search;
         if *strategy != SearchStrategy::Grid {
             return *trials;
         }
@@ -144,7 +116,7 @@ impl ModelSpec {
                     values[index].clone()
                 }
                 (values, _) => {
-                    let bits = derive(self.seed, "trial", &[u64::from(trial), place as u64]) >> 11;
+                    let bits = derive(self.training.seed, "trial", &[u64::from(trial), place as u64]) >> 11;
                     values.at(bits as f64 / (1_u64 << 53) as f64)
                 }
             };
@@ -158,7 +130,7 @@ impl ModelSpec {
     /// # Errors
     /// As [`super::parse`].
     pub fn of_trial(&self, trial: u32) -> Result<Self> {
-        let mut spec = Self { search: Search::default(), ..self.clone() };
+        let mut spec = Self { search: SearchOptions::default(), ..self.clone() };
         for (option, value) in self.trial_options(trial) {
             set(&mut spec, &option, &value)?;
         }
@@ -166,9 +138,10 @@ impl ModelSpec {
     }
 
     /// Takes an option into the search, after every value of it was seen to be one.
-    pub(super) fn search_for(&mut self, option: &str, values: Values) -> Result<()> {
+    pub(super) fn search_for(&mut self, def: &OptionDef, values: Values) -> Result<()> {
         let refuse = |message: String| Err(Error::ConflictingOptions { message });
-        if FIXED.contains(&option) {
+        let option = def.name;
+        if !def.is_searchable() {
             return refuse(format!("{option} is the same for all trials; give it one value"));
         }
         let is_ordered = match &values {
@@ -189,9 +162,9 @@ impl ModelSpec {
 /// Refuses searches that are none.
 pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
     let refuse = |message: String| Err(Error::ConflictingOptions { message });
-    let Search { strategy, space, .. } = &spec.search;
+    let SearchOptions { strategy, space, .. } = &spec.search;
     if space.is_empty() {
-        return match ["search", "trials", "parallel_trials", "objective"].into_iter().find(|name| is_given(name)) {
+        return match GROUP.options.iter().map(|def| def.name).find(|name| is_given(name)) {
             Some(name) => refuse(format!(
                 "{name} is for a search, and no option is searched: give one as range(low, high) or \
                  candidates(a, b, ...)"
@@ -211,7 +184,7 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
         ));
     }
     match strategy {
-        SearchStrategy::Halving if spec.mode != Mode::Synchronous => {
+        SearchStrategy::Halving if spec.distribution.mode != Mode::Synchronous => {
             return refuse(
                 "search = 'halving' pauses trials, which mode 'synchronous' can; choose 'random'".to_owned(),
             );
@@ -231,8 +204,8 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
     }
     for trial in 0..spec.trials() {
         let checked = spec.of_trial(trial).and_then(|spec| {
-            exchange::check(&spec, |name| is_given(name) && !is_searched(name))?;
-            transfer::check(&spec)
+            distribution::check(&spec, |name| is_given(name) && !is_searched(name))?;
+            start::check(&spec)
         });
         if let Err(error) = checked {
             return refuse(format!("trial {} would be refused: {error}", trial + 1));
@@ -267,19 +240,21 @@ mod tests {
         let trials: Vec<ModelSpec> = (0..spec.trials()).map(|trial| spec.of_trial(trial).unwrap()).collect();
         assert_eq!(trials[7], spec.of_trial(7).unwrap());
         assert!(
-            trials.iter().all(|trial| (1e-4..=1e-2).contains(&trial.learning_rate) && trial.search.space.is_empty())
+            trials
+                .iter()
+                .all(|trial| (1e-4..=1e-2).contains(&trial.optimizer.learning_rate) && trial.search.space.is_empty())
         );
         // By the logarithm: a tenth of the range's length is half of it.
-        let small = trials.iter().filter(|trial| trial.learning_rate < 1e-3).count();
+        let small = trials.iter().filter(|trial| trial.optimizer.learning_rate < 1e-3).count();
         assert!((80..120).contains(&small), "{small}");
         for size in 16..=18 {
-            let drawn = trials.iter().filter(|trial| trial.batch_size == size).count();
+            let drawn = trials.iter().filter(|trial| trial.training.batch_size == size).count();
             assert!((45..90).contains(&drawn), "{drawn} of {size}");
         }
-        let plain = trials.iter().filter(|trial| trial.augment.is_none()).count();
+        let plain = trials.iter().filter(|trial| trial.input.augment.is_none()).count();
         assert!((75..125).contains(&plain), "{plain}");
         let other = asked(&[("learning_rate", range("1e-4", "1e-2")), ("seed", 7_u64.into())]).unwrap();
-        assert_ne!(other.of_trial(0).unwrap().learning_rate, trials[0].learning_rate);
+        assert_ne!(other.of_trial(0).unwrap().optimizer.learning_rate, trials[0].optimizer.learning_rate);
     }
 
     #[test]
@@ -289,8 +264,10 @@ mod tests {
             asked(&[("batch_size", numbers(&[8, 16, 32])), ("epochs", numbers(&[1, 2])), ("search", "grid".into())])
                 .unwrap();
         assert_eq!(spec.trials(), 6);
-        let mut seen: Vec<(u32, u32)> =
-            (0..6).map(|trial| spec.of_trial(trial).unwrap()).map(|trial| (trial.batch_size, trial.epochs)).collect();
+        let mut seen: Vec<(u32, u32)> = (0..6)
+            .map(|trial| spec.of_trial(trial).unwrap())
+            .map(|trial| (trial.training.batch_size, trial.training.epochs))
+            .collect();
         seen.sort_unstable();
         assert_eq!(seen, [(8, 1), (8, 2), (16, 1), (16, 2), (32, 1), (32, 2)]);
     }

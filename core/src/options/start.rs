@@ -1,16 +1,45 @@
-//! Which options of transfer learning go together.
+//! Options of transfer learning, and which of them go together.
 
+use super::accepts::{Quoted, QuotedText, Text, Unset};
+use super::declare::options;
 use super::{Freeze, ModelSpec};
 use crate::error::{Error, Result};
+use crate::ids::ModelName;
 use crate::store::refuse_keys;
+
+options! {
+    /// Where a run starts, if not from random numbers.
+    "Start" start: StartOptions {
+        /// A model whose weights are the start.
+        warm_start: Option<ModelName> = None, Unset("none", Quoted), before None;
+        /// A file whose tensors are the start where name and shape fit: torchvision's names, but for cnn's own.
+        weights: Option<String> = None, Unset("none", Text("a path or URL of a safetensors file")), before None;
+        /// Which weights stay as they start: none, or all but the last layer's.
+        freeze: Freeze = Freeze::None, Quoted, before Freeze::None;
+    }
+}
+
+impl QuotedText for ModelName {
+    fn from_text(text: &str) -> Option<Self> {
+        Self::new(text).ok()
+    }
+
+    fn expected() -> String {
+        "a model's name".to_owned()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
 
 /// Refuses a location with a key in it, two starts, and weights that are frozen before they have learned anything.
 pub(super) fn check(spec: &ModelSpec) -> Result<()> {
-    if let Some(weights) = &spec.weights {
+    if let Some(weights) = &spec.start.weights {
         refuse_keys(weights)?;
     }
     let refuse = |message: &str| Err(Error::ConflictingOptions { message: message.to_owned() });
-    match (&spec.weights, &spec.warm_start, spec.freeze) {
+    match (&spec.start.weights, &spec.start.warm_start, spec.start.freeze) {
         (Some(_), Some(_), _) => refuse("weights and warm_start are both where to start from; keep one"),
         (None, None, Freeze::Backbone) => refuse(
             "freeze = 'backbone' keeps all but the last layer as it starts, and it would start from random numbers; \
@@ -22,7 +51,7 @@ pub(super) fn check(spec: &ModelSpec) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use crate::spec::{Architecture, Freeze, OptionValue, parse};
+    use crate::options::{Architecture, Freeze, OptionValue, parse};
 
     #[test]
     fn a_run_has_one_start_and_freezes_only_what_has_learned() {
@@ -38,6 +67,9 @@ mod tests {
         let message = parsed(&[("weights", "https://host.example/a?sig=open-sesame")]).unwrap_err().to_string();
         assert!(message.contains("a URL must not hold keys") && !message.contains("sesame"), "{message}");
         let spec = parsed(&[("freeze", "backbone"), ("weights", "s3://b/a.safetensors")]).unwrap();
-        assert_eq!((spec.freeze, spec.weights.as_deref()), (Freeze::Backbone, Some("s3://b/a.safetensors")));
+        assert_eq!(
+            (spec.start.freeze, spec.start.weights.as_deref()),
+            (Freeze::Backbone, Some("s3://b/a.safetensors"))
+        );
     }
 }

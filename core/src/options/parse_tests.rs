@@ -1,7 +1,7 @@
 //! Options as they are written, and as they are refused.
 
 use super::*;
-use crate::spec::{Device, Normalize, Threshold, Transform};
+use crate::options::{Device, Normalize, Threshold, Transform};
 
 fn message(key: &str, value: impl Into<OptionValue>) -> String {
     parse(Architecture::Cnn, &[(key.to_owned(), value.into())]).unwrap_err().to_string()
@@ -53,13 +53,13 @@ fn every_option_is_understood() {
     ];
     let (spec, resume) = parse(Architecture::Resnet18, &given).unwrap();
     assert!(resume);
-    assert_eq!(spec.group.as_deref(), Some("patient"));
-    assert_eq!(spec.workers, Some(3));
-    assert_eq!(spec.normalize, Normalize::Given { mean: 0.5, std: 0.25 });
-    assert!(spec.augment.has(Transform::Noise) && !spec.augment.has(Transform::Cutout));
-    assert_eq!(spec.threshold, Threshold::Given(0.4));
-    assert_eq!(spec.device, Device::Cuda(1));
-    assert_eq!(spec.image_size, 224);
+    assert_eq!(spec.data.group.as_deref(), Some("patient"));
+    assert_eq!(spec.distribution.workers, Some(3));
+    assert_eq!(spec.input.normalize, Normalize::Given { mean: 0.5, std: 0.25 });
+    assert!(spec.input.augment.has(Transform::Noise) && !spec.input.augment.has(Transform::Cutout));
+    assert_eq!(spec.prediction.threshold, Threshold::Given(0.4));
+    assert_eq!(spec.distribution.device, Device::Cuda(1));
+    assert_eq!(spec.input.image_size, 224);
 }
 
 #[test]

@@ -1,0 +1,150 @@
+//! Options of the workers: how many there are, how they exchange what they learned, and which ways go together.
+
+use serde::{Deserialize, Serialize};
+
+use super::accepts::{Flag, Number, Quoted, QuotedText, Whole, WordOr};
+use super::declare::options;
+use super::{Frequency, Mode, ModelSpec};
+use crate::error::{Error, Result};
+use crate::outer_optimizer::{self, OUTER_OPTIMIZERS, OuterOptimizer};
+
+options! {
+    /// Who trains, and how workers exchange what they learned.
+    "Distribution" distribution: DistributionOptions {
+        /// Workers; 'auto' is one per executor device.
+        workers: Option<u32> = None, WordOr("auto", Whole::Within(1, 10_000)), before None, [Fixed];
+        /// Where a worker trains.
+        device: Device = Device::Auto, Quoted;
+        /// When workers exchange what they learned: all at once, one after another, or all over each other.
+        mode: Mode = Mode::Synchronous, Quoted, [Fixed];
+        /// How often workers exchange; 'batch' with mode 'asynchronous' or 'hogwild'.
+        frequency: Frequency = Frequency::Epoch, Quoted, before Frequency::Epoch;
+        /// What the scheduler does with the mean of the workers: take it, or add momentum (SlowMo, FedAvgM).
+        outer_optimizer: OuterOptimizer = outer_optimizer::average::OUTER_OPTIMIZER, Quoted,
+            before outer_optimizer::average::OUTER_OPTIMIZER;
+        /// Fraction of its last step that outer_optimizer = 'momentum' repeats.
+        outer_momentum: f64 = OUTER_MOMENTUM, Number::FromBelow(0.0, 1.0), before OUTER_MOMENTUM;
+        /// How far outer_optimizer = 'momentum' goes towards the mean.
+        outer_learning_rate: f64 = 1.0, Number::Above(0.0, 10.0), before 1.0;
+        /// How often an epoch's synchronous workers are averaged; 'auto' is once per worker, at most 8 times, with 8
+        /// batches in between or more.
+        averages_per_epoch: Option<u32> = None, WordOr("auto", Whole::Within(1, 10_000)), before Some(1);
+        /// Whether learning_rate is multiplied by the square root of the workers that are averaged.
+        scale_learning_rate: bool = true, Flag, before false;
+    }
+}
+
+/// There are some tens of outer steps, or a few hundred, too few for a longer memory; a steady direction is then followed
+/// twice as far. SlowMo's authors found 0.4 to 0.8 good, and larger values to diverge with few steps.
+const OUTER_MOMENTUM: f64 = 0.5;
+
+/// Which device a worker trains on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// The first CUDA device, or the CPU where there is none.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// CUDA device N.
+    Cuda(usize),
+}
+
+impl QuotedText for Device {
+    fn from_text(text: &str) -> Option<Self> {
+        match text.to_lowercase().as_str() {
+            "auto" => Some(Self::Auto),
+            "cpu" => Some(Self::Cpu),
+            "cuda" => Some(Self::Cuda(0)),
+            other => other.strip_prefix("cuda:")?.parse().ok().map(Self::Cuda),
+        }
+    }
+
+    fn expected() -> String {
+        "'auto', 'cpu', 'cuda' or 'cuda:N'".to_owned()
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Auto => "auto".to_owned(),
+            Self::Cpu => "cpu".to_owned(),
+            Self::Cuda(device) => format!("cuda:{device}"),
+        }
+    }
+}
+
+/// Refuses ways to exchange that exclude each other.
+pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
+    let refuse = |message: String| Err(Error::ConflictingOptions { message });
+    if spec.optimizer.ema.is_some() && spec.distribution.mode != Mode::Synchronous {
+        return refuse(format!(
+            "ema is not for mode '{}', in which workers take over each other's weights between batches; leave one of \
+             them out",
+            spec.distribution.mode
+        ));
+    }
+    let DistributionOptions { mode, frequency, outer_optimizer, .. } = spec.distribution;
+    match (mode, frequency) {
+        (Mode::Synchronous, Frequency::Batch) => {
+            return refuse(
+                "frequency = 'batch' is not for mode 'synchronous': all workers would wait for each other after every \
+                 batch; use mode = 'asynchronous' or 'hogwild', or frequency = 'epoch'"
+                    .to_owned(),
+            );
+        }
+        (Mode::Asynchronous | Mode::Hogwild, _) if outer_optimizer.needs_previous() => {
+            return refuse(format!(
+                "outer_optimizer = '{outer_optimizer}' is not for mode '{mode}': it steps towards the mean of all workers, \
+                 which only mode 'synchronous' takes; leave one of them out"
+            ));
+        }
+        _ => {}
+    }
+    // An option that belongs to other outer optimizers alone.
+    let unused = OUTER_OPTIMIZERS.iter().find_map(|other| {
+        let is_unused = |name: &&&str| is_given(name) && !outer_optimizer.options().contains(name);
+        other.options().iter().find(is_unused).map(|name| (name, other))
+    });
+    match unused {
+        Some((name, other)) => refuse(format!(
+            "{name} is for outer_optimizer = '{other}' and the outer optimizer is '{outer_optimizer}'; leave it out, or \
+             choose '{other}'"
+        )),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{Architecture, OptionValue, parse};
+
+    #[test]
+    fn ways_to_exchange_that_exclude_each_other_are_refused_with_the_reason() {
+        let refusal = |options: &[(&str, OptionValue)]| {
+            let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+            parse(Architecture::Cnn, &options).map(|(spec, _)| spec.distribution.mode).unwrap_err().to_string()
+        };
+        let message = refusal(&[("frequency", "batch".into())]);
+        assert!(message.starts_with("frequency = 'batch' is not for mode 'synchronous': all workers would wait"));
+        let message = refusal(&[("mode", "hogwild".into()), ("outer_optimizer", "momentum".into())]);
+        assert!(message.starts_with("outer_optimizer = 'momentum' is not for mode 'hogwild'"), "{message}");
+        let message = refusal(&[("outer_momentum", 0.9.into())]);
+        assert!(message.starts_with("outer_momentum is for outer_optimizer = 'momentum'"), "{message}");
+        let message = refusal(&[("mode", "hogwild".into()), ("ema", 0.999.into())]);
+        assert!(message.starts_with("ema is not for mode 'hogwild'"), "{message}");
+        let given = [("mode".to_owned(), "HOGWILD".into()), ("frequency".to_owned(), "batch".into())];
+        let (spec, _) = parse(Architecture::Cnn, &given).unwrap();
+        assert_eq!((spec.distribution.mode, spec.distribution.frequency), (Mode::Hogwild, Frequency::Batch));
+        let given = [("outer_optimizer".to_owned(), "momentum".into()), ("outer_momentum".to_owned(), 0.7.into())];
+        let (spec, _) = parse(Architecture::Cnn, &given).unwrap();
+        assert_eq!(
+            (
+                spec.distribution.outer_optimizer,
+                spec.distribution.outer_momentum,
+                spec.distribution.outer_learning_rate
+            ),
+            (outer_optimizer::momentum::OUTER_OPTIMIZER, 0.7, 1.0)
+        );
+    }
+}

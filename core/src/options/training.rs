@@ -1,0 +1,99 @@
+//! Options of a run: how long it trains, on what loss, from which seed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::accepts::{AnyWhole, Flag, Quoted, QuotedText, Unset, Whole};
+use super::declare::options;
+use super::{Architecture, Loss, ModelSpec};
+use crate::error::{Error, Result};
+
+options! {
+    /// How long a run trains, and what it minimises.
+    "Training" training: TrainingOptions {
+        /// Passes over the training rows.
+        epochs: u32 = 20, Whole::Within(1, 10_000);
+        /// Rows per step and worker.
+        batch_size: u32 = 32, Whole::Within(1, 65_536);
+        /// Where every random number of the run comes from. Which rows are held out follows from it, too.
+        seed: u64 = 42, AnyWhole, [Fixed];
+        /// What training minimises: 'binary_crossentropy' for two classes, 'categorical_crossentropy' for more, 'hinge'
+        /// for svm.
+        loss: Option<Loss> = None, Unset("by classes", Quoted), before None;
+        /// How much a class counts in the loss.
+        class_weights: ClassWeights = ClassWeights::Auto, Quoted;
+        /// Whether to stop when validation stops improving.
+        early_stop: bool = true, Flag;
+        /// Epochs without improvement before an early stop.
+        patience: u32 = 5, Whole::Within(1, 10_000);
+    }
+}
+
+/// How much a row of a class counts in the loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// total / (rows of the class * classes), so that every class weighs the same.
+    Auto,
+    /// 1 for every class.
+    None,
+    /// Given per class; classes not named weigh 1.
+    Given(BTreeMap<String, f64>),
+}
+
+impl QuotedText for ClassWeights {
+    fn from_text(text: &str) -> Option<Self> {
+        match text.to_lowercase().as_str() {
+            "auto" => Some(Self::Auto),
+            "none" => Some(Self::None),
+            _ => {
+                let mut weights = BTreeMap::new();
+                for pair in text.split(',') {
+                    let (class, weight) = pair.rsplit_once('=')?;
+                    let weight: f64 = weight.trim().parse().ok()?;
+                    if !(weight.is_finite() && weight >= 0.0) {
+                        return None;
+                    }
+                    weights.insert(class.trim().to_owned(), weight);
+                }
+                Some(Self::Given(weights))
+            }
+        }
+    }
+
+    fn expected() -> String {
+        "'auto', 'none' or 'CLASS=weight, ...'".to_owned()
+    }
+
+    fn to_text(&self) -> String {
+        match self {
+            Self::Auto => "auto".to_owned(),
+            Self::None => "none".to_owned(),
+            Self::Given(weights) => {
+                weights.iter().map(|(class, weight)| format!("{class}={weight}")).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+}
+
+impl ModelSpec {
+    /// The loss for a number of classes.
+    ///
+    /// # Errors
+    /// [`Error::ConflictingOptions`] for a binary loss on more than two classes.
+    pub fn loss_for(&self, classes: usize) -> Result<Loss> {
+        match self.training.loss {
+            Some(Loss::BinaryCrossentropy) if classes > 2 => Err(Error::ConflictingOptions {
+                message: format!(
+                    "loss = 'binary_crossentropy' is for two classes and the table has {classes}; \
+                     use loss = 'categorical_crossentropy'"
+                ),
+            }),
+            Some(loss) => Ok(loss),
+            None if self.architecture == Architecture::Svm => Ok(Loss::Hinge),
+            None if classes == 2 => Ok(Loss::BinaryCrossentropy),
+            None => Ok(Loss::CategoricalCrossentropy),
+        }
+    }
+}
