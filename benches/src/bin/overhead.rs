@@ -116,7 +116,7 @@ fn request(args: &Args) -> Result<TrainingRequest> {
         epochs: args.epochs + WARM_UP as u32,
         early_stop: false,
         image_size: args.side,
-        precision: Precision::from_word(&args.precision).context("precision is auto, f32 or bf16")?,
+        precision: Precision::from_word(&args.precision).context("precision must be auto, f32 or bf16")?,
         augment: Augment::default(),
         validation_fraction: if args.validate { 0.25 } else { 0.0 },
         ..ModelSpec::new(architecture(&args.net)?)
