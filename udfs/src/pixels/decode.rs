@@ -143,7 +143,7 @@ pub fn decode_as_stored(bytes: &[u8]) -> Result<Pixels, DecodeError> {
 /// to hit such a line must cost its row, not the executor.
 fn guarded<T>(format: ImageFormat, decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     catch_unwind(AssertUnwindSafe(decoder)).unwrap_or_else(|_| {
-        let reason = "the decoder gave up on data that contradict themselves".to_string();
+        let reason = "the image data are inconsistent".to_string();
         Err(DecodeError::Corrupt { format: label(format), reason })
     })
 }
@@ -194,7 +194,7 @@ fn open(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder, DecodeEr
 fn check_size(format: ImageFormat, width: u32, height: u32) -> Result<(), DecodeError> {
     let format = label(format);
     if width == 0 || height == 0 {
-        return Err(DecodeError::Corrupt { format, reason: format!("it claims {width} x {height} pixels") });
+        return Err(DecodeError::Corrupt { format, reason: format!("its header declares {width} x {height} pixels") });
     }
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(DecodeError::TooLarge { format, width, height });
@@ -268,7 +268,12 @@ fn to_eight_bit(format: ImageFormat, samples: Vec<u8>, colour: ColorType) -> Res
             let level = |&sample: &[u8; 4]| (f32::from_ne_bytes(sample).clamp(0.0, 1.0) * 255.0).round() as u8;
             samples.as_chunks::<4>().0.iter().map(level).collect()
         }
-        _ => return Err(DecodeError::Unsupported { format: label(format), reason: format!("samples of {colour:?}") }),
+        _ => {
+            return Err(DecodeError::Unsupported {
+                format: label(format),
+                reason: format!("unsupported sample type {colour:?}"),
+            });
+        }
     };
     let on_black = |level: u8, alpha: u8| ((u16::from(level) * u16::from(alpha) + 127) / 255) as u8;
     Ok(match colour.channel_count() {
