@@ -34,7 +34,7 @@ pub enum Error {
         reason: String,
     },
     /// A job was lost as often as it may be.
-    #[error("{phase} was given up after {attempts} attempts, the last one ended with: {reason}. Check the executors")]
+    #[error("{phase} failed after {attempts} attempts; the last error: {reason}. Check the executors")]
     GivenUp {
         /// Which job.
         phase: String,
@@ -56,13 +56,13 @@ pub enum Error {
         message: String,
     },
     /// What this session cannot do.
-    #[error("{what} is done by the scheduler: use TuskContext::sql, or ask it with tusk sql --scheduler")]
+    #[error("{what} runs on the scheduler: use TuskContext::sql, or tusk sql --scheduler")]
     NotHere {
         /// What was asked.
         what: &'static str,
     },
     /// The scheduler cannot be reached.
-    #[error("the scheduler at {url} cannot be reached: {reason}. Check that it runs and that the address is right")]
+    #[error("cannot reach the scheduler at {url}: {reason}. Check that it is running and that the address is correct")]
     Scheduler {
         /// Its address.
         url: String,
@@ -70,7 +70,7 @@ pub enum Error {
         reason: String,
     },
     /// A worker's update cannot be averaged.
-    #[error("worker {worker} sent an update that cannot be averaged: {reason}")]
+    #[error("invalid update from worker {worker}: {reason}")]
     Update {
         /// Who.
         worker: u32,
@@ -78,7 +78,7 @@ pub enum Error {
         reason: String,
     },
     /// The run was cancelled.
-    #[error("training of '{model}' was cancelled; epochs kept: {epochs}. OPTIONS (resume = true) goes on from there")]
+    #[error("training of '{model}' was cancelled after {epochs} epochs. Continue it with OPTIONS (resume = true)")]
     Cancelled {
         /// The model.
         model: String,
@@ -87,7 +87,7 @@ pub enum Error {
     },
     /// Two runs for one name.
     #[error(
-        "model '{model}' is being trained already; SHOW TRAINING {model} shows it, CANCEL TRAINING {model} ends it"
+        "model '{model}' is already being trained; SHOW TRAINING {model} shows it, CANCEL TRAINING {model} stops it"
     )]
     AlreadyTraining {
         /// The model.
@@ -103,8 +103,7 @@ pub enum Error {
     },
     /// A resumed statement that asks for something else.
     #[error(
-        "training of '{}' cannot be resumed: {reason}. Repeat the statement as it was, or leave out resume to start \
-         again",
+        "cannot resume training of '{}': {reason}. Repeat the original statement, or remove resume to start over",
         record.model
     )]
     CannotResume {

@@ -171,7 +171,7 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         ("held_out", held_out(manifest)),
         ("training_rows", counts(&manifest.data.train_rows)),
         ("validation_rows", counts(&manifest.data.val_rows)),
-        ("leak", manifest.data.leak.map_or_else(|| "not looked for".to_owned(), |leak| leak.to_string())),
+        ("leak", manifest.data.leak.map_or_else(|| "not checked".to_owned(), |leak| leak.to_string())),
         ("started_from", started_from(manifest)),
         ("skipped", manifest.data.skipped.to_string()),
         ("workers", manifest.data.rows_per_worker.len().to_string()),
