@@ -81,8 +81,8 @@ def cold():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cold", action="store_true", help="measure a build from nothing as well")
-    parser.add_argument("--crates", nargs="+", default=CRATES, help="the crates that are changed (default: all)")
+    parser.add_argument("--cold", action="store_true", help="also measure a build from scratch")
+    parser.add_argument("--crates", nargs="+", default=CRATES, help="crates to change (default: all)")
     args = parser.parse_args()
     subprocess.run(["cargo", "fetch", "--quiet"], check=True, cwd=ROOT)
     print("| build | seconds |")

@@ -61,8 +61,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", default="vgg16")
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=3, help="the first is left out")
-    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs; the first is not counted")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     args = parser.parse_args()
     binaries = args.bin.resolve()
     with tempfile.TemporaryDirectory(prefix="tusk-exchange-") as folder:

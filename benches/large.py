@@ -77,8 +77,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--images", type=int, default=200_000)
-    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
-    parser.add_argument("--keep", type=pathlib.Path, help="keep the table in this folder, or use the one that is there")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
+    parser.add_argument("--keep", type=pathlib.Path, help="folder to keep the table in, or to reuse it from")
     parser.add_argument("--write-to", type=pathlib.Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.write_to:

@@ -33,10 +33,10 @@ def auc_and_seconds(binaries, table, store, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", type=pathlib.Path)
-    parser.add_argument("--group", default="group", help="the patients' column; '' for none")
+    parser.add_argument("--group", default="group", help="column of the patients; '' for none")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     args = parser.parse_args()
     group = f", \"group\" = '{args.group}'" if args.group else ""
     print("| seed | ROC AUC, f32 | ROC AUC, bf16 | bf16 - f32 | seconds of an epoch, f32 | bf16 |")

@@ -58,7 +58,7 @@ def output(command):
     print(f"report: {' '.join(command)}", file=sys.stderr)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=HERE.parent)
     if done.returncode != 0:
-        stop(f"{command[0]} failed; its message is above")
+        stop(f"{command[0]} failed; see its message above")
     return done.stdout.strip()
 
 
@@ -77,7 +77,7 @@ def main():
     parser.add_argument("--images", type=pathlib.Path, required=True)
     parser.add_argument("--originals", type=pathlib.Path, required=True)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    parser.add_argument("--keep", type=pathlib.Path, default=TARGET / "bench-data", help="where made tables are kept")
+    parser.add_argument("--keep", type=pathlib.Path, default=TARGET / "bench-data", help="folder of the generated tables")
     args = parser.parse_args()
     build.seconds(build.DIST)
     table = args.keep / "images.parquet"

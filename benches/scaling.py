@@ -92,7 +92,7 @@ def main():
     parser.add_argument("table", type=pathlib.Path)
     parser.add_argument("--rows-max", type=int, default=ROWS[-1])
     parser.add_argument("--plots", type=pathlib.Path, default=pathlib.Path(__file__).resolve().parents[1] / "docs" / "plots")
-    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tusk-scaling-") as args.scratch:
         report(args, "rows", "svm on pixels, one worker of two threads, by table", "rows of the table", by_rows(args))

@@ -98,7 +98,7 @@ def wait_until_ready(process, port, name):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     args = parser.parse_args()
     tusk = args.bin / "tusk"
     with tempfile.TemporaryDirectory(prefix="tusk-startup-") as folder:

@@ -19,10 +19,10 @@ fi
 
 sudo=""
 if [ "$(id -u)" -ne 0 ]; then
-    command -v sudo >/dev/null 2>&1 || fail "no registry can be reached, and making $image takes root or sudo."
+    command -v sudo >/dev/null 2>&1 || fail "cannot reach a registry, and building $image requires root or sudo."
     sudo=sudo
 fi
-echo "base: no registry can be reached; making $image from Debian's packages (debootstrap, about 2 minutes)"
+echo "base: cannot reach a registry; building $image from Debian's packages (debootstrap, about 2 minutes)"
 if ! command -v debootstrap >/dev/null 2>&1; then
     command -v apt-get >/dev/null 2>&1 || fail "debootstrap is missing. Install it and run this again."
     echo "base: about to install with apt-get, which needs root: debootstrap"
@@ -34,7 +34,7 @@ trap '$sudo rm -rf "$tree"' EXIT
 log=$tree.log
 $sudo debootstrap --variant=minbase --include=ca-certificates "$suite" "$tree" "$mirror" >"$log" 2>&1 || {
     tail -n 20 "$log" >&2
-    fail "debootstrap failed (its last lines are above; all of them are in $log). Check the network and run this again."
+    fail "debootstrap failed (its last lines are above; the full log is $log). Check the network and run this again."
 }
 rm -f "$log"
 # What Debian's own slim image leaves out: documentation, manuals, translations, and what apt can fetch again.

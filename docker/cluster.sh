@@ -19,7 +19,7 @@ fail() {
 }
 
 command -v docker >/dev/null 2>&1 || fail "docker is missing. Install Docker Engine and Compose, and run this again."
-docker info >/dev/null 2>&1 || fail "no Docker engine answers. Start it, or join the group docker, and run this again."
+docker info >/dev/null 2>&1 || fail "cannot reach the Docker engine. Start it, or join the group docker, and run this again."
 
 compose() {
     files="-f docker/compose.yaml"
@@ -31,7 +31,7 @@ compose() {
         # shellcheck disable=SC2086
         docker-compose -p "$project" $files "$@"
     else
-        fail "neither \`docker compose\` nor docker-compose is there. Install one of them and run this again."
+        fail "neither \`docker compose\` nor docker-compose was found. Install one of them and run this again."
     fi
 }
 
@@ -67,7 +67,7 @@ wait_healthy() {
         sleep 1
     done
     compose logs --tail=30 >&2
-    fail "after two minutes these are not well:${waiting%,}. Their last lines are above."
+    fail "not healthy after two minutes:${waiting%,}. Their last lines are above."
 }
 
 case ${1:-} in
@@ -82,7 +82,7 @@ up)
     fi
     hint="Where a port is taken, set TUSK_PORT or TUSK_NOTEBOOK_PORT."
     [ "$torch" = cpu ] || hint="$hint GPUs need NVIDIA's driver and its container toolkit on this machine."
-    compose up -d || fail "a container could not be started (the message is above). $hint"
+    compose up -d || fail "failed to start a container (the message is above). $hint"
     wait_healthy
     echo "Flight SQL, REST and metrics   127.0.0.1:${TUSK_PORT:-50050}"
     echo "the first notebook             http://127.0.0.1:${TUSK_NOTEBOOK_PORT:-8888}/lab/tree/01_first_model.ipynb?token=$TUSK_NOTEBOOK_TOKEN"

@@ -15,11 +15,11 @@ fail() {
 }
 
 for name in tusk tusk-scheduler tusk-executor; do
-    [ -x "$built/$name" ] || fail "$built/$name is not there. Run \`make dist\` first."
+    [ -x "$built/$name" ] || fail "$built/$name does not exist. Run \`make dist\` first."
 done
-[ -e "$libtorch/lib/libtorch_cpu.so" ] || fail "$libtorch/lib holds no libtorch. Run \`make setup\`, or set LIBTORCH."
+[ -e "$libtorch/lib/libtorch_cpu.so" ] || fail "$libtorch/lib does not contain libtorch. Run \`make setup\`, or set LIBTORCH."
 [ "$torch" = cpu ] || [ -e "$libtorch/lib/libtorch_cuda.so" ] ||
-    fail "$libtorch/lib holds no CUDA build of libtorch. Run \`TUSK_TORCH=cuda make dist\` first."
+    fail "$libtorch/lib does not contain a CUDA build of libtorch. Run \`TUSK_TORCH=cuda make dist\` first."
 
 # A binary runs with the C library that it was linked against, or a newer one.
 needs=$(objdump -T "$built/tusk-scheduler" "$built/tusk-executor" | sed -n 's/.*(GLIBC_\([0-9.]*\)).*/\1/p' | sort -Vu | tail -n 1)
@@ -59,6 +59,6 @@ if ! cmp -s notebooks/requirements.txt "$context/notebook/requirements.txt"; the
     python3 -m pip download --quiet --no-deps --require-hashes --only-binary=:all: --implementation cp --abi cp311 \
         --abi abi3 --abi none --python-version 3.11 $platforms --platform manylinux2014_x86_64 \
         --platform manylinux1_x86_64 --dest "$context/notebook/wheels" -r notebooks/requirements.txt ||
-        fail "the packages could not be downloaded (pip's message is above). Check the network and run this again."
+        fail "failed to download the packages (pip's message is above). Check the network and run this again."
     cp notebooks/requirements.txt "$context/notebook/requirements.txt"
 fi

@@ -81,7 +81,7 @@ def manifest():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where it is not up to date")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if it is out of date")
     args = parser.parse_args()
     before = MANIFEST.read_text() if MANIFEST.exists() else ""
     written = HEAD
@@ -103,7 +103,7 @@ def main():
     head, lines = written.split("[dependencies]\n")
     newest = {line.split(" = ")[0]: line for line in lines.splitlines()}
     MANIFEST.write_text(head + "[dependencies]\n" + "".join(newest[key] + "\n" for key in sorted(newest)))
-    print("features: features/Cargo.toml " + ("is as it was" if MANIFEST.read_text() == before else "is written"))
+    print("features: features/Cargo.toml " + ("is unchanged" if MANIFEST.read_text() == before else "was updated"))
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def build(kind, dest):
             nvidia = pathlib.Path(scratch, "nvidia")
             command = [sys.executable, "-m", "pip", "download", "--dest", str(nvidia), *WHEEL_TARGET]
             if subprocess.run([*command, *nvidia_requirements(torch)], check=False).returncode != 0:
-                stop("a CUDA package could not be downloaded (pip's message is above). Run the same command again.")
+                stop("failed to download a CUDA package (pip's message is above). Run the same command again.")
             for wheel in [torch, *nvidia.glob("*.whl")]:
                 extract(wheel, tree, lambda name: "libtorch_python" not in name)
             version = wheel_version(torch)
@@ -110,7 +110,7 @@ def main():
         return
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         stop(
-            f"there is no ready-made build for {platform.system()} {platform.machine()}. Install libtorch 2.11.0 "
+            f"no prebuilt libtorch for {platform.system()} {platform.machine()}. Install libtorch 2.11.0 "
             "and set LIBTORCH to its folder."
         )
     dest.parent.mkdir(parents=True, exist_ok=True)

@@ -19,15 +19,15 @@ command -v "$python" >/dev/null 2>&1 || fail "$python is missing. Install Python
 if [ "$1" = --lock ]; then
     scratch=$(mktemp -d)
     trap 'rm -rf "$scratch"' EXIT
-    "$python" -m venv "$scratch" && "$scratch/bin/pip" install --quiet uv || fail "uv could not be installed."
+    "$python" -m venv "$scratch" && "$scratch/bin/pip" install --quiet uv || fail "failed to install uv."
     for folder in notebooks tests/cluster; do
-        echo "python: renewing $folder/requirements.txt"
+        echo "python: updating $folder/requirements.txt"
         # The notebooks run in an image with one Python; the tests with whichever the machine has.
         if [ "$folder" = notebooks ]; then target="--python-platform x86_64-manylinux_2_28"; else target=--universal; fi
         # shellcheck disable=SC2086 # a list of flags
         "$scratch/bin/uv" pip compile --quiet --upgrade $target --python-version 3.11 --generate-hashes --no-annotate \
             --native-tls --no-header --output-file "$folder/requirements.txt" "$folder/requirements.in" ||
-            fail "$folder/requirements.in could not be resolved (uv's message is above)."
+            fail "failed to resolve $folder/requirements.in (uv's message is above)."
     done
     exit 0
 fi
@@ -47,7 +47,7 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
 fi
 echo "python: installing what the tests of the cluster need into $dir (700 MB on disk)"
 rm -rf "$dir"
-"$python" -m venv "$dir" || fail "$dir could not be made (the message is above)."
+"$python" -m venv "$dir" || fail "cannot create $dir (the message is above)."
 "$dir/bin/pip" install --quiet --require-hashes -r tests/cluster/requirements.txt ||
-    fail "the packages could not be installed (pip's message is above). Check the network and run this again."
+    fail "failed to install the packages (pip's message is above). Check the network and run this again."
 printf '%s' "$wanted" >"$dir/wanted"

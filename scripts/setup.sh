@@ -31,12 +31,12 @@ if [ -n "$missing" ]; then
     # Each package once.
     missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
     command -v apt-get >/dev/null 2>&1 ||
-        fail "these are missing: $missing- install them (names are Debian's) and run this again."
+        fail "missing packages: $missing- install them (Debian names) and run this again."
     echo "setup: about to install with apt-get, which needs root: $missing"
     sudo=""
     if [ "$(id -u)" -ne 0 ]; then
         command -v sudo >/dev/null 2>&1 ||
-            fail "this user is not root and there is no sudo. Ask someone who is to run: apt-get install $missing"
+            fail "installing packages requires root or sudo. Ask an administrator to run: apt-get install $missing"
         sudo=sudo
     fi
     $sudo apt-get update -qq || fail "apt-get update failed (its message is above). Check the network."
@@ -53,9 +53,9 @@ else
 fi
 
 target=${CARGO_TARGET_DIR:-target}
-mkdir -p "$target" || fail "the build folder $target cannot be made. Set CARGO_TARGET_DIR to one that can."
+mkdir -p "$target" || fail "cannot create the build folder $target. Set CARGO_TARGET_DIR to another folder."
 if [ ! -e "$target/debug/tusk" ] && [ ! -e "$target/dist/tusk" ]; then
     free_mb=$(df -Pm "$target" | awk 'NR == 2 { print $4 }')
     [ "$free_mb" -ge 6000 ] ||
-        fail "$target has $free_mb MB free and a first build takes 6000. Free some, or set CARGO_TARGET_DIR elsewhere."
+        fail "$target has $free_mb MB free, and a first build needs 6000. Free some space, or set CARGO_TARGET_DIR elsewhere."
 fi

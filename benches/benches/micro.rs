@@ -125,7 +125,7 @@ fn updates(c: &mut Criterion) -> Outcome {
 fn all(c: &mut Criterion) {
     for benches in [images, batches, plans, updates] {
         if let Err(error) = benches(c) {
-            eprintln!("a benchmark could not be set up: {error}");
+            eprintln!("cannot set up a benchmark: {error}");
             std::process::exit(1);
         }
     }

@@ -41,17 +41,17 @@ FIELDS = [*KEYS, "rows", "val_roc_auc", "best_roc_auc", "val_loss", "best_epoch"
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("table", type=Path, help="a Parquet file of images and labels, as `tusk ingest` makes it")
+    parser.add_argument("table", type=Path, help="a Parquet file of images and labels, written by `tusk ingest`")
     parser.add_argument("--group", help="the column that keeps rows together in a split (the patient)")
-    parser.add_argument("--tusk", default=os.environ.get("TUSK", str(ROOT / "target/dist/tusk")), help="the program")
+    parser.add_argument("--tusk", default=os.environ.get("TUSK", str(ROOT / "target/dist/tusk")), help="the tusk binary")
     parser.add_argument("--workers", default="1,2,4,8", help="numbers of workers (default %(default)s)")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--image-size", type=int, default=128)
     parser.add_argument("--seeds", default="42,43,44", help="runs per row of the table (default %(default)s)")
-    parser.add_argument("--modes", default="", help="only these modes, with semicolons between them")
+    parser.add_argument("--modes", default="", help="only these modes, separated by semicolons")
     parser.add_argument("--options", default="", help="more options, for instance \"augment = 'none'\"")
-    parser.add_argument("--csv", type=Path, default=ROOT / "docs/training-modes.csv", help="results, kept and added to")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs/training-modes.md", help="the page that is written")
+    parser.add_argument("--csv", type=Path, default=ROOT / "docs/training-modes.csv", help="results; new rows are appended")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs/training-modes.md", help="the page to write")
     return parser.parse_args()
 
 
@@ -78,7 +78,7 @@ def train(args, mode, workers, seed):
         training = sql(args.tusk, store, ["SHOW TRAINING modes"])[0]
     epochs = [row for row in epochs if row.get("epoch", "").isdigit()]
     if len(epochs) != args.epochs:
-        sys.exit(f"{mode} with {workers} workers gave {len(epochs)} epochs instead of {args.epochs}")
+        sys.exit(f"{mode} with {workers} workers: expected {args.epochs} epochs, got {len(epochs)}")
     best = min(epochs, key=lambda row: float(row["val_loss"]))
     return {
         "table": args.table.name, "options": args.options, "mode": mode, "workers": workers, "epochs": args.epochs,
@@ -108,20 +108,18 @@ def page(args, results):
     wanted = {"table": args.table.name, "options": args.options, "epochs": str(args.epochs), "image_size": str(args.image_size)}
     rows = [row for row in results if all(row[key] == value for key, value in wanted.items())]
     if not rows:
-        sys.exit("there is no result to write down")
+        sys.exit("no results to write")
     lines = [
         "# Training modes compared",
         "",
-        f"Written by `benches/modes/compare.py`: {args.table.name}, {rows[0]['rows']} training rows, "
-        f"{args.epochs} epochs of the cnn at {args.image_size} pixels, the same rows and epochs for every line. On {platform.machine()} with {os.cpu_count()} processors, one process: "
-        "the workers share its processors, so the times show what a mode costs, not how it scales.",
+        f"Written by `benches/modes/compare.py`: {args.table.name}, {rows[0]['rows']} training rows, {args.epochs} epochs of the cnn at "
+        f"{args.image_size} pixels, with the same rows and epochs in every line. It ran on {platform.machine()} with {os.cpu_count()} "
+        "processors in one process. The workers share its processors, so the times show the overhead of a mode, not how it scales.",
         "",
-        "Validation ROC AUC is that of the held-out rows after the last epoch and at the best epoch (the one that is "
-        "published), the mean over the runs, which differ in the seed and so in the rows that are held out: compare lines of the same seeds (the CSV file beside "
-        "this page has every run); ± is half the distance between the best and the "
-        "worst of them. Seconds are the "
-        "wall time of the whole statement, and of the epochs alone. Staleness is the number of other workers' pushes "
-        "between a worker's pull and its push.",
+        "Validation ROC AUC is that of the held-out rows, after the last epoch and at the best epoch (which is published), averaged over the "
+        "runs. Runs differ in the seed and therefore in the held-out rows, so compare lines with the same seeds; the CSV file has every run. "
+        "± is half the distance between the best and the worst run. Seconds are the wall time of the whole statement, and of the epochs "
+        "alone. Staleness is the number of other workers' pushes between a worker's pull and its push.",
         "",
         "| mode | workers | seeds | AUC, last epoch | AUC, best epoch | ± | seconds | in epochs | staleness, mean | max |",
         "|---|---|---|---|---|---|---|---|---|---|",

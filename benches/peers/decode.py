@@ -90,7 +90,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
-    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=pathlib.Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -111,7 +111,7 @@ def compare(args, folder):
         for way in ("pandas", "arrow"):
             commands[f"Spark, {way}", 2] = [spark, HERE / "spark.py", args.folder, "--way", way]
     else:
-        print("decode: no java is here, so Spark is left out", file=sys.stderr)
+        print("decode: java not found; skipping Spark", file=sys.stderr)
     for threads in (1, 2):
         commands["Tusk", threads] = [args.bin / "decode", args.folder, "--rounds", 1, "--threads", threads]
     outs = {name: folder / f"{n}.raw" for n, name in enumerate([*PEERS, "Tusk"])}

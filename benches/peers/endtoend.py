@@ -104,7 +104,7 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--group-regex", default=r"(person\d+|(NORMAL2-)?IM-\d+)")
-    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     args = parser.parse_args()
     torch = python_with_torch()
     with tempfile.TemporaryDirectory(prefix="tusk-endtoend-") as folder:
@@ -121,7 +121,7 @@ def main():
                 command = [elephas, HERE / "elephas_files.py", *data, mode]
                 sides[f"Elephas, {mode}"] = lambda seed, command=command: python_side([*command, seed])
         else:
-            print("endtoend: no java is here, so Elephas is left out", file=sys.stderr)
+            print("endtoend: java not found; skipping Elephas", file=sys.stderr)
         results = {side: [] for side in sides}
         for seed in range(1, args.rounds + 1):
             for side, run in sides.items():

@@ -20,7 +20,7 @@ def python_with(name, packages):
         print(f"installing {', '.join(packages)} into {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         if subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=False).returncode != 0:
-            sys.exit("the peers could not be installed: pip's message is above")
+            sys.exit("failed to install the peers; see pip's message above")
         ready.write_text(wanted)
     return str(python)
 

@@ -94,9 +94,9 @@ def compare(title, sides, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=3, help="per round and side; the first is left out")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs per round and side; the first is not counted")
     parser.add_argument("--images", type=int, default=768)
-    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     args = parser.parse_args()
     python = python_with_torch()
     with tempfile.TemporaryDirectory(prefix="tusk-throughput-") as folder:

@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--net", default="cnn")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--group-regex", default=r"(person\d+|(NORMAL2-)?IM-\d+)")
-    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     args = parser.parse_args()
     torch, ratios = python_with_torch(), []
     print("| seed | PyTorch, 3 epochs | its ROC AUC | Tusk, to the same | in epoch | its best ROC AUC | share |")

@@ -71,7 +71,7 @@ def tusk(net, channels, binaries, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="+", default=["resnet18", "densenet121", "resnet50", "vgg16"])
-    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="where the binaries are")
+    parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.make:

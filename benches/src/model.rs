@@ -111,6 +111,6 @@ impl Published {
     }
 
     fn name(&self) -> Result<ModelName> {
-        ModelName::new("bench").context("bench is a name")
+        ModelName::new("bench").context("bench is a valid model name")
     }
 }

@@ -43,11 +43,11 @@ FIELDS = ["row", "options", "seed", *FIGURES, *[f"shifted_{figure}" for figure i
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--images", type=pathlib.Path, required=True, help="a folder of images, a folder per class in it")
+    parser.add_argument("--images", type=pathlib.Path, required=True, help="a folder of images with one folder per class")
     parser.add_argument("--seeds", default="42", help="runs per row (default %(default)s)")
     parser.add_argument("--only", nargs="*", default=list(ROWS), help="only these rows")
-    parser.add_argument("--csv", type=pathlib.Path, default=ROOT / "docs/ablation.csv", help="results, kept and added to")
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/ablation.md", help="the page that is written")
+    parser.add_argument("--csv", type=pathlib.Path, default=ROOT / "docs/ablation.csv", help="results; new rows are appended")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/ablation.md", help="the page to write")
     return parser.parse_args()
 
 
@@ -83,10 +83,10 @@ def page(rows):
     lines = [
         "# What each ingredient brings",
         "",
-        f"Written by `benches/study/ablation.py` on {datetime.date.today()}, on {where}: `cnn` on four fifths of the patients of the "
-        "chest X-rays of children, tested on the others. Shifted figures are means over twelve kinds of shifted copies of the "
-        "tested X-rays (`benches/study/shifts.py`: gamma, contrast, brightness, blur, noise, crop, rotation, JPEG quality), at the threshold "
-        "that was chosen on a tenth of the training patients.",
+        f"Written by `benches/study/ablation.py` on {datetime.date.today()}, on {where}. `cnn` is trained on four fifths of the patients "
+        "of the chest X-rays of children and tested on the others. Shifted metrics are means over twelve kinds of shifted copies of the "
+        "test X-rays (`benches/study/shifts.py`: gamma, contrast, brightness, blur, noise, crop, rotation, JPEG quality). The threshold "
+        "was chosen on a tenth of the training patients.",
         "",
         "| row | options | seed | ROC AUC | balanced accuracy | accuracy | shifted ROC AUC | shifted balanced accuracy | "
         "shifted accuracy | worst shift (ROC AUC) | seconds |",

@@ -24,7 +24,7 @@ TEST = f"(SELECT * FROM xrays WHERE {IS_TEST})"
 def tusk(*words):
     done = subprocess.run([BIN / "tusk", *words], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
-        sys.exit(f"tusk {' '.join(map(str, words))} failed; its message is above")
+        sys.exit(f"tusk {' '.join(map(str, words))} failed; see its message above")
     return done.stdout
 
 

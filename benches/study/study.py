@@ -67,11 +67,11 @@ figure.savefig(stem + ".png", dpi=120, metadata={"Software": None})
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--images", type=pathlib.Path, required=True, help="a folder of images, a folder per class in it")
-    parser.add_argument("--full", action="store_true", help="pictures and epochs as on a GPU")
+    parser.add_argument("--images", type=pathlib.Path, required=True, help="a folder of images with one folder per class")
+    parser.add_argument("--full", action="store_true", help="image sizes and epochs for a GPU")
     parser.add_argument("--only", nargs="*", default=list(SIZES), help="only these models")
-    parser.add_argument("--csv", type=pathlib.Path, help="results, kept and added to (default docs/study.csv, with --full study-full.csv)")
-    parser.add_argument("--out", type=pathlib.Path, help="the page that is written (default beside the results)")
+    parser.add_argument("--csv", type=pathlib.Path, help="results; new rows are appended (default docs/study.csv, with --full study-full.csv)")
+    parser.add_argument("--out", type=pathlib.Path, help="the page to write (default beside the results)")
     args = parser.parse_args()
     args.csv = args.csv or ROOT / "docs" / ("study-full.csv" if args.full else "study.csv")
     args.out = args.out or args.csv.with_suffix(".md")
@@ -107,14 +107,14 @@ def page(args, rows):
         "# The study: five models, three losses",
         "",
         f"Written by `make study` (`benches/study/study.py`) on {datetime.date.today()}, on {where}. Each row is one CREATE MODEL, "
-        f"tested by one EVALUATE MODEL on {rows[0]['rows']} images of patients that no net has seen; intervals are 95 % bootstraps. "
+        f"tested by one EVALUATE MODEL on {rows[0]['rows']} images of patients that no net has seen. Intervals are 95 % bootstraps. "
         "Epoch and threshold were chosen on a tenth of the training patients. "
-        + ("" if args.full else "Sized for two processors: the large nets see pictures of 64 pixels and few epochs, which is not what "
-           "they can do; `make study FULL=1` gives them 224 pixels and 20 epochs, and wants a GPU. ")
-        + "An `svm` is linear on histograms of oriented gradients: with the first two losses a logistic regression, with the third the logistic model "
-        "of the least squared error of its probabilities. The plot has the first seed of a model that has several. "
-        "The paper's figures, in the first row, are of other images than these: it reports them for its CNN, trained by several workers with PySpark "
-        "and Elephas.",
+        + ("" if args.full else "The study is sized for two processors: the large nets are trained at 64 pixels for few epochs, below their "
+           "potential. `make study FULL=1` uses 224 pixels and 20 epochs, and needs a GPU. ")
+        + "An `svm` is linear on histograms of oriented gradients. With the first two losses it is a logistic regression; with the third it "
+        "minimizes the squared error of the logistic model's probabilities. The plot shows the first seed of each model. "
+        "The first row has the paper's metrics, which are of other images; the paper reports them for its CNN, trained by several workers "
+        "with PySpark and Elephas.",
         "",
         f"![Accuracies side by side](plots/{args.out.stem}.svg)",
         "",

@@ -396,6 +396,6 @@ mod tests {
     #[tokio::test]
     async fn a_scheduler_that_is_not_there_is_named() {
         let error = Remote::connect("df://127.0.0.1:9", &Credentials::Nobody, None).await.unwrap_err().to_string();
-        assert!(error.starts_with("the scheduler at df://127.0.0.1:9 cannot be reached: "), "{error}");
+        assert!(error.starts_with("cannot reach the scheduler at df://127.0.0.1:9: "), "{error}");
     }
 }

@@ -37,7 +37,7 @@ fn parse(text: &str, cuda: usize) -> Result<Vec<PoolDevice>> {
     }
     if let Some(count) = text.trim().strip_prefix("fake:") {
         let count = count.parse().ok().filter(|n| (1..=MAX).contains(n));
-        let count: usize = count.ok_or_else(|| refuse(format!("fake:N takes a number from 1 to {MAX}")))?;
+        let count: usize = count.ok_or_else(|| refuse(format!("fake:N must be from 1 to {MAX}")))?;
         return Ok((0..count).map(|n| cpu(format!("fake:{n}"))).collect());
     }
     let mut devices = Vec::new();
@@ -45,11 +45,13 @@ fn parse(text: &str, cuda: usize) -> Result<Vec<PoolDevice>> {
         let found = match (word, word.strip_prefix("cuda:").and_then(|n| n.parse().ok())) {
             ("cpu", _) => cpu("cpu".to_owned()),
             (_, Some(n)) if n < cuda => device(n),
-            (_, Some(_)) => return Err(refuse(format!("{word} is not there; this process sees {cuda} CUDA devices"))),
-            _ => return Err(refuse("write auto, cpu, cuda:N, or several of them with commas".to_owned())),
+            (_, Some(_)) => {
+                return Err(refuse(format!("device {word} not found; this process sees {cuda} CUDA devices")));
+            }
+            _ => return Err(refuse("use auto, cpu, cuda:N, or a list separated by commas".to_owned())),
         };
         if devices.contains(&found) {
-            return Err(refuse(format!("{word} is there twice; --workers-per-device lets tasks share a device")));
+            return Err(refuse(format!("duplicate device {word}; use --workers-per-device to share a device")));
         }
         devices.push(found);
     }
@@ -142,7 +144,7 @@ impl DevicePool {
 
     fn on_machine(spec: &str, workers_per_device: usize, cuda: usize) -> Result<Self> {
         if !(1..=MAX).contains(&workers_per_device) {
-            let reason = format!("{workers_per_device} workers per device; take 1 to {MAX}");
+            let reason = format!("workers per device must be from 1 to {MAX}, got {workers_per_device}");
             return Err(Error::Devices { given: spec.to_owned(), reason });
         }
         let slot = |offered| move |device| Slot { device, offered, busy: Vec::new() };
@@ -197,7 +199,7 @@ impl DevicePool {
                 Wanted::Cpu => "cpu".to_owned(),
                 Wanted::Cuda(n) => format!("cuda:{n}"),
             };
-            return Err(Error::NoDevice { device, reason: "it is not among the --devices of the executor" });
+            return Err(Error::NoDevice { device, reason: "it is not in the executor's --devices" });
         }
         let ticket = slots.enqueue(wanted);
         loop {

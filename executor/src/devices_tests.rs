@@ -32,17 +32,22 @@ fn auto_is_every_cuda_device_or_else_the_cpu() {
 #[test]
 fn a_list_that_cannot_be_met_says_why() {
     for (spec, reason) in [
-        ("cuda:1", "cuda:1 is not there; this process sees 1 CUDA devices"),
-        ("gpu", "write auto, cpu, cuda:N"),
-        ("", "write auto, cpu, cuda:N"),
-        ("cuda:0,cuda:0", "cuda:0 is there twice"),
-        ("fake:0", "a number from 1 to 64"),
-        ("fake:many", "a number from 1 to 64"),
+        ("cuda:1", "device cuda:1 not found; this process sees 1 CUDA devices"),
+        ("gpu", "use auto, cpu, cuda:N, or a list"),
+        ("", "use auto, cpu, cuda:N, or a list"),
+        ("cuda:0,cuda:0", "duplicate device cuda:0"),
+        ("fake:0", "fake:N must be from 1 to 64"),
+        ("fake:many", "fake:N must be from 1 to 64"),
     ] {
         let error = DevicePool::on_machine(spec, 1, 1).unwrap_err().to_string();
         assert!(error.contains(reason), "{spec}: {error}");
     }
-    assert!(DevicePool::on_machine("cpu", 0, 0).unwrap_err().to_string().contains("0 workers per device"));
+    assert!(
+        DevicePool::on_machine("cpu", 0, 0)
+            .unwrap_err()
+            .to_string()
+            .contains("workers per device must be from 1 to 64, got 0")
+    );
 }
 
 /// Runs tasks on threads of their own; how many were on a device at most, by name, and the wall time.
@@ -120,7 +125,7 @@ fn a_device_asked_for_by_name_is_the_one_that_is_given() {
     let cpu = pool.acquire(Wanted::Cpu, work(2), &NEVER).unwrap();
     assert_eq!(cpu.device(), tch::Device::Cpu, "asked for by name though it is not on the list");
     let error = pool.acquire(Wanted::Cuda(2), work(3), &NEVER).unwrap_err().to_string();
-    assert!(error.starts_with("device cuda:2 is not there: it is not among the --devices"), "{error}");
+    assert!(error.starts_with("device cuda:2 not found: it is not in the executor's --devices"), "{error}");
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub enum Error {
         reason: String,
     },
     /// The disk that holds shards.
-    #[error("a decoded shard cannot be kept in {path}: {source}. Free space there, or raise the memory budget")]
+    #[error("cannot write a decoded shard to {path}: {source}. Free space there, or raise the memory budget")]
     ShardFile {
         /// The folder or file.
         path: String,
@@ -37,8 +37,8 @@ pub enum Error {
     },
     /// Decoded images do not fit the cache.
     #[error(
-        "{needed} bytes of decoded images do not fit the shard cache of {budget} bytes on disk; raise \
-         TUSK_CACHE_DISK_BYTES, or choose a smaller image_size"
+        "decoded images need {needed} bytes, and the disk cache has {budget}; raise TUSK_CACHE_DISK_BYTES, or choose a \
+         smaller image_size"
     )]
     CacheFull {
         /// Bytes that are needed.
@@ -47,7 +47,7 @@ pub enum Error {
         budget: u64,
     },
     /// A device that this machine does not have.
-    #[error("device {device} is not there: {reason}; use device = 'auto' or 'cpu'")]
+    #[error("device {device} not found: {reason}; use device = 'auto' or 'cpu'")]
     NoDevice {
         /// As asked for.
         device: String,
@@ -55,7 +55,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// A list of devices that cannot be used.
-    #[error("--devices {given} cannot be used: {reason}")]
+    #[error("invalid --devices {given}: {reason}")]
     Devices {
         /// As given.
         given: String,
@@ -69,14 +69,14 @@ pub enum Error {
         source: tusk_process::tls::TlsError,
     },
     /// A figure that Prometheus does not take.
-    #[error("a metric cannot be registered: {source}")]
+    #[error("failed to register metric: {source}")]
     Metric {
         /// Its own words.
         #[from]
         source: prometheus::Error,
     },
     /// The parameter service of the scheduler.
-    #[error("weights cannot be exchanged with the parameter service at {url}: {reason}")]
+    #[error("cannot exchange weights with the parameter server at {url}: {reason}")]
     Parameters {
         /// Its address.
         url: String,

@@ -37,22 +37,22 @@ impl Figures {
             "tusk_executor_phase_seconds",
             "Seconds of a task by phase: decode, pull (read weights), train, validate, push (send the update), exchange (pull and push, of a whole run).",
         );
-        let tasks = Opts::new("tusk_executor_tasks_total", "Tasks that ended, by phase and outcome.");
+        let tasks = Opts::new("tusk_executor_tasks_total", "Finished tasks, by phase and outcome.");
         Ok(Self {
             images_decoded: counter("images_decoded_total", "Images decoded into shards.")?,
             images_trained: counter("images_trained_total", "Images trained on.")?,
             images_scored: counter("images_scored_total", "Images scored for validation.")?,
             shard_hits: counter("shard_hits_total", "Tasks that found their shard in the cache.")?,
             shard_misses: counter("shard_misses_total", "Tasks that had to build their shard.")?,
-            report_failures: counter("report_failures_total", "Reports that the scheduler did not take.")?,
+            report_failures: counter("report_failures_total", "Failed reports to the scheduler.")?,
             tasks: IntCounterVec::new(tasks, &["phase", "outcome"])?,
             seconds: HistogramVec::new(seconds.buckets(SECONDS.to_vec()), &["phase"])?,
             shards: gauge("shards", "Shards in the cache.")?,
             shard_memory_bytes: gauge("shard_memory_bytes", "Bytes of shards in memory.")?,
             shard_disk_bytes: gauge("shard_disk_bytes", "Bytes of shards on disk.")?,
-            devices: gauge("devices", "Training tasks that can compute at a time.")?,
-            devices_busy: gauge("devices_busy", "Training tasks that compute.")?,
-            tasks_waiting: gauge("tasks_waiting", "Training tasks that wait for a device.")?,
+            devices: gauge("devices", "Training tasks that can compute at the same time.")?,
+            devices_busy: gauge("devices_busy", "Training tasks that are computing.")?,
+            tasks_waiting: gauge("tasks_waiting", "Training tasks that are waiting for a device.")?,
         })
     }
 

@@ -90,20 +90,19 @@ fn pushed(text: &str) -> Result<TaskSchedulingPolicy, String> {
     if text == "push-staged" {
         return Ok(TaskSchedulingPolicy::PushStaged);
     }
-    Err("the scheduler pushes tasks to Tusk's executors, so that an epoch starts without waiting to be asked"
-        .to_owned())
+    Err("Tusk's executors require push scheduling, so that an epoch starts without polling".to_owned())
 }
 
 fn no_concurrent_tasks(_: &str) -> Result<usize, String> {
-    Err("it is called --vcores".to_owned())
+    Err("use --vcores".to_owned())
 }
 
 fn no_log_dir(_: &str) -> Result<String, String> {
-    Err("logs go to stderr; send them where you want them".to_owned())
+    Err("logs go to stderr; redirect stderr".to_owned())
 }
 
 fn no_log_level_setting(text: &str) -> Result<String, String> {
-    if text == "INFO,datafusion=INFO" { Ok(text.to_owned()) } else { Err("it is called --log-level".to_owned()) }
+    if text == "INFO,datafusion=INFO" { Ok(text.to_owned()) } else { Err("use --log-level".to_owned()) }
 }
 
 impl TuskFlags {
@@ -158,10 +157,10 @@ mod tests {
     #[test]
     fn flags_that_make_no_sense_here_are_refused_with_the_reason() {
         for (flag, reason) in [
-            ("--task-scheduling-policy=pull-staged", "the scheduler pushes tasks"),
-            ("--concurrent-tasks=2", "it is called --vcores"),
+            ("--task-scheduling-policy=pull-staged", "require push scheduling"),
+            ("--concurrent-tasks=2", "use --vcores"),
             ("--log-dir=/tmp", "logs go to stderr"),
-            ("--log-level-setting=DEBUG", "it is called --log-level"),
+            ("--log-level-setting=DEBUG", "use --log-level"),
             ("--tls-cert=a.pem", "--tls-key"),
         ] {
             let error = parse(&[flag]).unwrap_err();

@@ -176,7 +176,7 @@ async fn a_refusal_is_not_tried_again_and_names_the_service() {
     serve(listener, &[Code::NotFound], like());
     let mut client = client(&url, &Arc::default());
     let error = blocking(move || client.pull(None, &like()).unwrap_err()).await;
-    let wanted = format!("weights cannot be exchanged with the parameter service at {url}: as told");
+    let wanted = format!("cannot exchange weights with the parameter server at {url}: as told");
     assert_eq!(error.to_string(), wanted);
     for code in [Code::InvalidArgument, Code::FailedPrecondition, Code::Aborted, Code::DataLoss, Code::Unauthenticated]
     {

@@ -54,7 +54,8 @@ pub enum ProcessError {
     },
     /// A port that cannot be had.
     #[error(
-        "{address} cannot be listened on: {source}; choose another --bind-host, --bind-port, --bind-grpc-port or --bind-health-port"
+        "cannot bind {address}: {source}; choose another --bind-host, --bind-port, --bind-grpc-port or \
+         --bind-health-port"
     )]
     Listen {
         /// Where.
@@ -71,14 +72,14 @@ pub enum ProcessError {
         source: std::net::AddrParseError,
     },
     /// The scheduler's address.
-    #[error("the scheduler's address cannot be used: {reason}; give --scheduler-host and --scheduler-port")]
+    #[error("invalid scheduler address: {reason}; set --scheduler-host and --scheduler-port")]
     SchedulerAddress {
         /// Why not.
         reason: String,
     },
     /// No scheduler.
     #[error(
-        "the scheduler at {address} did not take this executor within {seconds} seconds: {reason}; start it, or give \
+        "cannot register with the scheduler at {address} within {seconds} seconds: {reason}; start it, or set \
          --scheduler-host and --scheduler-port"
     )]
     Scheduler {
@@ -131,8 +132,8 @@ pub async fn run(flags: Flags) -> Result<(), ProcessError> {
     let _doors = Doors::open(&mut config, &plugin, (bind, outside), tls.as_ref()).await?;
     if tls.is_none() && !bind.is_loopback() {
         tracing::warn!(
-            %bind, "this executor takes tasks from anybody who reaches its ports; give --tls-cert, --tls-key and \
-             --tls-ca, or see that only the cluster reaches them"
+            %bind, "no certificates are configured: every host that reaches the ports can run tasks. Set --tls-cert, \
+                    --tls-key and --tls-ca, or restrict the ports to the cluster"
         );
     }
     let is_draining = Arc::new(AtomicBool::new(false));
@@ -153,11 +154,11 @@ pub async fn run(flags: Flags) -> Result<(), ProcessError> {
 /// The folder for shuffle files: the one that was asked for, or one that goes with the process.
 fn work_dir(config: &mut ExecutorProcessConfig) -> Result<Option<TempDir>, ProcessError> {
     if let Some(folder) = &config.work_dir {
-        std::fs::create_dir_all(folder).map_err(io("--work-dir cannot be made"))?;
+        std::fs::create_dir_all(folder).map_err(io("cannot create --work-dir"))?;
         return Ok(None);
     }
     let folder = tempfile::Builder::new().prefix("tusk-executor-").tempdir();
-    let folder = folder.map_err(io("a folder for shuffle files cannot be made; give --work-dir"))?;
+    let folder = folder.map_err(io("cannot create a folder for shuffle files; set --work-dir"))?;
     config.work_dir = Some(folder.path().display().to_string());
     Ok(Some(folder))
 }
@@ -177,7 +178,9 @@ async fn facing_address(config: &ExecutorProcessConfig, connect_seconds: u16) ->
                 let reason = format!("{}: {error}", config.scheduler_host);
                 return Err(ProcessError::SchedulerAddress { reason });
             }
-            Err(error) => tracing::warn!(host = config.scheduler_host, %error, "the scheduler's host is not known yet"),
+            Err(error) => {
+                tracing::warn!(host = config.scheduler_host, %error, "cannot resolve the scheduler's host yet")
+            }
         }
         tokio::time::sleep(RESTART_PAUSE).await;
     }
@@ -193,7 +196,7 @@ async fn serve_http(
     let (health, is_draining) = (health.clone(), Arc::clone(is_draining));
     let ready = move || {
         if is_draining.load(Ordering::Relaxed) {
-            return Err("it ends as soon as its tasks do".to_owned());
+            return Err("stops when its tasks finish".to_owned());
         }
         if health.is_ready() { Ok(()) } else { Err("the scheduler does not answer heartbeats".to_owned()) }
     };
@@ -220,7 +223,7 @@ impl Life {
             .thread_name("ballista")
             .enable_all()
             .build()
-            .map_err(io("threads cannot be started"))?;
+            .map_err(io("cannot start threads"))?;
         let process = runtime.spawn(start_executor_process(Arc::clone(config)));
         Ok(Self { runtime: Some(runtime), process })
     }
@@ -245,7 +248,7 @@ impl Life {
         };
         tokio::select! {
             ended = &mut self.process => match ended {
-                Ok(Ok(())) => "the scheduler sent it away or was away".to_owned(),
+                Ok(Ok(())) => "disconnected or rejected by the scheduler".to_owned(),
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             },
@@ -284,7 +287,7 @@ async fn live(
         let reason = tokio::select! {
             biased;
             heard = &mut ended => {
-                heard.map_err(io("signals cannot be heard"))?;
+                heard.map_err(io("cannot install the signal handler"))?;
                 is_draining.store(true, Ordering::Relaxed);
                 // Without a scheduler there are no tasks to end, and Ballista listens for signals when registered only.
                 if config.health.is_ready() {
@@ -300,7 +303,7 @@ async fn live(
             let address = format!("{}:{}", config.scheduler_host, config.scheduler_port);
             return Err(ProcessError::Scheduler { address, seconds: connect_seconds, reason });
         }
-        tracing::warn!(%reason, "not registered with the scheduler; trying again");
+        tracing::warn!(%reason, "not registered with the scheduler, will retry");
         tokio::select! {
             _ = &mut ended => return Ok(()),
             () = tokio::time::sleep(RESTART_PAUSE) => {}
@@ -322,10 +325,14 @@ async fn noting_ready(health: &ExecutorHealth, was_ready: &mut bool, over: impl 
 
 /// Ballista heard the signal, too: it takes no more tasks, tells the scheduler, and ends when its tasks have.
 async fn drain_tasks(process: &mut JoinHandle<Result<(), BallistaError>>, limit: Duration) {
-    tracing::info!(seconds_max = limit.as_secs(), "executor ends when its tasks have; a second signal ends it at once");
+    tracing::info!(
+        seconds_max = limit.as_secs(),
+        "shutting down when running tasks finish; a second signal stops at once"
+    );
     tokio::select! {
         _ = process => tracing::info!("executor ended"),
-        () = tokio::time::sleep(limit) => tracing::warn!("tasks did not end in time and are left to other executors"),
-        _ = signal::terminated() => tracing::warn!("ended at once; tasks are left to other executors"),
+        () = tokio::time::sleep(limit) => tracing::warn!("tasks did not finish in time and are left to other \
+                                                          executors"),
+        _ = signal::terminated() => tracing::warn!("stopped at once; tasks are left to other executors"),
     }
 }

@@ -93,16 +93,16 @@ async fn report_forever(plugin: Arc<Plugin>, identity: Identity, channel: Channe
         }
         match (send(&plugin.report(&identity), channel.clone()).await, is_heard) {
             (Ok(()), false) => {
-                tracing::info!("the scheduler takes reports again");
+                tracing::info!("the scheduler accepts reports again");
                 is_heard = true;
             }
             (Ok(()), true) => {}
             (Err(error), _) => {
                 plugin.engine.activity().figures.report_failures.inc();
                 if is_heard {
-                    tracing::warn!(%error, "the scheduler does not take reports; they are sent until it does");
+                    tracing::warn!(%error, "failed to report to the scheduler, will retry");
                 } else {
-                    tracing::debug!(%error, "the scheduler does not take reports");
+                    tracing::debug!(%error, "failed to report to the scheduler");
                 }
                 is_heard = false;
             }

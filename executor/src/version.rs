@@ -18,7 +18,7 @@ pub fn long() -> String {
 
 /// The CUDA of a libtorch's version ("2.11.0+cu130"), and how many devices it finds.
 fn describe(cuda: Option<(&str, i64)>) -> String {
-    let Some((libtorch, devices)) = cuda else { return "none: this is a build for the CPU".to_owned() };
+    let Some((libtorch, devices)) = cuda else { return "none (CPU build)".to_owned() };
     let digits =
         libtorch.split_once("+cu").and_then(|(_, digits)| digits.split_at_checked(digits.len().checked_sub(1)?));
     let version = digits.map_or_else(|| "unknown".to_owned(), |(major, minor)| format!("{major}.{minor}"));
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn a_cuda_build_says_so_even_without_a_device() {
-        assert_eq!(describe(None), "none: this is a build for the CPU");
+        assert_eq!(describe(None), "none (CPU build)");
         assert_eq!(describe(Some(("2.11.0+cu130", 0))), "13.0, no device: is NVIDIA's driver installed?");
         assert_eq!(describe(Some(("2.11.0+cu130", 8))), "13.0, 8 devices");
         assert_eq!(describe(Some(("2.11.0", 1))), "unknown, 1 device");

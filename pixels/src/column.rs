@@ -157,7 +157,7 @@ impl<'a> SparkImages<'a> {
         let value = |array: &Int64Array| if array.is_null(row) { None } else { Some(array.value(row)) };
         let side = |name: &str, array: &Int64Array| {
             let side = value(array).and_then(|side| u32::try_from(side).ok()).filter(|&side| side > 0);
-            side.ok_or_else(|| fault(format!("{name} is {}, not a positive number", shown(value(array)))))
+            side.ok_or_else(|| fault(format!("{name} must be positive, got {}", shown(value(array)))))
         };
         // Spark's image source marks a file that it could not read with -1 in every field and no data.
         if value(&self.channels) == Some(-1) && data.is_empty() {
@@ -167,12 +167,12 @@ impl<'a> SparkImages<'a> {
             Some(1) => 1,
             Some(3) => 3,
             Some(4) => 4,
-            other => return Err(fault(format!("nChannels is {}; 1, 3 and 4 are read", shown(other)))),
+            other => return Err(fault(format!("nChannels must be 1, 3 or 4, got {}", shown(other)))),
         };
         let expected = i64::from(spark_mode(channels));
         if let Some(mode) = self.mode.as_ref().and_then(value).filter(|&mode| mode != expected) {
-            let read = "0 (CV_8UC1), 16 (CV_8UC3) and 24 (CV_8UC4) are read";
-            return Err(fault(format!("mode {mode} does not go with {channels} channels of 8 bits; {read}")));
+            let read = "supported are 0 (CV_8UC1), 16 (CV_8UC3) and 24 (CV_8UC4)";
+            return Err(fault(format!("mode {mode} does not match {channels} 8-bit channels; {read}")));
         }
         let (height, width) = (side("height", &self.height)?, side("width", &self.width)?);
         if u64::from(width) * u64::from(height) > MAX_PIXELS {

@@ -89,22 +89,22 @@ fn a_struct_of_other_widths_and_without_mode_is_read_too() {
 
 #[test]
 fn a_struct_whose_fields_contradict_each_other_is_refused_with_its_reason() {
-    let prefix = "the image struct holds no picture: ";
+    let prefix = "invalid image struct: ";
     for (array, reason) in [
         (spark(2, 2, 1, 0, &[1, 2, 3]), "data has 3 bytes, but height 2 x width 2 x nChannels 1 = 4"),
-        (spark(0, 2, 1, 0, &[]), "height is 0, not a positive number"),
-        (spark(1, -5, 1, 0, &[1]), "width is -5, not a positive number"),
-        (spark(1, 1, 2, 8, &[1, 2]), "nChannels is 2; 1, 3 and 4 are read"),
+        (spark(0, 2, 1, 0, &[]), "height must be positive, got 0"),
+        (spark(1, -5, 1, 0, &[1]), "width must be positive, got -5"),
+        (spark(1, 1, 2, 8, &[1, 2]), "nChannels must be 1, 3 or 4, got 2"),
         (
             spark(1, 1, 3, 21, &[1, 2, 3]),
-            "mode 21 does not go with 3 channels of 8 bits; 0 (CV_8UC1), 16 (CV_8UC3) and 24 (CV_8UC4) are read",
+            "mode 21 does not match 3 8-bit channels; supported are 0 (CV_8UC1), 16 (CV_8UC3) and 24 (CV_8UC4)",
         ),
         (spark(-1, -1, -1, -1, &[]), "Spark could not read this file and marked it with nChannels -1"),
     ] {
         assert_eq!(error_of(&array), format!("{prefix}{reason}"));
     }
     let huge = spark(i32::MAX, i32::MAX, 1, 0, &[1]);
-    assert!(error_of(&huge).contains("claims 2147483647 x 2147483647 pixels"));
+    assert!(error_of(&huge).contains("declares 2147483647 x 2147483647 pixels"));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_column_of_another_type_is_refused_and_told_what_is_accepted() {
     let text = StringArray::from(vec!["a.jpeg"]);
     assert!(!is_image_type(text.data_type()));
     let message = ImageColumn::try_new(&text).unwrap_err().to_string();
-    assert_eq!(message, format!("a column of type Utf8 holds no images; {}", accepted_image_types()));
+    assert_eq!(message, format!("a column of type Utf8 cannot hold images; {}", accepted_image_types()));
 
     let fields = Fields::from(vec![Field::new("data", DataType::Binary, true)]);
     let array = StructArray::new(fields, vec![Arc::new(BinaryArray::from(vec![&b"x"[..]]))], None);

@@ -109,11 +109,11 @@ fn empty_bytes_and_a_web_page_named_jpg_are_refused_with_their_reason() {
     assert_eq!(message(b""), "the image is empty (0 bytes); the file was probably not copied completely");
     assert_eq!(
         message(b"<html><body>404 Not Found</body></html>"),
-        "not an image in a format Tusk reads (JPEG, PNG, BMP, TIFF, WebP, GIF); the first bytes are \
-         3c 68 74 6d 6c 3e 3c 62 (a web page or XML?)"
+        "unsupported image format; Tusk reads JPEG, PNG, BMP, TIFF, WebP or GIF. The first bytes are 3c 68 74 6d 6c \
+         3e 3c 62 (a web page or XML?)"
     );
-    assert!(message(&[0; 500]).ends_with("the first bytes are 00 00 00 00 00 00 00 00"));
-    assert!(message(b"\x00").ends_with("the first bytes are 00"));
+    assert!(message(&[0; 500]).ends_with("The first bytes are 00 00 00 00 00 00 00 00"));
+    assert!(message(b"\x00").ends_with("The first bytes are 00"));
     let mut dicom = vec![0; 128];
     dicom.extend(b"DICM");
     assert!(message(&dicom).ends_with("(a DICOM file)"));
@@ -134,8 +134,8 @@ fn a_truncated_jpeg_is_refused_with_its_reason() {
     assert_eq!(
         decode(&bytes[..half], Channels::Grey).unwrap_err().to_string(),
         format!(
-            "the JPEG image is truncated: its {half} bytes end before the picture does (there is no end-of-image \
-             marker); copy or download the file again"
+            "the JPEG image is truncated after {half} bytes (there is no end-of-image marker); copy or download the \
+             file again"
         )
     );
 }
@@ -174,8 +174,8 @@ fn a_file_cut_anywhere_is_an_error_or_the_whole_picture() {
 #[test]
 fn a_header_claiming_3600_million_pixels_is_refused_before_memory_is_taken() {
     let png = png_claiming(60_000, 60_000);
-    let expected = "the PNG image claims 60000 x 60000 pixels, more than the 178956970 Tusk decodes; if this is no \
-                    decompression bomb, scale it down first";
+    let expected = "the PNG image declares 60000 x 60000 pixels, more than the maximum of 178956970; if the size is \
+                    genuine, scale it down first";
     assert_eq!(decode(&png, Channels::Grey).unwrap_err().to_string(), expected);
     assert_eq!(probe(&png).unwrap_err().to_string(), expected);
 

@@ -68,7 +68,7 @@ mod tests {
     fn an_unknown_format_or_quality_is_refused() {
         let pixels = gradient(Channels::Grey);
         let format = encode(&pixels, "jp2", 90).unwrap_err();
-        assert_eq!(format.to_string(), "pictures are not encoded as 'jp2'; use 'png' or 'jpeg'");
+        assert_eq!(format.to_string(), "unknown format 'jp2'; use 'png' or 'jpeg'");
         assert_eq!(encode(&pixels, "jpg", 0), Err(PixelsError::Quality { quality: 0 }));
         let short = Pixels { data: vec![0; 3], ..pixels };
         assert!(matches!(encode(&short, "png", 90), Err(PixelsError::WrongLength { .. })));

@@ -14,8 +14,8 @@ pub enum DecodeError {
     Empty,
     /// The first bytes belong to no format that is read.
     #[error(
-        "not an image in a format Tusk reads ({}); the first bytes are {first_bytes}{hint}",
-        super::formats::labels().join(", ")
+        "unsupported image format; Tusk reads {}. The first bytes are {first_bytes}{hint}",
+        super::formats::alternatives(&super::formats::labels())
     )]
     UnknownFormat {
         /// The first bytes in hexadecimal, at most 8.
@@ -24,10 +24,7 @@ pub enum DecodeError {
         hint: &'static str,
     },
     /// The data end before the picture does.
-    #[error(
-        "the {format} image is truncated: its {length} bytes end before the picture does ({reason}); copy or download \
-         the file again"
-    )]
+    #[error("the {format} image is truncated after {length} bytes ({reason}); copy or download the file again")]
     Truncated {
         /// Format by the first bytes.
         format: &'static str,
@@ -45,7 +42,7 @@ pub enum DecodeError {
         reason: String,
     },
     /// A variant of the format that is not read.
-    #[error("the {format} image is of a kind Tusk does not read: {reason}; convert it to an 8-bit JPEG or PNG")]
+    #[error("unsupported {format} image: {reason}; convert it to an 8-bit JPEG or PNG")]
     Unsupported {
         /// Format by the first bytes.
         format: &'static str,
@@ -54,8 +51,8 @@ pub enum DecodeError {
     },
     /// The header announces more pixels than are allowed. Nothing was allocated.
     #[error(
-        "the {format} image claims {width} x {height} pixels, more than the {MAX_PIXELS} Tusk decodes; if this is no \
-         decompression bomb, scale it down first"
+        "the {format} image declares {width} x {height} pixels, more than the maximum of {MAX_PIXELS}; if the size is \
+         genuine, scale it down first"
     )]
     TooLarge {
         /// Format by the first bytes.
@@ -76,7 +73,7 @@ pub enum DecodeError {
         frames: u32,
     },
     /// The pixels do not fit into memory.
-    #[error("decoding the {format} image needs {bytes} bytes of memory, more than there are")]
+    #[error("not enough memory to decode the {format} image: {bytes} bytes needed")]
     OutOfMemory {
         /// Format by the first bytes.
         format: &'static str,
@@ -84,7 +81,7 @@ pub enum DecodeError {
         bytes: u64,
     },
     /// The field of an image struct holds a value that makes no picture.
-    #[error("the image struct holds no picture: {reason}")]
+    #[error("invalid image struct: {reason}")]
     Struct {
         /// Which field, its value, and what would be right.
         reason: String,
@@ -99,7 +96,7 @@ pub enum DecodeError {
 #[non_exhaustive]
 pub enum PixelsError {
     /// A side of zero pixels.
-    #[error("a picture of {width} x {height} pixels has no pixels; both sides must be at least 1")]
+    #[error("width and height must be at least 1, got {width} x {height}")]
     ZeroSide {
         /// Columns.
         width: u32,
@@ -108,7 +105,7 @@ pub enum PixelsError {
     },
     /// More samples or fewer than the sides say.
     #[error(
-        "{length} samples do not make a picture of {width} x {height} pixels with {channels} channels, which has {}",
+        "an image of {width} x {height} pixels and {channels} channels has {} samples, got {length}",
         u128::from(*width) * u128::from(*height) * *channels as u128
     )]
     WrongLength {
@@ -122,7 +119,9 @@ pub enum PixelsError {
         channels: usize,
     },
     /// A side or the area exceeds what is resampled or encoded.
-    #[error("{width} x {height} pixels are too many; a side may have {SIDE_MAX} and a picture {MAX_PIXELS}")]
+    #[error(
+        "an image of {width} x {height} pixels is too large; the maximum is {SIDE_MAX} per side and {MAX_PIXELS} pixels"
+    )]
     TooLarge {
         /// Columns.
         width: u32,
@@ -130,25 +129,25 @@ pub enum PixelsError {
         height: u32,
     },
     /// No resampling filter has this name.
-    #[error("there is no filter '{name}'; use 'nearest', 'box', 'bilinear', 'bicubic' or 'lanczos'")]
+    #[error("unknown filter '{name}'; use 'nearest', 'box', 'bilinear', 'bicubic' or 'lanczos'")]
     UnknownFilter {
         /// What was asked for.
         name: String,
     },
     /// Pictures are not written in this format.
-    #[error("pictures are not encoded as '{format}'; use {}", super::encode::encoded_names())]
+    #[error("unknown format '{format}'; use {}", super::encode::encoded_names())]
     UnknownFormat {
         /// What was asked for.
         format: String,
     },
     /// A JPEG quality outside 1 to 100.
-    #[error("a JPEG quality of {quality} does not exist; use 1 (smallest file) to 100 (best picture)")]
+    #[error("JPEG quality must be from 1 (smallest file) to 100 (best quality), got {quality}")]
     Quality {
         /// What was asked for.
         quality: u8,
     },
     /// The library that does the work refused.
-    #[error("the picture could not be {task}: {reason}")]
+    #[error("the image could not be {task}: {reason}")]
     Backend {
         /// "resized" or "encoded".
         task: &'static str,
@@ -156,7 +155,7 @@ pub enum PixelsError {
         reason: String,
     },
     /// The column holds no images.
-    #[error("a column of type {found} holds no images; {}", super::accepted_image_types())]
+    #[error("a column of type {found} cannot hold images; {}", super::accepted_image_types())]
     ColumnType {
         /// The column's Arrow type.
         found: String,

@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn samples_that_do_not_fill_the_picture_are_refused() {
         let error = Pixels::new(2, 2, Channels::Rgb, vec![0; 11]).unwrap_err();
-        assert_eq!(error.to_string(), "11 samples do not make a picture of 2 x 2 pixels with 3 channels, which has 12");
+        assert_eq!(error.to_string(), "an image of 2 x 2 pixels and 3 channels has 12 samples, got 11");
         assert!(matches!(Pixels::new(0, 2, Channels::Rgb, vec![]), Err(PixelsError::ZeroSide { .. })));
     }
 }

@@ -163,7 +163,7 @@ mod tests {
     fn a_side_of_zero_is_refused() {
         let bytes = written(&radiograph(64, 64), ImageFormat::Jpeg);
         let error = decode_square(&bytes, Channels::Grey, 0).unwrap_err();
-        assert_eq!(error.to_string(), "a picture of 0 x 0 pixels has no pixels; both sides must be at least 1");
+        assert_eq!(error.to_string(), "width and height must be at least 1, got 0 x 0");
     }
 
     #[test]

@@ -75,10 +75,9 @@ fn parse_from<T: clap::Parser>(
 
 /// The command with the flag `--config`, and with the variable of each flag in its help.
 fn prepare(command: Command) -> Command {
-    let config = Arg::new(CONFIG)
-        .long(CONFIG)
-        .value_name("FILE")
-        .help("A TOML file with flags: their names are its keys. The command line and the environment win over it");
+    let config = Arg::new(CONFIG).long(CONFIG).value_name("FILE").help(
+        "TOML file with flags; the keys are the flags' names. The command line and the environment take precedence",
+    );
     let with_variable = |arg: Arg| {
         let Some(name) = arg.get_long().map(variable) else { return arg };
         let text = |help: &dyn std::fmt::Display| format!("{} [env: {name}]", help.to_string().trim_end_matches('.'));
@@ -113,7 +112,7 @@ type Values = BTreeMap<String, (Vec<OsString>, String)>;
 fn read(command: &mut Command, file: &OsStr) -> Result<Values, clap::Error> {
     let name = file.to_string_lossy().into_owned();
     let text = std::fs::read_to_string(file)
-        .map_err(|error| command.error(ErrorKind::Io, format!("the configuration {name} cannot be read: {error}")))?;
+        .map_err(|error| command.error(ErrorKind::Io, format!("cannot read the configuration {name}: {error}")))?;
     let table: toml::Table = text
         .parse()
         .map_err(|error| command.error(ErrorKind::ValueValidation, format!("the configuration {name}: {error}")))?;
@@ -129,7 +128,8 @@ fn read(command: &mut Command, file: &OsStr) -> Result<Values, clap::Error> {
             single => word(single).map(|word| vec![word]),
         };
         let Some(words) = words else {
-            let message = format!("the configuration {name}: '{key}' must be a text, a number, true, false or a list");
+            let message =
+                format!("the configuration {name}: '{key}' must be a string, a number, true, false or a list");
             return Err(command.error(ErrorKind::ValueValidation, message));
         };
         values.insert(key, (words, format!("the configuration {name}")));
@@ -259,7 +259,7 @@ mod tests {
         let error = parse_with("bind-port = -1", &[], &[]).unwrap_err();
         assert!(error.contains("(from the configuration /"), "{error}");
         let error = parse_with("store = { a = 1 }", &[], &[]).unwrap_err();
-        assert!(error.contains("'store' must be a text, a number"), "{error}");
+        assert!(error.contains("'store' must be a string, a number"), "{error}");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// A level that is none.
-    #[error("log level '{level}' is not understood: {source}; write for example info, or info,ballista_executor=debug")]
+    #[error("invalid log level '{level}': {source}; use for example info, or info,ballista_executor=debug")]
     Level {
         /// As given.
         level: String,
@@ -26,7 +26,7 @@ pub enum LogError {
         source: tracing_subscriber::filter::ParseError,
     },
     /// Somebody else logs already.
-    #[error("logs are set up twice: {0}")]
+    #[error("logging is already initialized: {0}")]
     Twice(Box<dyn std::error::Error + Send + Sync>),
 }
 

@@ -116,7 +116,7 @@ impl Users {
                 PasswordHash::new(hash).map_err(|e| failed(format!("the password hash of {name}: {e}")))?;
             }
             if user.token.as_ref().is_some_and(|token| token.len() != 64) {
-                return Err(failed(format!("the token of {name} is no BLAKE3 hash in hexadecimal")));
+                return Err(failed(format!("invalid token of {name}: expected a BLAKE3 hash in hexadecimal")));
             }
         }
         Ok(Self { users: file.users, tokens: Mutex::default(), decoy: hash_password("")? })

@@ -72,7 +72,7 @@ impl Catalog {
                 },
             };
             if let Err(error) = registered {
-                tracing::warn!(table = name, location = entry.location, %error, "a table is left out");
+                tracing::warn!(table = name, location = entry.location, %error, "skipping table");
             }
         }
         Ok(())
@@ -88,7 +88,7 @@ impl Catalog {
             toml::from_str::<CatalogFile>(&text).map_err(|e| failed(e.to_string()))?.tables
         };
         if entries.len() > TABLES_MAX {
-            return Err(failed(format!("it has {} tables; at most {TABLES_MAX}", entries.len())));
+            return Err(failed(format!("{} tables; the maximum is {TABLES_MAX}", entries.len())));
         }
         Ok(entries)
     }

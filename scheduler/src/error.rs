@@ -42,7 +42,7 @@ pub enum Error {
         reason: String,
     },
     /// A job was lost as often as it may be.
-    #[error("{phase} was given up after {attempts} attempts, the last one ended with: {reason}. Check the executors")]
+    #[error("{phase} failed after {attempts} attempts; the last error: {reason}. Check the executors")]
     GivenUp {
         /// Which job.
         phase: String,
@@ -70,13 +70,13 @@ pub enum Error {
         message: String,
     },
     /// What this session cannot do.
-    #[error("{what} is done by the scheduler: use TuskContext::sql, or ask it with tusk sql --scheduler")]
+    #[error("{what} runs on the scheduler: use TuskContext::sql, or tusk sql --scheduler")]
     NotHere {
         /// What was asked.
         what: &'static str,
     },
     /// A worker's update cannot be averaged.
-    #[error("worker {worker} sent an update that cannot be averaged: {reason}")]
+    #[error("invalid update from worker {worker}: {reason}")]
     Update {
         /// Who.
         worker: u32,
@@ -84,7 +84,7 @@ pub enum Error {
         reason: String,
     },
     /// The run was cancelled.
-    #[error("training of '{model}' was cancelled; epochs kept: {epochs}. OPTIONS (resume = true) goes on from there")]
+    #[error("training of '{model}' was cancelled after {epochs} epochs. Continue it with OPTIONS (resume = true)")]
     Cancelled {
         /// The model.
         model: String,
@@ -93,7 +93,7 @@ pub enum Error {
     },
     /// Two runs for one name.
     #[error(
-        "model '{model}' is being trained already; SHOW TRAINING {model} shows it, CANCEL TRAINING {model} ends it"
+        "model '{model}' is already being trained; SHOW TRAINING {model} shows it, CANCEL TRAINING {model} stops it"
     )]
     AlreadyTraining {
         /// The model.
@@ -109,8 +109,7 @@ pub enum Error {
     },
     /// A resumed statement that asks for something else.
     #[error(
-        "training of '{}' cannot be resumed: {reason}. Repeat the statement as it was, or leave out resume to start \
-         again",
+        "cannot resume training of '{}': {reason}. Repeat the original statement, or remove resume to start over",
         record.model
     )]
     CannotResume {

@@ -42,18 +42,21 @@ impl Executors {
     pub(crate) fn report(&self, report: ExecutorReport, progress: &dyn ProgressSink) -> Result<(), String> {
         if report.wire_version != WIRE_VERSION {
             return Err(format!(
-                "executor {} speaks version {} of Tusk's messages and this scheduler {WIRE_VERSION}; run the same \
-                 version of Tusk on every node",
+                "executor {} uses protocol version {}, this scheduler {WIRE_VERSION}; run the same version of Tusk on \
+                 every node",
                 report.executor_id, report.wire_version
             ));
         }
         for (what, count) in [
             ("shards", report.shards.len()),
             ("devices", report.devices.len()),
-            ("tasks at work", report.progress.len()),
+            ("running tasks", report.progress.len()),
         ] {
             if count > SHARDS_MAX {
-                return Err(format!("executor {} reports {count} {what}; at most {SHARDS_MAX}", report.executor_id));
+                return Err(format!(
+                    "executor {} reports {count} {what}; the maximum is {SHARDS_MAX}",
+                    report.executor_id
+                ));
             }
         }
         let news: Vec<Progress> = report.progress.clone();
@@ -61,7 +64,7 @@ impl Executors {
             let mut known = self.lock();
             known.retain(|_, executor| executor.at.elapsed() < REPORT_AGE_MAX);
             if known.len() >= EXECUTORS_MAX && !known.contains_key(&report.executor_id) {
-                return Err(format!("there are {EXECUTORS_MAX} executors already"));
+                return Err(format!("the maximum of {EXECUTORS_MAX} executors is reached"));
             }
             known.insert(report.executor_id.clone(), Known { report, at: Instant::now() });
         }

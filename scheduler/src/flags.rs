@@ -112,22 +112,22 @@ pub async fn run(flags: Flags) -> Result<()> {
     let is_guarded = tusk.users.is_some() || tusk.tls_client_ca.is_some();
     let host: IpAddr = match ballista.bind_host.as_str() {
         "localhost" => IpAddr::from([127, 0, 0, 1]),
-        host => host.parse().with_context(|| format!("--bind-host {host} is no address"))?,
+        host => host.parse().with_context(|| format!("invalid --bind-host {host}: not an address"))?,
     };
     if !is_guarded && !host.is_loopback() && !tusk.insecure_listen {
         bail!(
-            "--bind-host {host} lets other machines in, and there are neither --users nor --tls-client-ca: anybody \
-             could read, train and delete. Set one of them up, bind to 127.0.0.1, or say --insecure-listen"
+            "--bind-host {host} accepts remote connections, but no authentication is configured. Set --users or \
+             --tls-client-ca, bind to 127.0.0.1, or set --insecure-listen"
         );
     }
     if !is_guarded {
         tracing::warn!(
             %host,
-            "no users and no client certificates are set up: anybody who reaches this address may do anything"
+            "no authentication is configured: every client has full access"
         );
     }
     let listener = TcpListener::bind((host, ballista.bind_port)).await;
-    let listener = listener.with_context(|| format!("port {} of {host} cannot be opened", ballista.bind_port))?;
+    let listener = listener.with_context(|| format!("cannot bind port {} of {host}", ballista.bind_port))?;
     let store = ModelStore::open(&tusk.store)?;
     let tables = tusk.tables.clone().or_else(|| {
         let path = store.url().strip_prefix("file://")?;
@@ -161,12 +161,12 @@ pub async fn run(flags: Flags) -> Result<()> {
     let url = settings.store.url().to_owned();
     // Before the port answers: what is there now belongs to nobody.
     let left = settings.tables.as_deref().map(leftovers).transpose();
-    let left = left.context("the folder of CREATE TABLE (--tables) cannot be read")?.unwrap_or_default();
+    let left = left.context("cannot read the folder of CREATE TABLE (--tables)")?.unwrap_or_default();
     let node = SchedulerNode::start(listener, settings).await?;
-    tracing::info!(address = %node.address(), store = url, "tusk-scheduler {} is up", env!("CARGO_PKG_VERSION"));
+    tracing::info!(address = %node.address(), store = url, "tusk-scheduler {} started", env!("CARGO_PKG_VERSION"));
     let (resumed, refused) = node.training().resume_all().await?;
     if resumed > 0 {
-        tracing::info!(runs = resumed, "runs were taken up from their last checkpoints");
+        tracing::info!(runs = resumed, "resumed runs from their last checkpoints");
     }
     // Runs may read the tables of sessions that are gone.
     if resumed + refused == 0 {
@@ -182,8 +182,8 @@ pub async fn run(flags: Flags) -> Result<()> {
 /// Removes the tables of a session that is gone.
 fn remove(folder: &Path) {
     match std::fs::remove_dir_all(folder) {
-        Ok(()) => tracing::info!(folder = %folder.display(), "the tables of a session that is gone were removed"),
-        Err(error) => tracing::warn!(%error, folder = %folder.display(), "old tables could not be removed"),
+        Ok(()) => tracing::info!(folder = %folder.display(), "removed the tables of a closed session"),
+        Err(error) => tracing::warn!(%error, folder = %folder.display(), "failed to remove old tables"),
     }
 }
 
@@ -191,7 +191,7 @@ fn remove(folder: &Path) {
 fn print_secret(flags: &TuskFlags) -> Result<()> {
     if flags.new_token {
         let (token, hash) = auth::new_token();
-        println!("token = \"{hash}\"\n# the token itself, which nobody can read from the line above:\n# {token}");
+        println!("token = \"{hash}\"\n# the token itself; it cannot be recovered from the hash:\n# {token}");
     } else {
         let mut password = String::new();
         std::io::stdin().read_to_string(&mut password)?;

@@ -39,7 +39,7 @@ pub(crate) struct Gate {
 impl Gate {
     /// Who asks, as far as it can be told.
     fn identity(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<Identity> {
-        let connection = peer.map_or_else(|| "an unknown peer".to_owned(), |peer| peer.addr.to_string());
+        let connection = peer.map_or_else(|| "unknown peer".to_owned(), |peer| peer.addr.to_string());
         let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
         let bearer = authorization.and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
@@ -81,16 +81,16 @@ fn missing(identity: &Identity, method: &Method, path: &str) -> Option<&'static 
     if let Some(call) = path.strip_prefix(BALLISTA) {
         // A plan may write files: whoever sends plans may do what training may.
         return match OF_NODES.contains(&call) {
-            true if !identity.is_node => Some("only a node of the cluster may do this; give it a certificate"),
-            false if !identity.may_train => Some("sending plans needs the right to train; use Flight SQL to query"),
+            true if !identity.is_node => Some("only nodes of the cluster may do this; configure a certificate"),
+            false if !identity.may_train => Some("submitting plans requires the train right; use Flight SQL to query"),
             _ => None,
         };
     }
     if path.starts_with("/api/") && !identity.may_query {
-        return Some("log in with a user name and password, or send a valid bearer token");
+        return Some("authentication required: send a user name and password, or a bearer token");
     }
     let changes = path.starts_with("/api/") && method != Method::GET && method != Method::OPTIONS;
-    (changes && !identity.may_train).then_some("changing jobs needs the right to train")
+    (changes && !identity.may_train).then_some("changing jobs requires the train right")
 }
 
 /// Lets a request through with its identity, or refuses it.
@@ -103,13 +103,13 @@ pub(crate) async fn authorize(State(gate): State<Arc<Gate>>, mut request: Reques
     let is_rest = path.starts_with("/api/") || path == "/";
     let Some(identity) = gate.identity(request.headers(), peer) else {
         metrics::REFUSED.inc();
-        tracing::info!(path, peer = ?peer.map(|p| p.addr), "a request without a valid identity was refused");
-        let what = "log in with a user name and password, or send a valid bearer token";
+        tracing::info!(path, peer = ?peer.map(|p| p.addr), "rejected an unauthenticated request");
+        let what = "authentication required: send a user name and password, or a bearer token";
         return refusal(is_rest, StatusCode::UNAUTHORIZED, Status::unauthenticated(what));
     };
     if let Some(missing) = missing(&identity, request.method(), &path) {
         metrics::REFUSED.inc();
-        tracing::info!(path, user = identity.user, peer = ?peer.map(|p| p.addr), missing, "a request was refused");
+        tracing::info!(path, user = identity.user, peer = ?peer.map(|p| p.addr), missing, "rejected a request");
         return refusal(is_rest, StatusCode::FORBIDDEN, Status::permission_denied(missing));
     }
     request.extensions_mut().insert(identity);

@@ -12,7 +12,7 @@ fn registered<T: Collector + Clone + 'static>(metric: prometheus::Result<T>) -> 
     let metric = metric.expect("the metric's name is valid");
     let registry: &Registry = default_registry();
     if let Err(error) = registry.register(Box::new(metric.clone())) {
-        tracing::warn!(%error, "a metric could not be registered");
+        tracing::warn!(%error, "failed to register metric");
     }
     metric
 }

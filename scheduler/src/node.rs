@@ -207,7 +207,7 @@ impl SchedulerNode {
         self.training.active().end();
         self.stop.cancel();
         if tokio::time::timeout(limit, &mut self.server).await.is_err() {
-            tracing::info!(limit_s = limit.as_secs(), "some requests were still under way");
+            tracing::info!(limit_s = limit.as_secs(), "shutting down with requests still running");
         }
     }
 }
@@ -286,7 +286,7 @@ fn router(scheduler: Scheduler, flight: TuskFlight, gate: Arc<Gate>, executors: 
     grpc.add_service(
         FlightServiceServer::new(flight).max_decoding_message_size(decoding).max_encoding_message_size(encoding),
     );
-    let not_found = || async { (StatusCode::NOT_FOUND, "there is nothing here\n") };
+    let not_found = || async { (StatusCode::NOT_FOUND, "not found\n") };
     let grpc = grpc.routes().into_axum_router().fallback(not_found);
     let is_ready = {
         let scheduler = scheduler.clone();

@@ -79,7 +79,7 @@ impl RunHandle {
             Outcome::Task(task) => task.await.unwrap_or_else(|error| {
                 Err(Error::Job {
                     phase: "the training run".to_owned(),
-                    reason: format!("it stopped unexpectedly: {error}"),
+                    reason: format!("stopped unexpectedly: {error}"),
                 })
             }),
             Outcome::Record(service, name) => service.outcome(&name).await,
@@ -158,7 +158,7 @@ impl TrainingService {
                 Ok(taken_up) => resumed += usize::from(taken_up),
                 Err(error) => {
                     refused += 1;
-                    tracing::error!(model = %name, %error, "the run could not be taken up again");
+                    tracing::error!(model = %name, %error, "failed to resume the run");
                 }
             }
         }
@@ -172,7 +172,7 @@ impl TrainingService {
         };
         let Some(bytes) = store.request(name).await? else { return Ok(false) };
         let request = TrainingRequest::decode(&bytes, &self.inner.jobs.task_context(), self.codec().as_ref())?;
-        tracing::info!(model = %name, run = %record.run, epochs = record.epochs.len(), "taking up a run");
+        tracing::info!(model = %name, run = %record.run, epochs = record.epochs.len(), "resuming a run");
         // It was let in before: a model of its name may be there since.
         self.start(TrainingRequest { resume: true, or_replace: true, ..request }).await?;
         Ok(true)
@@ -199,7 +199,7 @@ impl TrainingService {
             RunStatus::Finished => Ok(self.inner.store.manifest(name).await?),
             RunStatus::Cancelled => Err(Error::Cancelled { model, epochs: record.epochs.len() }),
             RunStatus::Failed => Err(Error::RunFailed { message: record.error.unwrap_or_default() }),
-            RunStatus::Running => Err(Error::NoTraining { model, what: "is under way in this scheduler" }),
+            RunStatus::Running => Err(Error::NoTraining { model, what: "is running in this scheduler" }),
         }
     }
 
@@ -279,7 +279,7 @@ impl TrainingService {
     pub async fn cancel(&self, name: &ModelName) -> Result<()> {
         let found = self.inner.active.lock().get(name).map(|active| (active.cancel.clone(), active.idle.clone()));
         let Some((cancel, mut idle)) = found else {
-            return Err(Error::NoTraining { model: name.to_string(), what: "is under way" });
+            return Err(Error::NoTraining { model: name.to_string(), what: "is running" });
         };
         cancel.cancel();
         // The sender never sends: the wait ends when the run drops it.
@@ -334,9 +334,9 @@ async fn run_to_its_end(
     let mut run = match begun {
         Ok(run) => run,
         Err(error) => {
-            tracing::warn!(model = %name, %error, "training did not begin");
+            tracing::warn!(model = %name, %error, "training did not start");
             if let Err(error) = note_refusal(&store, &name, before, &error).await {
-                tracing::warn!(model = %name, %error, "the end of the run could not be recorded");
+                tracing::warn!(model = %name, %error, "failed to record the end of the run");
             }
             return Err(error);
         }

@@ -56,13 +56,13 @@ fn main() -> Result<()> {
 
 /// A figure of this process's memory: `VmRSS` is what it holds now, `VmHWM` the most that it held.
 fn memory_kib(name: &str) -> Result<u64> {
-    let status = fs::read_to_string("/proc/self/status").context("memory is read from Linux's /proc")?;
+    let status = fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with(name)).context("/proc/self/status has no such line")?;
     Ok(line.split_whitespace().nth(1).context("the line has no number")?.parse()?)
 }
 
 fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<()> {
-    let entries = fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
         let path = entry?.path();
         if path.is_dir() { walk(&path, paths)? } else { paths.push(path) }

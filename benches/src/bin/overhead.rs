@@ -116,7 +116,7 @@ fn request(args: &Args) -> Result<TrainingRequest> {
     spec.training.epochs = args.epochs + WARM_UP as u32;
     spec.training.early_stop = false;
     spec.input.image_size = args.side;
-    spec.net.precision = Precision::from_name(&args.precision).context("precision is auto, f32 or bf16")?;
+    spec.net.precision = Precision::from_name(&args.precision).context("precision must be auto, f32 or bf16")?;
     spec.input.augment = Augment::default();
     spec.split.validation_fraction = if args.validate { 0.25 } else { 0.0 };
     Ok(TrainingRequest {

@@ -41,7 +41,7 @@ async fn run(args: &Args) -> Result<serde_json::Value> {
         ..ContextOptions::default()
     };
     let tusk = TuskContext::embedded_with(options).await?;
-    let folder = args.folder.canonicalize().with_context(|| format!("{} cannot be read", args.folder.display()))?;
+    let folder = args.folder.canonicalize().with_context(|| format!("cannot read {}", args.folder.display()))?;
     let location = folder.display().to_string().replace('\'', "''");
     let create = format!("CREATE EXTERNAL TABLE x STORED AS IMAGES LOCATION '{location}/'");
     tusk.sql(&create).await?.collect().await?;
@@ -78,7 +78,7 @@ async fn timed(tusk: &TuskContext, sql: &str) -> Result<(f64, i64)> {
     let started = Instant::now();
     let batches = tusk.sql(sql).await?.collect().await?;
     let took = started.elapsed().as_secs_f64();
-    let first = batches.iter().find(|batch| batch.num_rows() > 0).context("the query gave no row")?;
+    let first = batches.iter().find(|batch| batch.num_rows() > 0).context("the query returned no rows")?;
     let number = first.column(0).as_any().downcast_ref::<datafusion::arrow::array::Int64Array>();
     Ok((took, number.map_or(0, |numbers| numbers.value(0))))
 }

@@ -11,12 +11,10 @@ use super::Refused;
 #[non_exhaustive]
 pub enum IngestError {
     /// No folder was given.
-    #[error(
-        "there is no folder to ingest; name at least one, for example: tusk ingest chest_xray/train --out xrays.parquet"
-    )]
+    #[error("no folder given; for example: tusk ingest chest_xray/train --out xrays.parquet")]
     NoDirs,
     /// A folder that is not there, or no folder.
-    #[error("{} is not a folder that can be read: {reason}. Check its spelling and its permissions", path.display())]
+    #[error("cannot read the folder {}: {reason}. Check its spelling and permissions", path.display())]
     Dir {
         /// As it was given.
         path: PathBuf,
@@ -24,7 +22,7 @@ pub enum IngestError {
         reason: String,
     },
     /// No file was an image.
-    #[error("there are no images in {}: {}", list(dirs), no_images(*files, first_refused.as_ref()))]
+    #[error("no images found in {}: {}", list(dirs), no_images(*files, first_refused.as_ref()))]
     NoImages {
         /// The folders.
         dirs: Vec<PathBuf>,
@@ -34,7 +32,7 @@ pub enum IngestError {
         first_refused: Option<Refused>,
     },
     /// The output cannot be created, completed or put in its place.
-    #[error("{} cannot be written: {source}. Check that its folder exists, is writable and has space left", path.display())]
+    #[error("cannot write {}: {source}. Check that its folder exists, is writable and has free space", path.display())]
     Output {
         /// The file to write.
         path: PathBuf,
@@ -42,7 +40,7 @@ pub enum IngestError {
         source: std::io::Error,
     },
     /// The Parquet writer failed; mostly a full disk.
-    #[error("{} cannot be written: {source}. Check the space left on its disk", path.display())]
+    #[error("cannot write {}: {source}. Check the free space of its disk", path.display())]
     Parquet {
         /// The file to write.
         path: PathBuf,
@@ -57,9 +55,9 @@ fn list(dirs: &[PathBuf]) -> String {
 
 fn no_images(files: usize, first_refused: Option<&Refused>) -> String {
     match first_refused {
-        None => "no file at all but hidden ones. Name the folder that holds the classes' folders".to_owned(),
+        None => "only hidden files. Give the folder that contains the classes' folders".to_owned(),
         Some(Refused { path, reason }) => {
-            format!("none of {files} files is an image that Tusk reads; {path}, for one: {reason}")
+            format!("none of {files} files is an image that Tusk reads; for example {path}: {reason}")
         }
     }
 }

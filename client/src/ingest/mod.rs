@@ -179,7 +179,7 @@ fn read_image(path: &Path) -> Result<Image, String> {
         .and_then(|file| file.take(IMAGE_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("cannot be read: {error}"))?;
     if bytes.len() as u64 > IMAGE_BYTES_MAX {
-        return Err(format!("larger than the {IMAGE_BYTES_MAX} bytes that an image may have"));
+        return Err(format!("larger than the maximum of {IMAGE_BYTES_MAX} bytes"));
     }
     let info = probe(&bytes).map_err(|error| error.to_string())?;
     let side = |value: u32| i32::try_from(value).map_err(|_| format!("a side of {value} pixels is too long"));

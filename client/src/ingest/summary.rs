@@ -86,14 +86,14 @@ impl fmt::Display for IngestSummary {
             write!(f, "groups: {}", thousands(self.groups))?;
             if self.unmatched_groups > 0 {
                 let unmatched = thousands(self.unmatched_groups);
-                write!(f, "; the group regex does not match {unmatched} file names, whose group is NULL")?;
+                write!(f, "; the group regex does not match {unmatched} file names; their group is NULL")?;
             }
             writeln!(f)?;
         }
         if self.duplicates > 0 {
-            write!(f, "duplicates: {} images repeat another one (kept)", thousands(self.duplicates))?;
+            write!(f, "duplicates: {} images are copies of another one (kept)", thousands(self.duplicates))?;
             if self.conflicting_duplicates > 0 {
-                write!(f, ", {} of them under another label", thousands(self.conflicting_duplicates))?;
+                write!(f, ", {} of them with another label", thousands(self.conflicting_duplicates))?;
             }
             writeln!(f)?;
         }
@@ -156,8 +156,8 @@ mod tests {
         let head = "xrays.parquet: 5,216 images, 59.0 MiB (2.0 s, 2608 images/s)\n  \
                     NORMAL         1,341   25.7 %\n  \
                     PNEUMONIA      3,875   74.3 %\n\
-                    groups: 2,790; the group regex does not match 12 file names, whose group is NULL\n\
-                    duplicates: 3 images repeat another one (kept), 1 of them under another label\n\
+                    groups: 2,790; the group regex does not match 12 file names; their group is NULL\n\
+                    duplicates: 3 images are copies of another one (kept), 1 of them with another label\n\
                     refused: 1,200 files\n  N/0: broken\n";
         assert!(text.starts_with(head), "{text}");
         assert!(text.ends_with("  N/9: broken\n  and 1,190 more\n"), "{text}");

@@ -127,7 +127,7 @@ fn the_summary_counts_classes_groups_duplicates_and_names_what_was_refused() {
     refused.sort_unstable();
     assert_eq!((refused, summary.refused_count), (vec!["PNEUMONIA/cut.png", "PNEUMONIA/notes.txt"], 2));
     let reason = &summary.refused.iter().find(|r| r.path.ends_with("notes.txt")).unwrap().reason;
-    assert!(reason.contains("not an image"), "{reason}");
+    assert!(reason.contains("unsupported image format"), "{reason}");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_failed_ingest_keeps_the_existing_output_and_leaves_nothing_behind() {
     fs::write(&out, "what was there").unwrap();
     let error = run(&IngestOptions::new([empty.path()], &out)).unwrap_err();
     assert!(matches!(error, IngestError::NoImages { files: 1, .. }), "{error}");
-    assert!(error.to_string().contains("A/readme.txt, for one: not an image"), "{error}");
+    assert!(error.to_string().contains("for example A/readme.txt: unsupported image format"), "{error}");
     assert_eq!(fs::read_to_string(&out).unwrap(), "what was there");
     assert_eq!(entries(target.path()), ["x.parquet"]);
 }
@@ -222,7 +222,7 @@ fn a_missing_folder_and_an_output_that_cannot_be_written_are_errors_with_advice(
     let nowhere = run(&options(&dir, &target.path().join("no/such/x.parquet"))).unwrap_err();
     assert!(nowhere.to_string().contains("Check that its folder exists"), "{nowhere}");
     let folder = run(&options(&dir, target.path())).unwrap_err();
-    assert!(folder.to_string().contains("it is a folder"), "{folder}");
+    assert!(folder.to_string().contains("is a folder; give a file name"), "{folder}");
     let none: [&Path; 0] = [];
     assert!(matches!(run(&IngestOptions::new(none, &out)), Err(IngestError::NoDirs)));
     assert_eq!(entries(target.path()), [""; 0]);

@@ -49,7 +49,7 @@ impl ImageWriter {
     pub(super) fn create(out: &Path, row_group_bytes: usize) -> Result<Self, IngestError> {
         let refuse = |source| IngestError::Output { path: out.to_owned(), source };
         if out.is_dir() {
-            return Err(refuse(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder, not a file name")));
+            return Err(refuse(io::Error::new(io::ErrorKind::IsADirectory, "is a folder; give a file name")));
         }
         let Some(name) = out.file_name() else {
             return Err(refuse(io::Error::new(io::ErrorKind::InvalidInput, "it has no file name")));

@@ -92,7 +92,7 @@ pub fn phantoms(options: &PhantomOptions) -> impl Iterator<Item = io::Result<Pha
 /// When the size is not 16 to 4096, or the JPEG encoder refuses.
 pub fn draw(options: &PhantomOptions, patient: usize, shot: usize) -> io::Result<Phantom> {
     if !SIZES.contains(&options.size) {
-        let message = format!("size is {} pixels; phantoms are drawn with {SIZES:?}", options.size);
+        let message = format!("size must be in {SIZES:?}, got {}", options.size);
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     let ill = is_ill(options, patient);
@@ -168,7 +168,7 @@ fn drawing_threads(pictures: usize) -> usize {
 }
 
 fn naming(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{} cannot be written: {error}", path.display()))
+    io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
 }
 
 /// Who is ill: the share is kept in each run of `BLOCK` patients, and the seed decides which of them.

@@ -11,9 +11,9 @@ use crate::fixture::{Fixture, create, picture};
 
 /// The files that cannot be read, in the order of their names, and how their errors begin.
 const BROKEN: [(&str, &str); 5] = [
-    ("NORMAL/bomb.png", "the PNG image claims 60000 x 60000 pixels"),
+    ("NORMAL/bomb.png", "the PNG image declares 60000 x 60000 pixels"),
     ("NORMAL/empty.png", "the image is empty (0 bytes)"),
-    ("NORMAL/text.jpeg", "not an image in a format Tusk reads"),
+    ("NORMAL/text.jpeg", "unsupported image format"),
     ("PNEUMONIA/truncated.jpeg", "the JPEG image is truncated"),
     ("PNEUMONIA/truncated.png", "the PNG image is corrupt: unexpected end of file"),
 ];
@@ -157,8 +157,8 @@ async fn null_images_are_counted_like_broken_ones() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_poisoned_image_fails_a_strict_run_at_once_and_is_named_with_its_reason() {
     for (file, bytes, reason) in [
-        ("NORMAL/bomb.png", bomb(), "the PNG image claims 60000 x 60000 pixels"),
-        ("NORMAL/text.jpeg", b"this is a letter, not a picture".to_vec(), "not an image in a format Tusk reads"),
+        ("NORMAL/bomb.png", bomb(), "the PNG image declares 60000 x 60000 pixels"),
+        ("NORMAL/text.jpeg", b"this is a letter, not a picture".to_vec(), "unsupported image format"),
     ] {
         let fixture = Fixture::new().await;
         std::fs::write(fixture.path("pictures").join(file), bytes).unwrap();
@@ -185,6 +185,6 @@ async fn a_query_over_a_poisoned_image_fails_at_once_and_says_why() {
     fixture.run("CREATE EXTERNAL TABLE pictures STORED AS IMAGES LOCATION '{dir}/pictures'").await;
     let started = std::time::Instant::now();
     let message = fixture.refusal("SELECT path, decode_image(image) FROM pictures").await;
-    assert!(message.contains("the PNG image claims 60000 x 60000 pixels"), "{message}");
+    assert!(message.contains("the PNG image declares 60000 x 60000 pixels"), "{message}");
     assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
 }

@@ -26,7 +26,7 @@ async fn everything_that_ends_a_statement_early_leaves_the_name_free() {
     let fixture = Fixture::new().await;
     for on in ["(SELECT * FROM xrays WHERE label = 'COVID')", "(SELECT * FROM xrays WHERE label = 'NORMAL')"] {
         fixture.refusal(&create("m", 1, "", on)).await;
-        assert_eq!(fixture.refusal("CANCEL TRAINING m").await, "no training of 'm' is under way");
+        assert_eq!(fixture.refusal("CANCEL TRAINING m").await, "no training of 'm' is running");
     }
     fixture.train("m", 1, "", "xrays").await;
 }
@@ -65,10 +65,7 @@ async fn what_a_task_refuses_reads_as_it_was_written() {
             "SELECT predict_proba('bars', image, 'COVID') FROM xrays",
             "model 'bars' has no class 'COVID'; its classes are NORMAL, PNEUMONIA",
         ),
-        (
-            "SELECT predict(label, image) FROM xrays",
-            "predict(model, image): the model is one name for the whole query, not a column",
-        ),
+        ("SELECT predict(label, image) FROM xrays", "predict(model, image): model must be a constant, not a column"),
         ("SELECT resize_image(image, 0, 4) FROM xrays", "resize_image: width is 0; use 1 to 65535 pixels"),
     ] {
         let found = fixture.refusal(sql).await;

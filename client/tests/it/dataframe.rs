@@ -56,8 +56,8 @@ async fn a_folder_of_images_is_a_frame_and_a_wrong_option_is_refused_by_fit() {
     let message = tiny().fit(&fixture.context, &pictures).await.unwrap_err().to_string();
     assert_eq!(
         message,
-        "the DataFrame has no column 'group'. Its columns are path, image, label, width, height, format. \
-         OPTIONS (\"group\" = '...') names another"
+        "the DataFrame has no column 'group'. Its columns are path, image, label, width, height, format. Use OPTIONS \
+         (\"group\" = '...') for another"
     );
     let message = tiny().option("epoch", 3_u64).fit(&fixture.context, &pictures).await.unwrap_err().to_string();
     assert!(message.starts_with("unknown option 'epoch'; did you mean 'epochs'?"), "{message}");
@@ -92,6 +92,6 @@ async fn a_scheduler_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let options = context_options(folder.path(), CacheLimits::default());
     let message = TuskContext::remote_with("df://127.0.0.1:1", options).await.unwrap_err().to_string();
-    assert!(message.starts_with("the scheduler at df://127.0.0.1:1 cannot be reached: "), "{message}");
-    assert!(message.ends_with("Check that it runs and that the address is right"), "{message}");
+    assert!(message.starts_with("cannot reach the scheduler at df://127.0.0.1:1: "), "{message}");
+    assert!(message.ends_with("Check that it is running and that the address is correct"), "{message}");
 }

@@ -167,7 +167,7 @@ async fn data_larger_than_the_memory_budget_gives_the_same_bytes() {
     let message = full.refusal(&create("m", 1, "", "xrays")).await;
     assert_eq!(
         message,
-        "reading the images failed: 1024 bytes of decoded images do not fit the shard cache of 1000 bytes on disk; \
-         raise TUSK_CACHE_DISK_BYTES, or choose a smaller image_size"
+        "reading the images failed: decoded images need 1024 bytes, and the disk cache has 1000; raise \
+         TUSK_CACHE_DISK_BYTES, or choose a smaller image_size"
     );
 }

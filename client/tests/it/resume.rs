@@ -21,8 +21,8 @@ pub(crate) async fn cancel_after_an_epoch(fixture: &Fixture, sql: &str) -> Strin
 async fn a_resumed_run_gives_the_bytes_of_one_that_was_never_interrupted() {
     let fixture = Fixture::new().await;
     let message = cancel_after_an_epoch(&fixture, &create("m", 6, "", "xrays")).await;
-    assert!(message.starts_with("training of 'm' was cancelled; epochs kept: "), "{message}");
-    assert!(message.ends_with(". OPTIONS (resume = true) goes on from there"), "{message}");
+    assert!(message.starts_with("training of 'm' was cancelled after "), "{message}");
+    assert!(message.ends_with(" epochs. Continue it with OPTIONS (resume = true)"), "{message}");
     assert!(fixture.rows("SHOW MODELS").await.is_empty());
     let row = fixture.rows("SHOW TRAINING m").await.remove(0);
     assert_eq!((row[2].as_str(), row[4].as_str()), ("cancelled", "6"), "{row:?}");
@@ -32,8 +32,8 @@ async fn a_resumed_run_gives_the_bytes_of_one_that_was_never_interrupted() {
     let other = fixture.refusal(&create("m", 6, ", seed = 1, resume = true", "xrays")).await;
     assert_eq!(
         other,
-        "training of 'm' cannot be resumed: its options were others. Repeat the statement as it was, or leave out \
-         resume to start again"
+        "cannot resume training of 'm': its options were others. Repeat the original statement, or remove resume to \
+         start over"
     );
     let rows = "(SELECT * FROM xrays WHERE path NOT LIKE '%person000%')";
     let changed = fixture.refusal(&create("m", 6, ", resume = true", rows)).await;
@@ -85,9 +85,9 @@ async fn one_name_is_trained_once_at_a_time_and_cancelled_by_sql() {
     let mut results = fixture.context.sql(&create("m", 200, ", early_stop = false", "xrays")).await.unwrap();
     results.next().await.unwrap().unwrap();
     let message = fixture.refusal(&create("m", 2, "", "xrays")).await;
-    assert_eq!(message, "model 'm' is being trained already; SHOW TRAINING m shows it, CANCEL TRAINING m ends it");
+    assert_eq!(message, "model 'm' is already being trained; SHOW TRAINING m shows it, CANCEL TRAINING m stops it");
     assert_eq!(fixture.rows("SHOW TRAINING m").await[0][2], "running");
     assert_eq!(fixture.cell("CANCEL TRAINING m").await, "training of 'm' is cancelled");
     assert_eq!(fixture.rows("SHOW TRAINING m").await[0][2], "cancelled");
-    assert_eq!(fixture.refusal("CANCEL TRAINING m").await, "no training of 'm' is under way");
+    assert_eq!(fixture.refusal("CANCEL TRAINING m").await, "no training of 'm' is running");
 }

@@ -261,7 +261,7 @@ fn a_device_that_is_not_there_is_refused_and_says_what_to_use() {
         0 => "this machine or this build of libtorch has no CUDA device",
         _ => "the machine has fewer devices",
     };
-    assert_eq!(refusal, format!("device cuda:4096 is not there: {reason}; use device = 'auto' or 'cpu'"));
+    assert_eq!(refusal, format!("device cuda:4096 not found: {reason}; use device = 'auto' or 'cpu'"));
     definition.spec.distribution.device = WantedDevice::Cpu;
     assert_eq!(Session::new(&definition, &initial_state(&definition), "the start").unwrap().device, Device::Cpu);
 }

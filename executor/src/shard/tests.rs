@@ -99,8 +99,8 @@ fn a_shard_larger_than_memory_and_disk_is_refused_and_gives_everything_back() {
     assert!(matches!(refusal, Error::CacheFull { needed: 1_048_576, budget: 10_485_760 }), "{refusal:?}");
     assert_eq!(
         refusal.to_string(),
-        "1048576 bytes of decoded images do not fit the shard cache of 10485760 bytes on disk; raise \
-         TUSK_CACHE_DISK_BYTES, or choose a smaller image_size"
+        "decoded images need 1048576 bytes, and the disk cache has 10485760; raise TUSK_CACHE_DISK_BYTES, or choose a \
+         smaller image_size"
     );
     assert!(cache.reserve_memory(8 * MIB).is_some());
     assert!(cache.reserve_disk(10 * MIB).is_ok());
@@ -126,7 +126,7 @@ fn rows_that_cannot_be_used_are_counted_and_named_by_exactly_one_worker() {
     named.sort();
     assert!(named[0].starts_with("cut.png: the PNG image is "), "{named:?}");
     assert_eq!(named[1], "gone.png: it is NULL");
-    assert!(named[2].starts_with("row 8: not an image in a format Tusk reads"), "{named:?}");
+    assert!(named[2].starts_with("row 8: unsupported image format"), "{named:?}");
     assert_eq!(named.len(), 3);
 }
 

@@ -93,7 +93,7 @@ impl<'a, D: ImageDecoder> ImageFile<'a, D> {
             }
             ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => without_alpha(colour, self.read()?),
             _ => {
-                let reason = format!("samples of {colour:?}");
+                let reason = format!("unsupported sample type {colour:?}");
                 return Err(DecodeError::Unsupported { format: self.format.label(), reason });
             }
         })

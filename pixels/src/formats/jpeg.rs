@@ -192,7 +192,7 @@ fn segment(bytes: &[u8], at: usize) -> Result<&[u8], DecodeError> {
     if length < 2 {
         return Err(corrupt(format!("the segment at byte {at} has length {length}")));
     }
-    bytes.get(at + 2..at + length).ok_or_else(|| truncated(bytes, "a header segment is cut off"))
+    bytes.get(at + 2..at + length).ok_or_else(|| truncated(bytes, "a header segment is truncated"))
 }
 
 /// Reads the segments up to the first scan.
@@ -205,7 +205,7 @@ fn header(bytes: &[u8]) -> Result<JpegHeader<'_>, DecodeError> {
         match code {
             // Stuffing, TEM, restart and start-of-image markers carry no length.
             0x00 | 0x01 | 0xD0..=0xD8 => continue,
-            0xD9 => return Err(corrupt("it ends without a picture".to_string())),
+            0xD9 => return Err(corrupt("the file ends before the image data".to_string())),
             0xDA => {
                 let Some((bit_depth, height, width, components)) = frame else {
                     return Err(corrupt("a scan comes before the frame header".to_string()));

@@ -132,7 +132,7 @@ impl Format {
     /// made to hit such a line must cost its row, not the executor.
     fn guarded<T>(self, decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
         catch_unwind(AssertUnwindSafe(decoder)).unwrap_or_else(|_| {
-            let reason = "the decoder gave up on data that contradict themselves".to_string();
+            let reason = "the image data are inconsistent".to_string();
             Err(DecodeError::Corrupt { format: self.label(), reason })
         })
     }
@@ -155,7 +155,7 @@ pub fn alternatives(words: &[impl AsRef<str>]) -> String {
 /// Refuses a picture without pixels, and one with more than [`MAX_PIXELS`].
 fn check_size(label: &'static str, width: u32, height: u32) -> Result<(), DecodeError> {
     if width == 0 || height == 0 {
-        let reason = format!("it claims {width} x {height} pixels");
+        let reason = format!("its header declares {width} x {height} pixels");
         return Err(DecodeError::Corrupt { format: label, reason });
     }
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_panic_in_a_decoder_is_an_error_that_names_the_format() {
         let error = Format(&png::Png).guarded::<()>(|| panic!("index out of bounds")).unwrap_err();
-        let reason = "the decoder gave up on data that contradict themselves".to_string();
+        let reason = "the image data are inconsistent".to_string();
         assert_eq!(error, DecodeError::Corrupt { format: "PNG", reason });
     }
 }

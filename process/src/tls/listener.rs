@@ -127,7 +127,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
                 return (stream, addr);
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "failed to accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -152,8 +152,8 @@ async fn accept_all(
                     // Nobody listens any more when this fails.
                     let _ = accepted.send((stream, Peer { addr, certificate })).await;
                 }
-                Ok(Err(error)) => tracing::debug!(%addr, %error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!(%addr, "a TLS handshake took too long"),
+                Ok(Err(error)) => tracing::debug!(%addr, %error, "TLS handshake failed"),
+                Err(_) => tracing::debug!(%addr, "TLS handshake timed out"),
             }
         });
     }

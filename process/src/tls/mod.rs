@@ -35,7 +35,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 #[non_exhaustive]
 pub enum TlsError {
     /// A file that cannot be read.
-    #[error("{path} cannot be read: {source}")]
+    #[error("cannot read {path}: {source}")]
     Read {
         /// The file.
         path: String,
@@ -43,7 +43,7 @@ pub enum TlsError {
         source: std::io::Error,
     },
     /// A file that holds something else.
-    #[error("{path} holds no {what} in PEM form: {reason}")]
+    #[error("{path} contains no {what} in PEM format: {reason}")]
     Pem {
         /// The file.
         path: String,
@@ -53,7 +53,7 @@ pub enum TlsError {
         reason: String,
     },
     /// A certificate and a key that do not belong together, or are not accepted.
-    #[error("the certificate {path} cannot be used: {source}")]
+    #[error("cannot use the certificate {path}: {source}")]
     Unusable {
         /// The certificate's file.
         path: String,
@@ -61,7 +61,7 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// An authority that cannot be used.
-    #[error("the certificate authority {path} cannot be used: {source}")]
+    #[error("cannot use the certificate authority {path}: {source}")]
     Authority {
         /// Its file.
         path: String,
@@ -69,7 +69,7 @@ pub enum TlsError {
         source: VerifierBuilderError,
     },
     /// A client's certificates that tonic does not take.
-    #[error("the certificates of a client cannot be used: {source}")]
+    #[error("cannot use the client certificates: {source}")]
     Client {
         /// Why not.
         source: tonic::transport::Error,
@@ -184,7 +184,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
     let found = found.map_err(|e| pem(path, "certificate", &e))?;
     if found.is_empty() {
-        return Err(pem(path, "certificate", &"there is none"));
+        return Err(pem(path, "certificate", &"none found"));
     }
     Ok(found)
 }

@@ -111,8 +111,8 @@ mod tests {
         }
         assert_eq!(attempts.wait_ms, 32);
         let error = attempts.after(lost(), &cancel).await.unwrap_err();
-        let expected = "training epoch 3 was given up after 6 attempts, the last one ended with: executor x is gone. \
-                        Check the executors";
+        let expected = "training epoch 3 failed after 6 attempts; the last error: executor x is gone. Check the \
+                        executors";
         assert_eq!(error.to_string(), expected);
     }
 

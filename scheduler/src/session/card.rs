@@ -17,8 +17,8 @@ pub(super) fn card(manifest: &Manifest) -> String {
         (format!("# Model card: {}", manifest.name), summary(manifest)),
         ("## Intended use".to_owned(), intended_use(manifest)),
         ("## Data".to_owned(), data(manifest)),
-        ("## What happens to an image".to_owned(), all_preprocessing(manifest)),
-        ("## Figures".to_owned(), figures(manifest)),
+        ("## Preprocessing".to_owned(), all_preprocessing(manifest)),
+        ("## Metrics".to_owned(), figures(manifest)),
         ("## Training".to_owned(), training(manifest)),
         ("## Limits".to_owned(), limits(manifest)),
     ];
@@ -39,29 +39,29 @@ fn summary(manifest: &Manifest) -> String {
                 (Threshold::Given(_), _) => "as given",
                 (Threshold::Auto, Some(_)) => "where balanced accuracy was best on the validation rows",
                 (Threshold::Auto, None) if is_ensemble(manifest) => "the mean of its nets' own thresholds",
-                (Threshold::Auto, None) => "as there were no validation rows that tell a better one",
+                (Threshold::Auto, None) => "by default, because there were no validation rows to choose a better one",
             };
             let range = manifest.threshold_range.map_or_else(String::new, |(low, high)| {
                 format!(" (95 % of resamples of these rows put it between {low:.4} and {high:.4})")
             });
-            format!("An image is called {positive} from a probability of {threshold:.4} on, {why}{range}.")
+            format!("An image is classified as {positive} if its probability is at least {threshold:.4}, {why}{range}.")
         }
-        _ => "An image is given the likeliest class.".to_owned(),
+        _ => "An image is classified as its most likely class.".to_owned(),
     };
     let nets = match manifest.members.as_slice() {
         [] => String::new(),
-        members => format!(" ({} nets whose probabilities are averaged)", members.len()),
+        members => format!(" ({} nets, averaged)", members.len()),
     };
     format!(
-        "A model that tells {classes} apart: {}, {} parameters{nets}. {decision}",
+        "A classifier of {classes}: {}, {} parameters{nets}. {decision}",
         definition.spec.architecture, manifest.parameters
     )
 }
 
 fn intended_use(manifest: &Manifest) -> String {
     format!(
-        "To sort images like those it was trained on, with a person who looks at what it says. It knows {}, and gives one of \
-         them to any image, whatever it shows. It is no medical device.",
+        "Sorting images like those it was trained on, with a person who reviews the results. It assigns one of {} to \
+         any image, whatever it shows. It is not a medical device.",
         manifest.definition.classes.join(", ")
     )
 }
@@ -70,7 +70,7 @@ fn data(manifest: &Manifest) -> String {
     let data = &manifest.data;
     let held_out = held_out(manifest);
     if is_ensemble(manifest) {
-        return format!("What its members have seen stands on their own cards. Held out from all of them: {held_out}.");
+        return format!("The training data are on the cards of its members. Held out from all of them: {held_out}.");
     }
     let spec = &manifest.definition.spec;
     let mut lines = table(["class", "training rows", "validation rows"]);
@@ -83,7 +83,7 @@ fn data(manifest: &Manifest) -> String {
         _ if !is_split => String::new(),
         Some(group) => format!(" Rows with the same `{group}` were kept on one side."),
         None => {
-            " Copies of an image were kept on one side; images of one patient may be on both, as no group was named."
+            "Copies of an image were kept on one side. No group was set, so images of one patient may be on both sides."
                 .to_owned()
         }
     };
@@ -120,20 +120,20 @@ fn preprocessing(definition: &ModelDefinition) -> String {
     let colours = if input.channels == 3 { "colour" } else { "grey" };
     let crop = match input.border_crop {
         0.0 => String::new(),
-        share => format!(", cut by {share} of each side at each border"),
+        share => format!(", cropped by {share} of each side at each border"),
     };
     let intensity = match input.intensity {
         Intensity::None => "",
-        Intensity::Stretch => "; the 1st and 99th percentile of its levels made black and white",
-        Intensity::Clahe => "; its contrast equalised (CLAHE)",
+        Intensity::Stretch => "; levels stretched from the 1st and 99th percentile to black and white",
+        Intensity::Clahe => "; contrast equalized (CLAHE)",
     };
     let views = match definition.spec.prediction.tta {
         0 | 1 => String::new(),
-        views => format!(" The probabilities are the mean over {views} views of it."),
+        views => format!(" Probabilities are averaged over {views} views of it."),
     };
     format!(
-        "Decoded, turned as its EXIF says, made {colours}{crop} and resized to {side} x {side} pixels without keeping its \
-         proportions{intensity}; values in [0, 1] minus {:.4}, divided by {:.4}.{views}",
+        "Decoded, oriented by EXIF, converted to {colours}{crop}, resized to {side} x {side} pixels without keeping \
+         the aspect ratio{intensity}; values in [0, 1] minus {:.4}, divided by {:.4}.{views}",
         input.mean,
         input.std,
         side = input.image_size
@@ -142,7 +142,7 @@ fn preprocessing(definition: &ModelDefinition) -> String {
 
 fn figures(manifest: &Manifest) -> String {
     let Some(report) = &manifest.validation else { return "There were no validation rows.".to_owned() };
-    let mut lines = table(["figure", "value", "95 % from", "to"]);
+    let mut lines = table(["metric", "value", "95 % from", "to"]);
     for (metric, interval) in report.figures() {
         let shown = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.4}"));
         let Interval { value, low, high } = interval;
@@ -165,14 +165,18 @@ fn figures(manifest: &Manifest) -> String {
                 format!(", with a bias of {}", biases.join(" and "))
             }
         };
-        format!(" Calibrated probabilities are at a temperature of {temperature:.3}{bias}, found on the same rows.")
+        format!(" Calibrated probabilities use a temperature of {temperature:.3}{bias}, fitted on the same rows.")
     });
-    let by = if manifest.definition.spec.split.folds.is_some() { ", each by the net that had not seen it" } else { "" };
+    let by = if manifest.definition.spec.split.folds.is_some() {
+        ", each scored by the net that had not seen it"
+    } else {
+        ""
+    };
     // Neither folds nor ensembles choose an epoch.
     let chosen = match (manifest.best_epoch > 0, manifest.threshold_range.is_some()) {
-        (true, true) => ", which also chose the epoch and the threshold: other rows may be harder",
-        (true, false) => ", which also chose the epoch: other rows may be harder",
-        (false, true) => ", which also chose the threshold: other rows may be harder",
+        (true, true) => ", which also chose the epoch and the threshold, so the metrics may be optimistic",
+        (true, false) => ", which also chose the epoch, so the metrics may be optimistic",
+        (false, true) => ", which also chose the threshold, so the metrics may be optimistic",
         (false, false) => "",
     };
     format!("{lines}\nOn {} validation rows{by}{chosen}. Intervals by bootstrap over groups.{calibration}", report.rows)
@@ -189,15 +193,14 @@ fn training(manifest: &Manifest) -> String {
     if is_ensemble(manifest) {
         let member = |member: &Member| format!("{} (seed {})", member.name, member.definition.spec.training.seed);
         let members: Vec<String> = manifest.members.iter().map(member).collect();
-        return format!("Made of {}, which were trained before. {made}", members.join(", "));
+        return format!("Made of the existing models {}. {made}", members.join(", "));
     }
     let best = match manifest.best_epoch {
         0 => "the last of each fold is used".to_owned(),
         best => format!("the best of them was {best}"),
     };
     let mixup = if spec.input.mixup > 0.0 { format!(", mixup {}", spec.input.mixup) } else { String::new() };
-    let average =
-        spec.optimizer.ema.map_or_else(String::new, |decay| format!(" Moving average of the weights: {decay}."));
+    let average = spec.optimizer.ema.map_or_else(String::new, |decay| format!(" EMA of the weights: {decay}."));
     format!(
         "Started from {}. {} epochs of {}, {best}; loss {}, {} with a learning rate of {}, batches of {}, augmentation: \
          {}{mixup}.{average} {workers} worker{s}, {} mode, {}. Seed {}. {made}",
@@ -219,11 +222,11 @@ fn training(manifest: &Manifest) -> String {
 fn limits(manifest: &Manifest) -> String {
     let seen = match manifest.data.train_rows.values().sum::<u64>() {
         0 => String::new(),
-        rows => format!("It has seen {rows} images. "),
+        rows => format!("It was trained on {rows} images. "),
     };
     format!(
-        "{seen}Images of another scanner, exposure, age or disease may be judged wrongly, and with great \
-         confidence. Evaluate it on your own images before you rely on it: `EVALUATE MODEL {} ON your_table`.",
+        "{seen}It may misclassify images of another scanner, exposure, age or disease with high confidence. Evaluate \
+         it on your own images first: `EVALUATE MODEL {} ON your_table`.",
         manifest.name
     )
 }

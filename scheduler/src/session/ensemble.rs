@@ -71,7 +71,8 @@ async fn combined(
         let (ours, theirs) = (&first.definition, &model.definition);
         if (&ours.classes, ours.positive) != (&theirs.classes, theirs.positive) {
             let message = format!(
-                "'{}' tells {} apart and '{}' {}; the members of an ensemble must agree on the classes and the positive one",
+                "'{}' has the classes {} and '{}' has {}; members of an ensemble must have the same classes and the \
+                 same positive class",
                 first.name,
                 ours.classes.join(", "),
                 model.name,

@@ -136,7 +136,7 @@ pub(super) fn description(manifest: &Manifest) -> Result<RecordBatch> {
         (Of::Trained, "held_out", held_out(manifest)),
         (Of::Trained, "training_rows", counts(&manifest.data.train_rows)),
         (Of::Every, "validation_rows", counts(&manifest.data.val_rows)),
-        (Of::Trained, "leak", manifest.data.leak.map_or_else(|| "not looked for".to_owned(), |leak| leak.to_string())),
+        (Of::Trained, "leak", manifest.data.leak.map_or_else(|| "not checked".to_owned(), |leak| leak.to_string())),
         (Of::Trained, "started_from", started_from(manifest)),
         (Of::Trained, "skipped", manifest.data.skipped.to_string()),
         (Of::Trained, "workers", manifest.data.rows_per_worker.len().to_string()),

@@ -74,7 +74,7 @@ impl Rows {
         let listed = names.iter().map(|n| n.as_str()).collect::<Vec<_>>();
         let suggestion = nearest(name, listed.iter().copied()).map(|n| format!("; did you mean '{n}'?"));
         let message = format!(
-            "{} has no column '{name}'{} Its columns are {}. OPTIONS (\"{option}\" = '...') names another",
+            "{} has no column '{name}'{} Its columns are {}. Use OPTIONS (\"{option}\" = '...') for another",
             self.name,
             suggestion.as_deref().unwrap_or("."),
             listed.join(", ")
@@ -89,7 +89,7 @@ impl Rows {
         let is_dictionary = matches!(&data_type, DataType::Dictionary(..));
         if !(is_text || is_dictionary || data_type.is_integer() || data_type == DataType::Boolean) {
             let message = format!(
-                "column '{}' of {} is {data_type}; a label is text, a whole number or a boolean",
+                "column '{}' of {} has type {data_type}; a label must be text, a whole number or a boolean",
                 spec.data.label, self.name
             );
             return Err(tusk_core::Error::Data { message }.into());

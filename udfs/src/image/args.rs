@@ -114,7 +114,7 @@ impl Call {
     fn argument(&self, index: usize) -> Result<&Argument> {
         self.arguments
             .get(index)
-            .ok_or_else(|| exec_datafusion_err!("{} was called without its argument {}", self.function, index + 1))
+            .ok_or_else(|| exec_datafusion_err!("{}: missing argument {}", self.function, index + 1))
     }
 
     /// Whether the call has this argument; optional ones may be left out.
@@ -165,7 +165,7 @@ impl Call {
 
     fn wrong_type(&self, index: usize, argument: &Argument) -> datafusion::error::DataFusionError {
         let found = argument.values.data_type();
-        exec_datafusion_err!("{} was called with {found} as argument {}", self.function, index + 1)
+        exec_datafusion_err!("{}: unexpected type {found} of argument {}", self.function, index + 1)
     }
 
     /// The result as DataFusion wants it: constant if all arguments are.

@@ -15,7 +15,7 @@ use tusk_pixels::Channels;
 
 /// What the manual says of the argument `mode`.
 pub(super) const MODE_ARGUMENT: &str =
-    "`'grey'` or `'rgb'`. Left out, grey files give one channel and all others three; alpha is composited on black.";
+    "`'grey'` or `'rgb'`. Default: one channel for grey files, three for all others. Alpha is composited on black.";
 
 const SHAPE: Shape = Shape {
     syntax: "decode_image(image [, mode])",
@@ -105,7 +105,7 @@ fn channels_of(function: &str, mode: &str) -> Result<Channels> {
     match mode.to_ascii_lowercase().as_str() {
         "grey" | "gray" => Ok(Channels::Grey),
         "rgb" => Ok(Channels::Rgb),
-        _ => exec_err!("{function}: there is no mode '{mode}'; use 'grey' or 'rgb', or leave it out"),
+        _ => exec_err!("{function}: unknown mode '{mode}'; use 'grey' or 'rgb', or omit it"),
     }
 }
 
@@ -144,8 +144,11 @@ mod tests {
     async fn a_broken_image_fails_the_query_and_names_its_row() {
         let error =
             error_of(&format!("SELECT decode_image(image) FROM (VALUES ({GIF}), (X'3c68746d6c')) AS t(image)")).await;
-        assert!(error.contains("decode_image: row 1 of the batch: not an image in a format Tusk reads"), "{error}");
-        assert!(error.contains("the first bytes are 3c 68 74 6d 6c"), "{error}");
+        assert!(
+            error.contains("decode_image: row 1 of the batch: unsupported image format; Tusk reads JPEG"),
+            "{error}"
+        );
+        assert!(error.contains("The first bytes are 3c 68 74 6d 6c"), "{error}");
         assert!(error.contains("Use try_decode_image to get NULL instead"), "{error}");
     }
 
@@ -156,7 +159,7 @@ mod tests {
         assert!(table_of(&fields(", 'RGB'")).await.contains("| 3 "));
         assert!(table_of(&fields("")).await.contains("| 3 "));
         let error = error_of(&fields(", 'hsv'")).await;
-        assert!(error.contains("there is no mode 'hsv'; use 'grey' or 'rgb'"), "{error}");
+        assert!(error.contains("unknown mode 'hsv'; use 'grey' or 'rgb'"), "{error}");
     }
 
     #[tokio::test]

@@ -27,8 +27,8 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
         format!(
-            "Encodes an image as the bytes of a {} file. An image that is encoded already is decoded first, so the \
-             function converts between formats. A broken image fails the query.",
+            "Encodes an image as {}. An encoded image is decoded first, so the function converts between formats. A broken \
+             image fails the query.",
             formats(|format, _| format.label().to_string())
         ),
         SHAPE.syntax,
@@ -45,7 +45,7 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_argument("image", image_argument())
     .with_argument("format", format!("{}.", formats(argument)))
-    .with_argument("quality", "Of a JPEG: 1 (smallest file) to 100 (best picture), 90 where it is left out.")
+    .with_argument("quality", "JPEG quality from 1 (smallest file) to 100 (best quality). Default: 90.")
     .with_related_udf("decode_image")
     .build()
 });
@@ -109,12 +109,10 @@ impl ScalarUDFImpl for EncodeImage {
                 continue;
             }
             let quality = if call.has(2) { call.integer(2, row)? } else { QUALITY };
-            let quality =
-                u8::try_from(quality).ok().filter(|quality| (1..=100).contains(quality)).ok_or_else(|| {
-                    exec_datafusion_err!(
-                        "encode_image: quality is {quality}; use 1 (smallest file) to 100 (best picture)"
-                    )
-                })?;
+            let quality = u8::try_from(quality)
+                .ok()
+                .filter(|quality| (1..=100).contains(quality))
+                .ok_or_else(|| exec_datafusion_err!("encode_image: quality must be from 1 to 100, got {quality}"))?;
             let pixels =
                 images.column.pixels_as_stored(at).map_err(|error| row_error(call.function, &images, row, &error))?;
             let file = encode(&pixels, call.text(1, row)?, quality)
@@ -154,10 +152,10 @@ mod tests {
     #[tokio::test]
     async fn unknown_formats_and_qualities_are_refused_with_their_reason() {
         let format = error_of(&format!("SELECT encode_image({GIF}, 'dicom')")).await;
-        assert!(format.contains("pictures are not encoded as 'dicom'; use 'png' or 'jpeg'"), "{format}");
+        assert!(format.contains("unknown format 'dicom'; use 'png' or 'jpeg'"), "{format}");
         for quality in [0, 101, -1, 1000] {
             let error = error_of(&format!("SELECT encode_image({GIF}, 'jpeg', {quality})")).await;
-            assert!(error.contains(&format!("quality is {quality}; use 1 (smallest file)")), "{error}");
+            assert!(error.contains(&format!("quality must be from 1 to 100, got {quality}")), "{error}");
         }
     }
 }

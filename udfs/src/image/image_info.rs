@@ -17,9 +17,9 @@ const SHAPE: Shape = Shape { syntax: "image_info(image)", arguments: &[("image",
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "What an image's header says: `width` and `height` in pixels as the picture is shown, `channels` in the file \
-         (alpha and CMYK included), `bit_depth` and `format` (`raw` for an image struct). NULL where the bytes are no \
-         image. No pixel is decoded, so a file that is cut off behind its header still has a result.",
+        "Returns an image's header: `width` and `height` in pixels after orientation, `channels` in the file \
+         (including alpha and CMYK), `bit_depth` and `format` (`raw` for an image struct). NULL if the bytes are not \
+         an image. Pixels are not decoded, so a truncated file still has a result.",
         SHAPE.syntax,
     )
     .with_sql_example(

@@ -27,10 +27,10 @@ const SHAPE: Shape = Shape {
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "Gives the tensor of an image as PyTorch's `ToTensor` and `Normalize` do: `(value / 255 - mean) / std` in \
+        "Returns an image as a tensor, as PyTorch's `ToTensor` and `Normalize` do: `(value / 255 - mean) / std` in \
          32-bit floats, one plane per channel (red, green, blue). The result has `shape` (channels, height, width) and \
-         `data`. Lists of three levels read the image as colour, lists of one as grey; plain numbers leave it its own \
-         channels. A broken image fails the query.",
+         `data`. With lists of three entries the image is read in colour, with lists of one as grey; with numbers it \
+         keeps its channels. A broken image fails the query.",
         SHAPE.syntax,
     )
     .with_sql_example(
@@ -44,8 +44,8 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 ```"#,
     )
     .with_argument("image", image_argument())
-    .with_argument("mean", "What is subtracted: a number, or a list with one per channel, on the scale 0 to 1.")
-    .with_argument("std", "What is divided by: a number above 0, or a list with one per channel.")
+    .with_argument("mean", "Mean to subtract: a number, or a list with one per channel, on the scale 0 to 1.")
+    .with_argument("std", "Standard deviation to divide by: a number above 0, or a list with one per channel.")
     .with_related_udf("resize_image")
     .build()
 });
@@ -136,7 +136,9 @@ impl ScalarUDFImpl for NormalizeImage {
 fn channels_of(mean: &Levels, std: &Levels) -> Result<Option<Channels>> {
     let count = match (mean.channels(), std.channels()) {
         (Some(of_mean), Some(of_std)) if of_mean != of_std => {
-            return exec_err!("{FUNCTION}: mean has {of_mean} entries and std has {of_std}; give as many in both");
+            return exec_err!(
+                "{FUNCTION}: mean has {of_mean} entries and std has {of_std}; both must have the same number"
+            );
         }
         (of_mean, of_std) => of_mean.or(of_std),
     };
@@ -144,7 +146,7 @@ fn channels_of(mean: &Levels, std: &Levels) -> Result<Option<Channels>> {
         None => Ok(None),
         Some(1) => Ok(Some(Channels::Grey)),
         Some(3) => Ok(Some(Channels::Rgb)),
-        Some(count) => exec_err!("{FUNCTION}: a list of {count} levels; use 1 (grey) or 3 (red, green, blue)"),
+        Some(count) => exec_err!("{FUNCTION}: a list must have 1 (grey) or 3 (red, green, blue) entries, got {count}"),
     }
 }
 
@@ -156,7 +158,7 @@ fn append_planes(planes: &mut Float32Builder, pixels: &Pixels, mean: &Levels, st
         let (mean, std) = (mean.of(channel) as f32, std.of(channel) as f32);
         if !mean.is_finite() || !std.is_finite() || std <= 0.0 {
             return exec_err!(
-                "{FUNCTION}: channel {channel} has mean {mean} and std {std}; both must be finite numbers, and std above 0"
+                "{FUNCTION}: mean must be finite and std above 0, got mean {mean} and std {std} for channel {channel}"
             );
         }
         let table: [f32; 256] = std::array::from_fn(|level| (level as f32 / 255.0 - mean) / std);
@@ -196,12 +198,12 @@ mod tests {
     #[tokio::test]
     async fn levels_that_make_no_tensor_are_refused_with_their_reason() {
         for (levels, message) in [
-            ("0.5, 0", "channel 0 has mean 0.5 and std 0; both must be finite numbers, and std above 0"),
+            ("0.5, 0", "mean must be finite and std above 0, got mean 0.5 and std 0 for channel 0"),
             ("0.5, -1", "std above 0"),
             ("'NaN'::double, 1", "mean NaN"),
-            ("[0.5, NULL, 0.5], 1", "channel 1 has mean NaN"),
-            ("[0.5, 0.5], 1", "a list of 2 levels; use 1 (grey) or 3 (red, green, blue)"),
-            ("[0.5], [1, 1, 1]", "mean has 1 entries and std has 3; give as many in both"),
+            ("[0.5, NULL, 0.5], 1", "got mean NaN and std 1 for channel 1"),
+            ("[0.5, 0.5], 1", "a list must have 1 (grey) or 3 (red, green, blue) entries, got 2"),
+            ("[0.5], [1, 1, 1]", "mean has 1 entries and std has 3; both must have the same number"),
         ] {
             let error = error_of(&format!("SELECT normalize_image({GIF}, {levels})")).await;
             assert!(error.contains(message), "{levels}: {error}");

@@ -24,8 +24,8 @@ pub(super) fn image_struct() -> DataType {
 pub(super) fn check_batch_bytes(function: &str, bytes: usize) -> Result<()> {
     if bytes > BATCH_BYTES_MAX {
         return exec_err!(
-            "{function}: the pictures of one batch take more than {BATCH_BYTES_MAX} bytes; lower \
-             datafusion.execution.batch_size (SET datafusion.execution.batch_size = 256), or resize them"
+            "{function}: the images of one batch exceed {BATCH_BYTES_MAX} bytes; lower datafusion.execution.batch_size \
+             (SET datafusion.execution.batch_size = 256), or resize the images"
         );
     }
     Ok(())
@@ -57,8 +57,9 @@ impl ImageStructBuilder {
     pub(super) fn append(&mut self, function: &str, origin: Option<&str>, pixels: &Pixels) -> Result<()> {
         self.bytes = self.bytes.saturating_add(pixels.data.len());
         check_batch_bytes(function, self.bytes)?;
-        let side =
-            |side: u32| i32::try_from(side).map_err(|_| exec_datafusion_err!("{function}: a side of {side} pixels"));
+        let side = |side: u32| {
+            i32::try_from(side).map_err(|_| exec_datafusion_err!("{function}: a side of {side} pixels is too large"))
+        };
         self.height.append_value(side(pixels.height)?);
         self.width.append_value(side(pixels.width)?);
         self.origin.append_option(origin);

@@ -22,8 +22,8 @@ const SHAPE: Shape = Shape {
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "Resamples an image to `width` x `height` pixels, without regard to its aspect ratio, and gives Spark's image \
-         struct. The result is Pillow's `Image.resize` with the same filter to within one grey level. A broken image \
+        "Resamples an image to `width` x `height` pixels, ignoring its aspect ratio, and returns Spark's image struct. \
+         The result matches Pillow's `Image.resize` with the same filter to within one grey level. A broken image \
          fails the query.",
         SHAPE.syntax,
     )
@@ -38,8 +38,8 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 ```"#,
     )
     .with_argument("image", image_argument())
-    .with_argument("width", "Columns of the result, 1 to 65,535.")
-    .with_argument("height", "Rows of the result, 1 to 65,535.")
+    .with_argument("width", "Width of the result in pixels, 1 to 65,535.")
+    .with_argument("height", "Height of the result in pixels, 1 to 65,535.")
     .with_argument("filter", "`'nearest'`, `'box'`, `'bilinear'` (the default), `'bicubic'` or `'lanczos'`.")
     .with_related_udf("decode_image")
     .build()
@@ -143,8 +143,8 @@ mod tests {
         for (call, message) in [
             (format!("resize_image({GIF}, 0, 2)"), "resize_image: width is 0; use 1 to 65535 pixels"),
             (format!("resize_image({GIF}, 5, -2)"), "resize_image: height is -2; use 1 to 65535 pixels"),
-            (format!("resize_image({GIF}, 65535, 65535)"), "65535 x 65535 pixels are too many"),
-            (format!("resize_image({GIF}, 5, 5, 'cubic')"), "there is no filter 'cubic'; use 'nearest', 'box'"),
+            (format!("resize_image({GIF}, 65535, 65535)"), "an image of 65535 x 65535 pixels is too large"),
+            (format!("resize_image({GIF}, 5, 5, 'cubic')"), "unknown filter 'cubic'; use 'nearest', 'box'"),
             ("resize_image(X'', 5, 5)".to_string(), "resize_image: row 0 of the batch: the image is empty (0 bytes)"),
         ] {
             let error = error_of(&format!("SELECT {call}")).await;

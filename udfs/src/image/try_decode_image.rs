@@ -22,7 +22,7 @@ const SHAPE: Shape = Shape {
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "Decodes an image as `decode_image` does, and gives NULL for one that is broken.",
+        "Decodes an image like `decode_image`, but returns NULL for a broken image.",
         SHAPE.syntax,
     )
     .with_sql_example(
@@ -102,6 +102,6 @@ mod tests {
     #[tokio::test]
     async fn a_mode_there_is_not_is_the_writers_mistake_and_fails() {
         let error = error_of(&format!("SELECT try_decode_image({GIF}, 'cmyk')")).await;
-        assert!(error.contains("try_decode_image: there is no mode 'cmyk'"), "{error}");
+        assert!(error.contains("try_decode_image: unknown mode 'cmyk'"), "{error}");
     }
 }

@@ -24,25 +24,25 @@ impl TableProviderFactory for ImagesTableFactory {
         let name = &cmd.name;
         let [location] = cmd.locations.as_slice() else {
             return plan_err!(
-                "table {name} STORED AS IMAGES has {} locations; it takes one folder. Make a table of each, and a view \
-                 that joins them with UNION ALL",
+                "table {name} STORED AS IMAGES takes one folder, got {} locations. Create one table per folder, and a \
+                 view that joins them with UNION ALL",
                 cmd.locations.len()
             );
         };
         if !cmd.schema.fields().is_empty() {
             return plan_err!(
-                "table {name} STORED AS IMAGES has the columns path, image, label, width, height and format; leave the \
-                 list of columns out"
+                "table {name} STORED AS IMAGES has fixed columns (path, image, label, width, height, format); remove \
+                 the column list"
             );
         }
         if !cmd.table_partition_cols.is_empty() {
             return plan_err!(
-                "table {name} STORED AS IMAGES cannot be PARTITIONED BY; the column label is the folder's name, and \
-                 path holds the others"
+                "table {name} STORED AS IMAGES does not support PARTITIONED BY; use the columns label (the folder's \
+                 name) and path"
             );
         }
         if let Some(option) = cmd.options.keys().min() {
-            return plan_err!("table {name} STORED AS IMAGES takes no options, but there is '{option}'; leave it out");
+            return plan_err!("table {name} STORED AS IMAGES takes no options; remove '{option}'");
         }
         Ok(Arc::new(ImagesTable::try_new(location)?))
     }

@@ -66,10 +66,13 @@ impl ReadImagesExec {
     ) -> Result<Self> {
         let columns = images_schema().fields().len();
         if let Some(index) = projection.iter().flatten().find(|index| **index >= columns) {
-            return internal_err!("ReadImagesExec has {columns} columns; there is none with index {index}");
+            return internal_err!("ReadImagesExec: column index {index} is out of range; there are {columns} columns");
         }
         if input.schema().fields() != listing_schema().fields() {
-            return internal_err!("ReadImagesExec reads a list of files (path, size), not {}", input.schema());
+            return internal_err!(
+                "ReadImagesExec expects a list of files (path, size) as input, got {}",
+                input.schema()
+            );
         }
         let schema = project_schema(&images_schema(), projection.as_ref())?;
         let properties = Arc::new(PlanProperties::new(
@@ -237,7 +240,7 @@ impl Reader {
                     "format" => {
                         Arc::new(rows.iter().map(|row| row.info.map(|info| info.format)).collect::<StringArray>())
                     }
-                    other => return plan_err!("a table of images has no column {other}"),
+                    other => return plan_err!("unknown column {other} of a table of images"),
                 };
                 Ok(column)
             })

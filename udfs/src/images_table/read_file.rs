@@ -64,7 +64,7 @@ pub(super) async fn read_file(
         return Ok(ImageRow { path, ..ImageRow::default() });
     }
     if size > IMAGE_BYTES_MAX {
-        tracing::warn!(path, size, limit = IMAGE_BYTES_MAX, "file is too large for an image and is not read");
+        tracing::warn!(path, size, limit = IMAGE_BYTES_MAX, "skipping file: too large for an image");
         return Ok(ImageRow { path, ..ImageRow::default() });
     }
     let object = match folder.as_ref() {
@@ -74,7 +74,7 @@ pub(super) async fn read_file(
     .map_err(|error| DataFusionError::External(Box::new(error)))?;
     let gone = |error: datafusion::object_store::Error| {
         let what = format!(
-            "{object} was listed and cannot be read; if files were moved or deleted meanwhile, run the query again"
+            "cannot read {object}, which was listed; if files were moved or deleted meanwhile, run the query again"
         );
         DataFusionError::from(error).context(what)
     };

@@ -83,7 +83,7 @@ impl ImagesTable {
             let condition = state.create_physical_expr(filter.clone(), &named)?;
             let values = condition.evaluate(&batch)?.into_array(files.len())?;
             let Some(values) = values.as_boolean_opt() else {
-                return internal_err!("the condition {filter} is no boolean");
+                return internal_err!("filter {filter} is not boolean");
             };
             keep = and(&keep, values)?;
         }
@@ -168,8 +168,8 @@ pub(super) fn parse_folder(location: &str) -> Result<ListingTableUrl> {
     let url = ListingTableUrl::parse(&folder)?;
     if url.get_glob().is_some() {
         return plan_err!(
-            "LOCATION '{location}' is a pattern; a table STORED AS IMAGES takes a folder. Name the folder and add a \
-             condition (WHERE path LIKE '...'); a folder whose own name holds *, ? or [ is given as a file:/// URL"
+            "LOCATION '{location}' is a pattern; a table STORED AS IMAGES takes a folder. Use the folder and a \
+             condition (WHERE path LIKE '...'). Write a folder whose name contains *, ? or [ as a file:/// URL"
         );
     }
     Ok(url)
@@ -190,6 +190,6 @@ fn refuse_missing_folder(url: &ListingTableUrl) -> Result<()> {
              one starts at the working directory of the program that created the table)",
             path.display()
         ),
-        Err(()) => exec_err!("{url} is no path of this machine; check the table's LOCATION"),
+        Err(()) => exec_err!("{url} is not a local path; check the table's LOCATION"),
     }
 }

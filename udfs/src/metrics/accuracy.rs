@@ -9,12 +9,12 @@ use super::confusion::{Figure, PairAggregate};
 pub(super) fn accuracy() -> AggregateUDF {
     let documentation = Documentation::builder(
         SECTION,
-        "Returns the share of rows in which the predicted label is the true one, as Float64. Rows with a NULL in either \
-         argument are left out; NULL where that leaves no rows.",
+        "Returns the fraction of rows whose predicted label equals the true label, as Float64. Rows with a NULL in \
+         either argument are ignored; NULL if no rows remain.",
         "accuracy(truth, predicted)",
     )
     .with_argument("truth", "The true label: text, an integer or a boolean.")
-    .with_argument("predicted", "The predicted label, of the same kind.")
+    .with_argument("predicted", "The predicted label, of the same type.")
     .with_sql_example(
         r#"```sql
 > SELECT accuracy(truth, predicted)
@@ -72,11 +72,11 @@ mod tests {
     async fn what_cannot_be_compared_is_refused_by_name() {
         let ctx = context();
         for (call, reason) in [
-            ("accuracy(1, 'a')", "truth holds integers, but predicted holds text"),
-            ("accuracy('a', 1.5)", "predicted is Float64, and labels are text, integers or booleans"),
-            ("accuracy('a')", "accuracy was given 1 arguments; it is called as accuracy(truth, predicted)"),
-            ("accuracy('a', 'b', 'a')", "accuracy was given 3 arguments"),
-            ("accuracy(DISTINCT 'a', 'b')", "leave DISTINCT out"),
+            ("accuracy(1, 'a')", "truth contains integers and predicted contains text"),
+            ("accuracy('a', 1.5)", "predicted has type Float64; labels must be text, integers or booleans"),
+            ("accuracy('a')", "accuracy expects accuracy(truth, predicted), got 1 arguments"),
+            ("accuracy('a', 'b', 'a')", "accuracy expects accuracy(truth, predicted), got 3 arguments"),
+            ("accuracy(DISTINCT 'a', 'b')", "accuracy does not support DISTINCT"),
         ] {
             let error = refusal(&ctx, &format!("SELECT {call}")).await;
             assert!(error.contains(reason), "{call}: {error}");

@@ -87,7 +87,7 @@ impl AggregateUDFImpl for PairAggregate {
             if self.figure.takes_positive() { &["truth", "predicted", "positive"] } else { &["truth", "predicted"] };
         if arg_types.len() < 2 || arg_types.len() > names.len() {
             let (name, usage) = (self.name(), &self.documentation.syntax_example);
-            return plan_err!("{name} was given {} arguments; it is called as {usage}", arg_types.len());
+            return plan_err!("{name} expects {usage}, got {} arguments", arg_types.len());
         }
         let arguments: Vec<(&str, &DataType)> = names.iter().copied().zip(arg_types).collect();
         let kind = Kind::common(self.name(), &arguments)?;
@@ -131,7 +131,7 @@ impl AggregateUDFImpl for PairAggregate {
 /// DISTINCT would count each kind of mistake once, which is no figure of merit: better refused than ignored.
 pub(super) fn refuse_distinct(function: &str, is_distinct: bool) -> Result<()> {
     if is_distinct {
-        return not_impl_err!("{function} counts every row and has no DISTINCT form; leave DISTINCT out");
+        return not_impl_err!("{function} does not support DISTINCT");
     }
     Ok(())
 }
@@ -148,7 +148,7 @@ pub(super) fn state_lists<const K: usize>(function: &str, states: &[ArrayRef]) -
     let lists: Vec<_> = states.iter().filter_map(|state| state.as_list_opt::<i32>()).collect();
     let Ok(lists) = <[_; K]>::try_from(lists) else {
         return exec_err!(
-            "{function}: its partial state is not {K} columns of lists; do all processes run one version?"
+            "{function}: invalid partial state: expected {K} list columns. Run the same version of Tusk on every node"
         );
     };
     let mut rows = Vec::with_capacity(lists[0].len());
@@ -158,7 +158,7 @@ pub(super) fn state_lists<const K: usize>(function: &str, states: &[ArrayRef]) -
         }
         let values = lists.map(|list| list.value(row));
         if values.iter().any(|value| value.len() != values[0].len()) {
-            return exec_err!("{function}: the lists of its partial state differ in length");
+            return exec_err!("{function}: invalid partial state: lists differ in length");
         }
         rows.push(values);
     }
@@ -192,7 +192,9 @@ impl PairAccumulator {
         }
         if self.counts.len() >= LABELS_MAX {
             let function = self.figure.name();
-            return exec_err!("{function}: more than {LABELS_MAX} different pairs: are both arguments label columns?");
+            return exec_err!(
+                "{function}: more than {LABELS_MAX} distinct pairs; check that both arguments are label columns"
+            );
         }
         self.counts.insert(pair, rows);
         Ok(())
@@ -242,7 +244,7 @@ impl PairAccumulator {
 impl Accumulator for PairAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let [truth, predicted, ..] = values else {
-            return exec_err!("{}: a batch without two columns of labels", self.figure.name());
+            return exec_err!("{}: expected two label columns", self.figure.name());
         };
         for pair in self.pairs(truth, predicted)?.into_iter().flatten() {
             self.add(pair, 1)?;
@@ -254,7 +256,7 @@ impl Accumulator for PairAccumulator {
         for [truth, predicted, counts] in state_lists(self.figure.name(), states)? {
             let pairs = self.pairs(&truth, &predicted)?;
             let Some(counts) = counts.as_primitive_opt::<Int64Type>() else {
-                return exec_err!("{}: the counts of its partial state are not Int64", self.figure.name());
+                return exec_err!("{}: invalid partial state: counts must be Int64", self.figure.name());
             };
             for (pair, rows) in pairs.into_iter().zip(counts) {
                 if let (Some(pair), Some(rows)) = (pair, rows.and_then(|rows| u64::try_from(rows).ok())) {
@@ -286,7 +288,7 @@ impl Accumulator for PairAccumulator {
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let [truth, predicted, ..] = values else {
-            return exec_err!("{}: a batch without two columns of labels", self.figure.name());
+            return exec_err!("{}: expected two label columns", self.figure.name());
         };
         for pair in self.pairs(truth, predicted)?.into_iter().flatten() {
             if let Some(count) = self.counts.get_mut(&pair) {

@@ -9,14 +9,13 @@ use super::confusion::{Figure, PairAggregate};
 pub(super) fn confusion_matrix() -> AggregateUDF {
     let documentation = Documentation::builder(
         SECTION,
-        "Returns how often each pair of true and predicted label was seen, as a list of structs (truth Utf8, predicted \
-         Utf8, count Int64) sorted by truth and then by prediction as the labels themselves sort; pairs that were not \
-         seen are not listed. Rows with a NULL in either argument are left out; NULL where that leaves no rows. \
-         `unnest` makes rows of it.",
+        "Returns the count of each pair of true and predicted label, as a list of structs (truth Utf8, predicted Utf8, \
+         count Int64), sorted by truth and prediction. Pairs that do not occur are omitted. Rows with a NULL in either \
+         argument are ignored; NULL if no rows remain. Use `unnest` to get rows.",
         "confusion_matrix(truth, predicted)",
     )
     .with_argument("truth", "The true label: text, an integer or a boolean.")
-    .with_argument("predicted", "The predicted label, of the same kind.")
+    .with_argument("predicted", "The predicted label, of the same type.")
     .with_sql_example(
         r#"```sql
 > SELECT cell['truth'] AS truth, cell['predicted'] AS predicted, cell['count'] AS count

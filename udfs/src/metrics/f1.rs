@@ -9,12 +9,12 @@ use super::{POSITIVE, SECTION};
 pub(super) fn f1() -> AggregateUDF {
     let documentation = Documentation::builder(
         SECTION,
-        "Returns the harmonic mean of precision and recall, 2tp / (2tp + fp + fn), as Float64. Rows with a NULL in either \
-         label are left out; NULL where no row is positive and none was called so.",
+        "Returns the harmonic mean of precision and recall, 2tp / (2tp + fp + fn), as Float64. Rows with a NULL in \
+         either label are ignored; NULL if no row is positive or predicted positive.",
         "f1(truth, predicted [, positive])",
     )
     .with_argument("truth", "The true label: text, an integer or a boolean.")
-    .with_argument("predicted", "The predicted label, of the same kind.")
+    .with_argument("predicted", "The predicted label, of the same type.")
     .with_argument("positive", POSITIVE)
     .with_sql_example(
         r#"```sql

@@ -64,7 +64,8 @@ impl Kind {
             }
             let Some(kind) = Self::of(data_type) else {
                 return plan_err!(
-                    "{function}: {name} is {data_type}, and labels are text, integers or booleans; cast it to one of them"
+                    "{function}: {name} has type {data_type}; labels must be text, integers or booleans. Cast it to \
+                     one of them"
                 );
             };
             common = match common {
@@ -73,7 +74,8 @@ impl Kind {
                 Some((Self::Boolean | Self::Integer, of)) if kind != Self::Text => Some((Self::Integer, of)),
                 Some((seen, of)) => {
                     return plan_err!(
-                        "{function}: {of} holds {seen}, but {name} holds {kind}, and the two are never equal; cast one of them"
+                        "{function}: {of} contains {seen} and {name} contains {kind}; both must have the same type. \
+                         Cast one of them"
                     );
                 }
             };
@@ -115,15 +117,13 @@ impl Label {
     pub(super) fn constant(function: &str, positive: &Arc<dyn PhysicalExpr>) -> Result<Self> {
         let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
         let Ok(ColumnarValue::Scalar(value)) = positive.evaluate(&nothing) else {
-            return plan_err!(
-                "{function}: the positive label is {positive}; it must be a constant such as 'PNEUMONIA'"
-            );
+            return plan_err!("{function}: the positive label must be a constant such as 'PNEUMONIA', got {positive}");
         };
         if value.is_null() {
-            return plan_err!("{function}: the positive label is NULL; name a label, or leave the argument out");
+            return plan_err!("{function}: the positive label is NULL; give a label, or omit the argument");
         }
         let unsupported = || {
-            plan_datafusion_err!("{function}: the positive label {value} is neither text nor an integer nor a boolean")
+            plan_datafusion_err!("{function}: the positive label must be text, an integer or a boolean, got {value}")
         };
         let kind = Kind::of(&value.data_type()).ok_or_else(unsupported)?;
         match value.cast_to(&kind.argument_type())? {
@@ -146,7 +146,7 @@ pub(super) enum LabelColumn {
 impl LabelColumn {
     pub(super) fn try_new(function: &str, column: &ArrayRef) -> Result<Self> {
         let Some(kind) = Kind::of(column.data_type()) else {
-            return exec_err!("{function}: a column of {} does not hold labels", column.data_type());
+            return exec_err!("{function}: a column of type {} cannot hold labels", column.data_type());
         };
         let column = cast(column, &kind.argument_type())?;
         Ok(match kind {
@@ -240,7 +240,7 @@ impl Interner {
                 self.labels.push(label);
                 Ok(number)
             }
-            _ => exec_err!("more than {LABELS_MAX} different labels: are both arguments label columns?"),
+            _ => exec_err!("more than {LABELS_MAX} distinct labels; check that both arguments are label columns"),
         }
     }
 }
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(common(&DataType::Null, &DataType::Boolean).unwrap(), Kind::Boolean);
         assert_eq!(common(&DataType::Null, &DataType::Null).unwrap(), Kind::Text);
         let mixed = common(&DataType::Utf8, &DataType::Int64).unwrap_err().to_string();
-        assert!(mixed.contains("truth holds text, but predicted holds integers"), "{mixed}");
+        assert!(mixed.contains("truth contains text and predicted contains integers"), "{mixed}");
         let float = common(&DataType::Utf8, &DataType::Float32).unwrap_err().to_string();
         assert!(float.contains("predicted is Float32"), "{float}");
     }
@@ -307,7 +307,7 @@ mod tests {
         let mut interner = Interner::default();
         let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..=LABELS_MAX as i64));
         let error = interner.intern("accuracy", &LabelColumn::try_new("accuracy", &ids).unwrap()).unwrap_err();
-        assert!(error.to_string().contains("more than 1000000 different labels"), "{error}");
+        assert!(error.to_string().contains("more than 1000000 distinct labels"), "{error}");
         assert!(error.to_string().contains("accuracy"), "{error}");
     }
 }

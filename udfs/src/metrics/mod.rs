@@ -24,14 +24,14 @@ pub(crate) mod testing;
 const SECTION: DocSection = DocSection {
     include: true,
     label: "Classification Metrics",
-    description: Some("Aggregates that compare what a classifier said with what is true."),
+    description: Some("Aggregates that compare predictions with true labels."),
 };
 
 /// What precision, recall and f1 say about their third argument.
-const POSITIVE: &str = "The positive label, a constant; every other label is negative. Without it: true for booleans; 1 \
-    for integers that are all 0 or 1; the last label in sort order where there are two; the macro average (the mean over \
-    the classes for which it is defined) where there are more; NULL where there is only one. Name it in a query with \
-    GROUP BY, where a group may lack a label.";
+const POSITIVE: &str = "The positive label, a constant; all other labels are negative. Default: true for booleans; 1 \
+                        for integers 0 and 1; the last label in sort order if there are two; the macro average if \
+                        there are more; NULL if there is one. Set it in a query with GROUP BY, where a group may lack \
+                        a label.";
 
 /// The aggregates of this module.
 pub fn functions() -> Vec<Arc<AggregateUDF>> {

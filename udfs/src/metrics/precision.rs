@@ -9,12 +9,12 @@ use super::{POSITIVE, SECTION};
 pub(super) fn precision() -> AggregateUDF {
     let documentation = Documentation::builder(
         SECTION,
-        "Returns the share of the rows called positive that are positive (positive predictive value), as Float64. Rows with a NULL in either \
-         label are left out; NULL where no row was called positive.",
+        "Returns the fraction of predicted positives that are positive (positive predictive value), as Float64. Rows \
+         with a NULL in either label are ignored; NULL if no row is predicted positive.",
         "precision(truth, predicted [, positive])",
     )
     .with_argument("truth", "The true label: text, an integer or a boolean.")
-    .with_argument("predicted", "The predicted label, of the same kind.")
+    .with_argument("predicted", "The predicted label, of the same type.")
     .with_argument("positive", POSITIVE)
     .with_sql_example(
         r#"```sql
@@ -95,10 +95,13 @@ mod tests {
     async fn a_positive_label_that_is_no_constant_is_refused() {
         let ctx = context();
         for (call, reason) in [
-            ("precision(t, p, t)", "it must be a constant"),
+            ("precision(t, p, t)", "the positive label must be a constant"),
             ("precision(t, p, NULL)", "the positive label is NULL"),
-            ("precision(t, p, 1)", "truth holds text, but positive holds integers"),
-            ("precision(t, p, 'a', 'b')", "precision was given 4 arguments"),
+            ("precision(t, p, 1)", "truth contains text and positive contains integers"),
+            (
+                "precision(t, p, 'a', 'b')",
+                "precision expects precision(truth, predicted [, positive]), got 4 arguments",
+            ),
         ] {
             let error = refusal(&ctx, &format!("SELECT {call} FROM (VALUES ('a', 'b')) v(t, p)")).await;
             assert!(error.contains(reason), "{call}: {error}");

@@ -9,12 +9,12 @@ use super::{POSITIVE, SECTION};
 pub(super) fn recall() -> AggregateUDF {
     let documentation = Documentation::builder(
         SECTION,
-        "Returns the share of the positive rows that were called positive (sensitivity), as Float64. Rows with a NULL in either \
-         label are left out; NULL where no row is positive.",
+        "Returns the fraction of positive rows that are predicted positive (sensitivity), as Float64. Rows with a NULL \
+         in either label are ignored; NULL if no row is positive.",
         "recall(truth, predicted [, positive])",
     )
     .with_argument("truth", "The true label: text, an integer or a boolean.")
-    .with_argument("predicted", "The predicted label, of the same kind.")
+    .with_argument("predicted", "The predicted label, of the same type.")
     .with_argument("positive", POSITIVE)
     .with_sql_example(
         r#"```sql

@@ -27,9 +27,9 @@ pub(super) fn roc_auc() -> AggregateUDF {
     let documentation = Documentation::builder(
         SECTION,
         "Returns the area under the ROC curve, as Float64: the probability that a positive row has a higher score than \
-         a negative one, a tie counting half. Rows with a NULL in truth or score are left out; NULL where that leaves \
-         one class without rows, and where a score is NaN, which has no place in the order. Exact, hence each group \
-         keeps 9 bytes per row in memory, and has at most 2147483647 rows.",
+         a negative one, ties counting half. Rows with a NULL in truth or score are ignored. NULL if one class has no \
+         rows, or if a score is NaN. The result is exact: each group keeps 9 bytes per row in memory and has at most \
+         2147483647 rows.",
         USAGE,
     )
     .with_argument(
@@ -74,18 +74,18 @@ impl AggregateUDFImpl for RocAuc {
         let (truth, score, positive) = match arg_types {
             [truth, score] => (truth, score, None),
             [truth, score, positive] => (truth, score, Some(positive)),
-            _ => return plan_err!("{NAME} was given {} arguments; it is called as {USAGE}", arg_types.len()),
+            _ => return plan_err!("{NAME} expects {USAGE}, got {} arguments", arg_types.len()),
         };
         if !score.is_numeric() && !score.is_null() {
-            return plan_err!("{NAME}: score is {score}; it must be a number, such as a probability");
+            return plan_err!("{NAME}: score must be a number, such as a probability, got {score}");
         }
         let Some(positive) = positive else {
             return match Kind::of(truth) {
                 Some(kind @ (Kind::Boolean | Kind::Integer)) => Ok(vec![kind.argument_type(), DataType::Float64]),
                 None if truth.is_null() => Ok(vec![DataType::Boolean, DataType::Float64]),
                 _ => plan_err!(
-                    "{NAME}: truth is {truth}, which does not say which rows are positive; name their label as the third \
-                     argument, or give a boolean such as label = 'PNEUMONIA'"
+                    "{NAME}: truth has type {truth}; give the positive label as the third argument, or a boolean such \
+                     as label = 'PNEUMONIA'"
                 ),
             };
         };
@@ -138,20 +138,20 @@ impl RocAucAccumulator {
             (None, LabelColumn::Integer(truth)) => {
                 if let Some(other) = truth.iter().flatten().find(|truth| !matches!(truth, 0 | 1)) {
                     return exec_err!(
-                        "{NAME}: truth is {other}, expected 0 or 1 (positive); name the positive label as the third argument"
+                        "{NAME}: truth must be 0 or 1, got {other}; or give the positive label as the third argument"
                     );
                 }
                 Ok(truth.iter().map(|truth| truth.map(|truth| truth == 1)).collect())
             }
             (None, LabelColumn::Text(_)) => {
-                exec_err!("{NAME}: truth is text; name the positive label as the third argument")
+                exec_err!("{NAME}: truth is text, so the positive label is required as the third argument")
             }
         }
     }
 
     fn extend(&mut self, truth: impl IntoIterator<Item = Option<bool>>, score: &Float64Array) -> Result<()> {
         if score.len() > ROWS_MAX - self.score.len() {
-            return exec_err!("{NAME}: more than {ROWS_MAX} rows in one group; judge a sample of them");
+            return exec_err!("{NAME}: more than {ROWS_MAX} rows in one group; use a sample");
         }
         for (truth, score) in truth.into_iter().zip(score) {
             if let Some((truth, score)) = truth.zip(score) {
@@ -166,7 +166,7 @@ impl RocAucAccumulator {
 impl Accumulator for RocAucAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let [truth, score, ..] = values else {
-            return exec_err!("{NAME}: a batch without a column of truths and one of scores");
+            return exec_err!("{NAME}: expected a truth column and a score column");
         };
         let truth = self.is_positive(truth)?;
         let score = cast(score, &DataType::Float64)?;
@@ -176,7 +176,7 @@ impl Accumulator for RocAucAccumulator {
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         for [truth, score] in state_lists(NAME, states)? {
             let (Some(truth), Some(score)) = (truth.as_boolean_opt(), score.as_primitive_opt::<Float64Type>()) else {
-                return exec_err!("{NAME}: its partial state is not lists of booleans and of Float64");
+                return exec_err!("{NAME}: invalid partial state: expected lists of Boolean and Float64");
             };
             self.extend(truth, score)?;
         }
@@ -259,14 +259,14 @@ mod tests {
     async fn what_does_not_say_who_is_positive_is_refused() {
         let ctx = context();
         for (call, reason) in [
-            ("roc_auc('a', 0.5)", "name their label as the third argument"),
-            ("roc_auc(2, 0.5)", "truth is 2, expected 0 or 1"),
-            ("roc_auc(0.5, 0.5)", "truth is Float64"),
-            ("roc_auc(true, 'high')", "score is Utf8; it must be a number"),
-            ("roc_auc('a', 0.5, 1)", "truth holds text, but positive holds integers"),
+            ("roc_auc('a', 0.5)", "give the positive label as the third argument"),
+            ("roc_auc(2, 0.5)", "truth must be 0 or 1, got 2"),
+            ("roc_auc(0.5, 0.5)", "truth has type Float64"),
+            ("roc_auc(true, 'high')", "score must be a number, such as a probability, got Utf8"),
+            ("roc_auc('a', 0.5, 1)", "truth contains text and positive contains integers"),
             ("roc_auc('a', 0.5, NULL)", "the positive label is NULL"),
-            ("roc_auc(true)", "roc_auc was given 1 arguments"),
-            ("roc_auc(DISTINCT true, 0.5)", "leave DISTINCT out"),
+            ("roc_auc(true)", "roc_auc expects roc_auc(truth, score [, positive]), got 1 arguments"),
+            ("roc_auc(DISTINCT true, 0.5)", "roc_auc does not support DISTINCT"),
         ] {
             let error = refusal(&ctx, &format!("SELECT {call}")).await;
             assert!(error.contains(reason), "{call}: {error}");

@@ -20,10 +20,10 @@ pub(super) fn coerce(syntax: &str, types: &[DataType], most: usize) -> Result<Ve
         match (place, &*wanted) {
             (1, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::Struct(_)) => {}
             (1, DataType::Null) => *wanted = DataType::Binary,
-            (1, other) => return plan_err!("{syntax}: the image is bytes or an image struct, not {other}"),
+            (1, other) => return plan_err!("{syntax}: image must be bytes or an image struct, got {other}"),
             (_, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null) => *wanted = DataType::Utf8,
-            (0, other) => return plan_err!("{syntax}: the model is a name in quotes, not {other}"),
-            (_, other) => return plan_err!("{syntax}: the class is a name in quotes, not {other}"),
+            (0, other) => return plan_err!("{syntax}: model must be a name in quotes, got {other}"),
+            (_, other) => return plan_err!("{syntax}: class must be a name in quotes, got {other}"),
         }
     }
     Ok(coerced)
@@ -33,7 +33,7 @@ pub(super) fn coerce(syntax: &str, types: &[DataType], most: usize) -> Result<Ve
 pub(super) fn constant(syntax: &str, what: &str, value: &ColumnarValue) -> Result<Option<String>> {
     match value {
         ColumnarValue::Scalar(ScalarValue::Utf8(name)) => Ok(name.clone()),
-        _ => plan_err!("{syntax}: the {what} is one name for the whole query, not a column"),
+        _ => plan_err!("{syntax}: {what} must be a constant, not a column"),
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) fn ask(syntax: &str, predictor: &dyn Predictor, args: &ScalarFunction
     let predictions = predictor.predict(&model, images.as_ref())?;
     if predictions.valid.len() != images.len() {
         return datafusion::common::internal_err!(
-            "model '{model}' gave {} predictions for {} images",
+            "model '{model}' returned {} predictions for {} images",
             predictions.valid.len(),
             images.len()
         );

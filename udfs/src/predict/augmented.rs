@@ -27,9 +27,8 @@ const SIDE_MAX: i64 = 1024;
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "A PNG of the image as a net might see it in training: grey, resized to a square, and changed by the random \
-         transforms of the option `augment`. The same image and seed give the same picture. NULL for a NULL image, and for \
-         one that cannot be read.",
+        "Returns a PNG of the image as a net sees it in training: grey, square, with the random transforms of the \
+         option `augment`. The same image and seed give the same result. NULL for a NULL or unreadable image.",
         SYNTAX,
     )
     .with_sql_example(
@@ -46,8 +45,8 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     )
     .with_argument("image", "The image: the bytes of an image file, or Spark's image struct.")
     .with_argument("augment", "As the option of CREATE MODEL: `'xray'`, `'none'`, or a list such as `'rotate, noise'`.")
-    .with_argument("seed", "A whole number: another one, another picture.")
-    .with_argument("side", "The side of the picture in pixels, from 8 to 1024; 224 unless given.")
+    .with_argument("seed", "Random seed, a whole number.")
+    .with_argument("side", "Side of the result in pixels, from 8 to 1024. Default: 224.")
     .build()
 });
 
@@ -98,12 +97,12 @@ impl ScalarUDFImpl for AugmentImage {
             match (place, &*wanted) {
                 (0, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::Struct(_)) => {}
                 (0, DataType::Null) => *wanted = DataType::Binary,
-                (0, other) => return plan_err!("{SYNTAX}: the image is bytes or an image struct, not {other}"),
+                (0, other) => return plan_err!("{SYNTAX}: image must be bytes or an image struct, got {other}"),
                 (1, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) => *wanted = DataType::Utf8,
-                (1, other) => return plan_err!("{SYNTAX}: augment is text in quotes, not {other}"),
+                (1, other) => return plan_err!("{SYNTAX}: augment must be text in quotes, got {other}"),
                 (_, other) if other.is_integer() => *wanted = DataType::Int64,
-                (2, other) => return plan_err!("{SYNTAX}: the seed is a whole number, not {other}"),
-                (_, other) => return plan_err!("{SYNTAX}: the side is a whole number, not {other}"),
+                (2, other) => return plan_err!("{SYNTAX}: seed must be a whole number, got {other}"),
+                (_, other) => return plan_err!("{SYNTAX}: side must be a whole number, got {other}"),
             }
         }
         Ok(coerced)
@@ -119,12 +118,12 @@ impl ScalarUDFImpl for AugmentImage {
             return ScalarValue::try_new_null(&DataType::Binary).map(ColumnarValue::Scalar);
         };
         let Some(augment) = Augment::from_text(&wanted) else {
-            return plan_err!("{SYNTAX}: augment is '{wanted}'; it takes {}", Augment::expected());
+            return plan_err!("{SYNTAX}: invalid augment '{wanted}': expected {}", Augment::expected());
         };
         let side = match args.args.get(3) {
             None => SIDE,
             Some(ColumnarValue::Scalar(ScalarValue::Int64(Some(side)))) if (8..=SIDE_MAX).contains(side) => *side,
-            Some(other) => return plan_err!("{SYNTAX}: the side is a constant from 8 to {SIDE_MAX}, not {other}"),
+            Some(other) => return plan_err!("{SYNTAX}: side must be a constant from 8 to {SIDE_MAX}, got {other}"),
         };
         let seeds = args.args[2].to_array(rows)?;
         let seeds = datafusion::common::cast::as_int64_array(&seeds)?;

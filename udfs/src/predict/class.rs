@@ -18,9 +18,9 @@ const SYNTAX: &str = "predict(model, image)";
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "The class that a model gives an image: the positive class from the model's threshold on, the likeliest where \
-         there are more than two. The image is decoded, resized and normalised as in training. NULL for a NULL image, \
-         for one that cannot be read, which the log then names, and where the model's probabilities are NaN.",
+        "Returns the predicted class: with two classes, the positive class if its probability is at or above the \
+         model's threshold; with more, the most likely class. The image is preprocessed as in training. NULL for a \
+         NULL or unreadable image; the log names unreadable ones. NULL where the probabilities of the model are NaN.",
         SYNTAX,
     )
     .with_sql_example(

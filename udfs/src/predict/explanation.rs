@@ -29,10 +29,10 @@ const HEAT_SHARE: f32 = 0.6;
 static PICTURE_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "A PNG of the image as the net saw it, with a heat map over it, from yellow to red: the places that speak for the \
-         class that the model decides on (Grad-CAM, Selvaraju et al. 2017; of `cnn` HiResCAM, Draelos & Carin 2020). It \
-         shows where a net looked, and not that it was right to. NULL for a NULL image, and for one that cannot be read. \
-         Not for svm, nor for an ensemble that has one or whose members see different pictures.",
+        "Returns a PNG of the net input with a heat map from yellow to red, for the predicted class (Grad-CAM, \
+         Selvaraju et al. 2017; for `cnn` HiResCAM, Draelos & Carin 2020). It shows where a net looked, not whether it \
+         looked at the right thing. NULL for a NULL or unreadable image. Not supported for svm, or for an ensemble \
+         with an svm or with members of different net inputs.",
         PICTURE_SYNTAX,
     )
     .with_sql_example(
@@ -54,9 +54,9 @@ static PICTURE_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 static MAP_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "The heat map of explain as a tensor with `shape` (1, side, side) and `data`: 0 where nothing speaks for the class \
-         that the model decides on, 1 where the most does. NULL for a NULL image, and for one that cannot be read. Not for \
-         svm, nor for an ensemble that has one or whose members see different pictures.",
+        "Returns the heat map of explain as a tensor with `shape` (1, side, side) and `data`, from 0 (no evidence for \
+         the predicted class) to 1 (most). NULL for a NULL or unreadable image. Not supported for svm, or for an \
+         ensemble with an svm or with members of different net inputs.",
         MAP_SYNTAX,
     )
     .with_sql_example(

@@ -55,13 +55,14 @@ impl Predictor for PlanOnly {
     }
 
     fn augment(&self, _images: &dyn Array, _changes: &Changes) -> Result<Vec<Option<Vec<u8>>>> {
-        let reason = "images cannot be changed here: this process has no libtorch, its executors have";
+        let reason = "augmentation requires libtorch, which this process does not have; run it on an executor";
         Err(DataFusionError::Execution(reason.to_owned()))
     }
 }
 
 fn not_here(model: &ModelName) -> DataFusionError {
-    let reason = format!("model '{model}' cannot be asked here: this process has no libtorch, its executors have");
+    let reason =
+        format!("model '{model}' cannot predict in this process, which has no libtorch; run it on an executor");
     DataFusionError::Execution(reason)
 }
 
@@ -208,8 +209,8 @@ mod tests {
     async fn wrong_arguments_say_what_is_right() {
         for (sql, message) in [
             ("SELECT predict('m')", "predict(model, image) takes 2 arguments, not 1"),
-            ("SELECT predict(1, X'00')", "predict(model, image): the model is a name in quotes, not Int64"),
-            ("SELECT predict('m', 3)", "predict(model, image): the image is bytes or an image struct, not Int64"),
+            ("SELECT predict(1, X'00')", "predict(model, image): model must be a name in quotes, got Int64"),
+            ("SELECT predict('m', 3)", "predict(model, image): image must be bytes or an image struct, got Int64"),
             (
                 "SELECT predict_proba('m', X'00', 'COVID')",
                 "model 'm' has no class 'COVID'; its classes are NORMAL, PNEUMONIA",
@@ -218,7 +219,7 @@ mod tests {
             ("SELECT augment_image(X'00', 'xray')", "takes 3 or 4 arguments, not 2"),
             (
                 "SELECT augment_image(X'00', 'turn', 1)",
-                "augment is 'turn'; it takes 'xray', 'none', or a list of rotate",
+                "invalid augment 'turn': expected 'xray', 'none', or a list of rotate",
             ),
         ] {
             let error = run(sql).await.unwrap_err().to_string();

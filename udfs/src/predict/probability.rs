@@ -19,8 +19,8 @@ const CALIBRATED_SYNTAX: &str = "calibrated_proba(model, image [, class])";
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "The probability that a model gives an image's classes: of one class as a number, of all as a map. NULL for a \
-         NULL image, and for one that cannot be read, which the log then names.",
+        "Returns the probability of a class as a number, or of all classes as a map. NULL for a NULL or unreadable \
+         image; the log names unreadable ones.",
         SYNTAX,
     )
     .with_sql_example(
@@ -45,9 +45,10 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
 static CALIBRATED_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
-        "The same as predict_proba, calibrated: of a hundred images that get 0.9, ninety are of that class, where classes \
-         are mixed as in the model's validation rows. Logits are divided by a temperature, and each class's gets a bias \
-         added, which were found on those rows (Alexandari et al. 2020). The model's threshold is for predict_proba.",
+        "Like predict_proba, but calibrated: about ninety of a hundred images with 0.9 are of that class, if classes \
+         are as frequent as in the model's validation rows. Logits are divided by a temperature, and a bias per class \
+         is added; both are fitted on those rows (Alexandari et al. 2020). The model's threshold applies to \
+         predict_proba.",
         CALIBRATED_SYNTAX,
     )
     .with_sql_example(

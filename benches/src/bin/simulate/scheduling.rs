@@ -236,7 +236,7 @@ async fn job(server: &Server, epoch: u32, workers: u32) -> Result<(u64, u64)> {
             _ => {}
         }
     }
-    None.context("the scheduler did not say how the job ended")
+    None.context("the scheduler reported no end of the job")
 }
 
 fn task(epoch: u32, workers: u32) -> TrainTask {
