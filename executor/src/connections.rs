@@ -127,8 +127,7 @@ mod tests {
         // Until the port has accepted the last one, too.
         tokio::time::sleep(Duration::from_millis(100)).await;
         server.abort();
-        let count = count.lock().unwrap().len();
-        count
+        count.lock().unwrap().len()
     }
 
     #[tokio::test]

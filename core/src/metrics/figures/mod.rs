@@ -46,15 +46,18 @@ pub struct Metric {
     pub figure: Figure,
 }
 
+/// A figure of rows that may be weighed, whose labels are counted in a `C`.
+pub type OfSample<C> = fn(&Sample<'_, C>) -> Option<f64>;
+
 /// How a figure is computed, and so what there is of it. Each is `None` where it is not defined for the rows.
 #[derive(Debug)]
 pub enum Figure {
     /// From rows that may be weighed, so that it has a bootstrap interval. It is kept with a model.
     Weighed {
         /// Of two classes.
-        two: fn(&Sample<'_, Confusion>) -> Option<f64>,
+        two: OfSample<Confusion>,
         /// Of more; `None` where it is for two classes only.
-        many: Option<fn(&Sample<'_, MultiConfusion>) -> Option<f64>>,
+        many: Option<OfSample<MultiConfusion>>,
     },
     /// From whether each row is positive and its score, both in the order of the rows: two classes only, no interval.
     Scored(fn(&[bool], &[f64]) -> Option<f64>),
