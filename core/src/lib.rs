@@ -4,6 +4,7 @@
 //! here, without libtorch, without an image decoder, and without either process's crate.
 //!
 //! * [`spec`]: what a model is to be, and the `OPTIONS (...)` that say so
+//! * [`nets`]: the nets, their layers as data and the options that they are trained with
 //! * [`sql`]: the statements, their grammar and their text
 //! * [`physical`]: [`physical::TrainExec`], the operator that an epoch job runs, and the rows it answers with
 //! * [`engine`]: the two traits behind which libtorch lives
@@ -21,6 +22,7 @@ pub mod event;
 pub mod ids;
 pub mod manifest;
 pub mod metrics;
+pub mod nets;
 pub mod parameters;
 pub mod physical;
 pub mod plans;

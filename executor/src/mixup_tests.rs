@@ -25,7 +25,7 @@ fn share(seed: u64) -> f64 {
 /// A linear net of pixels that goes plainly down its gradient: its loss and its step tell what it was given.
 fn linear(seed: u64) -> ModelDefinition {
     let class_weights = CLASS_WEIGHTS.to_vec();
-    let mut definition = ModelDefinition { class_weights, ..definition(Architecture::Svm) };
+    let mut definition = ModelDefinition { class_weights, ..definition(Architecture::SVM) };
     definition.spec = ModelSpec {
         features: Features::Pixels,
         optimizer: Algorithm::Sgd,
@@ -110,7 +110,7 @@ fn a_step_is_that_of_mixed_pictures_whose_losses_are_mixed_alike() {
 fn training_with_mixup_comes_to_other_weights_and_repeats_to_the_bit() {
     let shard = squares_shard(24);
     let trained = |mixup| {
-        let mut definition = definition(Architecture::Cnn);
+        let mut definition = definition(Architecture::CNN);
         definition.spec = ModelSpec { mixup, epochs: 2, ..definition.spec };
         train(&definition, &shard).1
     };
@@ -121,7 +121,7 @@ fn training_with_mixup_comes_to_other_weights_and_repeats_to_the_bit() {
 
 #[test]
 fn an_epoch_with_mixup_in_parts_is_the_epoch_to_the_bit() {
-    let mut definition = definition(Architecture::Cnn);
+    let mut definition = definition(Architecture::CNN);
     definition.spec = ModelSpec { augment: Augment::xray(), mixup: 0.4, batch_size: 4, ..definition.spec };
     let shard = squares_shard(27);
     tch::set_num_threads(2);

@@ -30,7 +30,7 @@ mod tests {
 
     #[test]
     fn one_cycle_rises_to_the_peak_and_falls_to_nothing() {
-        let spec = ModelSpec { learning_rate: 0.1, ..ModelSpec::new(Architecture::Cnn) };
+        let spec = ModelSpec { learning_rate: 0.1, ..ModelSpec::new(Architecture::CNN) };
         let rates: Vec<f64> = (0..=100).map(|i| learning_rate(&spec, f64::from(i) / 100.0)).collect();
         assert!((rates[0] - 0.004).abs() < 1e-12 && (rates[20] - 0.1).abs() < 1e-12 && rates[100] < 1e-12);
         assert!(rates[..21].is_sorted() && rates[20..].iter().rev().is_sorted());
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn steps_divide_by_ten_after_each_third() {
-        let spec = ModelSpec { learning_rate: 1.0, schedule: Schedule::Step, ..ModelSpec::new(Architecture::Cnn) };
+        let spec = ModelSpec { learning_rate: 1.0, schedule: Schedule::Step, ..ModelSpec::new(Architecture::CNN) };
         let rates = [0.0, 0.32, 0.34, 0.67, 1.0].map(|p| learning_rate(&spec, p));
         assert!(rates.iter().zip([1.0, 1.0, 0.1, 0.01, 0.01]).all(|(a, b)| (a - b).abs() < 1e-12), "{rates:?}");
     }

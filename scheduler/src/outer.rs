@@ -78,14 +78,14 @@ mod tests {
 
     fn momentum(outer_momentum: f64, outer_learning_rate: f64) -> ModelSpec {
         let outer_optimizer = OuterOptimizer::Momentum;
-        ModelSpec { outer_optimizer, outer_momentum, outer_learning_rate, ..ModelSpec::new(Architecture::Cnn) }
+        ModelSpec { outer_optimizer, outer_momentum, outer_learning_rate, ..ModelSpec::new(Architecture::CNN) }
     }
 
     #[test]
     fn the_average_is_the_mean_to_the_bit() {
         let mean = state(&[("w", &[0.1, -1e-30]), ("bn.running_var", &[0.3]), ("optimizer.step", &[7.0])]);
         let previous = state(&[("w", &[5.0, 5.0])]);
-        let spec = ModelSpec::new(Architecture::Cnn);
+        let spec = ModelSpec::new(Architecture::CNN);
         assert_eq!(next_version(&spec, Some(&previous), mean.clone()), mean);
     }
 

@@ -36,7 +36,7 @@ impl Words {
     pub(crate) async fn refresh(&mut self, context: &TuskContext) {
         self.quoted.clear();
         self.names = OPTIONS.iter().map(|option| option.name.to_owned()).collect();
-        self.names.extend(Architecture::WORDS.iter().map(|word| (*word).to_owned()));
+        self.names.extend(Architecture::NAMES.iter().map(|word| (*word).to_owned()));
         let session = context.session();
         let state = session.state();
         let functions = state.scalar_functions().keys().chain(state.aggregate_functions().keys());

@@ -34,7 +34,7 @@ fn session() -> SessionContext {
 }
 
 fn task(phase: Phase) -> TrainTask {
-    let spec = ModelSpec { group: Some("patient".into()), ..ModelSpec::new(Architecture::Cnn) };
+    let spec = ModelSpec { group: Some("patient".into()), ..ModelSpec::new(Architecture::CNN) };
     TrainTask {
         run: RunId::starting_at(1_764_000_000_000),
         epoch: 7,

@@ -46,7 +46,7 @@ mod tests {
     fn ways_to_exchange_that_exclude_each_other_are_refused_with_the_reason() {
         let refusal = |options: &[(&str, OptionValue)]| {
             let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-            parse(Architecture::Cnn, &options).map(|(spec, _)| spec.mode).unwrap_err().to_string()
+            parse(Architecture::CNN, &options).map(|(spec, _)| spec.mode).unwrap_err().to_string()
         };
         let message = refusal(&[("frequency", "batch".into())]);
         assert!(message.starts_with("frequency = 'batch' is not for mode 'synchronous': all workers would wait"));
@@ -57,10 +57,10 @@ mod tests {
         let message = refusal(&[("mode", "hogwild".into()), ("ema", 0.999.into())]);
         assert!(message.starts_with("ema is not for mode 'hogwild'"), "{message}");
         let given = [("mode".to_owned(), "HOGWILD".into()), ("frequency".to_owned(), "batch".into())];
-        let (spec, _) = parse(Architecture::Cnn, &given).unwrap();
+        let (spec, _) = parse(Architecture::CNN, &given).unwrap();
         assert_eq!((spec.mode, spec.frequency), (Mode::Hogwild, Frequency::Batch));
         let given = [("outer_optimizer".to_owned(), "momentum".into()), ("outer_momentum".to_owned(), 0.7.into())];
-        let (spec, _) = parse(Architecture::Cnn, &given).unwrap();
+        let (spec, _) = parse(Architecture::CNN, &given).unwrap();
         assert_eq!(
             (spec.outer_optimizer, spec.outer_momentum, spec.outer_learning_rate),
             (OuterOptimizer::Momentum, 0.7, 1.0)
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_spec_from_before_the_training_modes_is_read_as_it_was_meant() {
-        let spec = ModelSpec::new(Architecture::Cnn);
+        let spec = ModelSpec::new(Architecture::CNN);
         let mut json = serde_json::to_value(&spec).unwrap();
         for later in ["frequency", "outer_optimizer", "outer_momentum", "outer_learning_rate"] {
             json.as_object_mut().unwrap().remove(later).unwrap();

@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn every_row_is_held_out_by_one_fold() {
-        let spec = ModelSpec { folds: Some(5), ..ModelSpec::new(Architecture::Cnn) };
+        let spec = ModelSpec { folds: Some(5), ..ModelSpec::new(Architecture::CNN) };
         assert!(spec.of_fold(0).holds_out());
         let mut sizes = [0; 5];
         for key in 0..5_000 {
@@ -104,11 +104,11 @@ mod tests {
             let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
             parse(architecture, &options).map(|(spec, _)| spec.folds).unwrap_err().to_string()
         };
-        let message = refusal(Architecture::Cnn, &[("folds", 5_u64.into()), ("early_stop", true.into())]);
+        let message = refusal(Architecture::CNN, &[("folds", 5_u64.into()), ("early_stop", true.into())]);
         assert!(message.starts_with("early_stop is not for folds: each fold is held out once"), "{message}");
-        let message = refusal(Architecture::Cnn, &[("folds", 5_u64.into()), ("mode", "hogwild".into())]);
+        let message = refusal(Architecture::CNN, &[("folds", 5_u64.into()), ("mode", "hogwild".into())]);
         assert!(message.starts_with("folds are for mode 'synchronous'"), "{message}");
-        let message = refusal(Architecture::Cnn, &[("members", "a,b".into())]);
+        let message = refusal(Architecture::CNN, &[("members", "a,b".into())]);
         assert!(message.starts_with("members are for an ensemble"), "{message}");
         let message = refusal(Architecture::Ensemble, &[]);
         assert_eq!(message, "an ensemble is made of models: OPTIONS (members = 'a, b, c')");

@@ -22,12 +22,13 @@ pub use table::{OPTIONS, OptionDef};
 pub use value::OptionValue;
 pub(crate) use words::words;
 pub use words::{
-    Architecture, Features, Freeze, Frequency, Intensity, Loss, Mode, Objective, OnLeak, Optimizer, OuterOptimizer,
-    Precision, Schedule, SearchStrategy,
+    Features, Freeze, Frequency, Intensity, Loss, Mode, Objective, OnLeak, Optimizer, OuterOptimizer, Precision,
+    Schedule, SearchStrategy,
 };
 
 use crate::error::{Error, Result, nearest};
 use crate::ids::ModelName;
+pub use crate::nets::Architecture;
 
 /// Which device a worker trains on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,8 +249,7 @@ impl ModelSpec {
     /// The defaults of an architecture.
     #[must_use]
     pub fn new(architecture: Architecture) -> Self {
-        // What others are compared with trains as their examples do.
-        let plain = architecture == Architecture::CnnReference;
+        let net = architecture.defaults();
         Self {
             architecture,
             image: "image".into(),
@@ -260,21 +260,11 @@ impl ModelSpec {
             seed: 42,
             features: hog(),
             loss: None,
-            optimizer: if plain { Optimizer::Adam } else { Optimizer::Adamw },
-            learning_rate: match architecture {
-                Architecture::Cnn => 3e-3,
-                Architecture::CnnReference
-                | Architecture::Resnet18
-                | Architecture::Resnet50
-                | Architecture::Densenet121
-                | Architecture::Svm
-                | Architecture::Ensemble => 1e-3,
-                // Nothing is normalised inside it: larger steps do not come back.
-                Architecture::Vgg16 => 1e-4,
-            },
+            optimizer: net.optimizer,
+            learning_rate: net.learning_rate,
             momentum: 0.9,
-            weight_decay: if plain { 0.0 } else { 0.05 },
-            schedule: if plain { Schedule::Constant } else { Schedule::Cosine },
+            weight_decay: net.weight_decay,
+            schedule: net.schedule,
             mode: Mode::Synchronous,
             frequency: each_epoch(),
             outer_optimizer: average(),
@@ -283,7 +273,7 @@ impl ModelSpec {
             averages_per_epoch: None,
             scale_learning_rate: true,
             workers: None,
-            image_size: architecture.default_image_size(),
+            image_size: net.image_size,
             channels: 1,
             normalize: Normalize::FromData,
             border_crop: 0.0,
@@ -325,22 +315,24 @@ impl ModelSpec {
                 ),
             }),
             Some(loss) => Ok(loss),
-            None if self.architecture == Architecture::Svm => Ok(Loss::Hinge),
-            None if classes == 2 => Ok(Loss::BinaryCrossentropy),
-            None => Ok(Loss::CategoricalCrossentropy),
+            None => Ok(match self.architecture.defaults().loss {
+                Some(loss) => loss,
+                None if classes == 2 => Loss::BinaryCrossentropy,
+                None => Loss::CategoricalCrossentropy,
+            }),
         }
     }
 }
 
-/// The architecture that a word names.
+/// The architecture of a name.
 ///
 /// # Errors
 /// [`Error::InvalidOption`] with the nearest name.
 pub fn architecture(word: &str) -> Result<Architecture> {
-    Architecture::from_word(word).ok_or_else(|| Error::InvalidOption {
+    Architecture::from_name(word).ok_or_else(|| Error::InvalidOption {
         option: "USING".into(),
         value: format!("'{word}'"),
-        expected: Architecture::WORDS.join(", "),
-        suggestion: nearest(word, Architecture::WORDS.iter().copied()),
+        expected: Architecture::NAMES.join(", "),
+        suggestion: nearest(word, Architecture::NAMES.iter().copied()),
     })
 }

@@ -39,28 +39,6 @@ macro_rules! words {
 pub(crate) use words;
 
 words! {
-    /// The nets that can be trained.
-    Architecture {
-        /// A residual CNN of 0.9 M parameters for grey pictures of 128 pixels.
-        Cnn = "cnn",
-        /// The plain CNN that comparisons with other systems train, 0.4 M parameters, grey pictures of 128 pixels.
-        CnnReference = "cnn_reference",
-        /// VGG-16 (Simonyan & Zisserman 2014), 134 M parameters, pictures of 224 pixels.
-        Vgg16 = "vgg16",
-        /// ResNet-18 (He et al. 2015), 11 M parameters, pictures of 224 pixels.
-        Resnet18 = "resnet18",
-        /// ResNet-50 (He et al. 2015), 24 M parameters, pictures of 224 pixels.
-        Resnet50 = "resnet50",
-        /// DenseNet-121 (Huang et al. 2016), 7 M parameters, pictures of 224 pixels.
-        Densenet121 = "densenet121",
-        /// A linear support vector machine, pictures of 128 pixels.
-        Svm = "svm",
-        /// Models that are there already, asked together: the mean of their probabilities.
-        Ensemble = "ensemble",
-    }
-}
-
-words! {
     /// What training minimises.
     Loss {
         /// One logit, sigmoid, cross-entropy. Two classes.
@@ -213,16 +191,5 @@ words! {
         Accuracy = "accuracy",
         /// The smallest loss.
         Loss = "loss",
-    }
-}
-
-impl Architecture {
-    /// The side of the square picture that the net is made for, in pixels.
-    #[must_use]
-    pub fn default_image_size(self) -> u32 {
-        match self {
-            Self::Cnn | Self::CnnReference | Self::Svm | Self::Ensemble => 128,
-            Self::Vgg16 | Self::Resnet18 | Self::Resnet50 | Self::Densenet121 => 224,
-        }
     }
 }

@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn classes_are_sorted_weighed_and_the_last_is_positive() {
-        let spec = ModelSpec::new(Architecture::Cnn);
+        let spec = ModelSpec::new(Architecture::CNN);
         let reports = [report(&[("PNEUMONIA", 20), ("NORMAL", 5)]), report(&[("PNEUMONIA", 10), ("NORMAL", 5)])];
         let definition = define(&reports, &spec).unwrap();
         assert_eq!(definition.classes, ["NORMAL", "PNEUMONIA"]);
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn rows_that_cannot_be_learned_from_are_refused_with_what_to_do() {
-        let spec = ModelSpec::new(Architecture::Cnn);
+        let spec = ModelSpec::new(Architecture::CNN);
         assert_eq!(refusal(PhaseReport::default(), &spec), "xrays has no rows");
         assert_eq!(
             refusal(report(&[("NORMAL", 5)]), &spec),
@@ -287,13 +287,13 @@ mod tests {
     #[test]
     fn options_that_name_a_class_must_name_one_of_the_table() {
         let rows = [report(&[("NORMAL", 5), ("PNEUMONIA", 5)])];
-        let spec = ModelSpec { positive: Some("PNEUMONA".into()), ..ModelSpec::new(Architecture::Cnn) };
+        let spec = ModelSpec { positive: Some("PNEUMONA".into()), ..ModelSpec::new(Architecture::CNN) };
         assert_eq!(
             define(&rows, &spec).unwrap_err().to_string(),
             "option 'positive' is 'PNEUMONA'; it takes the classes of the table: NORMAL, PNEUMONIA; \
              did you mean 'PNEUMONIA'?"
         );
-        let spec = ModelSpec { loss: Some(Loss::BinaryCrossentropy), ..ModelSpec::new(Architecture::Cnn) };
+        let spec = ModelSpec { loss: Some(Loss::BinaryCrossentropy), ..ModelSpec::new(Architecture::CNN) };
         assert!(define(&[report(&[("a", 1), ("b", 1), ("c", 1)])], &spec).is_err());
     }
 }

@@ -65,7 +65,7 @@ async fn run(updates: Arc<Updates>, workers: u32) -> Result<Vec<EpochReport>> {
     let cluster = Cluster::start(vec![engine(), engine()], 1, &folder.path().display().to_string()).await?;
     let request = TrainingRequest {
         name: ModelName::new("simulated")?,
-        spec: ModelSpec { workers: Some(workers), epochs: EPOCHS, ..ModelSpec::new(Architecture::Resnet18) },
+        spec: ModelSpec { workers: Some(workers), epochs: EPOCHS, ..ModelSpec::new(Architecture::RESNET18) },
         train: Arc::new(EmptyExec::new(source_schema())),
         validate: None,
         train_name: "nothing".into(),
