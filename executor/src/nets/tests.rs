@@ -227,7 +227,7 @@ fn values_that_others_need_are_not_changed_in_place() {
     let params = Params::load(layout, &state, "the start", (Device::Cpu, Kind::Float), "").unwrap();
     let x = Tensor::from_slice(&[-1.0_f32, 2.0, -3.0, 4.0]).view([1, 1, 2, 2]).set_requires_grad(true);
     let maps = net.features(&params, &x, TRAIN).unwrap();
-    net.classify(&params, &(&maps - 5.0), TRAIN).unwrap();
+    let _ = net.classify(&params, &(&maps - 5.0), TRAIN).unwrap();
     assert_eq!(to_vec(&x).unwrap(), [-1.0, 2.0, -3.0, 4.0]);
     assert_eq!(to_vec(&maps).unwrap(), [0.0, 4.0, 0.0, 8.0]);
     maps.sum(Kind::Float).backward();
