@@ -30,25 +30,25 @@ impl ImageClassifier {
     /// The small residual net for grey pictures of 128 pixels.
     #[must_use]
     pub fn cnn() -> Self {
-        Self::new(Architecture::Cnn)
+        Self::new(Architecture::CNN)
     }
 
     /// ResNet-18.
     #[must_use]
     pub fn resnet18() -> Self {
-        Self::new(Architecture::Resnet18)
+        Self::new(Architecture::RESNET18)
     }
 
     /// ResNet-50.
     #[must_use]
     pub fn resnet50() -> Self {
-        Self::new(Architecture::Resnet50)
+        Self::new(Architecture::RESNET50)
     }
 
     /// VGG-16.
     #[must_use]
     pub fn vgg16() -> Self {
-        Self::new(Architecture::Vgg16)
+        Self::new(Architecture::VGG16)
     }
 
     /// Any architecture.

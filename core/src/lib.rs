@@ -4,6 +4,7 @@
 //! here, without libtorch, without an image decoder, and without either process's crate.
 //!
 //! * [`options`]: what a model is to be: `USING architecture OPTIONS (...)`
+//! * [`nets`]: the nets, their layers as data and the options that they are trained with
 //! * [`sql`]: the statements, their grammar and their text
 //! * [`job`]: the jobs of a run, each with its input, its report and the arrays it answers with
 //! * [`physical`]: [`physical::TrainExec`], the operator that runs a job, and the rows it answers with
@@ -25,6 +26,7 @@ pub mod ids;
 pub mod job;
 pub mod manifest;
 pub mod metrics;
+pub mod nets;
 pub mod options;
 pub mod outer_optimizer;
 pub mod physical;

@@ -108,7 +108,7 @@ fn task() -> TrainTask {
         workers: 2,
         threads: 2,
         definition: ModelDefinition {
-            spec: ModelSpec::new(Architecture::Cnn),
+            spec: ModelSpec::new(Architecture::CNN),
             classes: vec!["NORMAL".into(), "PNEUMONIA".into()],
             positive: Some(1),
             loss: Loss::BinaryCrossentropy,

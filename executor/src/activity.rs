@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn images_count_once_however_often_they_are_reported() {
         let activity = activity();
-        let running = activity.begin(&task(&definition(Architecture::Cnn), 1), WorkerId(0));
+        let running = activity.begin(&task(&definition(Architecture::CNN), 1), WorkerId(0));
         for (epoch, images) in [(0, 10), (0, 25), (1, 8), (1, 16), (1, 16), (2, 4)] {
             activity.report(progress(epoch, images));
         }
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_task_that_is_dropped_was_cancelled_and_its_second_attempt_goes_on() {
         let activity = activity();
-        let task = task(&definition(Architecture::Cnn), 1);
+        let task = task(&definition(Architecture::CNN), 1);
         let (first, second) = (activity.begin(&task, WorkerId(0)), activity.begin(&task, WorkerId(0)));
         activity.report(progress(1, 30));
         drop(first);

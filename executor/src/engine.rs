@@ -240,7 +240,7 @@ mod tests {
         let children = vec![Arc::clone(&source), Arc::clone(&source)];
         let union: Arc<dyn ExecutionPlan> = Arc::new(TaskUnionExec::try_new(children).unwrap());
         let job = Profile { selection: Selection { rows: Rows::All, dropped: Vec::new() } };
-        let task = Arc::new(TrainTask { job: job.into(), ..task(&definition(Architecture::Cnn), 1) });
+        let task = Arc::new(TrainTask { job: job.into(), ..task(&definition(Architecture::CNN), 1) });
         let context = SessionContext::new().task_ctx();
         let decoded = async |source: &Arc<dyn ExecutionPlan>| {
             let answer = engine.run(Arc::clone(&task), WorkerId(0), Arc::clone(source), Arc::clone(&context));

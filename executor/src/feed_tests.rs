@@ -9,7 +9,7 @@ use tusk_core::options::Architecture;
 
 #[test]
 fn a_shard_on_the_device_gives_the_pictures_that_are_gathered_one_by_one() {
-    let preprocessing = definition(Architecture::Cnn).preprocessing;
+    let preprocessing = definition(Architecture::CNN).preprocessing;
     // In memory, and where there is no room for that, on disk. More pictures than are sent at a time.
     for memory_bytes in [1 << 30, 0] {
         let shard = shard(&cache(memory_bytes, 1 << 30), &squares(300), 0, 1, 32).unwrap();

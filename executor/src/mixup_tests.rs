@@ -26,7 +26,7 @@ fn share(seed: u64) -> f64 {
 /// A linear net of pixels that goes plainly down its gradient: its loss and its step tell what it was given.
 fn linear(seed: u64) -> ModelDefinition {
     let class_weights = CLASS_WEIGHTS.to_vec();
-    let mut definition = ModelDefinition { class_weights, ..definition(Architecture::Svm) };
+    let mut definition = ModelDefinition { class_weights, ..definition(Architecture::SVM) };
     definition.spec.net.features = Features::Pixels;
     definition.spec.optimizer.algorithm = Algorithm::Sgd;
     definition.spec.optimizer.momentum = 0.0;
@@ -108,7 +108,7 @@ fn a_step_is_that_of_mixed_pictures_whose_losses_are_mixed_alike() {
 fn training_with_mixup_comes_to_other_weights_and_repeats_to_the_bit() {
     let shard = squares_shard(24);
     let trained = |mixup| {
-        let mut definition = definition(Architecture::Cnn);
+        let mut definition = definition(Architecture::CNN);
         definition.spec.input.mixup = mixup;
         definition.spec.training.epochs = 2;
         train(&definition, &shard).1
@@ -120,7 +120,7 @@ fn training_with_mixup_comes_to_other_weights_and_repeats_to_the_bit() {
 
 #[test]
 fn an_epoch_with_mixup_in_slices_is_the_epoch_to_the_bit() {
-    let mut definition = definition(Architecture::Cnn);
+    let mut definition = definition(Architecture::CNN);
     definition.spec.input.augment = Augment::xray();
     definition.spec.input.mixup = 0.4;
     definition.spec.training.batch_size = 4;

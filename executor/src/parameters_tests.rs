@@ -202,7 +202,7 @@ async fn a_cancelled_task_does_not_wait_for_a_service_that_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_tried_again_goes_on_after_its_last_push() {
     let (listener, url) = listener().await;
-    let mut definition = definition(Architecture::Cnn);
+    let mut definition = definition(Architecture::CNN);
     definition.spec.training.epochs = 4;
     let start = initial_state(&definition);
     // Two epochs were pushed by the try before.

@@ -187,9 +187,11 @@ impl TorchPredictor {
         let model = self.model(name)?;
         let Manifest { definition, members, .. } = &model.manifest;
         let refuse = |reason: &str| Err(DataFusionError::Execution(format!("model '{name}' {reason}")).into());
-        let mut definitions = members.iter().map(|member| &member.definition).chain([definition]);
-        if definitions.any(|definition| definition.spec.architecture == Architecture::Svm) {
-            return refuse("is an svm, which has no maps to look at; explain is for convolutional nets");
+        let definitions = members.iter().map(|member| &member.definition).chain([definition]);
+        let mut nets = definitions.filter_map(|definition| definition.spec.architecture.net());
+        if let Some(net) = nets.find(|net| !net.has_maps()) {
+            let reason = format!("is an {}, which has no maps to look at; explain is for convolutional nets", net.name);
+            return refuse(&reason);
         }
         let [view] = model.views.as_slice() else {
             return refuse("has members that see pictures of different sizes; explain asks one of them");

@@ -39,7 +39,7 @@ async fn a_report_says_what_the_executor_has_and_does() {
         let build = async { shard(&crate::testing::cache(1 << 30, 0), &records, 0, 1, 32) };
         cache.get_or_build(ShardKey(name.to_owned()), build).await.unwrap();
     }
-    let task = task(&definition(Architecture::Cnn), 3);
+    let task = task(&definition(Architecture::CNN), 3);
     let running = {
         let work = DeviceWork { run: RunId::from("run-test".to_owned()), worker: WorkerId(1), epoch: 3 };
         let never = AtomicBool::new(false);

@@ -97,7 +97,7 @@ mod tests {
         let pictures = Tensor::randint_low(0, 256, [4, 64, 64, 1], (Kind::Uint8, Device::Cpu));
         for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy] {
             // Its maps are averaged next: what is found is Grad-CAM, which can be written down.
-            let mut definition = ModelDefinition { loss, ..definition(Architecture::Resnet18) };
+            let mut definition = ModelDefinition { loss, ..definition(Architecture::RESNET18) };
             definition.preprocessing.image_size = 64;
             let state = initial_state(&definition);
             let scorer = Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap();

@@ -90,7 +90,7 @@ fn of_cnn_an_explanation_is_the_sum_of_its_maps_by_their_gradients_place_by_plac
     let pictures = pictures(3);
     let (mut from_grad_cam, mut lit) = (0.0_f32, 0);
     for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy] {
-        let definition = definition_of(Architecture::Cnn, loss);
+        let definition = definition_of(Architecture::CNN, loss);
         let state = uneven_state(&definition);
         let scorer = Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap();
         for class in [0_i64, 1] {
@@ -157,15 +157,15 @@ fn assert_explains_by_growth(architecture: Architecture) {
 
 #[test]
 fn of_vgg16_an_explanation_is_what_its_evidence_grows_by() {
-    assert_explains_by_growth(Architecture::Vgg16);
+    assert_explains_by_growth(Architecture::VGG16);
 }
 
 #[test]
 fn of_resnet50_an_explanation_is_what_its_evidence_grows_by() {
-    assert_explains_by_growth(Architecture::Resnet50);
+    assert_explains_by_growth(Architecture::RESNET50);
 }
 
 #[test]
 fn of_densenet121_an_explanation_is_what_its_evidence_grows_by() {
-    assert_explains_by_growth(Architecture::Densenet121);
+    assert_explains_by_growth(Architecture::DENSENET121);
 }

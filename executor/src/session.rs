@@ -7,12 +7,12 @@ use tusk_core::state::ModelState;
 
 use crate::error::{Error, Result};
 use crate::nets::layout::Params;
-use crate::nets::{self, Net};
+use crate::nets::{Network, layers};
 
 /// A net on a device.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) net: Box<dyn Net>,
+    pub(crate) net: Network,
     pub(crate) params: Params,
     pub(crate) device: Device,
     pub(crate) kind: Kind,
@@ -31,7 +31,7 @@ pub(crate) fn outputs(definition: &ModelDefinition) -> usize {
 
 /// The weights that a seed gives.
 pub(crate) fn initial_state(definition: &ModelDefinition) -> ModelState {
-    let (_, layout) = nets::build(&definition.spec, &definition.preprocessing, outputs(definition));
+    let (_, layout) = Network::new(&layers(&definition.spec, &definition.preprocessing, outputs(definition)));
     layout.initial_state(definition.spec.training.seed)
 }
 
@@ -52,10 +52,11 @@ impl Session {
     /// The same on a device that is chosen already.
     pub(crate) fn on(device: Device, definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
         let kind = if definition.precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float };
-        let (net, layout) = nets::build(&definition.spec, &definition.preprocessing, outputs(definition));
+        let layers = layers(&definition.spec, &definition.preprocessing, outputs(definition));
+        let (net, layout) = Network::new(&layers);
         let learns = match definition.spec.start.freeze {
             Freeze::None => String::new(),
-            Freeze::Backbone => format!("{}.", nets::head(definition.spec.architecture)),
+            Freeze::Backbone => format!("{}.", layers.head.name),
         };
         let params = Params::load(layout, state, what, (device, kind), &learns)?;
         if device.is_cuda() {

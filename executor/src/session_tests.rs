@@ -8,7 +8,7 @@ use crate::session::{Session, initial_state, to_vec};
 use crate::testing::definition;
 
 fn session(loss: Loss, positive: usize) -> Session {
-    let definition = ModelDefinition { loss, positive: Some(positive), ..definition(Architecture::Cnn) };
+    let definition = ModelDefinition { loss, positive: Some(positive), ..definition(Architecture::CNN) };
     Session::new(&definition, &initial_state(&definition), "the start").unwrap()
 }
 

@@ -5,15 +5,15 @@ use std::sync::atomic::AtomicBool;
 use tch::{Device, Kind, Tensor};
 use tusk_core::job::{EpochSlice, Rows, Scores, Train, TrainReport, Validate};
 use tusk_core::manifest::{FileRef, ModelDefinition};
+use tusk_core::nets::{Layer, Layers, Linear};
 use tusk_core::options::{Architecture, Augment, Features, Freeze, Loss, ModelSpec, Optimizer as Algorithm, Precision};
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::error::{Error, Result};
 use crate::job::train::train_epoch;
 use crate::job::validate::score;
-use crate::nets::layers::Linear;
 use crate::nets::layout::{Init, Layout, Params};
-use crate::nets::{Net, Pass};
+use crate::nets::{Network, Pass};
 use crate::optimizer::Optimizer;
 use crate::scorer::Scorer;
 use crate::session::{Session, initial_state};
@@ -58,7 +58,7 @@ pub(crate) fn bits(state: &ModelState) -> Vec<(&str, Vec<u32>)> {
 
 #[test]
 fn training_repeats_to_the_bit_in_whatever_order_the_table_stands() {
-    let mut definition = definition(Architecture::Cnn);
+    let mut definition = definition(Architecture::CNN);
     definition.spec.input.augment = Augment::xray();
     definition.spec.training.epochs = 2;
     let records = squares(24);
@@ -78,7 +78,7 @@ fn training_repeats_to_the_bit_in_whatever_order_the_table_stands() {
 
 #[test]
 fn an_epoch_in_slices_is_the_epoch_to_the_bit_for_a_worker_alone() {
-    let mut definition = definition(Architecture::Cnn);
+    let mut definition = definition(Architecture::CNN);
     definition.spec.input.augment = Augment::xray();
     definition.spec.training.batch_size = 4;
     definition.spec.optimizer.ema = Some(0.9);
@@ -120,7 +120,7 @@ fn assert_learns(definition: &ModelDefinition) {
 #[test]
 fn every_optimizer_learns_an_easy_task() {
     for (optimizer, learning_rate) in [(Algorithm::Sgd, 0.05), (Algorithm::Adam, 3e-3), (Algorithm::Adamw, 3e-3)] {
-        let mut definition = definition(Architecture::Cnn);
+        let mut definition = definition(Architecture::CNN);
         definition.spec.optimizer.algorithm = optimizer;
         definition.spec.optimizer.learning_rate = learning_rate;
         definition.spec.optimizer.weight_decay = 1e-3;
@@ -133,7 +133,7 @@ fn every_optimizer_learns_an_easy_task() {
 fn every_loss_learns_an_easy_task_whichever_class_is_positive() {
     for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy, Loss::MeanSquaredError, Loss::Hinge] {
         for positive in [0, 1] {
-            let mut definition = ModelDefinition { loss, positive: Some(positive), ..definition(Architecture::Cnn) };
+            let mut definition = ModelDefinition { loss, positive: Some(positive), ..definition(Architecture::CNN) };
             definition.spec.training.epochs = 6;
             assert_learns(&definition);
         }
@@ -143,7 +143,7 @@ fn every_loss_learns_an_easy_task_whichever_class_is_positive() {
 #[test]
 fn a_support_vector_machine_learns_an_easy_task_from_pixels_and_from_gradients() {
     for features in [Features::Pixels, Features::Hog] {
-        let mut definition = ModelDefinition { loss: Loss::Hinge, ..definition(Architecture::Svm) };
+        let mut definition = ModelDefinition { loss: Loss::Hinge, ..definition(Architecture::SVM) };
         definition.spec.net.features = features;
         definition.spec.optimizer.learning_rate = 1e-2;
         definition.spec.training.epochs = 6;
@@ -153,7 +153,7 @@ fn a_support_vector_machine_learns_an_easy_task_from_pixels_and_from_gradients()
 
 #[test]
 fn the_moving_average_follows_the_weights_as_computed_by_hand_and_is_what_is_validated() {
-    let mut definition = definition(Architecture::Cnn);
+    let mut definition = definition(Architecture::CNN);
     definition.spec.optimizer.ema = Some(0.9);
     definition.spec.training.batch_size = 8;
     definition.spec.training.epochs = 1;
@@ -176,7 +176,7 @@ fn the_moving_average_follows_the_weights_as_computed_by_hand_and_is_what_is_val
 
 #[test]
 fn views_are_averaged_the_same_for_every_picture_whatever_stands_beside_it() {
-    let mut definition = definition(Architecture::Cnn);
+    let mut definition = definition(Architecture::CNN);
     definition.spec.training.epochs = 2;
     let (_, state) = train(&definition, &squares_shard(24));
     let probabilities = |tta, pictures: &Tensor| {
@@ -197,7 +197,7 @@ fn views_are_averaged_the_same_for_every_picture_whatever_stands_beside_it() {
 
 #[test]
 fn of_a_frozen_backbone_nothing_moves_but_the_head() {
-    let mut definition = definition(Architecture::Cnn);
+    let mut definition = definition(Architecture::CNN);
     definition.spec.start.freeze = Freeze::Backbone;
     definition.spec.optimizer.weight_decay = 0.1;
     definition.spec.training.epochs = 1;
@@ -210,14 +210,14 @@ fn of_a_frozen_backbone_nothing_moves_but_the_head() {
 
 #[test]
 fn bf16_learns_an_easy_task_and_keeps_its_weights_in_f32() {
-    let mut definition = ModelDefinition { precision: Precision::Bf16, ..definition(Architecture::Cnn) };
+    let mut definition = ModelDefinition { precision: Precision::Bf16, ..definition(Architecture::CNN) };
     definition.spec.training.epochs = 6;
     assert_learns(&definition);
 }
 
 #[test]
 fn a_cancelled_task_trains_and_scores_nothing() {
-    let definition = definition(Architecture::Cnn);
+    let definition = definition(Architecture::CNN);
     let (task, cancelled) = (task(&definition, 1), AtomicBool::new(true));
     let env = TaskEnvironment { cancelled: &cancelled, ..environment(&task) };
     let (shard, state) = (squares_shard(8), initial_state(&definition));
@@ -227,7 +227,7 @@ fn a_cancelled_task_trains_and_scores_nothing() {
 
 #[test]
 fn a_worker_without_rows_answers_with_no_weights() {
-    let definition = definition(Architecture::Cnn);
+    let definition = definition(Architecture::CNN);
     let empty = shard(&cache(0, 0), &[], 0, 1, 32).unwrap();
     let (report, tensors) =
         train_epoch(&environment(&task(&definition, 1)), &epoch(1), &empty, initial_state(&definition)).unwrap();
@@ -236,7 +236,7 @@ fn a_worker_without_rows_answers_with_no_weights() {
 
 #[test]
 fn training_never_sees_held_out_rows() {
-    let mut definition = definition(Architecture::Cnn);
+    let mut definition = definition(Architecture::CNN);
     definition.spec.split.validation_fraction = 0.4;
     let shard = squares_shard(24);
     let training = shard.select(Rows::Training, &definition.spec, &[]);
@@ -256,7 +256,7 @@ fn training_never_sees_held_out_rows() {
 
 #[test]
 fn a_class_that_the_model_does_not_know_is_an_error_and_not_a_wrong_truth() {
-    let definition = definition(Architecture::Cnn);
+    let definition = definition(Architecture::CNN);
     let mut records = squares(4);
     records[0].label = Some("upside down".into());
     let shard = shard(&cache(1 << 30, 0), &records, 0, 1, 32).unwrap();
@@ -268,7 +268,7 @@ fn a_class_that_the_model_does_not_know_is_an_error_and_not_a_wrong_truth() {
 
 #[test]
 fn a_weight_of_zero_silences_a_class() {
-    let definition = ModelDefinition { class_weights: vec![1.0, 0.0], ..definition(Architecture::Cnn) };
+    let definition = ModelDefinition { class_weights: vec![1.0, 0.0], ..definition(Architecture::CNN) };
     let right: Vec<Record> = squares(12).into_iter().filter(|r| r.label.as_deref() == Some("right")).collect();
     let shard = shard(&cache(1 << 30, 0), &right, 0, 1, 32).unwrap();
     let (report, _) =
@@ -276,32 +276,19 @@ fn a_weight_of_zero_silences_a_class() {
     assert_eq!((report.task.rows, report.loss_sum), (6, 0.0));
 }
 
-/// One linear layer: a net without batch normalisation, whose gradient is a mean over rows.
-#[derive(Debug)]
-struct Flat(Linear);
-
-impl Net for Flat {
-    fn features(&self, _params: &Params, x: &Tensor, _pass: Pass) -> Result<Tensor> {
-        Ok(x.shallow_clone())
-    }
-
-    fn classify(&self, params: &Params, maps: &Tensor, _pass: Pass) -> Result<Tensor> {
-        self.0.forward(params, &maps.f_flatten(1, -1)?)
-    }
-}
-
-/// The weights after one step of plain SGD of a linear net on these rows of a fixed batch.
+/// The weights after one step of plain SGD of a linear net on these rows of a fixed batch. It has no batch normalisation:
+/// its gradient is a mean over rows.
 fn linear_step(first: i64, count: i64) -> Vec<f64> {
-    let mut definition = definition(Architecture::Cnn);
+    let mut definition = definition(Architecture::CNN);
     definition.spec.optimizer.algorithm = Algorithm::Sgd;
     definition.spec.optimizer.momentum = 0.0;
     definition.spec.optimizer.weight_decay = 0.1;
     definition.spec.optimizer.learning_rate = 0.5;
-    let mut layout = Layout::default();
-    let net = Flat(Linear::new(&mut layout, "fc", 16, 1));
+    let head = Linear::new("fc", 16, 1);
+    let (net, layout) = Network::new(&Layers { features: Vec::new(), classify: vec![Layer::Flatten], head });
     let state = layout.initial_state(7);
     let mut session = Session::new(&definition, &initial_state(&definition), "the start").unwrap();
-    session.net = Box::new(net);
+    session.net = net;
     session.params = Params::load(layout, &state, "the start", (Device::Cpu, Kind::Float), "").unwrap();
     let mut optimizer = Optimizer::new(&definition.spec, &session.params, &state).unwrap();
     let x = (Tensor::arange(6 * 16, (Kind::Float, Device::Cpu)) * 0.7).sin().view([6, 1, 4, 4]).narrow(0, first, count);
@@ -332,7 +319,7 @@ const LEARNING_RATE: f64 = 0.1;
 /// The parameters after each of three steps. Before the last, the optimizer is written down and read again, as between
 /// two epochs. So many of them are moved at a time.
 fn three_steps(optimizer: Algorithm, weight_decay: f64, piece: usize) -> Vec<f32> {
-    let mut spec = ModelSpec::new(Architecture::Cnn);
+    let mut spec = ModelSpec::new(Architecture::CNN);
     spec.optimizer.algorithm = optimizer;
     spec.optimizer.weight_decay = weight_decay;
     spec.optimizer.momentum = 0.9;

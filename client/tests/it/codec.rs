@@ -49,7 +49,7 @@ fn jobs() -> [Job; 5] {
 }
 
 fn task(job: Job) -> TrainTask {
-    let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.data.group = Some("patient".into()));
+    let spec = ModelSpec::new(Architecture::CNN).with(|spec| spec.data.group = Some("patient".into()));
     TrainTask {
         run: RunId::starting_at(1_764_000_000_000),
         workers: 3,

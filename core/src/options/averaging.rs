@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn averages_are_as_many_as_workers_with_eight_batches_in_between() {
-        let spec = ModelSpec::new(Architecture::Cnn);
+        let spec = ModelSpec::new(Architecture::CNN);
         for (workers, steps, averages) in
             [(1, 1000, 1), (2, 75, 2), (4, 38, 4), (8, 19, 2), (8, 7, 1), (8, 0, 1), (1000, 900, 8)]
         {
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_learning_rate_grows_with_the_square_root_of_the_workers() {
-        let spec = ModelSpec::new(Architecture::Cnn);
+        let spec = ModelSpec::new(Architecture::CNN);
         assert_eq!([1, 4, 9].map(|workers| spec.learning_rate_factor(workers)), [1.0, 2.0, 3.0]);
         assert_eq!(
             spec.clone().with(|spec| spec.distribution.scale_learning_rate = false).learning_rate_factor(4),

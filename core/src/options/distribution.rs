@@ -123,7 +123,7 @@ mod tests {
     fn ways_to_exchange_that_exclude_each_other_are_refused_with_the_reason() {
         let refusal = |options: &[(&str, OptionValue)]| {
             let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-            parse(Architecture::Cnn, &options).map(|(spec, _)| spec.distribution.mode).unwrap_err().to_string()
+            parse(Architecture::CNN, &options).map(|(spec, _)| spec.distribution.mode).unwrap_err().to_string()
         };
         let message = refusal(&[("frequency", "batch".into())]);
         assert!(message.starts_with("frequency = 'batch' is not for mode 'synchronous': all workers would wait"));
@@ -134,10 +134,10 @@ mod tests {
         let message = refusal(&[("mode", "hogwild".into()), ("ema", 0.999.into())]);
         assert!(message.starts_with("ema is not for mode 'hogwild'"), "{message}");
         let given = [("mode".to_owned(), "HOGWILD".into()), ("frequency".to_owned(), "batch".into())];
-        let (spec, _) = parse(Architecture::Cnn, &given).unwrap();
+        let (spec, _) = parse(Architecture::CNN, &given).unwrap();
         assert_eq!((spec.distribution.mode, spec.distribution.frequency), (Mode::Hogwild, Frequency::Batch));
         let given = [("outer_optimizer".to_owned(), "momentum".into()), ("outer_momentum".to_owned(), 0.7.into())];
-        let (spec, _) = parse(Architecture::Cnn, &given).unwrap();
+        let (spec, _) = parse(Architecture::CNN, &given).unwrap();
         assert_eq!(
             (
                 spec.distribution.outer_optimizer,

@@ -24,7 +24,7 @@ mod value;
 
 use serde::{Deserialize, Serialize};
 
-pub use architecture::{Architecture, NetDefaults, architecture};
+pub use architecture::architecture;
 pub use augment::{Augment, Transform};
 pub use choices::{
     Features, Freeze, Frequency, Intensity, Loss, Mode, Objective, OnLeak, Optimizer, Precision, SearchStrategy,
@@ -42,6 +42,8 @@ pub use split::SplitOptions;
 pub use start::StartOptions;
 pub use training::{ClassWeights, TrainingOptions};
 pub use value::OptionValue;
+
+pub use crate::nets::Architecture;
 
 /// Every option of CREATE MODEL except `resume`, which belongs to the statement and not to the model.
 pub static GROUPS: &[OptionGroup] = &[
@@ -105,18 +107,18 @@ impl ModelSpec {
     /// The defaults of an architecture.
     #[must_use]
     pub fn new(architecture: Architecture) -> Self {
-        let NetDefaults { image_size, algorithm, learning_rate, weight_decay, schedule } = architecture.defaults();
+        let net = architecture.defaults();
         Self {
             architecture,
             net: NetOptions::default(),
             data: DataOptions::default(),
-            input: InputOptions { image_size, ..InputOptions::default() },
+            input: InputOptions { image_size: net.image_size, ..InputOptions::default() },
             training: TrainingOptions::default(),
             optimizer: OptimizerOptions {
-                algorithm,
-                learning_rate,
-                weight_decay,
-                schedule,
+                algorithm: net.optimizer,
+                learning_rate: net.learning_rate,
+                weight_decay: net.weight_decay,
+                schedule: net.schedule,
                 ..OptimizerOptions::default()
             },
             start: StartOptions::default(),

@@ -69,7 +69,7 @@ mod tests {
             let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
             parse(architecture, &options).map(|(spec, _)| spec.net.members).unwrap_err().to_string()
         };
-        let message = refusal(Architecture::Cnn, &[("members", "a,b".into())]);
+        let message = refusal(Architecture::CNN, &[("members", "a,b".into())]);
         assert!(message.starts_with("members are for an ensemble"), "{message}");
         let message = refusal(Architecture::Ensemble, &[]);
         assert_eq!(message, "an ensemble is made of models: OPTIONS (members = 'a, b, c')");

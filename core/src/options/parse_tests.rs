@@ -4,7 +4,7 @@ use super::*;
 use crate::options::{Device, Normalize, Threshold, Transform};
 
 fn message(key: &str, value: impl Into<OptionValue>) -> String {
-    parse(Architecture::Cnn, &[(key.to_owned(), value.into())]).unwrap_err().to_string()
+    parse(Architecture::CNN, &[(key.to_owned(), value.into())]).unwrap_err().to_string()
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_value_out_of_range_is_refused_with_the_range() {
 #[test]
 fn an_option_given_twice_is_refused() {
     let twice = [("epochs".to_owned(), 3_u64.into()), ("EPOCHS".to_owned(), 4_u64.into())];
-    let error = parse(Architecture::Cnn, &twice).unwrap_err();
+    let error = parse(Architecture::CNN, &twice).unwrap_err();
     assert_eq!(error.to_string(), "option 'EPOCHS' is given twice; keep one");
 }
 
@@ -51,7 +51,7 @@ fn every_option_is_understood() {
         ("device".into(), "cuda:1".into()),
         ("resume".into(), true.into()),
     ];
-    let (spec, resume) = parse(Architecture::Resnet18, &given).unwrap();
+    let (spec, resume) = parse(Architecture::RESNET18, &given).unwrap();
     assert!(resume);
     assert_eq!(spec.data.group.as_deref(), Some("patient"));
     assert_eq!(spec.distribution.workers, Some(3));
@@ -64,7 +64,7 @@ fn every_option_is_understood() {
 
 #[test]
 fn a_spec_survives_json() {
-    let (spec, _) = parse(Architecture::Cnn, &[("class_weights".into(), "A=1.5".into())]).unwrap();
+    let (spec, _) = parse(Architecture::CNN, &[("class_weights".into(), "A=1.5".into())]).unwrap();
     let json = serde_json::to_string(&spec).unwrap();
     assert_eq!(serde_json::from_str::<ModelSpec>(&json).unwrap(), spec);
 }

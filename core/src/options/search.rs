@@ -221,7 +221,7 @@ mod tests {
 
     fn asked(options: &[(&str, OptionValue)]) -> Result<ModelSpec> {
         let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        parse(Architecture::Cnn, &options).map(|(spec, _)| spec)
+        parse(Architecture::CNN, &options).map(|(spec, _)| spec)
     }
 
     fn range(low: &str, high: &str) -> OptionValue {

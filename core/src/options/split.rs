@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn every_row_is_held_out_by_one_fold() {
-        let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.split.folds = Some(5));
+        let spec = ModelSpec::new(Architecture::CNN).with(|spec| spec.split.folds = Some(5));
         assert!(spec.of_fold(0).holds_out());
         let mut sizes = [0; 5];
         for key in 0..5_000 {
@@ -100,7 +100,7 @@ mod tests {
     fn what_folds_cannot_be_is_refused() {
         let refusal = |options: &[(&str, OptionValue)]| {
             let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-            parse(Architecture::Cnn, &options).map(|(spec, _)| spec.split.folds).unwrap_err().to_string()
+            parse(Architecture::CNN, &options).map(|(spec, _)| spec.split.folds).unwrap_err().to_string()
         };
         let message = refusal(&[("folds", 5_u64.into()), ("early_stop", true.into())]);
         assert!(message.starts_with("early_stop is not for folds: each fold is held out once"), "{message}");

@@ -58,7 +58,7 @@ mod tests {
         let parsed = |options: &[(&str, &str)]| {
             let options: Vec<_> =
                 options.iter().map(|(key, value)| ((*key).to_owned(), OptionValue::from(*value))).collect();
-            parse(Architecture::Resnet18, &options).map(|(spec, _)| spec)
+            parse(Architecture::RESNET18, &options).map(|(spec, _)| spec)
         };
         let message = parsed(&[("weights", "a.safetensors"), ("warm_start", "m")]).unwrap_err().to_string();
         assert_eq!(message, "weights and warm_start are both where to start from; keep one");

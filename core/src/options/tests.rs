@@ -25,7 +25,7 @@ fn object(spec: &ModelSpec) -> Map<String, Value> {
 
 #[test]
 fn a_default_that_can_be_written_is_read_as_itself() {
-    for architecture in [Architecture::Cnn, Architecture::CnnReference, Architecture::Vgg16] {
+    for architecture in [Architecture::CNN, Architecture::CNN_REFERENCE, Architecture::VGG16] {
         let spec = ModelSpec::new(architecture);
         for def in option_defs() {
             let Some(literal) = def.value(&spec) else { continue };
@@ -39,7 +39,7 @@ fn a_default_that_can_be_written_is_read_as_itself() {
 #[test]
 fn a_value_that_is_written_is_read_as_itself() {
     let spec: ModelSpec = serde_json::from_value(oldest()).unwrap();
-    let mut again = ModelSpec::new(Architecture::Cnn);
+    let mut again = ModelSpec::new(Architecture::CNN);
     for def in option_defs() {
         if let Some(literal) = def.value(&spec) {
             set(&mut again, def.name, &literal).unwrap();
@@ -66,12 +66,12 @@ fn an_option_has_a_name_and_a_field_of_its_own() {
         assert!(def.meaning.ends_with('.') && !def.meaning.contains("  "), "{}", def.meaning);
     }
     // Of the spec's JSON: all but the architecture, the fold and the search; and the four of the search.
-    assert_eq!(option_defs().count(), object(&ModelSpec::new(Architecture::Cnn)).len() - 3 + 4);
+    assert_eq!(option_defs().count(), object(&ModelSpec::new(Architecture::CNN)).len() - 3 + 4);
 }
 
 #[test]
 fn the_json_of_a_spec_has_one_level() {
-    let spec = object(&ModelSpec::new(Architecture::Cnn));
+    let spec = object(&ModelSpec::new(Architecture::CNN));
     for key in oldest().as_object().unwrap().keys() {
         assert!(spec.contains_key(key), "{key}");
     }
@@ -90,7 +90,7 @@ fn a_spec_from_before_an_option_is_read_as_it_was_meant() {
     assert_eq!(spec.distribution.device, Device::Cuda(1));
     // Today's defaults are others.
     assert_eq!((spec.distribution.averages_per_epoch, spec.distribution.scale_learning_rate), (Some(1), false));
-    let mut expected = ModelSpec::new(Architecture::Cnn);
+    let mut expected = ModelSpec::new(Architecture::CNN);
     expected.distribution.averages_per_epoch = Some(1);
     expected.distribution.scale_learning_rate = false;
     let (mut stored, oldest) = (object(&expected), oldest());
@@ -100,7 +100,7 @@ fn a_spec_from_before_an_option_is_read_as_it_was_meant() {
 
 #[test]
 fn null_is_a_value_and_not_an_option_that_came_later() {
-    let spec = ModelSpec::new(Architecture::Cnn);
+    let spec = ModelSpec::new(Architecture::CNN);
     assert_eq!(object(&spec)["averages_per_epoch"], Value::Null);
     assert_eq!(serde_json::from_value::<ModelSpec>(object(&spec).into()).unwrap(), spec);
 }

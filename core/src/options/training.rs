@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accepts::{AnyWhole, Flag, Quoted, QuotedText, Unset, Whole};
 use super::declare::options;
-use super::{Architecture, Loss, ModelSpec};
+use super::{Loss, ModelSpec};
 use crate::error::{Error, Result};
 
 options! {
@@ -91,9 +91,11 @@ impl ModelSpec {
                 ),
             }),
             Some(loss) => Ok(loss),
-            None if self.architecture == Architecture::Svm => Ok(Loss::Hinge),
-            None if classes == 2 => Ok(Loss::BinaryCrossentropy),
-            None => Ok(Loss::CategoricalCrossentropy),
+            None => Ok(match self.architecture.defaults().loss {
+                Some(loss) => loss,
+                None if classes == 2 => Loss::BinaryCrossentropy,
+                None => Loss::CategoricalCrossentropy,
+            }),
         }
     }
 }

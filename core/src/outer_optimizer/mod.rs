@@ -74,7 +74,7 @@ mod tests {
     fn the_average_is_the_mean_to_the_bit() {
         let mean = state(&[("w", &[0.1, -1e-30]), ("bn.running_var", &[0.3]), ("optimizer.step", &[7.0])]);
         let previous = state(&[("w", &[5.0, 5.0])]);
-        let spec = ModelSpec::new(Architecture::Cnn);
+        let spec = ModelSpec::new(Architecture::CNN);
         assert_eq!(next_version(&spec, Some(&previous), mean.clone()), mean);
     }
 
@@ -86,7 +86,7 @@ mod tests {
             let text = serde_json::to_string(&outer_optimizer).unwrap();
             assert_eq!(text, format!("\"{outer_optimizer}\""));
             assert_eq!(serde_json::from_str::<OuterOptimizer>(&text).unwrap(), outer_optimizer);
-            let mut spec = ModelSpec::new(Architecture::Cnn);
+            let mut spec = ModelSpec::new(Architecture::CNN);
             spec.distribution.outer_optimizer = outer_optimizer;
             spec.distribution.outer_learning_rate = 0.5;
             let next = next_version(&spec, Some(&previous), mean.clone());

@@ -67,7 +67,7 @@ mod tests {
 
     fn momentum(outer_momentum: f64, outer_learning_rate: f64) -> ModelSpec {
         let outer_optimizer = OUTER_OPTIMIZER;
-        ModelSpec::new(Architecture::Cnn).with(|spec| {
+        ModelSpec::new(Architecture::CNN).with(|spec| {
             spec.distribution.outer_optimizer = outer_optimizer;
             spec.distribution.outer_momentum = outer_momentum;
             spec.distribution.outer_learning_rate = outer_learning_rate;

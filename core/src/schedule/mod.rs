@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn the_rate_is_the_options_times_the_factor_and_stays_at_the_ends() {
-        let mut spec = ModelSpec::new(Architecture::Cnn);
+        let mut spec = ModelSpec::new(Architecture::CNN);
         spec.optimizer.learning_rate = 0.5;
         spec.optimizer.schedule = step::SCHEDULE;
         let rates = [-1.0, 0.0, 1.0, 2.0].map(|progress| learning_rate(&spec, progress));

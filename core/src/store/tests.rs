@@ -191,7 +191,7 @@ fn record(model: &ModelName, last: Option<FileRef>) -> RunRecord {
         error: None,
         started_unix_ms: 1,
         definition: ModelDefinition {
-            spec: ModelSpec::new(Architecture::Cnn),
+            spec: ModelSpec::new(Architecture::CNN),
             classes: vec!["a".into(), "b".into()],
             positive: Some(1),
             loss: Loss::BinaryCrossentropy,

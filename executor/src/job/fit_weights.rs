@@ -1,12 +1,12 @@
 //! Fits the tensors of another model or file to a net.
 
 use tusk_core::job::{FitWeights, FitWeightsReport, TaskReport};
+use tusk_core::nets::NETS;
 use tusk_core::state::{ModelState, NamedTensor};
 use tusk_core::transfer::{Transfer, UNUSED_MAX};
 
 use super::Work;
 use crate::error::Result;
-use crate::nets::CNN_FOLD;
 use crate::session::initial_state;
 
 pub(super) async fn run(work: Work, job: FitWeights) -> Result<()> {
@@ -53,9 +53,6 @@ fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transfer) {
     (ModelState::new(fitted), transfer)
 }
 
-/// Inputs of a first convolution per colour: pixels, or the squares that `cnn` folds.
-const INPUTS_PER_COLOUR: [usize; 2] = [1, (CNN_FOLD * CNN_FOLD) as usize];
-
 /// A first convolution for pictures of another number of channels, where that is all that differs.
 fn with_channels_of(theirs: &NamedTensor, shape: &[usize]) -> Option<NamedTensor> {
     let (&[outputs, from, rows, columns], &[our_outputs, to, our_rows, our_columns]) = (&theirs.shape[..], shape)
@@ -63,8 +60,12 @@ fn with_channels_of(theirs: &NamedTensor, shape: &[usize]) -> Option<NamedTensor
         return None;
     };
     let per_colour = from.min(to);
-    let is_colour = INPUTS_PER_COLOUR.contains(&per_colour) && from.max(to) == 3 * per_colour;
-    if (outputs, rows, columns) != (our_outputs, our_rows, our_columns) || !is_colour {
+    if (outputs, rows, columns) != (our_outputs, our_rows, our_columns) || from.max(to) != 3 * per_colour {
+        return None;
+    }
+    // Pixels, or the squares that a stem folds.
+    let per_colour_of_a_net = |inputs: i64| usize::try_from(inputs) == Ok(per_colour);
+    if !NETS.iter().any(|net| per_colour_of_a_net(net.inputs_per_channel())) {
         return None;
     }
     // What one colour has in one output.

@@ -96,6 +96,11 @@ impl Layout {
         FoldId(self.folds.len() - 1)
     }
 
+    /// Learned values.
+    pub(crate) fn numel(&self) -> i64 {
+        self.weights.iter().map(Slot::numel).sum()
+    }
+
     /// The state that a seed gives. Each tensor draws from a stream of its own, so that two nets that share a tensor's
     /// name and shape share its initial values.
     pub(crate) fn initial_state(&self, seed: u64) -> ModelState {
@@ -153,7 +158,7 @@ impl Params {
         (device, compute): (Device, Kind),
         learns: &str,
     ) -> Result<Self> {
-        let numel = layout.weights.iter().map(Slot::numel).sum::<i64>();
+        let numel = layout.numel();
         let flat = Tensor::f_zeros([numel], (Kind::Float, device))?;
         let mut weights = Vec::with_capacity(layout.weights.len());
         let mut start = 0;

@@ -1,25 +1,21 @@
-//! The nets, one per file, and the one place that knows them all.
+//! Computes the nets that `tusk_core::nets` describes.
 
-mod cnn;
-mod cnn_reference;
-mod densenet;
-pub(crate) mod layers;
+mod hog;
+mod layers;
 pub(crate) mod layout;
-mod resnet;
-mod svm;
+mod sequence;
 #[cfg(test)]
 mod tests;
-mod vgg;
-
-use std::fmt::Debug;
 
 use tch::Tensor;
 use tusk_core::manifest::Preprocessing;
-use tusk_core::options::{Architecture, ModelSpec};
+use tusk_core::nets::{DEFAULT, Input, Layers};
+use tusk_core::options::ModelSpec;
 
 use crate::error::Result;
-pub(crate) use cnn::FOLD as CNN_FOLD;
+use layers::Linear;
 use layout::{Layout, Params};
+use sequence::Sequence;
 
 /// What a pass through a net is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,47 +36,47 @@ impl Pass {
 }
 
 /// A net: a function of its parameters and a batch of pictures.
-pub(crate) trait Net: Debug + Send {
+#[derive(Debug)]
+pub(crate) struct Network {
+    features: Sequence,
+    classify: Sequence,
+    head: Linear,
+}
+
+impl Network {
+    /// The net of these layers, and the tensors it has.
+    pub(crate) fn new(layers: &Layers) -> (Self, Layout) {
+        let mut layout = Layout::default();
+        let features = Sequence::new(&mut layout, &layers.features);
+        let classify = Sequence::new(&mut layout, &layers.classify);
+        let head = Linear::undecided(&mut layout, &layers.head);
+        (Self { features, classify, head }, layout)
+    }
+
     /// Pictures `[n, channels, side, side]` to maps of what was found where, `[n, features, height, width]`.
-    fn features(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor>;
+    pub(crate) fn features(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        self.features.forward(params, x, pass)
+    }
 
     /// Such maps to outputs `[n, outputs]` in f32.
-    fn classify(&self, params: &Params, maps: &Tensor, pass: Pass) -> Result<Tensor>;
+    pub(crate) fn classify(&self, params: &Params, maps: &Tensor, pass: Pass) -> Result<Tensor> {
+        self.head.forward(params, &self.classify.forward(params, maps, pass)?)
+    }
 
     /// Pictures to outputs.
-    fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    pub(crate) fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         self.classify(params, &self.features(params, x, pass)?, pass)
     }
 }
 
-/// The net of a spec for pictures of this kind, and the tensors it has.
-pub(crate) fn build(spec: &ModelSpec, pictures: &Preprocessing, outputs: usize) -> (Box<dyn Net>, Layout) {
-    let mut layout = Layout::default();
-    let (channels, side) = (i64::from(pictures.channels), i64::from(pictures.image_size));
-    let outputs = i64::try_from(outputs).unwrap_or(i64::MAX);
-    let net: Box<dyn Net> = match spec.architecture {
-        // Of an ensemble only the members are built; checked where definitions come in.
-        Architecture::Cnn | Architecture::Ensemble => Box::new(cnn::Cnn::new(&mut layout, channels, outputs)),
-        Architecture::CnnReference => Box::new(cnn_reference::CnnReference::new(&mut layout, channels, outputs)),
-        Architecture::Vgg16 => Box::new(vgg::Vgg16::new(&mut layout, channels, outputs)),
-        Architecture::Resnet18 => Box::new(resnet::Resnet::resnet18(&mut layout, channels, outputs)),
-        Architecture::Resnet50 => Box::new(resnet::Resnet::resnet50(&mut layout, channels, outputs)),
-        Architecture::Densenet121 => Box::new(densenet::Densenet121::new(&mut layout, channels, outputs)),
-        Architecture::Svm => Box::new(svm::Svm::new(&mut layout, spec.net.features, (channels, side), outputs)),
+/// The layers of a spec's net for pictures of this kind.
+pub(crate) fn layers(spec: &ModelSpec, pictures: &Preprocessing, outputs: usize) -> Layers {
+    let input = Input {
+        channels: i64::from(pictures.channels),
+        side: i64::from(pictures.image_size),
+        outputs: i64::try_from(outputs).unwrap_or(i64::MAX),
+        features: spec.net.features,
     };
-    (net, layout)
-}
-
-/// The name of an architecture's last layer, whose shape follows from the classes.
-pub(crate) fn head(architecture: Architecture) -> &'static str {
-    match architecture {
-        Architecture::Vgg16 => vgg::Vgg16::HEAD,
-        Architecture::Densenet121 => densenet::Densenet121::HEAD,
-        Architecture::Cnn
-        | Architecture::CnnReference
-        | Architecture::Resnet18
-        | Architecture::Resnet50
-        | Architecture::Svm
-        | Architecture::Ensemble => "fc",
-    }
+    // Of an ensemble only the members are built; checked where definitions come in.
+    (spec.architecture.net().unwrap_or(DEFAULT).layers)(&input)
 }

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor, no_grad};
 use tusk_core::manifest::ModelDefinition;
+use tusk_core::nets::{Layer, Layers, Linear, NETS};
 use tusk_core::options::{Architecture, Device as WantedDevice, Loss, Precision};
 use tusk_core::state::{ModelState, NamedTensor};
 
 use super::layers::Dropout;
-use super::{Pass, head};
+use super::layout::Params;
+use super::{Network, Pass, layers};
 use crate::session::{Session, initial_state, to_vec};
 use crate::testing::definition;
 
@@ -148,30 +150,33 @@ fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition, trained:
 
 #[test]
 fn resnet18_agrees_with_torchvision_forward_and_backward() {
-    let two_logits = ModelDefinition { loss: Loss::CategoricalCrossentropy, ..definition(Architecture::Resnet18) };
+    let two_logits = ModelDefinition { loss: Loss::CategoricalCrossentropy, ..definition(Architecture::RESNET18) };
     assert_agrees_with_pytorch("resnet18", &two_logits, TRAIN, TOLERANCE);
 }
 
 #[test]
 fn resnet50_agrees_with_torchvision_forward_and_backward() {
-    assert_agrees_with_pytorch("resnet50", &definition(Architecture::Resnet50), TRAIN, DEEP);
+    assert_agrees_with_pytorch("resnet50", &definition(Architecture::RESNET50), TRAIN, DEEP);
 }
 
 #[test]
 fn vgg16_agrees_with_torchvision_forward_and_backward() {
     // Without dropout, which draws other numbers there.
-    assert_agrees_with_pytorch("vgg16", &definition(Architecture::Vgg16), Pass::Predict, DEEP);
+    assert_agrees_with_pytorch("vgg16", &definition(Architecture::VGG16), Pass::Predict, DEEP);
 }
 
 #[test]
 fn densenet121_agrees_with_torchvision_forward_and_backward() {
-    assert_agrees_with_pytorch("densenet121", &definition(Architecture::Densenet121), TRAIN, DEEPER);
+    assert_agrees_with_pytorch("densenet121", &definition(Architecture::DENSENET121), TRAIN, DEEPER);
 }
 
 #[test]
 fn dropout_zeroes_half_and_doubles_the_rest_as_the_seed_of_the_pass_says() {
     let x = Tensor::ones([10, 1000], (Kind::Float, Device::Cpu));
-    let dropped = |layer, pass| to_vec(&Dropout::half(layer).forward(&x, pass).unwrap()).unwrap();
+    let dropped = |layer: &str, pass| {
+        let dropout = tusk_core::nets::Dropout { name: layer.to_owned() };
+        to_vec(&Dropout::new(&dropout).forward(&x, pass).unwrap()).unwrap()
+    };
     let once = dropped("first", Pass::Train { seed: 1 });
     assert!(once.iter().all(|value| [0.0, 2.0].contains(value)));
     let kept = once.iter().filter(|value| **value > 0.0).count();
@@ -184,29 +189,64 @@ fn dropout_zeroes_half_and_doubles_the_rest_as_the_seed_of_the_pass_says() {
 
 #[test]
 fn every_net_has_its_head() {
-    for word in Architecture::NAMES {
-        let architecture = Architecture::from_name(word).unwrap();
-        if architecture == Architecture::Vgg16 {
+    for name in Architecture::NAMES {
+        let architecture = Architecture::from_name(name).unwrap();
+        if architecture == Architecture::VGG16 {
             continue; // Half a gigabyte; its reference names the layer.
         }
-        let state = initial_state(&definition(architecture));
-        assert!(state.get(&format!("{}.weight", head(architecture))).is_some(), "{word}");
+        let definition = definition(architecture);
+        let head = layers(&definition.spec, &definition.preprocessing, 1).head;
+        let shape = [1, usize::try_from(head.inputs).unwrap()];
+        let weight =
+            initial_state(&definition).get(&format!("{}.weight", head.name)).map(|tensor| tensor.shape.clone());
+        assert_eq!(weight.as_deref(), Some(&shape[..]), "{name}");
     }
 }
 
 #[test]
+fn a_description_counts_the_parameters_that_its_net_has() {
+    for net in NETS {
+        let definition = definition(Architecture::Net(net));
+        let layers = layers(&definition.spec, &definition.preprocessing, 3);
+        assert_eq!(Network::new(&layers).1.numel(), layers.parameters(), "{}", net.name);
+    }
+}
+
+#[test]
+fn values_that_others_need_are_not_changed_in_place() {
+    // ReLU of the input itself, of a view of it, and of what ReLU made; a branch that ends in ReLU.
+    let branch = vec![Layer::Relu, Layer::Relu];
+    let residual = Layer::Residual { branch, shortcut: Vec::new() };
+    let layers = Layers {
+        features: vec![Layer::Relu, residual],
+        classify: vec![Layer::Flatten, Layer::Relu],
+        head: Linear::new("fc", 4, 1),
+    };
+    let (net, layout) = Network::new(&layers);
+    let state = layout.initial_state(1);
+    let params = Params::load(layout, &state, "the start", (Device::Cpu, Kind::Float), "").unwrap();
+    let x = Tensor::from_slice(&[-1.0_f32, 2.0, -3.0, 4.0]).view([1, 1, 2, 2]).set_requires_grad(true);
+    let maps = net.features(&params, &x, TRAIN).unwrap();
+    let _ = net.classify(&params, &(&maps - 5.0), TRAIN).unwrap();
+    assert_eq!(to_vec(&x).unwrap(), [-1.0, 2.0, -3.0, 4.0]);
+    assert_eq!(to_vec(&maps).unwrap(), [0.0, 4.0, 0.0, 8.0]);
+    maps.sum(Kind::Float).backward();
+    assert_eq!(to_vec(&x.grad()).unwrap(), [0.0, 2.0, 0.0, 2.0]);
+}
+
+#[test]
 fn cnn_agrees_with_its_transcription_in_pytorch_forward_and_backward() {
-    assert_agrees_with_pytorch("cnn", &definition(Architecture::Cnn), TRAIN, TOLERANCE);
+    assert_agrees_with_pytorch("cnn", &definition(Architecture::CNN), TRAIN, TOLERANCE);
 }
 
 #[test]
 fn cnn_reference_agrees_with_its_sequential_in_pytorch_forward_and_backward() {
-    assert_agrees_with_pytorch("cnn_reference", &definition(Architecture::CnnReference), TRAIN, TOLERANCE);
+    assert_agrees_with_pytorch("cnn_reference", &definition(Architecture::CNN_REFERENCE), TRAIN, TOLERANCE);
 }
 
 #[test]
 fn bf16_convolutions_stay_near_those_of_f32_and_answer_in_f32() {
-    let f32 = definition(Architecture::Cnn);
+    let f32 = definition(Architecture::CNN);
     let bf16 = ModelDefinition { precision: Precision::Bf16, ..f32.clone() };
     let state = formula_state(&f32);
     let outputs = [f32, bf16].map(|definition| {
@@ -226,7 +266,7 @@ fn bf16_convolutions_stay_near_those_of_f32_and_answer_in_f32() {
 #[test]
 fn a_batch_with_one_value_per_channel_leaves_the_running_statistics_finite() {
     // 32 pixels are 1 x 1 in ResNet's last stage, and the last batch of an epoch may hold a single picture.
-    let definition = definition(Architecture::Resnet18);
+    let definition = definition(Architecture::RESNET18);
     let session = Session::new(&definition, &initial_state(&definition), "the start").unwrap();
     let outputs =
         session.net.forward(&session.params, &input().narrow(0, 0, 1).narrow(2, 0, 32).narrow(3, 0, 32), TRAIN);
@@ -238,7 +278,7 @@ fn a_batch_with_one_value_per_channel_leaves_the_running_statistics_finite() {
 
 #[test]
 fn weights_of_another_net_are_refused_with_the_tensor_that_differs() {
-    let definition = definition(Architecture::Cnn);
+    let definition = definition(Architecture::CNN);
     let state = initial_state(&definition);
     let refusal = |state: &ModelState| Session::new(&definition, state, "model lungs").unwrap_err().to_string();
 
@@ -254,7 +294,7 @@ fn weights_of_another_net_are_refused_with_the_tensor_that_differs() {
 
 #[test]
 fn a_device_that_is_not_there_is_refused_and_says_what_to_use() {
-    let mut definition = definition(Architecture::Cnn);
+    let mut definition = definition(Architecture::CNN);
     definition.spec.distribution.device = WantedDevice::Cuda(4096);
     let refusal = Session::new(&definition, &initial_state(&definition), "the start").unwrap_err().to_string();
     let reason = match tch::Cuda::device_count() {
@@ -268,7 +308,7 @@ fn a_device_that_is_not_there_is_refused_and_says_what_to_use() {
 
 #[test]
 fn the_same_seed_gives_the_same_weights_and_another_gives_others() {
-    let definition = definition(Architecture::Cnn);
+    let definition = definition(Architecture::CNN);
     let mut other = definition.clone();
     other.spec.training.seed += 1;
     assert_eq!(initial_state(&definition), initial_state(&definition));

@@ -145,7 +145,7 @@ fn a_split_keeps_groups_together_and_loses_no_row() {
     for (i, record) in records.iter_mut().enumerate() {
         record.group = Some(format!("person{}", i / 4));
     }
-    let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.split.validation_fraction = 0.3);
+    let spec = ModelSpec::new(Architecture::CNN).with(|spec| spec.split.validation_fraction = 0.3);
     let cache = cache(1 << 30, 0);
     let (mut training, mut held_out) = (BTreeSet::new(), BTreeSet::new());
     let mut rows = 0;

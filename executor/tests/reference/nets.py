@@ -3,7 +3,7 @@
     pip install torch==2.11.0 torchvision==0.26.0 numpy
     python3 nets.py > nets.txt
 
-Run it again when `nets/cnn.rs` or `nets/cnn_reference.rs` changes: their figures stand below. Figures are computed in f64, so
+Run it again when `core/src/nets/cnn.rs` or `cnn_reference.rs` changes: their figures stand below. Figures are computed in f64, so
 that the difference to ours is the rounding of f32 and nothing else.
 """
 
@@ -13,8 +13,8 @@ import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-# The stem: `Cnn::FOLD` (1 where nothing is folded), `Cnn::STEM`, its kernel and stride, and whether a 3 x 3 maximum with
-# stride 2 follows. Then `Cnn::BLOCKS` (width, stride).
+# The stem: `FOLD` (1 where nothing is folded), `STEM`, its kernel and stride, and whether a 3 x 3 maximum with
+# stride 2 follows. Then `BLOCKS` (width, stride).
 FOLD, STEM, KERNEL, STRIDE, POOL = 4, 32, 3, 1, False
 BLOCKS = [(32, 1), (64, 2), (128, 2), (192, 2)]
 

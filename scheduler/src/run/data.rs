@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn classes_are_sorted_weighed_and_the_last_is_positive() {
-        let spec = ModelSpec::new(Architecture::Cnn);
+        let spec = ModelSpec::new(Architecture::CNN);
         let reports = [report(&[("PNEUMONIA", 20), ("NORMAL", 5)]), report(&[("PNEUMONIA", 10), ("NORMAL", 5)])];
         let definition = define(&reports, &spec).unwrap();
         assert_eq!(definition.classes, ["NORMAL", "PNEUMONIA"]);
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn rows_that_cannot_be_learned_from_are_refused_with_what_to_do() {
-        let spec = ModelSpec::new(Architecture::Cnn);
+        let spec = ModelSpec::new(Architecture::CNN);
         assert_eq!(refusal(ProfileReport::default(), &spec), "xrays has no rows");
         assert_eq!(
             refusal(report(&[("NORMAL", 5)]), &spec),
@@ -288,13 +288,13 @@ mod tests {
     #[test]
     fn options_that_name_a_class_must_name_one_of_the_table() {
         let rows = [report(&[("NORMAL", 5), ("PNEUMONIA", 5)])];
-        let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.prediction.positive = Some("PNEUMONA".into()));
+        let spec = ModelSpec::new(Architecture::CNN).with(|spec| spec.prediction.positive = Some("PNEUMONA".into()));
         assert_eq!(
             define(&rows, &spec).unwrap_err().to_string(),
             "option 'positive' is 'PNEUMONA'; it takes the classes of the table: NORMAL, PNEUMONIA; \
              did you mean 'PNEUMONIA'?"
         );
-        let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.training.loss = Some(Loss::BinaryCrossentropy));
+        let spec = ModelSpec::new(Architecture::CNN).with(|spec| spec.training.loss = Some(Loss::BinaryCrossentropy));
         assert!(define(&[report(&[("a", 1), ("b", 1), ("c", 1)])], &spec).is_err());
     }
 }

@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_row_is_counted_by_the_first_thing_that_gives_it_away() {
-        let spec = ModelSpec::new(Architecture::Cnn);
+        let spec = ModelSpec::new(Architecture::CNN);
         // Content, look, patient.
         let train = census(&[(1, 10, 100), (2, 11, 101), (3, 12, 102), (4, 13, 103), (5, 14, 104)]);
         let validate = census(&[(1, 10, 200), (6, 11, 201), (7, 17, 102)]);
@@ -183,7 +183,7 @@ mod tests {
     fn more_rows_than_are_compared_are_no_clean_split() {
         let many = Census(RowHashes { contents: vec![0; ROWS_MAX], ..RowHashes::default() });
         let few = census(&[(1, 10, 100)]);
-        let fail = ModelSpec::new(Architecture::Cnn).with(|spec| spec.split.on_leak = OnLeak::Fail);
+        let fail = ModelSpec::new(Architecture::CNN).with(|spec| spec.split.on_leak = OnLeak::Fail);
         let drop = fail.clone().with(|spec| spec.split.on_leak = OnLeak::Drop);
         let warn = fail.clone().with(|spec| spec.split.on_leak = OnLeak::Warn);
         for spec in [&fail, &drop] {
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_split_by_group_may_part_copies_of_a_picture() {
-        let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.split.validation_fraction = 0.5);
+        let spec = ModelSpec::new(Architecture::CNN).with(|spec| spec.split.validation_fraction = 0.5);
         let rows: Vec<(u64, u64, u64)> = (0..200).map(|row| (row % 100, row % 100, row)).collect();
         let (leak, leaked) = find(&spec, &census(&rows), None).unwrap();
         let parted = (0..100).filter(|row| spec.is_held_out(*row) != spec.is_held_out(row + 100)).count();

@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_run_stops_when_patience_ends_and_keeps_its_best_epoch() {
-        let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.training.patience = 2);
+        let spec = ModelSpec::new(Architecture::CNN).with(|spec| spec.training.patience = 2);
         let history = epochs(&[0.5, 0.3, 0.4, 0.35]);
         assert_eq!(best(&spec, &history).map(|e| e.epoch), Some(2));
         assert!(goes_on(&spec, &history[..3]));
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_run_ends_with_its_last_epoch() {
-        let spec = ModelSpec::new(Architecture::Cnn).with(|spec| spec.training.epochs = 3);
+        let spec = ModelSpec::new(Architecture::CNN).with(|spec| spec.training.epochs = 3);
         assert!(goes_on(&spec, &[]));
         assert!(goes_on(&spec, &epochs(&[3.0, 2.0])));
         assert!(!goes_on(&spec, &epochs(&[3.0, 2.0, 1.0])));
@@ -78,12 +78,12 @@ mod tests {
         let mut history = epochs(&[0.1, 0.2]);
         history.iter_mut().for_each(|e| e.val_loss = None);
         history[1].train_loss = 0.5;
-        assert_eq!(best(&ModelSpec::new(Architecture::Cnn), &history).map(|e| e.epoch), Some(2));
+        assert_eq!(best(&ModelSpec::new(Architecture::CNN), &history).map(|e| e.epoch), Some(2));
     }
 
     #[test]
     fn of_a_fold_the_last_epoch_counts() {
-        let mut spec = ModelSpec::new(Architecture::Cnn);
+        let mut spec = ModelSpec::new(Architecture::CNN);
         spec.split.folds = Some(5);
         spec.training.patience = 1;
         let history = epochs(&[0.1, 0.2, 0.3]);

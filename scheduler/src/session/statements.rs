@@ -13,6 +13,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tusk_core::event::{OnEvent, RunEvent};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::EpochReport;
+use tusk_core::nets;
 use tusk_core::options::{Architecture, ModelSpec, architecture, parse as parse_options};
 use tusk_core::protocol::{TrainingRequest, epoch_schema};
 use tusk_core::results::RunBehind;
@@ -75,7 +76,7 @@ async fn create_model(
     explain: bool,
     on_event: Option<OnEvent>,
 ) -> Result<Results> {
-    let net = create.architecture.as_deref().map_or(Ok(Architecture::Cnn), architecture)?;
+    let net = create.architecture.as_deref().map_or(Ok(Architecture::Net(nets::DEFAULT)), architecture)?;
     let (spec, resume) = parse_options(net, &create.options)?;
     if create.if_not_exists && context.training()?.store().find_manifest(&create.name).await?.is_some() {
         return Ok(Results::of_batch(RecordBatch::new_empty(epoch_schema())));

@@ -65,7 +65,7 @@ async fn run(updates: Arc<Updates>, workers: u32) -> Result<Vec<EpochReport>> {
     let cluster = Cluster::start(vec![engine(), engine()], 1, &folder.path().display().to_string()).await?;
     let request = TrainingRequest {
         name: ModelName::new("simulated")?,
-        spec: ModelSpec::new(Architecture::Resnet18).with(|spec| {
+        spec: ModelSpec::new(Architecture::RESNET18).with(|spec| {
             spec.distribution.workers = Some(workers);
             spec.training.epochs = EPOCHS;
         }),

@@ -240,7 +240,7 @@ async fn job(server: &Server, epoch: u32, workers: u32) -> Result<(u64, u64)> {
 }
 
 fn task(epoch: u32, workers: u32) -> TrainTask {
-    let spec = ModelSpec::new(Architecture::Resnet18);
+    let spec = ModelSpec::new(Architecture::RESNET18);
     let definition = ModelDefinition {
         classes: vec!["NORMAL".into(), "PNEUMONIA".into()],
         positive: Some(1),

@@ -1,62 +1,17 @@
-//! `svm`: a linear support vector machine, one weight per feature of the picture. With `loss = 'hinge'` and weight decay
-//! it is the soft-margin machine of Cortes & Vapnik 1995, found by gradient descent as in Pegasos (Shalev-Shwartz et al.
-//! 2007). With the cross-entropies it is logistic regression on the same features; with `mean_squared_error`, that model
-//! fitted to its Brier score, for the error is one of probabilities: not least squares.
+//! Histograms of oriented gradients, as [`Hog`] describes them.
 
 use std::f64::consts::PI;
 
 use tch::{Kind, Tensor};
-use tusk_core::options::Features;
+use tusk_core::nets::Hog;
 
-use super::layers::Linear;
-use super::layout::{Layout, Params};
-use super::{Net, Pass};
 use crate::error::Result;
-
-/// The machine.
-#[derive(Debug)]
-pub(crate) struct Svm {
-    features: Features,
-    fc: Linear,
-}
-
-/// Histograms of oriented gradients (Dalal & Triggs 2005): their best figures for 9 orientations without sign, cells of
-/// 8 x 8 pixels, and overlapping blocks of 2 x 2 cells, each normalised, clipped at 0.2 and normalised again (L2-Hys).
-const ORIENTATIONS: i64 = 9;
-const CELL: i64 = 8;
-const BLOCK: i64 = 2;
-const CLIP: f64 = 0.2;
 
 /// Added to a block's length, so that an empty block stays empty. Gradients are of normalised pixels, about 1.
 const EPSILON: f64 = 1e-2;
 
-impl Svm {
-    pub(crate) fn new(layout: &mut Layout, features: Features, (channels, side): (i64, i64), outputs: i64) -> Self {
-        let count = match features {
-            Features::Hog => ORIENTATIONS * BLOCK.pow(2) * (side / CELL - BLOCK + 1).max(0).pow(2),
-            Features::Pixels => channels * side * side,
-        };
-        Self { features, fc: Linear::new(layout, "fc", count, outputs) }
-    }
-}
-
-impl Net for Svm {
-    /// The picture: a linear machine finds nothing before it decides.
-    fn features(&self, _params: &Params, x: &Tensor, _pass: Pass) -> Result<Tensor> {
-        Ok(x.f_to_kind(Kind::Float)?)
-    }
-
-    fn classify(&self, params: &Params, maps: &Tensor, _pass: Pass) -> Result<Tensor> {
-        let features = match self.features {
-            Features::Hog => hog(maps)?,
-            Features::Pixels => maps.shallow_clone(),
-        };
-        self.fc.forward(params, &features.f_flatten(1, -1)?)
-    }
-}
-
 /// Pictures `[n, channels, side, side]` to their histograms `[n, 36, blocks]`.
-fn hog(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn hog(x: &Tensor) -> Result<Tensor> {
     let grey = x.f_mean_dim(&[1_i64][..], true, Kind::Float)?;
     let side = grey.size()[2];
     let padded = grey.f_replication_pad2d([1, 1, 1, 1])?;
@@ -65,27 +20,30 @@ fn hog(x: &Tensor) -> Result<Tensor> {
     let (dx, dy) = (along(3)?, along(2)?);
     let strength = dx.f_square()?.f_add(&dy.f_square()?)?.f_sqrt()?;
     // An angle votes for the two orientations that it lies between; the last is the first one's neighbour.
-    let angle = dy.f_atan2(&dx)?.f_remainder(PI)?.f_mul_scalar(ORIENTATIONS as f64 / PI)?;
-    let centres = Tensor::f_arange(ORIENTATIONS, (Kind::Float, x.device()))?.f_view([1, -1, 1, 1])?;
+    let angle = dy.f_atan2(&dx)?.f_remainder(PI)?.f_mul_scalar(Hog::ORIENTATIONS as f64 / PI)?;
+    let centres = Tensor::f_arange(Hog::ORIENTATIONS, (Kind::Float, x.device()))?.f_view([1, -1, 1, 1])?;
     let apart = angle.f_sub(&centres.f_add_scalar(0.5)?)?.f_abs()?;
-    let apart = apart.f_minimum(&apart.f_neg()?.f_add_scalar(ORIENTATIONS as f64)?)?;
+    let apart = apart.f_minimum(&apart.f_neg()?.f_add_scalar(Hog::ORIENTATIONS as f64)?)?;
     let votes = apart.f_neg()?.f_add_scalar(1.0)?.f_clamp_min(0.0)?.f_mul(&strength)?;
-    let cells = votes.f_avg_pool2d([CELL, CELL], [CELL, CELL], [0, 0], false, true, None::<i64>)?;
-    let blocks = cells.f_im2col([BLOCK, BLOCK], [1, 1], [0, 0], [1, 1])?;
+    let cells = votes.f_avg_pool2d([Hog::CELL; 2], [Hog::CELL; 2], [0, 0], false, true, None::<i64>)?;
+    let blocks = cells.f_im2col([Hog::BLOCK; 2], [1, 1], [0, 0], [1, 1])?;
     let normalised = |blocks: &Tensor| -> Result<Tensor> {
         let length = blocks.f_square()?.f_sum_dim_intlist(&[1_i64][..], true, Kind::Float)?;
         Ok(blocks.f_div(&length.f_add_scalar(EPSILON * EPSILON)?.f_sqrt()?)?)
     };
-    normalised(&normalised(&blocks)?.f_clamp_max(CLIP)?)
+    normalised(&normalised(&blocks)?.f_clamp_max(Hog::CLIP)?)
 }
 
 #[cfg(test)]
 mod tests {
     use tch::Device;
+    use tusk_core::nets::{Architecture, Input};
+    use tusk_core::options::Features;
     use tusk_core::state::{ModelState, NamedTensor};
 
     use super::*;
-    use crate::nets::layout::normal;
+    use crate::nets::layout::{Params, normal};
+    use crate::nets::{Network, Pass};
     use crate::session::to_vec;
 
     /// A ramp that rises in the direction of `angle`, in degrees.
@@ -201,8 +159,8 @@ mod tests {
                 NamedTensor { name: "fc.weight".into(), shape: vec![outputs, count], data: weights.clone() },
                 NamedTensor { name: "fc.bias".into(), shape: vec![outputs], data: bias.to_vec() },
             ]);
-            let mut layout = Layout::default();
-            let machine = Svm::new(&mut layout, features, (1, side as i64), outputs as i64);
+            let input = Input { channels: 1, side: side as i64, outputs: outputs as i64, features };
+            let (machine, layout) = Network::new(&(Architecture::SVM.net().unwrap().layers)(&input));
             let params = Params::load(layout, &state, "the test", (Device::Cpu, Kind::Float), "").unwrap();
             let found = machine.forward(&params, &x, Pass::Train { seed: 1 }).unwrap();
             let dot = |a: &[f32], b: &[f64]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum::<f64>();
