@@ -10,7 +10,6 @@ use tokio::runtime::Runtime;
 use tusk_core::engine::{Changes, Explanations, Predictions, Predictor};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::{Manifest, Member, ModelDefinition, Preprocessing};
-use tusk_core::options::Architecture;
 use tusk_core::random::content_hash;
 use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;

@@ -9,7 +9,7 @@ use tusk_core::nets::{Layer, Layers, Linear};
 use tusk_core::options::{Architecture, Augment, Features, Freeze, Loss, ModelSpec, Optimizer as Algorithm, Precision};
 use tusk_core::state::{ModelState, NamedTensor};
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::job::train::train_epoch;
 use crate::job::validate::score;
 use crate::nets::layout::{Init, Layout, Params};
