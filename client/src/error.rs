@@ -23,7 +23,7 @@ pub enum Error {
         source: Box<DataFusionError>,
     },
     /// The scheduler cannot be reached.
-    #[error("the scheduler at {url} cannot be reached: {reason}. Check that it runs and that the address is right")]
+    #[error("cannot reach the scheduler at {url}: {reason}. Check that it is running and that the address is correct")]
     Unreachable {
         /// Its address.
         url: String,
@@ -37,7 +37,7 @@ pub enum Error {
         message: String,
     },
     /// A training run was cancelled.
-    #[error("training of '{model}' was cancelled; epochs kept: {epochs}. OPTIONS (resume = true) goes on from there")]
+    #[error("training of '{model}' was cancelled after {epochs} epochs. Continue it with OPTIONS (resume = true)")]
     Cancelled {
         /// The model.
         model: String,

@@ -133,7 +133,8 @@ fn messages(error: &anyhow::Error) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     for cause in error.chain() {
         // What it was wrapped in says nothing new.
-        let cause = match cause.downcast_ref::<DataFusionError>() {
+        let boxed = || cause.downcast_ref::<Box<DataFusionError>>().map(AsRef::as_ref);
+        let cause = match cause.downcast_ref::<DataFusionError>().or_else(boxed) {
             Some(error) => Cause::of(error).to_string(),
             None => cause.to_string(),
         };

@@ -265,7 +265,7 @@ async fn what_was_done_to_pictures_in_training_is_done_in_prediction() {
     assert_eq!(value("held_out"), Some("the rows of VALIDATE ON"));
     let card = fixture.cell("DESCRIBE MODEL m CARD").await;
     assert!(
-        card.contains("Held out: the rows of VALIDATE ON. 0 images") && card.contains(", mixup 0.2. Moving"),
+        card.contains("Held out: the rows of VALIDATE ON. 0 images") && card.contains(", mixup 0.2. EMA"),
         "{card}"
     );
     assert_eq!(
