@@ -137,7 +137,7 @@ fn the_value_that_is_not_finite_is_named_wherever_it_is() {
             values[place] = bad;
             for at_a_time in [1, 2] {
                 let message = message(&[answer(0, 1, &[("w", &good)]), answer(1, 1, &[("w", &values)])], at_a_time);
-                assert!(message.starts_with("worker 1 sent"), "{message}");
+                assert!(message.starts_with("invalid update from worker 1: "), "{message}");
                 assert!(message.contains(&format!("tensor w: value {place} is {bad}; lower")), "{message}");
             }
         }

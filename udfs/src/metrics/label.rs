@@ -285,7 +285,7 @@ mod tests {
         let mixed = common(&DataType::Utf8, &DataType::Int64).unwrap_err().to_string();
         assert!(mixed.contains("truth contains text and predicted contains integers"), "{mixed}");
         let float = common(&DataType::Utf8, &DataType::Float32).unwrap_err().to_string();
-        assert!(float.contains("predicted is Float32"), "{float}");
+        assert!(float.contains("predicted has type Float32"), "{float}");
     }
 
     #[test]
