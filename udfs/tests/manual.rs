@@ -1,4 +1,4 @@
-//! The manual's pages on functions and options, and its table of figures, are written by the code that they describe.
+//! The manual's pages on functions and options, and its tables of figures and nets, are written by the code that they describe.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p tusk-udfs --test manual` renews them.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::Documentation;
 use tusk_core::engine::Predictor;
 use tusk_core::metrics::METRICS;
+use tusk_core::nets::NETS;
 use tusk_core::options::GROUPS;
 use tusk_udfs::predict::PlanOnly;
 use tusk_udfs::session::{aggregate_functions, scalar_functions};
@@ -73,6 +74,18 @@ fn table_of_figures() -> String {
     table
 }
 
+fn table_of_nets() -> String {
+    let mut table = String::from("| net | what it is | source | parameters | image side |\n|---|---|---|---|---|\n");
+    for net in NETS {
+        let (paper, parameters) = (net.paper.unwrap_or("Tusk"), net.parameters());
+        let parameters =
+            if parameters < 100_000 { parameters.to_string() } else { format!("{:.2} M", parameters as f64 / 1e6) };
+        let side = net.defaults.image_size;
+        writeln!(table, "| `{}` | {} | {paper} | {parameters} | {side} |", net.name, net.summary).unwrap();
+    }
+    table
+}
+
 fn path(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file)
 }
@@ -111,4 +124,10 @@ fn the_page_of_options_is_what_the_options_say() {
 fn the_table_of_figures_is_what_the_figures_say() {
     let comments = ["<!-- figures: written by udfs/tests/manual.rs -->", "<!-- end of figures -->"];
     check_between("evaluation.md", comments, &table_of_figures());
+}
+
+#[test]
+fn the_table_of_nets_is_what_the_nets_say() {
+    let comments = ["<!-- nets: written by udfs/tests/manual.rs -->", "<!-- end of nets -->"];
+    check_between("models.md", comments, &table_of_nets());
 }

@@ -23,6 +23,10 @@ pub enum Layer {
     BatchNorm2d(BatchNorm2d),
     /// max(x, 0). Behind a [`Self::MaxPool2d`], with which it commutes, it has fewer values to look at.
     Relu,
+    /// x times its sigmoid (Elfwing et al. 2017, arXiv 1702.03118).
+    Silu,
+    /// 1 / (1 + exp(-x)).
+    Sigmoid,
     /// The maximum over squares.
     MaxPool2d(Pool2d),
     /// The mean over squares.
@@ -47,12 +51,19 @@ pub enum Layer {
     Linear(Linear),
     /// Zeroes values in training.
     Dropout(Dropout),
+    /// Zeroes all values of some pictures in training (Huang et al. 2016, arXiv 1603.09382).
+    StochasticDepth(Dropout),
     /// What a branch makes of its input, added to what a shortcut makes of it (He et al. 2015, arXiv 1512.03385).
     Residual {
         /// Registered first.
         branch: Vec<Layer>,
         /// Empty where the input itself is added.
         shortcut: Vec<Layer>,
+    },
+    /// The input times what a branch makes of it, such as a number per channel (Hu et al. 2017, arXiv 1709.01507).
+    Scale {
+        /// The branch.
+        branch: Vec<Layer>,
     },
     /// What a branch makes of its input, put behind the input's channels (Huang et al. 2016, arXiv 1608.06993).
     DenseConcat {
@@ -90,13 +101,15 @@ pub struct Conv2d {
     pub kernel: Kernel,
     /// Whether it adds a learned number per output, for nets that do not normalise.
     pub bias: bool,
+    /// Parts into which the channels are cut, each of which sees only itself.
+    pub groups: i64,
 }
 
 impl Conv2d {
     /// One without bias, from and to so many channels.
     #[must_use]
     pub fn new(name: impl Into<String>, (inputs, outputs): (i64, i64), kernel: Kernel) -> Self {
-        Self { name: name.into(), inputs, outputs, kernel, bias: false }
+        Self { name: name.into(), inputs, outputs, kernel, bias: false, groups: 1 }
     }
 
     /// The same with bias.
@@ -105,10 +118,16 @@ impl Conv2d {
         Self { bias: true, ..self }
     }
 
-    /// The shape of its weight, `[outputs, inputs, side, side]`.
+    /// The same with a group for each channel of the input.
+    #[must_use]
+    pub fn depthwise(self) -> Self {
+        Self { groups: self.inputs, ..self }
+    }
+
+    /// The shape of its weight, `[outputs, inputs / groups, side, side]`.
     #[must_use]
     pub fn shape(&self) -> [i64; 4] {
-        [self.outputs, self.inputs, self.kernel.side, self.kernel.side]
+        [self.outputs, self.inputs / self.groups, self.kernel.side, self.kernel.side]
     }
 
     fn parameters(&self) -> i64 {
@@ -130,6 +149,12 @@ impl ConvBn2d {
     #[must_use]
     pub fn new((conv, bn): (impl Into<String>, impl Into<String>), widths: (i64, i64), kernel: Kernel) -> Self {
         Self { conv: Conv2d::new(conv, widths, kernel), bn: BatchNorm2d::new(bn, widths.1) }
+    }
+
+    /// The same with a group for each channel of the input.
+    #[must_use]
+    pub fn depthwise(self) -> Self {
+        Self { conv: self.conv.depthwise(), ..self }
     }
 
     /// The same as the last of a residual branch, which starts as the identity (Goyal et al. 2017, arXiv 1706.02677).
@@ -200,11 +225,13 @@ impl Linear {
     }
 }
 
-/// Zeroes half of the values in training and doubles the others (Srivastava et al. 2014).
+/// Zeroes a fraction of what it is given in training, and scales up the rest so that the mean stays (Srivastava et al. 2014).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
     /// The layer before it: each draws from a stream of its own.
     pub name: String,
+    /// The fraction, from 0 to below 1.
+    pub fraction: f64,
 }
 
 /// Histograms of oriented gradients (Dalal & Triggs 2005): their best figures for 9 orientations without sign, cells of
@@ -244,8 +271,10 @@ fn parameters(layers: &[Layer]) -> i64 {
         Layer::BatchNorm2d(bn) => 2 * bn.features,
         Layer::Linear(linear) => linear.parameters(),
         Layer::Residual { branch, shortcut } => parameters(branch) + parameters(shortcut),
-        Layer::DenseConcat { branch } => parameters(branch),
+        Layer::DenseConcat { branch } | Layer::Scale { branch } => parameters(branch),
         Layer::Relu
+        | Layer::Silu
+        | Layer::Sigmoid
         | Layer::MaxPool2d(_)
         | Layer::AvgPool2d(_)
         | Layer::AdaptiveAvgPool2d { .. }
@@ -253,7 +282,8 @@ fn parameters(layers: &[Layer]) -> i64 {
         | Layer::Flatten
         | Layer::PixelUnshuffle { .. }
         | Layer::Hog
-        | Layer::Dropout(_) => 0,
+        | Layer::Dropout(_)
+        | Layer::StochasticDepth(_) => 0,
     };
     layers.iter().map(of).sum()
 }

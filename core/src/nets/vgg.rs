@@ -38,7 +38,7 @@ fn layers(input: &Input) -> Layers {
     let mut classify = vec![Layer::AdaptiveAvgPool2d { side: POOLED }, Layer::Flatten];
     for (name, inputs) in [("classifier.0", width * POOLED * POOLED), ("classifier.3", HIDDEN)] {
         let hidden = Layer::Linear(Linear::new(name, inputs, HIDDEN));
-        classify.extend([hidden, Layer::Relu, Layer::Dropout(Dropout { name: name.to_owned() })]);
+        classify.extend([hidden, Layer::Relu, Layer::Dropout(Dropout { name: name.to_owned(), fraction: 0.5 })]);
     }
     Layers { features, classify, head: Linear::new("classifier.6", HIDDEN, input.outputs) }
 }

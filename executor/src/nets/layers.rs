@@ -42,6 +42,7 @@ pub(crate) struct Conv2d {
     bias: Option<WeightId>,
     stride: i64,
     padding: i64,
+    groups: i64,
 }
 
 impl Conv2d {
@@ -49,7 +50,7 @@ impl Conv2d {
         let (name, shape) = (&conv.name, conv.shape());
         let weight = layout.weight(format!("{name}.weight"), &shape, Init::kaiming_fan_out(shape));
         let bias = conv.bias.then(|| layout.weight(format!("{name}.bias"), &[conv.outputs], Init::Constant(0.0)));
-        Self { weight, bias, stride: conv.kernel.stride, padding: conv.kernel.side / 2 }
+        Self { weight, bias, stride: conv.kernel.stride, padding: conv.kernel.side / 2, groups: conv.groups }
     }
 
     pub(crate) fn forward(&self, params: &Params, x: &Tensor) -> Result<Tensor> {
@@ -59,7 +60,7 @@ impl Conv2d {
     }
 
     fn convolve(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        Ok(x.f_conv2d(weight, bias, [self.stride; 2], [self.padding; 2], [1, 1], 1)?)
+        Ok(x.f_conv2d(weight, bias, [self.stride; 2], [self.padding; 2], [1, 1], self.groups)?)
     }
 }
 
@@ -132,27 +133,51 @@ impl Linear {
     }
 }
 
-/// Zeroes half of the values in training and doubles the others (Srivastava et al. 2014). Which ones follows from the
-/// pass's seed and not from libtorch's generator, which all workers of a process would share.
+/// Zeroes a fraction of the values in training and scales up the others (Srivastava et al. 2014). Which ones follows from
+/// the pass's seed and not from libtorch's generator, which all workers of a process would share.
 #[derive(Debug)]
 pub(crate) struct Dropout {
     name: String,
+    fraction: f64,
 }
 
 impl Dropout {
-    pub(crate) fn new(dropout: &nets::Dropout) -> Self {
-        Self { name: dropout.name.clone() }
+    pub(crate) fn new(nets::Dropout { name, fraction }: &nets::Dropout) -> Self {
+        Self { name: name.clone(), fraction: *fraction }
     }
 
+    /// Each value for itself.
     pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let Pass::Train { seed } = pass else { return Ok(x.shallow_clone()) };
+        let mask = Tensor::f_from_slice(&self.mask(seed, x.numel()))?;
+        Ok(x.f_mul(&mask.f_view(x.size().as_slice())?.f_to(x.device())?)?)
+    }
+
+    /// All values of a picture together.
+    pub(crate) fn of_pictures(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        let Pass::Train { seed } = pass else { return Ok(x.shallow_clone()) };
+        let mut shape = vec![1; x.dim()];
+        shape[0] = x.size()[0];
+        let mask = Tensor::f_from_slice(&self.mask(seed, usize::try_from(shape[0]).unwrap_or(0)))?;
+        Ok(x.f_mul(&mask.f_view(shape.as_slice())?.f_to_kind(x.kind())?.f_to(x.device())?)?)
+    }
+
+    /// What so many values are multiplied by.
+    fn mask(&self, seed: u64, count: usize) -> Vec<f32> {
         let mut rng = Pcg64::seed_from_u64(derive(seed, &self.name, &[]));
-        let mut mask = Vec::with_capacity(x.numel() + 64);
-        while mask.len() < x.numel() {
+        let scale = (1.0 / (1.0 - self.fraction)) as f32;
+        let mut mask = Vec::with_capacity(count + 64);
+        while mask.len() < count {
             let bits = rng.next_u64();
-            mask.extend((0..64).map(|bit| if bits >> bit & 1 == 1 { 2.0_f32 } else { 0.0 }));
+            if self.fraction == 0.5 {
+                // A bit decides.
+                mask.extend((0..64).map(|bit| if bits >> bit & 1 == 1 { scale } else { 0.0 }));
+            } else {
+                let place = (bits >> 11) as f64 / (1_u64 << 53) as f64;
+                mask.push(if place >= self.fraction { scale } else { 0.0 });
+            }
         }
-        mask.truncate(x.numel());
-        Ok(x.f_mul(&Tensor::f_from_slice(&mask)?.f_view(x.size().as_slice())?.f_to(x.device())?)?)
+        mask.truncate(count);
+        mask
     }
 }

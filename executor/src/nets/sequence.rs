@@ -22,6 +22,8 @@ enum Step {
     ConvBn2d(ConvBn2d),
     BatchNorm2d(BatchNorm2d),
     Relu { in_place: bool },
+    Silu,
+    Sigmoid,
     MaxPool2d(Pool2d),
     AvgPool2d(Pool2d),
     AdaptiveAvgPool2d(i64),
@@ -31,6 +33,8 @@ enum Step {
     Hog,
     Linear(Linear),
     Dropout(Dropout),
+    StochasticDepth(Dropout),
+    Scale(Sequence),
     Residual { branch: Sequence, shortcut: Sequence, in_place: bool },
     DenseConcat(Sequence),
 }
@@ -74,12 +78,14 @@ fn output(layer: &Layer, before: Output) -> Output {
         | Layer::GlobalAvgPool
         | Layer::Hog
         | Layer::Linear(_)
+        | Layer::Silu
         | Layer::Residual { .. }
+        | Layer::Scale { .. }
         | Layer::DenseConcat { .. } => Output::Fresh,
-        // ReLU's gradient is read off what it made.
-        Layer::Relu => Output::Kept,
+        // Their gradients are read off what they made.
+        Layer::Relu | Layer::Sigmoid => Output::Kept,
         // Views of the input, or the input itself.
-        Layer::Flatten | Layer::PixelUnshuffle { .. } | Layer::Dropout(_) => before,
+        Layer::Flatten | Layer::PixelUnshuffle { .. } | Layer::Dropout(_) | Layer::StochasticDepth(_) => before,
     }
 }
 
@@ -95,6 +101,8 @@ impl Step {
             Layer::ConvBn2d(layer) => Self::ConvBn2d(ConvBn2d::new(layout, layer)),
             Layer::BatchNorm2d(bn) => Self::BatchNorm2d(BatchNorm2d::new(layout, bn)),
             Layer::Relu => Self::Relu { in_place: before == Output::Fresh },
+            Layer::Silu => Self::Silu,
+            Layer::Sigmoid => Self::Sigmoid,
             Layer::MaxPool2d(pool) => Self::MaxPool2d(*pool),
             Layer::AvgPool2d(pool) => Self::AvgPool2d(*pool),
             Layer::AdaptiveAvgPool2d { side } => Self::AdaptiveAvgPool2d(*side),
@@ -104,6 +112,8 @@ impl Step {
             Layer::Hog => Self::Hog,
             Layer::Linear(linear) => Self::Linear(Linear::before_relu(layout, linear)),
             Layer::Dropout(dropout) => Self::Dropout(Dropout::new(dropout)),
+            Layer::StochasticDepth(dropout) => Self::StochasticDepth(Dropout::new(dropout)),
+            Layer::Scale { branch } => Self::Scale(Sequence::new(layout, branch)),
             Layer::Residual { branch, shortcut } => Self::Residual {
                 in_place: last_output(branch) == Output::Fresh,
                 branch: Sequence::new(layout, branch),
@@ -120,6 +130,8 @@ impl Step {
             Self::BatchNorm2d(bn) => bn.forward(params, &x, pass.trains())?,
             Self::Relu { in_place: true } => x.f_relu_()?,
             Self::Relu { in_place: false } => x.f_relu()?,
+            Self::Silu => x.f_silu()?,
+            Self::Sigmoid => x.f_sigmoid()?,
             Self::MaxPool2d(Pool2d { side, stride, padding }) => {
                 x.f_max_pool2d([*side; 2], [*stride; 2], [*padding; 2], [1, 1], false)?
             }
@@ -133,6 +145,8 @@ impl Step {
             Self::Hog => hog(&x.f_to_kind(Kind::Float)?)?,
             Self::Linear(linear) => linear.forward(params, &x)?,
             Self::Dropout(dropout) => dropout.forward(&x, pass)?,
+            Self::StochasticDepth(dropout) => dropout.of_pictures(&x, pass)?,
+            Self::Scale(branch) => x.f_mul(&branch.forward(params, &x, pass)?)?,
             Self::Residual { branch, shortcut, in_place } => {
                 let shortcut = shortcut.forward(params, &x, pass)?;
                 let mut y = branch.forward(params, &x, pass)?;

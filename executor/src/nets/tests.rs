@@ -174,7 +174,7 @@ fn densenet121_agrees_with_torchvision_forward_and_backward() {
 fn dropout_zeroes_half_and_doubles_the_rest_as_the_seed_of_the_pass_says() {
     let x = Tensor::ones([10, 1000], (Kind::Float, Device::Cpu));
     let dropped = |layer: &str, pass| {
-        let dropout = tusk_core::nets::Dropout { name: layer.to_owned() };
+        let dropout = tusk_core::nets::Dropout { name: layer.to_owned(), fraction: 0.5 };
         to_vec(&Dropout::new(&dropout).forward(&x, pass).unwrap()).unwrap()
     };
     let once = dropped("first", Pass::Train { seed: 1 });
@@ -185,6 +185,22 @@ fn dropout_zeroes_half_and_doubles_the_rest_as_the_seed_of_the_pass_says() {
     assert_ne!(once, dropped("first", Pass::Train { seed: 2 }));
     assert_ne!(once, dropped("second", Pass::Train { seed: 1 }));
     assert_eq!(dropped("first", Pass::Predict), vec![1.0; 10_000]);
+}
+
+#[test]
+fn dropout_keeps_the_mean_whatever_its_fraction_and_stochastic_depth_drops_whole_pictures() {
+    let x = Tensor::ones([2000, 5], (Kind::Float, Device::Cpu));
+    let layer = tusk_core::nets::Dropout { name: "block".to_owned(), fraction: 0.2 };
+    let dropout = Dropout::new(&layer);
+    let values = to_vec(&dropout.forward(&x, TRAIN).unwrap()).unwrap();
+    assert!(values.iter().all(|value| [0.0, 1.25].contains(value)));
+    let kept = values.iter().filter(|value| **value > 0.0).count();
+    assert!((7800..8200).contains(&kept), "{kept} of 10,000");
+    let pictures = to_vec(&dropout.of_pictures(&x, TRAIN).unwrap()).unwrap();
+    assert!(pictures.chunks(5).all(|picture| picture.iter().all(|value| *value == picture[0])));
+    let kept = pictures.chunks(5).filter(|picture| picture[0] == 1.25).count();
+    assert!((1540..1660).contains(&kept), "{kept} of 2,000");
+    assert_eq!(to_vec(&dropout.of_pictures(&x, Pass::Predict).unwrap()).unwrap(), vec![1.0; 10_000]);
 }
 
 #[test]
