@@ -8,6 +8,7 @@ mod architecture;
 mod cnn;
 mod cnn_reference;
 mod densenet;
+mod efficientnet;
 mod layers;
 mod resnet;
 mod svm;
@@ -44,6 +45,7 @@ nets! {
     resnet::RESNET18,
     resnet::RESNET50,
     densenet::DENSENET121,
+    efficientnet::EFFICIENTNET_B0,
     svm::SVM,
 }
 
