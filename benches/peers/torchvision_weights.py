@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whether a net that starts from a file of torchvision's weights answers as torchvision's own module does.
 
-    benches/peers/torchvision_weights.py [--nets resnet18 densenet121 resnet50 vgg16] [--bin target/dist]
+    benches/peers/torchvision_weights.py [--nets resnet18 densenet121 resnet50 efficientnet_b0 vgg16] [--bin target/dist]
 
 torchvision makes each net with random weights and running statistics, writes them as safetensors, and computes the logits
 of some pictures: in colour, and grey in three equal channels. Tusk starts a model of three channels or of one from that
@@ -70,7 +70,7 @@ def tusk(net, channels, binaries, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", nargs="+", default=["resnet18", "densenet121", "resnet50", "vgg16"])
+    parser.add_argument("--nets", nargs="+", default=["resnet18", "densenet121", "resnet50", "efficientnet_b0", "vgg16"])
     parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     parser.add_argument("--make", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
