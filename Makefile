@@ -17,7 +17,7 @@ CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build dist install demo test test-faults cluster cluster-demo cluster-down lint deny bench bench-scale bench-peers peers-folders study ablation pictures study-modes torchvision-weights fuzz docs clean
+.PHONY: help setup build dist install demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders study ablation pictures study-modes torchvision-weights fuzz docs clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,9 +64,6 @@ lint: setup ## Check the formatting, the lints and the documentation's links.
 	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
 	@$(ENV) cargo clippy -q -p tusk-executor --lib --no-default-features -- -D warnings
 	@$(ENV) cargo clippy -q -p tusk --no-default-features -- -D warnings
-
-deny: ## Check licences, sources and known vulnerabilities of the dependencies. Needs cargo-deny.
-	@cargo deny check
 
 bench: setup ## Run the micro-benchmarks of the release build.
 	@$(ENV) cargo bench -p tusk-benches --bench micro --profile dist
