@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints the reference figures of udfs/src/pixels/intensity.rs: pip install numpy opencv-python-headless."""
+"""Prints the reference figures of pixels/src/intensity.rs: pip install numpy opencv-python-headless."""
 
 import cv2
 import numpy as np

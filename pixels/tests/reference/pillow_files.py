@@ -2,7 +2,7 @@
 """Small JPEG, TIFF and PNG files that the `image` crate cannot write, and Pillow's reading of them.
 
     python3 -m venv /tmp/venv-pillow && /tmp/venv-pillow/bin/pip install pillow numpy
-    /tmp/venv-pillow/bin/python udfs/tests/reference/pillow_files.py > udfs/tests/reference/pillow_files.txt
+    /tmp/venv-pillow/bin/python pixels/tests/reference/pillow_files.py > pixels/tests/reference/pillow_files.txt
 
 Each line of the output is: name, the file in hex, width, height, channels, and Pillow's pixels in hex (row order,
 interleaved, after ImageOps.exif_transpose).

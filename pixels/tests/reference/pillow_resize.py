@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Pillow's answers to the resampling test of tusk_udfs::pixels (run once; its output is committed).
+"""Pillow's answers to the resampling test of tusk_pixels (run once; its output is committed).
 
     python3 -m venv /tmp/venv-pillow && /tmp/venv-pillow/bin/pip install pillow numpy
-    /tmp/venv-pillow/bin/python udfs/tests/reference/pillow_resize.py > udfs/tests/reference/pillow_resize.txt
+    /tmp/venv-pillow/bin/python pixels/tests/reference/pillow_resize.py > pixels/tests/reference/pillow_resize.txt
 
 The source picture is a formula (a gradient under a checkerboard), so the Rust test draws the same one and no image
 file is needed. Each line of the output is: channels filter width height, then the pixels in row order.
@@ -24,7 +24,7 @@ FILTERS = {
 
 
 def level(x: int, y: int, channel: int) -> int:
-    """The grey level of a pixel; the same formula is `drawn_level` in udfs/src/pixels/resize.rs."""
+    """The grey level of a pixel; the same formula is `drawn_level` in pixels/src/resize.rs."""
     checker = 90 if (x // 3 + y // 2 + channel) % 2 == 0 else 0
     return (x * 5 + y * 3 + channel * 40 + checker) % 256
 
