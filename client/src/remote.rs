@@ -23,7 +23,8 @@ use tusk_core::event::{OnEvent, RunEvent};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::protocol::{
-    ClusterStatus, ENDING, EVENTS_HEADER, FOLLOW_TICKET, Follow, MANIFEST_ACTION, RunStarted, STATUS_ACTION,
+    CHECK_ACTION, ClusterStatus, ENDING, EVENTS_HEADER, FOLLOW_TICKET, Follow, MANIFEST_ACTION, RunStarted,
+    STATEMENTS_ACTION, STATUS_ACTION, StatementHelp,
 };
 use tusk_core::results::RunBehind;
 use tusk_process::tls::ClientTls;
@@ -188,6 +189,17 @@ impl Remote {
     /// What the cluster is doing.
     pub(crate) async fn cluster_status(&self) -> Result<ClusterStatus> {
         let body = self.action(STATUS_ACTION, Vec::new()).await?;
+        serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
+    }
+
+    /// Checks that a text is one statement.
+    pub(crate) async fn check(&self, sql: &str) -> Result<()> {
+        self.action(CHECK_ACTION, sql.as_bytes().to_vec()).await.map(drop)
+    }
+
+    /// The statements about models.
+    pub(crate) async fn statements(&self) -> Result<Vec<StatementHelp>> {
+        let body = self.action(STATEMENTS_ACTION, Vec::new()).await?;
         serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
     }
 

@@ -72,10 +72,13 @@ impl std::fmt::Debug for User {
     }
 }
 
+/// What a user may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Right {
+pub(crate) enum Right {
+    /// Read tables and models.
     Query,
+    /// Train, and change anything.
     Train,
 }
 

@@ -5,20 +5,19 @@ use std::sync::Arc;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
-use tusk_core::event::{OnEvent, RunEvent, SharedProgress};
+use tusk_core::event::{RunEvent, SharedProgress};
 use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::{EpochReport, Manifest, RunRecord, RunStatus};
 use tusk_core::protocol::{RunSummary, TrainingRequest};
 use tusk_core::store::ModelStore;
 
 use crate::active::{ActiveRun, ActiveRuns, Deregister};
-use crate::error::{Error, Result, Results};
+use crate::error::{Error, Result};
 use crate::executors::SharedExecutors;
 use crate::job::{JobRunner, Scheduler};
 use crate::metrics;
 use crate::parameters::ParameterService;
 use crate::run::{Run, RunContext, explain, unix_ms};
-use crate::session::{Seen, epoch_rows};
 use crate::study::{self, Study};
 
 /// Events that a slow watcher may lag behind before it misses some. Far above what a run sends in a minute.
@@ -253,15 +252,6 @@ impl TrainingService {
         };
         let outcome = tokio::spawn(run_to_its_end(context, request, run, guard));
         Ok(RunHandle { past: Vec::new(), events: watcher, cancel, outcome: Outcome::Task(outcome) })
-    }
-
-    /// Starts a run; its rows are its epochs, and `on_event` hears of everything else.
-    ///
-    /// # Errors
-    /// As [`Self::start`].
-    pub async fn start_watched(&self, request: TrainingRequest, on_event: Option<OnEvent>) -> Result<Results> {
-        let name = request.name.clone();
-        Ok(epoch_rows(name, self.start(request).await?, on_event, Seen::new()))
     }
 
     /// The plan of an epoch job.

@@ -8,9 +8,9 @@ mod draw;
 mod format;
 mod ingest;
 mod progress;
+mod script;
 mod shell;
 mod sql;
-mod statements;
 mod table;
 mod top;
 

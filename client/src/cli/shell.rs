@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
+use tusk_core::protocol::StatementHelp;
 
 use super::complain;
 use super::completion::Words;
@@ -24,15 +25,8 @@ pub(crate) const COMMANDS: [(&str, &str); 7] = [
     ("format", "[table|csv|json]  how rows are printed"),
 ];
 
-const MODEL_STATEMENTS: &str = "\
-Statements end with ; and may take several lines. Beside SQL there are:
-  CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [USING architecture] [OPTIONS (key = value, ...)]
-      TRAIN ON { table | (query) } [VALIDATE ON { table | (query) }]
-  CREATE MODEL name USING ensemble OPTIONS (members = 'a, b, ...') [VALIDATE ON { table | (query) }]
-  EXPLAIN CREATE MODEL ...
-  EVALUATE MODEL name ON { table | (query) } [OPTIONS (key = value, ...)]
-  SHOW MODELS     SHOW TRAINING name     SHOW TRIALS name     DESCRIBE MODEL name [CARD]
-  CANCEL TRAINING name     DROP MODEL [IF EXISTS] name
+/// What the help says of statements that are not about models.
+const OTHER_STATEMENTS: &str = "\
   CREATE EXTERNAL TABLE name STORED AS { IMAGES | PARQUET | CSV | JSON } LOCATION 'path'
 An option that is searched for is range(low, high) or candidates(a, b, ...).
 Functions: predict('model', image), predict_proba('model', image [, 'class']), explain('model', image).
@@ -57,7 +51,11 @@ enum Action {
 
 /// Reads statements from the terminal and runs them, until the user leaves.
 pub(crate) async fn run(connection: &Connection, format: Format) -> Result<()> {
-    let mut shell = Shell::new(connection, format)?;
+    let statements = connection.context.statements().await.unwrap_or_else(|error| {
+        eprintln!("tusk: the statements about models are not known: {error}");
+        Vec::new()
+    });
+    let mut shell = Shell::new(connection, format, statements)?;
     print_line(&format!("Tusk {}. Statements end with ; and \\? shows help.", env!("CARGO_PKG_VERSION")))?;
     while shell.step().await? {}
     Ok(())
@@ -68,19 +66,21 @@ struct Shell<'a> {
     editor: Editor<Words, FileHistory>,
     history: Option<PathBuf>,
     settings: Settings,
+    /// The statements about models.
+    statements: Vec<StatementHelp>,
     /// Lines of a statement that has not ended.
     buffer: String,
 }
 
 impl<'a> Shell<'a> {
-    fn new(connection: &'a Connection, format: Format) -> Result<Self> {
+    fn new(connection: &'a Connection, format: Format, statements: Vec<StatementHelp>) -> Result<Self> {
         let config = Config::builder()
             .max_history_size(10_000)?
             .history_ignore_dups(true)?
             .completion_type(rustyline::CompletionType::List)
             .build();
         let mut editor = Editor::with_config(config)?;
-        editor.set_helper(Some(Words::default()));
+        editor.set_helper(Some(Words::new(&statements)));
         let history = history_file();
         if let Some(file) = history.as_ref().filter(|file| file.exists())
             && let Err(error) = editor.load_history(file)
@@ -88,7 +88,7 @@ impl<'a> Shell<'a> {
             eprintln!("tusk: the history {} cannot be read: {error}", file.display());
         }
         let settings = Settings { format, timing: true };
-        Ok(Self { connection, editor, history, settings, buffer: String::new() })
+        Ok(Self { connection, editor, history, settings, statements, buffer: String::new() })
     }
 
     /// One line. Gives whether there may be another.
@@ -173,7 +173,7 @@ impl<'a> Shell<'a> {
     async fn command(&mut self, command: &str) -> Result<bool> {
         match action(command, self.settings) {
             Ok(Action::Leave) => return Ok(false),
-            Ok(Action::Help) => print_line(&help())?,
+            Ok(Action::Help) => print_line(&help(&self.statements))?,
             Ok(Action::Options) => print_line(&options())?,
             Ok(Action::Set(settings)) => {
                 self.settings = settings;
@@ -242,9 +242,12 @@ fn format_name(format: Format) -> &'static str {
     }
 }
 
-fn help() -> String {
+fn help(statements: &[StatementHelp]) -> String {
     let commands: Vec<String> = COMMANDS.iter().map(|(name, what)| format!("  \\{name:8} {what}")).collect();
-    format!("{}\n{MODEL_STATEMENTS}", commands.join("\n"))
+    let indented = |statement: &StatementHelp| format!("  {}\n", statement.syntax.replace('\n', "\n  "));
+    let statements: String = statements.iter().map(indented).collect();
+    let head = "Statements end with ; and may take several lines. Beside SQL there are:";
+    format!("{}\n{head}\n{statements}{OTHER_STATEMENTS}", commands.join("\n"))
 }
 
 fn options() -> String {

@@ -9,8 +9,8 @@ use tonic::{Request, Response, Status};
 use tusk_core::ids::ModelName;
 use tusk_core::protocol::parameters::PULL_TYPE_URL;
 use tusk_core::protocol::{
-    ClusterStatus, EVENTS_HEADER, ExecutorReport, FOLLOW_TICKET, Follow, MANIFEST_ACTION, REPORT_ACTION, STATUS_ACTION,
-    TRAIN_TICKET, TrainingRequest,
+    CHECK_ACTION, ClusterStatus, EVENTS_HEADER, ExecutorReport, FOLLOW_TICKET, Follow, MANIFEST_ACTION, REPORT_ACTION,
+    STATEMENTS_ACTION, STATUS_ACTION, TRAIN_TICKET, TrainingRequest,
 };
 
 use super::stream::{DataStream, of_results, status_of};
@@ -18,7 +18,8 @@ use super::{TuskFlight, watcher};
 use crate::executors::Executors;
 use crate::metrics;
 use crate::service::TrainingService;
-use crate::session::{Seen, epoch_rows};
+use crate::statements::{check, help};
+use crate::watch::{Seen, epoch_rows};
 
 /// The most bytes of an executor's report.
 const REPORT_BYTES_MAX: usize = 1 << 20;
@@ -100,6 +101,16 @@ impl TuskFlight {
             STATUS_ACTION => {
                 Self::require_query(&identity)?;
                 serde_json::to_vec(&cluster_status(&self.executors, &self.training)).map_err(invalid)?
+            }
+            CHECK_ACTION => {
+                Self::require_query(&identity)?;
+                let sql = String::from_utf8(action.body.to_vec()).map_err(invalid)?;
+                check(&sql).map_err(|e| status_of(e.into()))?;
+                Vec::new()
+            }
+            STATEMENTS_ACTION => {
+                Self::require_query(&identity)?;
+                serde_json::to_vec(&help()).map_err(invalid)?
             }
             other => return Err(Status::invalid_argument(format!("there is no action '{other}'"))),
         };

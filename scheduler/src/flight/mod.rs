@@ -21,17 +21,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Status};
 use tusk_core::event::{OnEvent, RunEvent};
-use tusk_core::sql::{Statement, one_statement};
 
 pub(crate) use actions::cluster_status;
 
-use crate::auth::{Identity, Users};
+use crate::auth::{Identity, Right, Users};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result, Results};
 use crate::executors::SharedExecutors;
 use crate::metrics;
 use crate::service::TrainingService;
-use crate::session::{Session, SessionSettings, only_reads};
+use crate::session::{Session, SessionSettings};
+use crate::statements::{Statement, one_statement};
 use sessions::SharedSessions;
 use stream::{EVENTS_WAITING_MAX, status_of};
 
@@ -107,7 +107,7 @@ impl TuskFlight {
     /// A text as a statement that the asker may run.
     fn statement(identity: &Identity, sql: &str) -> Result<Statement, Status> {
         let statement = one_statement(sql).map_err(|e| status_of(e.into()))?;
-        if identity.may_train || only_reads(&statement) {
+        if identity.may_train || statement.right() == Right::Query {
             return Ok(statement);
         }
         metrics::REFUSED.inc();
@@ -135,7 +135,7 @@ impl TuskFlight {
                 let plan = plan.with_param_values(parameters).map_err(|e| status_of(e.into()))?;
                 session.execute_plan(plan).await
             }
-            statement => session.execute_watched(statement, on_event).await,
+            statement => session.execute(statement, on_event).await,
         };
         let outcome = if results.is_ok() { "started" } else { "refused" };
         metrics::STATEMENTS.with_label_values(&[kind, outcome]).inc();

@@ -8,11 +8,11 @@ use datafusion::common::ScalarValue;
 use tokio::sync::mpsc;
 use tonic::Status;
 use tusk_core::event::RunEvent;
-use tusk_core::sql::Statement;
 
 use crate::error::Results;
 use crate::metrics;
 use crate::session::Session;
+use crate::statements::Statement;
 
 /// A session that nobody has used for so long is closed, with its tables and prepared statements.
 const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);

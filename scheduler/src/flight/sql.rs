@@ -25,13 +25,12 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use tusk_core::protocol::parameters::PUSH_TYPE_URL;
 use tusk_core::protocol::{EVENTS_HEADER, RunStarted};
-use tusk_core::sql::Statement;
 
 use super::sessions::Prepared;
 use super::stream::{DataStream, of_batch, of_results, status_of};
 use super::{TuskFlight, metadata, plan_of};
 use crate::auth::Identity;
-use crate::session::model_schema;
+use crate::statements::Statement;
 
 /// The most rows of parameters that a prepared statement is bound to at once.
 const PARAMETER_ROWS_MAX: usize = 1;
@@ -99,7 +98,7 @@ impl TuskFlight {
     async fn describe(&self, identity: &Identity, statement: &Statement) -> Result<(Schema, Schema), Status> {
         let session = self.session(identity).await?;
         match statement {
-            Statement::Model(statement) => Ok((model_schema(statement).as_ref().clone(), Schema::empty())),
+            Statement::Model(statement) => Ok((statement.schema().as_ref().clone(), Schema::empty())),
             Statement::DataFusion(_) => {
                 let statement = statement.clone();
                 let plan = plan_of(&session, statement).await?;

@@ -15,4 +15,4 @@ mod validation;
 pub(crate) use job::explain;
 pub(crate) use publish::Learned;
 pub(crate) use training::{Run, RunContext, begun, unix_ms};
-pub(crate) use validation::Validation;
+pub(crate) use validation::{BOOTSTRAP_SEED, RESAMPLES, Validation};

@@ -1,4 +1,4 @@
-//! EVALUATE MODEL: a query over `predict_proba`, then the figures with their intervals.
+//! EVALUATE MODEL: a query over `predict_proba`, then the metrics with their intervals.
 
 mod options;
 mod output;
@@ -6,8 +6,9 @@ mod scored;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
@@ -15,25 +16,60 @@ use datafusion::logical_expr::{Expr, ScalarUDF, cast, lit};
 use datafusion::scalar::ScalarValue;
 use futures::TryStreamExt;
 use tusk_core::error::Error;
+use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::metrics::{Comparison, Judgement, METRICS, Report, Wanted, compare_roc_auc, log_loss, threshold_for};
+use tusk_core::options::OptionValue;
+use tusk_core::sql::Source;
 use tusk_udfs::predict::PredictProba;
 
 use self::options::{Cut, Show};
 use self::scored::Scored;
-use super::Session;
-use super::source::Rows;
-use crate::error::Result;
-use crate::run::Validation;
+use super::{Execute, Verb};
+use crate::auth::Right;
+use crate::error::{Result, Results};
+use crate::run::{BOOTSTRAP_SEED, RESAMPLES, Validation};
+use crate::session::{Rows, Session};
 
 pub use options::EvaluateOptions;
 
-/// Draws of the bootstrap behind the intervals.
-pub(crate) const RESAMPLES: usize = 1000;
+pub(super) const VERB: Verb = Verb {
+    name: "EVALUATE MODEL",
+    begins: &["EVALUATE"],
+    syntax: "EVALUATE MODEL name ON { table | (query) } [OPTIONS (key = value, ...)]",
+    meaning: "Measures a model on labelled rows. [evaluation.md](evaluation.md) lists its options and metrics.",
+    rows: "One row of metrics with their 95 % intervals; with the option `show` a curve, a calibration or a confusion matrix.",
+    right: Right::Query,
+    parse: |parser| {
+        parser.words("EVALUATE MODEL")?;
+        let name = parser.model_name()?;
+        parser.words("ON")?;
+        Ok(Box::new(EvaluateModel { name, on: parser.source()?, options: parser.options()? }))
+    },
+};
 
-/// Where the bootstrap starts.
-pub(crate) const BOOTSTRAP_SEED: u64 = 42;
+#[derive(Debug)]
+struct EvaluateModel {
+    name: ModelName,
+    on: Source,
+    /// As written.
+    options: Vec<(String, OptionValue)>,
+}
+
+#[async_trait]
+impl Execute for EvaluateModel {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::empty())
+    }
+
+    async fn execute(&self, session: &Session, _: Option<OnEvent>) -> Result<Results> {
+        let rows = Rows::of_source(session, &self.on).await?;
+        let options = EvaluateOptions::parse(&self.options)?;
+        let manifest = session.training()?.store().manifest(&self.name).await?;
+        Ok(Results::of_batch(answer(session, &manifest, &rows, &options).await?))
+    }
+}
 
 /// A model's figures on some rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,12 +109,7 @@ pub async fn evaluate(
 ///
 /// # Errors
 /// As [`evaluate`], and where two classes are needed and there are more.
-pub(super) async fn answer(
-    context: &Session,
-    manifest: &Manifest,
-    rows: &Rows,
-    options: &EvaluateOptions,
-) -> Result<RecordBatch> {
+async fn answer(context: &Session, manifest: &Manifest, rows: &Rows, options: &EvaluateOptions) -> Result<RecordBatch> {
     let other = match &options.against {
         Some(name) => Some(context.training()?.store().manifest(name).await?),
         None => None,

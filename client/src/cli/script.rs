@@ -183,10 +183,11 @@ mod tests {
         assert_eq!(places, [(1, 1), (3, 11)]);
     }
 
+    #[cfg(feature = "embedded")]
     #[test]
     fn syntax_errors_carry_the_line_of_the_script() {
         let script = "SELECT 1;\nSELECT 2; CREATE MODEL m TRAIN FROM t;";
-        let error = tusk_core::sql::one_statement(&split(script)[2].in_its_place()).unwrap_err().to_string();
+        let error = tusk_scheduler::check(&split(script)[2].in_its_place()).unwrap_err().to_string();
         assert_eq!(error, "syntax error: expected ON, found FROM at line 2, column 32");
     }
 

@@ -8,7 +8,7 @@ use tusk_core::manifest::{Manifest, Member, ModelDefinition};
 use tusk_core::metrics::Interval;
 use tusk_core::options::{Architecture, Intensity, Threshold};
 
-use super::report::{held_out, started_from};
+use super::{held_out, started_from};
 
 /// The card of a model.
 pub(super) fn card(manifest: &Manifest) -> String {

@@ -14,7 +14,7 @@ const CHAIN_TOKENS_MAX: usize = 8_000;
 const SET_OPERATIONS_MAX: usize = 500;
 
 /// Refuses statements whose tree would be too deep.
-pub(super) fn check_chains(tokens: &[TokenWithSpan]) -> Result<()> {
+pub(super) fn check_limits(tokens: &[TokenWithSpan]) -> Result<()> {
     // Per open bracket: tokens since the last comma, and set operations.
     let mut levels = vec![(0, 0)];
     for token in tokens {
@@ -48,7 +48,18 @@ pub(super) fn check_chains(tokens: &[TokenWithSpan]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::{Statement, parse};
+    use crate::sql::{Parser, Source};
+
+    /// DataFusion's statements, and `TRAIN ON source`.
+    fn parse(sql: &str) -> Result<Vec<String>> {
+        crate::sql::parse(sql, |parser: &mut Parser<'_>| match parser.optional("TRAIN ON")? {
+            true => parser.source().map(|source| match source {
+                Source::Table(name) => name.to_string(),
+                Source::Query(query) => query.to_string(),
+            }),
+            false => parser.datafusion().map(|statement| statement.to_string()),
+        })
+    }
 
     /// Runs on a stack as small as that of an async runtime's thread.
     fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
@@ -70,10 +81,9 @@ mod tests {
             on_a_small_stack(move || {
                 let sql = format!("{start}{}", link.repeat(links));
                 let statements = parse(&sql).unwrap();
-                let Statement::DataFusion(statement) = &statements[0] else { panic!("ours") };
-                assert!(statement.to_string().len() >= links);
+                assert!(statements[0].len() >= links);
                 drop(statements);
-                let ours = parse(&format!("CREATE MODEL m TRAIN ON ({sql})")).unwrap();
+                let ours = parse(&format!("TRAIN ON ({sql})")).unwrap();
                 drop(ours);
                 let message = parse(&format!("{start}{}", link.repeat(200_000))).unwrap_err().to_string();
                 assert!(message.starts_with("the statement is too long a chain"), "{message}");
@@ -93,7 +103,7 @@ mod tests {
                 let sql = format!("SELECT {}{middle}{}", open.repeat(3000), close.repeat(3000));
                 let message = parse(&sql).unwrap_err().to_string();
                 assert!(message.contains("nested too deeply") || message.contains("syntax error"), "{message}");
-                assert!(parse(&format!("CREATE MODEL m TRAIN ON ({sql})")).is_err());
+                assert!(parse(&format!("TRAIN ON ({sql})")).is_err());
             }
         });
     }

@@ -1,4 +1,4 @@
-//! CREATE MODEL ... USING ensemble: models that are there already become one, whose probabilities are the mean of theirs.
+//! CREATE MODEL ... USING ensemble: one model whose probabilities are the mean of those of its members.
 
 use tusk_core::Error;
 use tusk_core::ids::{ModelName, RunId};
@@ -6,15 +6,14 @@ use tusk_core::manifest::{DataProfile, FORMAT_VERSION, Manifest, Member, ModelDe
 use tusk_core::options::{
     Architecture, DataOptions, ModelSpec, NetOptions, PredictionOptions, SplitOptions, Threshold,
 };
-use tusk_core::sql::CreateModel;
 use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
 
-use super::Session;
-use super::evaluate;
-use super::source::Rows;
+use super::create_model::CreateModel;
+use super::evaluate_model::validation;
 use crate::error::Result;
 use crate::run::unix_ms;
+use crate::session::{Rows, Session};
 
 /// Makes and publishes the ensemble. Its weights are its members' own: it stays as it is when they are replaced.
 ///
@@ -41,7 +40,7 @@ pub(super) async fn create(
         let draft = Manifest { name: create.name.part("new")?, ..manifest.clone() };
         let draft = Manifest { weights: store.write_weights(&draft.name, &state).await?, ..draft };
         store.publish(&draft).await?;
-        let validated = evaluate::validation(context, &draft, &rows).await;
+        let validated = validation(context, &draft, &rows).await;
         store.drop_model(&draft.name).await?;
         let validation = validated?;
         let decision = validation.decision(&manifest.definition);
