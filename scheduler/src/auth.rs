@@ -82,6 +82,16 @@ pub(crate) enum Right {
     Train,
 }
 
+impl Right {
+    /// As the users' file writes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Train => "train",
+        }
+    }
+}
+
 struct Token {
     user: String,
     used: Instant,

@@ -18,6 +18,7 @@ mod gate;
 mod job;
 mod metrics;
 mod node;
+mod opaque;
 mod parameters;
 mod placement;
 mod planner;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::source::DataSourceExec;
@@ -14,17 +13,34 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use futures::future::BoxFuture;
 use tusk_core::physical::TaskUnionExec;
 
 /// Plans a query so that Ballista can slice it.
 #[derive(Debug)]
 pub(crate) struct JobPlanner;
 
-#[async_trait]
 impl QueryPlanner for JobPlanner {
-    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        unions_by_task(DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?)
+    // As `async_trait` would write it, but for the block: see `opaque`. A plan is a type as large as a session.
+    fn create_physical_plan<'life0, 'life1, 'life2, 'async_trait>(
+        &'life0 self,
+        plan: &'life1 LogicalPlan,
+        session: &'life2 dyn Session,
+    ) -> BoxFuture<'async_trait, Result<Arc<dyn ExecutionPlan>>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        Self: 'async_trait,
+    {
+        planned(plan, session)
     }
+}
+
+fn planned<'a>(plan: &'a LogicalPlan, session: &'a dyn Session) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
+    Box::pin(
+        async move { unions_by_task(DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?) },
+    )
 }
 
 /// The plan with [`TaskUnionExec`] in the place of every union but those of scans in several partitions, which are

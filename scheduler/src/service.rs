@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::executors::SharedExecutors;
 use crate::job::{JobRunner, Scheduler};
 use crate::metrics;
+use crate::opaque::Opaque;
 use crate::parameters::ParameterService;
 use crate::run::{Run, RunContext, explain, unix_ms};
 use crate::study::{self, Study};
@@ -89,7 +90,7 @@ impl RunHandle {
 /// Trains models. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct TrainingService {
-    inner: Arc<Inner>,
+    inner: Opaque<Inner>,
 }
 
 #[derive(Debug)]
@@ -108,7 +109,7 @@ impl TrainingService {
         let ServiceSettings { scheduler, store, codec, executors, threads } = settings;
         let jobs = JobRunner::new(scheduler, codec).await?;
         let parameters = ParameterService::default();
-        Ok(Self { inner: Arc::new(Inner { jobs, store, executors, threads, parameters, active }) })
+        Ok(Self { inner: Opaque::new(Inner { jobs, store, executors, threads, parameters, active }) })
     }
 
     /// Where executors of this process put the progress of their tasks.

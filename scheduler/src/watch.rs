@@ -54,7 +54,7 @@ pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<
                         }
                         if let RunEvent::Epoch(epoch) = event {
                             seen.insert((name_in_row(&model, &epoch), epoch.epoch));
-                            return Ok(Some((epoch(&model, &epoch)?, (Some(run), past, seen))));
+                            return Ok(Some((row(&model, &epoch)?, (Some(run), past, seen))));
                         }
                     }
                     Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events of the run were missed"),
@@ -75,7 +75,7 @@ fn name_in_row(model: &ModelName, report: &EpochReport) -> String {
 }
 
 /// One epoch as a row of [`epoch_schema`].
-fn epoch(model: &ModelName, report: &EpochReport) -> Result<RecordBatch, DataFusionError> {
+fn row(model: &ModelName, report: &EpochReport) -> Result<RecordBatch, DataFusionError> {
     let number = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let maybe = |value: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let columns: Vec<ArrayRef> = vec![

@@ -153,7 +153,7 @@ mod tests {
     fn words() -> Words {
         let syntax = "EVALUATE MODEL name ON { table | (query) }  SHOW MODELS".to_owned();
         let names = ["predict(", "predict_proba(", "pneumonia", "Élan"].map(str::to_owned).into();
-        let words = Words::new(&[StatementHelp { syntax, meaning: String::new() }]);
+        let words = Words::new(&[StatementHelp { syntax, ..StatementHelp::default() }]);
         Words { names, quoted: ["pneumonia".to_owned()].into(), ..words }
     }
 

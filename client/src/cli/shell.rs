@@ -15,9 +15,10 @@ use super::sql::{Connection, Outcome};
 use super::statements::split;
 
 /// The commands that begin with a backslash, and what they do.
-pub(crate) const COMMANDS: [(&str, &str); 7] = [
+pub(crate) const COMMANDS: [(&str, &str); 8] = [
     ("q", "leave (so do Ctrl-D, quit and exit)"),
     ("?", "this help"),
+    ("h", "NAME  what a statement does, such as \\h CREATE MODEL"),
     ("d", "SHOW TABLES; with a table's name, its columns"),
     ("m", "SHOW MODELS; with a model's name, DESCRIBE MODEL"),
     ("o", "the options of CREATE MODEL"),
@@ -44,6 +45,8 @@ struct Settings {
 enum Action {
     Leave,
     Help,
+    /// What a statement does.
+    Describe(String),
     Options,
     Run(String),
     Set(Settings),
@@ -174,6 +177,10 @@ impl<'a> Shell<'a> {
         match action(command, self.settings) {
             Ok(Action::Leave) => return Ok(false),
             Ok(Action::Help) => print_line(&help(&self.statements))?,
+            Ok(Action::Describe(name)) => match describe(&self.statements, &name) {
+                Ok(text) => print_line(&text)?,
+                Err(error) => complain(&error),
+            },
             Ok(Action::Options) => print_line(&options())?,
             Ok(Action::Set(settings)) => {
                 self.settings = settings;
@@ -216,6 +223,7 @@ fn action(command: &str, settings: Settings) -> Result<Action> {
     Ok(match (name, argument) {
         ("q", "") => Action::Leave,
         ("?" | "h", "") => Action::Help,
+        ("h", name) => Action::Describe(name.to_owned()),
         ("o", "") => Action::Options,
         ("d", "") => Action::Run("SHOW TABLES".to_owned()),
         ("d", table) => Action::Run(format!("DESCRIBE {table}")),
@@ -250,6 +258,16 @@ fn help(statements: &[StatementHelp]) -> String {
     format!("{}\n{head}\n{statements}{OTHER_STATEMENTS}", commands.join("\n"))
 }
 
+/// The help of one statement.
+fn describe(statements: &[StatementHelp], name: &str) -> Result<String> {
+    let Some(found) = statements.iter().find(|statement| statement.name.eq_ignore_ascii_case(name)) else {
+        let known: Vec<&str> = statements.iter().map(|statement| statement.name.as_str()).collect();
+        bail!("there is no statement {name}; those about models are {}", known.join(", "));
+    };
+    let StatementHelp { syntax, meaning, rows, right, .. } = found;
+    Ok(format!("{syntax}\n\n{meaning}\nRows: {rows}\nRight: {right}"))
+}
+
 fn options() -> String {
     let rows = tusk_core::options::option_defs()
         .map(|option| format!("  {:20} {} Default: {}", option.name, option.meaning, option.default()));
@@ -280,6 +298,18 @@ mod tests {
         assert_eq!(action("timing", SETTINGS).unwrap(), Action::Set(Settings { timing: false, ..SETTINGS }));
         assert_eq!(action("format csv", SETTINGS).unwrap(), Action::Set(Settings { format: Format::Csv, ..SETTINGS }));
         assert!(COMMANDS.iter().all(|(name, _)| action(name, SETTINGS).is_ok()));
+    }
+
+    #[test]
+    fn a_statement_is_described_by_its_name() {
+        let name = "SHOW MODELS".to_owned();
+        let statement =
+            StatementHelp { syntax: name.clone(), name, meaning: "Lists.".into(), ..StatementHelp::default() };
+        assert_eq!(action("h show models", SETTINGS).unwrap(), Action::Describe("show models".to_owned()));
+        let statements = [statement];
+        assert!(describe(&statements, "show models").unwrap().starts_with("SHOW MODELS\n\nLists.\n"));
+        let message = describe(&statements, "SHOW MODLES").unwrap_err().to_string();
+        assert_eq!(message, "there is no statement SHOW MODLES; those about models are SHOW MODELS");
     }
 
     #[test]

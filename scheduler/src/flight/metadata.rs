@@ -14,6 +14,8 @@ use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionContext;
 use tonic::Status;
 
+use crate::session::Session;
+
 /// The words for tables, in JDBC's vocabulary.
 const TABLE_TYPES: [(TableType, &str); 3] =
     [(TableType::Base, "TABLE"), (TableType::View, "VIEW"), (TableType::Temporary, "LOCAL TEMPORARY")];
@@ -120,7 +122,8 @@ pub(super) fn schemas(ctx: &SessionContext, query: CommandGetDbSchemas) -> Resul
 }
 
 /// The tables of a session.
-pub(super) async fn tables(ctx: &SessionContext, query: CommandGetTables) -> Result<RecordBatch, Status> {
+pub(super) async fn tables(session: &Session, query: CommandGetTables) -> Result<RecordBatch, Status> {
+    let ctx = session.local();
     let mut rows = query.into_builder();
     for catalog_name in ctx.catalog_names() {
         let Some(catalog) = ctx.catalog(&catalog_name) else { continue };

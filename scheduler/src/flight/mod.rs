@@ -17,6 +17,7 @@ use arrow_flight::sql::metadata::{SqlInfoData, XdbcTypeInfoData};
 use ballista_core::flight_proxy_service::BallistaFlightProxyService;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::LogicalPlan;
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Status};
@@ -29,6 +30,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result, Results};
 use crate::executors::SharedExecutors;
 use crate::metrics;
+use crate::opaque::Opaque;
 use crate::service::TrainingService;
 use crate::session::{Session, SessionSettings};
 use crate::statements::{Statement, one_statement};
@@ -40,7 +42,10 @@ pub(crate) type SessionFactory = Arc<dyn Fn() -> SessionSettings + Send + Sync>;
 
 /// The Flight service. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct TuskFlight {
+pub(crate) struct TuskFlight(Opaque<Parts>);
+
+/// What it needs.
+pub(crate) struct Parts {
     new_session: SessionFactory,
     catalog: Catalog,
     training: TrainingService,
@@ -54,6 +59,14 @@ pub(crate) struct TuskFlight {
     type_info: Arc<XdbcTypeInfoData>,
 }
 
+impl std::ops::Deref for TuskFlight {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl TuskFlight {
     pub(crate) fn new(
         new_session: SessionFactory,
@@ -65,7 +78,7 @@ impl TuskFlight {
         ending: CancellationToken,
     ) -> Result<Self> {
         let failed = |status: Status| Error::Cluster { reason: status.message().to_owned() };
-        Ok(Self {
+        Ok(Self(Opaque::new(Parts {
             new_session,
             catalog,
             training,
@@ -76,7 +89,7 @@ impl TuskFlight {
             ending,
             sql_info: Arc::new(metadata::sql_info().map_err(failed)?),
             type_info: Arc::new(metadata::type_info().map_err(failed)?),
-        })
+        })))
     }
 
     /// Who asks. The router has put it into the request, or has refused the request.
@@ -84,15 +97,17 @@ impl TuskFlight {
         extensions.get::<Identity>().cloned().ok_or_else(|| Status::unauthenticated("nobody is known to ask"))
     }
 
-    /// The asker's session.
-    async fn session(&self, identity: &Identity) -> Result<Session, Status> {
-        Self::require_query(identity)?;
-        let open = async {
-            let session = Session::open((self.new_session)()).await.map_err(status_of)?;
-            self.catalog.register(session.local()).await.map_err(status_of)?;
-            Ok(session)
-        };
-        self.sessions.get(&identity.session, open).await
+    /// The client's session. Boxed, as all that holds a plan or a session across a wait: see `opaque`.
+    fn session<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, Result<Session, Status>> {
+        Box::pin(async move {
+            Self::require_query(identity)?;
+            let open = async {
+                let session = Session::open((self.new_session)()).await.map_err(status_of)?;
+                self.catalog.register(session.local()).await.map_err(status_of)?;
+                Ok(session)
+            };
+            self.sessions.get(&identity.session, open).await
+        })
     }
 
     /// Refuses who may not ask.
@@ -119,27 +134,29 @@ impl TuskFlight {
     }
 
     /// Starts a statement that the asker may run.
-    async fn start(
-        &self,
-        identity: &Identity,
+    fn start<'a>(
+        &'a self,
+        identity: &'a Identity,
         statement: Statement,
         parameters: Vec<ScalarValue>,
         with_events: bool,
-    ) -> Result<(Results, Option<mpsc::Receiver<RunEvent>>), Status> {
-        let kind = if matches!(statement, Statement::Model(_)) { "model" } else { "query" };
-        let session = self.session(identity).await?;
-        let (on_event, events) = if with_events { watcher() } else { (None, None) };
-        let results = match statement {
-            Statement::DataFusion(_) if !parameters.is_empty() => {
-                let plan = plan_of(&session, statement).await?;
-                let plan = plan.with_param_values(parameters).map_err(|e| status_of(e.into()))?;
-                session.execute_plan(plan).await
-            }
-            statement => session.execute(statement, on_event).await,
-        };
-        let outcome = if results.is_ok() { "started" } else { "refused" };
-        metrics::STATEMENTS.with_label_values(&[kind, outcome]).inc();
-        Ok((results.map_err(status_of)?, events))
+    ) -> BoxFuture<'a, Result<(Results, Option<mpsc::Receiver<RunEvent>>), Status>> {
+        Box::pin(async move {
+            let kind = if matches!(statement, Statement::Model(_)) { "model" } else { "query" };
+            let session = self.session(identity).await?;
+            let (on_event, events) = if with_events { watcher() } else { (None, None) };
+            let results = match statement {
+                Statement::DataFusion(_) if !parameters.is_empty() => {
+                    let plan = plan_of(&session, statement).await?;
+                    let plan = plan.with_param_values(parameters).map_err(|e| status_of(e.into()))?;
+                    session.execute_plan(plan).await
+                }
+                statement => session.execute(statement, on_event).await,
+            };
+            let outcome = if results.is_ok() { "started" } else { "refused" };
+            metrics::STATEMENTS.with_label_values(&[kind, outcome]).inc();
+            Ok((results.map_err(status_of)?, events))
+        })
     }
 }
 

@@ -16,9 +16,11 @@ use arrow_flight::sql::{
 };
 use arrow_flight::{Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse};
 use arrow_flight::{IpcMessage, SchemaAsIpc, Ticket};
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::LogicalPlan;
+use futures::future::BoxFuture;
 use futures::{Stream, TryStreamExt, stream};
 use prost::Message;
 use tonic::metadata::MetadataMap;
@@ -30,6 +32,7 @@ use super::sessions::Prepared;
 use super::stream::{DataStream, of_batch, of_results, status_of};
 use super::{TuskFlight, metadata, plan_of};
 use crate::auth::Identity;
+use crate::session::Session;
 use crate::statements::Statement;
 
 /// The most rows of parameters that a prepared statement is bound to at once.
@@ -95,37 +98,38 @@ impl TuskFlight {
     }
 
     /// The columns of a statement's rows and of its parameters, without running it.
-    async fn describe(&self, identity: &Identity, statement: &Statement) -> Result<(Schema, Schema), Status> {
-        let session = self.session(identity).await?;
-        match statement {
-            Statement::Model(statement) => Ok((statement.schema().as_ref().clone(), Schema::empty())),
-            Statement::DataFusion(_) => {
-                let statement = statement.clone();
-                let plan = plan_of(&session, statement).await?;
-                let parameters = plan.get_parameter_fields().map_err(|e| status_of(e.into()))?;
-                let mut named: Vec<_> = parameters.into_iter().collect();
-                named.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX));
-                let fields = named.into_iter().map(|(name, field)| match field {
-                    Some(field) => field.as_ref().clone().with_name(name),
-                    None => datafusion::arrow::datatypes::Field::new(
-                        name,
-                        datafusion::arrow::datatypes::DataType::Null,
-                        true,
-                    ),
-                });
-                let parameters = Schema::new(fields.collect::<Vec<_>>());
-                Ok((plan.schema().as_arrow().clone(), parameters))
+    fn describe<'a>(
+        &'a self,
+        identity: &'a Identity,
+        statement: &'a Statement,
+    ) -> BoxFuture<'a, Result<(Schema, Schema), Status>> {
+        Box::pin(async move {
+            let session = self.session(identity).await?;
+            match statement {
+                Statement::Model(statement) => Ok((statement.schema().as_ref().clone(), Schema::empty())),
+                Statement::DataFusion(_) => {
+                    let plan = plan_of(&session, statement.clone()).await?;
+                    Ok((plan.schema().as_arrow().clone(), parameter_schema(&plan)?))
+                }
             }
-        }
+        })
     }
 
-    async fn metadata_context(
-        &self,
-        extensions: &tonic::Extensions,
-    ) -> Result<datafusion::prelude::SessionContext, Status> {
-        let identity = Self::identity(extensions)?;
-        Ok(self.session(&identity).await?.local().clone())
+    async fn metadata_session(&self, extensions: &tonic::Extensions) -> Result<Session, Status> {
+        self.session(&Self::identity(extensions)?).await
     }
+}
+
+/// The parameters of a plan, in their order.
+fn parameter_schema(plan: &LogicalPlan) -> Result<Schema, Status> {
+    let parameters = plan.get_parameter_fields().map_err(|e| status_of(e.into()))?;
+    let mut named: Vec<_> = parameters.into_iter().collect();
+    named.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX));
+    let fields = named.into_iter().map(|(name, field)| match field {
+        Some(field) => field.as_ref().clone().with_name(name),
+        None => Field::new(name, DataType::Null, true),
+    });
+    Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Rows of a metadata call that has none here: DataFusion's tables have no keys.
@@ -260,7 +264,7 @@ impl FlightSqlService for TuskFlight {
     }
 
     async fn do_get_catalogs(&self, query: CommandGetCatalogs, request: Request<Ticket>) -> DataResponse {
-        Ok(of_batch(metadata::catalogs(&self.metadata_context(request.extensions()).await?, query)?))
+        Ok(of_batch(metadata::catalogs(self.metadata_session(request.extensions()).await?.local(), query)?))
     }
 
     async fn get_flight_info_schemas(
@@ -272,7 +276,7 @@ impl FlightSqlService for TuskFlight {
     }
 
     async fn do_get_schemas(&self, query: CommandGetDbSchemas, request: Request<Ticket>) -> DataResponse {
-        Ok(of_batch(metadata::schemas(&self.metadata_context(request.extensions()).await?, query)?))
+        Ok(of_batch(metadata::schemas(self.metadata_session(request.extensions()).await?.local(), query)?))
     }
 
     async fn get_flight_info_tables(
@@ -284,7 +288,7 @@ impl FlightSqlService for TuskFlight {
     }
 
     async fn do_get_tables(&self, query: CommandGetTables, request: Request<Ticket>) -> DataResponse {
-        Ok(of_batch(metadata::tables(&self.metadata_context(request.extensions()).await?, query).await?))
+        Ok(of_batch(metadata::tables(&self.metadata_session(request.extensions()).await?, query).await?))
     }
 
     async fn get_flight_info_table_types(

@@ -21,6 +21,7 @@ use tusk_udfs::images_table::ImagesTable;
 use tusk_udfs::session::{aggregate_functions, scalar_functions, session_builder};
 
 use crate::error::{Error, Result, Results};
+use crate::opaque::Opaque;
 use crate::service::TrainingService;
 
 pub use source::Rows;
@@ -51,7 +52,7 @@ pub struct SessionSettings {
 /// A session. Cheap to clone.
 #[derive(Clone)]
 pub struct Session {
-    inner: Arc<Inner>,
+    inner: Opaque<Inner>,
 }
 
 struct Inner {
@@ -101,7 +102,7 @@ impl Session {
         scalar_functions(&predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
         aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
         let folder = Mutex::new(None);
-        Ok(Self { inner: Arc::new(Inner { local, distributed, training, predictor, on_event, tables, folder }) })
+        Ok(Self { inner: Opaque::new(Inner { local, distributed, training, predictor, on_event, tables, folder }) })
     }
 
     /// Runs a statement of DataFusion's that is planned already.

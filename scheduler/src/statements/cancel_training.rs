@@ -1,14 +1,13 @@
 //! CANCEL TRAINING.
 
-use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
 
 use super::rows::{schema_of, status};
-use super::{Execute, Verb};
+use super::{Execute, Executed, Verb};
 use crate::auth::Right;
-use crate::error::{Result, Results};
+use crate::error::Results;
 use crate::session::Session;
 
 pub(super) const VERB: Verb = Verb {
@@ -29,14 +28,15 @@ struct CancelTraining {
     name: ModelName,
 }
 
-#[async_trait]
 impl Execute for CancelTraining {
     fn schema(&self) -> SchemaRef {
         schema_of(status(""))
     }
 
-    async fn execute(&self, session: &Session, _: Option<OnEvent>) -> Result<Results> {
-        session.training()?.cancel(&self.name).await?;
-        Ok(Results::of_batch(status(&format!("training of '{}' is cancelled", self.name))?))
+    fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
+        Box::pin(async move {
+            session.training()?.cancel(&self.name).await?;
+            Ok(Results::of_batch(status(&format!("training of '{}' is cancelled", self.name))?))
+        })
     }
 }

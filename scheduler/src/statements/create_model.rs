@@ -1,6 +1,5 @@
 //! CREATE MODEL: a run that trains a model, or an ensemble of models that are trained already.
 
-use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use tusk_core::Error;
@@ -11,7 +10,7 @@ use tusk_core::options::{Architecture, ModelSpec, OptionValue, architecture, par
 use tusk_core::protocol::epoch_schema;
 use tusk_core::sql::{Parser, Source};
 
-use super::{Execute, Verb, ensemble};
+use super::{Execute, Executed, Verb, ensemble};
 use crate::auth::Right;
 use crate::error::{Result, Results};
 use crate::session::{Rows, Session, Training};
@@ -23,8 +22,8 @@ pub(super) const VERB: Verb = Verb {
     TRAIN ON { table | (query) } [VALIDATE ON { table | (query) }]
 CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name USING ensemble OPTIONS (members = 'a, b, ...')
     [VALIDATE ON { table | (query) }]",
-    meaning: "Trains a model and publishes it, or combines models into an ensemble. [models.md](models.md) lists the \
-              architectures, [options.md](options.md) the options. An option that is searched for is \
+    meaning: "Trains a model and publishes it, or combines models into an ensemble. docs/models.md lists the \
+              architectures, docs/options.md the options. An option that is searched for is \
               `range(low, high)` or `candidates(a, b, ...)`.",
     rows: "One row per epoch, as it ends. An ensemble has none.",
     right: Right::Train,
@@ -124,22 +123,23 @@ pub(super) fn no_epochs() -> Results {
     Results::of_batch(RecordBatch::new_empty(epoch_schema()))
 }
 
-#[async_trait]
 impl Execute for CreateModel {
     fn schema(&self) -> SchemaRef {
         epoch_schema()
     }
 
-    async fn execute(&self, session: &Session, on_event: Option<OnEvent>) -> Result<Results> {
-        if self.net()? == Architecture::Ensemble && self.train_on.is_none() {
-            let Some((spec, validate)) = self.ensemble(session).await? else { return Ok(no_epochs()) };
-            let manifest = ensemble::create(session, self, spec, validate).await?;
-            if let Some(on_event) = on_event {
-                on_event(&RunEvent::Finished(Box::new(manifest)));
+    fn execute<'a>(&'a self, session: &'a Session, on_event: Option<OnEvent>) -> Executed<'a> {
+        Box::pin(async move {
+            if self.net()? == Architecture::Ensemble && self.train_on.is_none() {
+                let Some((spec, validate)) = self.ensemble(session).await? else { return Ok(no_epochs()) };
+                let manifest = ensemble::create(session, self, spec, validate).await?;
+                if let Some(on_event) = on_event {
+                    on_event(&RunEvent::Finished(Box::new(manifest)));
+                }
+                return Ok(no_epochs());
             }
-            return Ok(no_epochs());
-        }
-        let Some(training) = self.training(session).await? else { return Ok(no_epochs()) };
-        session.training()?.start_watched(training.request(session).await?, on_event).await
+            let Some(training) = self.training(session).await? else { return Ok(no_epochs()) };
+            session.training()?.start_watched(training.request(session).await?, on_event).await
+        })
     }
 }

@@ -1,14 +1,13 @@
 //! DROP MODEL.
 
-use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
 
 use super::rows::{schema_of, status};
-use super::{Execute, Verb};
+use super::{Execute, Executed, Verb};
 use crate::auth::Right;
-use crate::error::{Error, Result, Results};
+use crate::error::{Error, Results};
 use crate::session::Session;
 use crate::study::drop_parts;
 
@@ -33,29 +32,30 @@ struct DropModel {
     name: ModelName,
 }
 
-#[async_trait]
 impl Execute for DropModel {
     fn schema(&self) -> SchemaRef {
         schema_of(status(""))
     }
 
-    async fn execute(&self, session: &Session, _: Option<OnEvent>) -> Result<Results> {
-        let (service, name) = (session.training()?, &self.name);
-        if service.is_active(name) {
-            return Err(Error::AlreadyTraining { model: name.to_string() });
-        }
-        let store = service.store();
-        if !self.if_exists {
-            // The error lists the models that exist.
-            store.manifest(name).await?;
-        }
-        // A record that cannot be read names no parts.
-        if let Ok(Some(record)) = store.run(name).await {
-            drop_parts(store, &record).await?;
-        }
-        let existed = store.drop_model(name).await?;
-        let message =
-            if existed { format!("model '{name}' is dropped") } else { format!("there was no model '{name}'") };
-        Ok(Results::of_batch(status(&message)?))
+    fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
+        Box::pin(async move {
+            let (service, name) = (session.training()?, &self.name);
+            if service.is_active(name) {
+                return Err(Error::AlreadyTraining { model: name.to_string() });
+            }
+            let store = service.store();
+            if !self.if_exists {
+                // The error lists the models that exist.
+                store.manifest(name).await?;
+            }
+            // A record that cannot be read names no parts.
+            if let Ok(Some(record)) = store.run(name).await {
+                drop_parts(store, &record).await?;
+            }
+            let existed = store.drop_model(name).await?;
+            let message =
+                if existed { format!("model '{name}' is dropped") } else { format!("there was no model '{name}'") };
+            Ok(Results::of_batch(status(&message)?))
+        })
     }
 }

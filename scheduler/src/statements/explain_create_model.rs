@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -10,7 +9,7 @@ use tusk_core::event::OnEvent;
 
 use super::create_model::{CreateModel, no_epochs};
 use super::rows::{batch, schema_of};
-use super::{Execute, Verb};
+use super::{Execute, Executed, Verb};
 use crate::auth::Right;
 use crate::error::{Result, Results};
 use crate::session::Session;
@@ -36,15 +35,16 @@ fn lines(plan: &str) -> Result<RecordBatch> {
     batch([("plan", lines)])
 }
 
-#[async_trait]
 impl Execute for ExplainCreateModel {
     fn schema(&self) -> SchemaRef {
         schema_of(lines(""))
     }
 
-    async fn execute(&self, session: &Session, _: Option<OnEvent>) -> Result<Results> {
-        let Some(training) = self.0.training(session).await? else { return Ok(no_epochs()) };
-        let plan = session.training()?.explain(&training.request(session).await?)?;
-        Ok(Results::of_batch(lines(&plan)?))
+    fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
+        Box::pin(async move {
+            let Some(training) = self.0.training(session).await? else { return Ok(no_epochs()) };
+            let plan = session.training()?.explain(&training.request(session).await?)?;
+            Ok(Results::of_batch(lines(&plan)?))
+        })
     }
 }

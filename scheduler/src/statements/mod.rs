@@ -19,10 +19,10 @@ mod tests;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use futures::future::BoxFuture;
 use tusk_core::Error;
 use tusk_core::event::OnEvent;
 use tusk_core::protocol::StatementHelp;
@@ -65,14 +65,19 @@ pub(crate) struct Verb {
     parse: fn(&mut Parser<'_>) -> tusk_core::Result<Box<dyn Execute>>,
 }
 
+/// A statement that runs, up to its first rows.
+///
+/// Boxed without `async_trait`: the bounds on lifetimes that it adds to a method make the compiler decide again, for each
+/// method, whether everything in a session is `Send`. That takes seconds per statement.
+type Executed<'a> = BoxFuture<'a, Result<Results>>;
+
 /// A statement that was read.
-#[async_trait]
 pub(crate) trait Execute: Debug + Send + Sync {
     /// The columns of its rows. Empty where they depend on the model or the options.
     fn schema(&self) -> SchemaRef;
 
     /// Runs it. `on_event` is called with the events of the run that it starts, if it starts one.
-    async fn execute(&self, session: &Session, on_event: Option<OnEvent>) -> Result<Results>;
+    fn execute<'a>(&'a self, session: &'a Session, on_event: Option<OnEvent>) -> Executed<'a>;
 }
 
 /// One statement of a script.
@@ -140,7 +145,10 @@ pub fn check(sql: &str) -> tusk_core::Result<()> {
 /// What a client shows of the statements about models.
 #[must_use]
 pub fn help() -> Vec<StatementHelp> {
-    let help = |verb: &&Verb| StatementHelp { syntax: verb.syntax.to_owned(), meaning: verb.meaning.to_owned() };
+    let help = |verb: &&Verb| {
+        let [name, syntax, meaning, rows] = [verb.name, verb.syntax, verb.meaning, verb.rows].map(str::to_owned);
+        StatementHelp { name, syntax, meaning, rows, right: verb.right.name().to_owned() }
+    };
     STATEMENTS.iter().map(help).collect()
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::array::{
     ArrayRef, Float64Array, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array,
 };
@@ -12,7 +11,7 @@ use tusk_core::event::OnEvent;
 use tusk_core::manifest::Manifest;
 
 use super::rows::{batch, schema_of};
-use super::{Execute, Verb};
+use super::{Execute, Executed, Verb};
 use crate::auth::Right;
 use crate::error::{Result, Results};
 use crate::session::Session;
@@ -33,14 +32,13 @@ pub(super) const VERB: Verb = Verb {
 #[derive(Debug)]
 struct ShowModels;
 
-#[async_trait]
 impl Execute for ShowModels {
     fn schema(&self) -> SchemaRef {
         schema_of(models(&[]))
     }
 
-    async fn execute(&self, session: &Session, _: Option<OnEvent>) -> Result<Results> {
-        Ok(Results::of_batch(models(&session.training()?.store().manifests().await?)?))
+    fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
+        Box::pin(async move { Ok(Results::of_batch(models(&session.training()?.store().manifests().await?)?)) })
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Float64Array, StringArray, UInt32Array, UInt64Array, new_null_array,
 };
@@ -13,7 +12,7 @@ use tusk_core::ids::ModelName;
 use tusk_core::manifest::{ExchangeRecord, RunRecord, RunStatus, Staleness, Timing, WorkerExchange};
 
 use super::rows::batch;
-use super::{Execute, Verb};
+use super::{Execute, Executed, Verb};
 use crate::auth::Right;
 use crate::error::{Result, Results};
 use crate::session::Session;
@@ -36,16 +35,17 @@ struct ShowTraining {
     name: ModelName,
 }
 
-#[async_trait]
 impl Execute for ShowTraining {
     fn schema(&self) -> SchemaRef {
         Arc::new(Schema::empty())
     }
 
-    async fn execute(&self, session: &Session, _: Option<OnEvent>) -> Result<Results> {
-        let service = session.training()?;
-        let record = service.training(&self.name).await?;
-        Ok(Results::of_batch(training(&record, service.is_active(&self.name))?))
+    fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
+        Box::pin(async move {
+            let service = session.training()?;
+            let record = service.training(&self.name).await?;
+            Ok(Results::of_batch(training(&record, service.is_active(&self.name))?))
+        })
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, Float64Array, StringArray, UInt32Array};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -11,7 +10,7 @@ use tusk_core::ids::ModelName;
 use tusk_core::manifest::{PartRecord, RunRecord};
 
 use super::rows::batch;
-use super::{Execute, Verb};
+use super::{Execute, Executed, Verb};
 use crate::auth::Right;
 use crate::error::{Result, Results};
 use crate::session::Session;
@@ -34,15 +33,16 @@ struct ShowTrials {
     name: ModelName,
 }
 
-#[async_trait]
 impl Execute for ShowTrials {
     fn schema(&self) -> SchemaRef {
         Arc::new(Schema::empty())
     }
 
-    async fn execute(&self, session: &Session, _: Option<OnEvent>) -> Result<Results> {
-        let record = session.training()?.training(&self.name).await?;
-        Ok(Results::of_batch(trials(&record)?))
+    fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
+        Box::pin(async move {
+            let record = session.training()?.training(&self.name).await?;
+            Ok(Results::of_batch(trials(&record)?))
+        })
     }
 }
 

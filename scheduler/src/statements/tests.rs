@@ -141,12 +141,10 @@ fn the_page_of_statements_is_what_the_statements_say() {
         "# Statements\n\nTusk adds these statements to DataFusion's SQL. They run in the shell, over Flight SQL and from \
          Rust. This page is written by `scheduler/src/statements/tests.rs` from the statements' own definitions.\n",
     );
-    for verb in STATEMENTS {
-        let right = match verb.right {
-            Right::Query => "query",
-            Right::Train => "train",
-        };
-        let Verb { name, syntax, meaning, rows, .. } = verb;
+    for StatementHelp { name, syntax, meaning, rows, right } in help() {
+        let meaning = ["evaluation.md", "models.md", "options.md"]
+            .iter()
+            .fold(meaning, |text, page| text.replace(&format!("docs/{page}"), &format!("[{page}]({page})")));
         write!(page, "\n## {name}\n\n```text\n{syntax}\n```\n\n{meaning}\n\n").unwrap();
         write!(page, "- **Rows**: {rows}\n- **Right**: `{right}`\n").unwrap();
     }

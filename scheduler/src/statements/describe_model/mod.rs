@@ -4,7 +4,6 @@ mod card;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -15,7 +14,7 @@ use tusk_core::metrics::Calibration;
 use tusk_core::options::Architecture;
 
 use super::rows::{batch, text};
-use super::{Execute, Verb};
+use super::{Execute, Executed, Verb};
 use crate::auth::Right;
 use crate::error::{Result, Results};
 use crate::session::Session;
@@ -42,16 +41,17 @@ struct DescribeModel {
     is_card: bool,
 }
 
-#[async_trait]
 impl Execute for DescribeModel {
     fn schema(&self) -> SchemaRef {
         Arc::new(Schema::empty())
     }
 
-    async fn execute(&self, session: &Session, _: Option<OnEvent>) -> Result<Results> {
-        let manifest = session.training()?.store().manifest(&self.name).await?;
-        let rows = if self.is_card { text("card", &card::card(&manifest))? } else { description(&manifest)? };
-        Ok(Results::of_batch(rows))
+    fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
+        Box::pin(async move {
+            let manifest = session.training()?.store().manifest(&self.name).await?;
+            let rows = if self.is_card { text("card", &card::card(&manifest))? } else { description(&manifest)? };
+            Ok(Results::of_batch(rows))
+        })
     }
 }
 

@@ -6,7 +6,6 @@ mod scored;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -26,7 +25,7 @@ use tusk_udfs::predict::PredictProba;
 
 use self::options::{Cut, Show};
 use self::scored::Scored;
-use super::{Execute, Verb};
+use super::{Execute, Executed, Verb};
 use crate::auth::Right;
 use crate::error::{Result, Results};
 use crate::run::{BOOTSTRAP_SEED, RESAMPLES, Validation};
@@ -38,7 +37,7 @@ pub(super) const VERB: Verb = Verb {
     name: "EVALUATE MODEL",
     begins: &["EVALUATE"],
     syntax: "EVALUATE MODEL name ON { table | (query) } [OPTIONS (key = value, ...)]",
-    meaning: "Measures a model on labelled rows. [evaluation.md](evaluation.md) lists its options and metrics.",
+    meaning: "Measures a model on labelled rows. docs/evaluation.md lists its options and metrics.",
     rows: "One row of metrics with their 95 % intervals; with the option `show` a curve, a calibration or a confusion matrix.",
     right: Right::Query,
     parse: |parser| {
@@ -57,17 +56,18 @@ struct EvaluateModel {
     options: Vec<(String, OptionValue)>,
 }
 
-#[async_trait]
 impl Execute for EvaluateModel {
     fn schema(&self) -> SchemaRef {
         Arc::new(Schema::empty())
     }
 
-    async fn execute(&self, session: &Session, _: Option<OnEvent>) -> Result<Results> {
-        let rows = Rows::of_source(session, &self.on).await?;
-        let options = EvaluateOptions::parse(&self.options)?;
-        let manifest = session.training()?.store().manifest(&self.name).await?;
-        Ok(Results::of_batch(answer(session, &manifest, &rows, &options).await?))
+    fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
+        Box::pin(async move {
+            let rows = Rows::of_source(session, &self.on).await?;
+            let options = EvaluateOptions::parse(&self.options)?;
+            let manifest = session.training()?.store().manifest(&self.name).await?;
+            Ok(Results::of_batch(answer(session, &manifest, &rows, &options).await?))
+        })
     }
 }
 
