@@ -22,7 +22,7 @@ use tusk_core::job::{
 };
 use tusk_core::manifest::{FileRef, ModelDefinition, Preprocessing};
 use tusk_core::options::{Architecture, Loss, ModelSpec, Precision};
-use tusk_core::physical::{Answer, TrainExec, answer_schema, tensor_rows};
+use tusk_core::physical::{TaskOutput, TrainExec, output_schema, tensor_rows};
 use tusk_core::protocol::parameters::SessionKey;
 use tusk_core::state::{ModelState, NamedTensor, checksum};
 use tusk_core::transfer::Transfer;
@@ -67,7 +67,7 @@ fn task() -> TrainTask {
 }
 
 fn train_exec() -> Arc<dyn ExecutionPlan> {
-    let source = Arc::new(EmptyExec::new(answer_schema()));
+    let source = Arc::new(EmptyExec::new(output_schema()));
     Arc::new(TrainExec::try_new(Arc::new(task()), source).unwrap())
 }
 
@@ -122,7 +122,7 @@ fn damaged_answers_panic_nothing() {
     ];
     let row = |tensor: &NamedTensor| {
         let batch = tensor_rows(WorkerId(0), tensor).next().unwrap().unwrap();
-        Answer::rows(&batch).unwrap().next().unwrap().data.to_vec()
+        TaskOutput::rows(&batch).unwrap().next().unwrap().data.to_vec()
     };
     let tensors = state().iter().map(row).collect::<Vec<_>>();
     batter("answer", checks::answer, &[reports.map(Result::unwrap).to_vec(), tensors].concat());
@@ -144,7 +144,7 @@ fn wrapped(source: Vec<u8>, task: &[u8]) -> Vec<u8> {
 }
 
 fn empty() -> datafusion_proto::protobuf::PhysicalPlanNode {
-    let plan: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(answer_schema()));
+    let plan: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(output_schema()));
     let bytes = encode_plan(plan, &TuskPhysicalCodec::default()).unwrap();
     datafusion_proto::protobuf::PhysicalPlanNode::decode(bytes.as_slice()).unwrap()
 }

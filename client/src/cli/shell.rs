@@ -8,11 +8,11 @@ use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 use tusk_core::protocol::StatementHelp;
 
-use super::complain;
 use super::completion::Words;
 use super::format::{Format, print_line};
+use super::print_error;
+use super::script::split;
 use super::sql::{Connection, Outcome};
-use super::statements::split;
 
 /// The commands that begin with a backslash, and what they do.
 pub(crate) const COMMANDS: [(&str, &str); 8] = [
@@ -153,7 +153,7 @@ impl<'a> Shell<'a> {
         }
         for piece in &pieces {
             if let Err(error) = self.run(&piece.in_its_place()).await {
-                complain(&error);
+                print_error(&error);
                 // What follows was written for the case that this one works.
                 self.buffer.clear();
                 return;
@@ -179,7 +179,7 @@ impl<'a> Shell<'a> {
             Ok(Action::Help) => print_line(&help(&self.statements))?,
             Ok(Action::Describe(name)) => match describe(&self.statements, &name) {
                 Ok(text) => print_line(&text)?,
-                Err(error) => complain(&error),
+                Err(error) => print_error(&error),
             },
             Ok(Action::Options) => print_line(&options())?,
             Ok(Action::Set(settings)) => {
@@ -189,10 +189,10 @@ impl<'a> Shell<'a> {
             }
             Ok(Action::Run(sql)) => {
                 if let Err(error) = self.run(&sql).await {
-                    complain(&error);
+                    print_error(&error);
                 }
             }
-            Err(error) => complain(&error),
+            Err(error) => print_error(&error),
         }
         Ok(true)
     }

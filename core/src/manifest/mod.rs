@@ -13,7 +13,7 @@ pub use record::{
 };
 
 use crate::ids::{ModelName, RunId};
-use crate::metrics::figures::{accuracy, roc_auc};
+use crate::metrics::definitions::{accuracy, roc_auc};
 use crate::metrics::{Calibration, Report};
 use crate::options::{Architecture, Intensity, Loss, ModelSpec, Precision};
 use crate::transfer::Transfer;

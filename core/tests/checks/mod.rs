@@ -12,7 +12,7 @@ use tusk_core::job::{
     ExchangeReport, FitWeightsReport, ProfileReport, RowHashes, Scores, TrainReport, TrainTask, ValidateReport,
 };
 use tusk_core::manifest::{Manifest, RunRecord};
-use tusk_core::physical::{Answer, REPORT, answer_rows, answer_schema, tensor_header};
+use tusk_core::physical::{REPORT, TaskOutput, output_rows, output_schema, tensor_header};
 use tusk_core::protocol::ExecutorReport;
 use tusk_core::state::{ModelState, checksum};
 
@@ -23,7 +23,7 @@ pub(crate) fn codec(bytes: &[u8]) {
     drop(decode_plan(bytes, &CONTEXT, &physical));
     drop(physical.try_decode(bytes, &[], &CONTEXT, &DefaultPhysicalProtoConverter {}));
     drop(logical.try_decode(bytes, &[], &CONTEXT));
-    drop(logical.try_decode_table_provider(bytes, &"t".into(), answer_schema(), &CONTEXT));
+    drop(logical.try_decode_table_provider(bytes, &"t".into(), output_schema(), &CONTEXT));
     drop(logical.try_decode_file_format(bytes, &CONTEXT));
     drop(ModelState::from_safetensors("w", bytes, &checksum(bytes)));
     drop(serde_json::from_slice::<TrainTask>(bytes).map(|task| task.definition.check()));
@@ -35,8 +35,8 @@ pub(crate) fn codec(bytes: &[u8]) {
 /// What a worker may send as a row of its answer.
 pub(crate) fn answer(bytes: &[u8]) {
     for name in [REPORT, "fc.weight", "contents", "truth", "probabilities", "groups"] {
-        for batch in answer_rows(WorkerId(0), name, bytes) {
-            for row in Answer::rows(&batch.unwrap()).unwrap() {
+        for batch in output_rows(WorkerId(0), name, bytes) {
+            for row in TaskOutput::rows(&batch.unwrap()).unwrap() {
                 drop(row.report::<ProfileReport>());
                 drop(row.report::<FitWeightsReport>());
                 drop(row.report::<TrainReport>());

@@ -1,11 +1,15 @@
 //! One training run, from its rows to its published model.
 
+pub(crate) mod active;
+pub(crate) mod aggregator;
 mod asynchronous;
 mod attempts;
 mod data;
 mod epochs;
 mod job;
+pub(crate) mod job_runner;
 mod leak;
+pub(crate) mod parts;
 mod progress;
 mod publish;
 mod training;

@@ -6,7 +6,7 @@ use tusk_core::ids::ModelName;
 
 use super::rows::{schema_of, status};
 use super::{Execute, Executed, Verb};
-use crate::auth::Right;
+use crate::access::users::Right;
 use crate::error::Results;
 use crate::session::Session;
 

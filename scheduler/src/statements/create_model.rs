@@ -11,7 +11,7 @@ use tusk_core::protocol::epoch_schema;
 use tusk_core::sql::{Parser, Source};
 
 use super::{Execute, Executed, Verb, ensemble};
-use crate::auth::Right;
+use crate::access::users::Right;
 use crate::error::{Result, Results};
 use crate::session::{Rows, Session, Training};
 

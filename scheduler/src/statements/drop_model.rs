@@ -6,10 +6,10 @@ use tusk_core::ids::ModelName;
 
 use super::rows::{schema_of, status};
 use super::{Execute, Executed, Verb};
-use crate::auth::Right;
+use crate::access::users::Right;
 use crate::error::{Error, Results};
+use crate::run::parts::drop_parts;
 use crate::session::Session;
-use crate::study::drop_parts;
 
 pub(super) const VERB: Verb = Verb {
     name: "DROP MODEL",

@@ -10,7 +10,7 @@ use tusk_core::event::OnEvent;
 use super::create_model::{CreateModel, no_epochs};
 use super::rows::{batch, schema_of};
 use super::{Execute, Executed, Verb};
-use crate::auth::Right;
+use crate::access::users::Right;
 use crate::error::{Result, Results};
 use crate::session::Session;
 

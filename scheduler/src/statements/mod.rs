@@ -28,7 +28,7 @@ use tusk_core::event::OnEvent;
 use tusk_core::protocol::StatementHelp;
 use tusk_core::sql::Parser;
 
-use crate::auth::Right;
+use crate::access::users::Right;
 use crate::error::{Result, Results};
 use crate::session::Session;
 

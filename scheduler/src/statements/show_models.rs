@@ -12,7 +12,7 @@ use tusk_core::manifest::Manifest;
 
 use super::rows::{batch, schema_of};
 use super::{Execute, Executed, Verb};
-use crate::auth::Right;
+use crate::access::users::Right;
 use crate::error::{Result, Results};
 use crate::session::Session;
 

@@ -13,7 +13,7 @@ use tusk_core::manifest::{ExchangeRecord, RunRecord, RunStatus, Staleness, Timin
 
 use super::rows::batch;
 use super::{Execute, Executed, Verb};
-use crate::auth::Right;
+use crate::access::users::Right;
 use crate::error::{Result, Results};
 use crate::session::Session;
 

@@ -11,7 +11,7 @@ use tusk_core::manifest::{PartRecord, RunRecord};
 
 use super::rows::batch;
 use super::{Execute, Executed, Verb};
-use crate::auth::Right;
+use crate::access::users::Right;
 use crate::error::{Result, Results};
 use crate::session::Session;
 

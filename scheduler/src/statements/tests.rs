@@ -45,7 +45,7 @@ fn every_statement_is_recognised_and_read_completely() {
         ("SHOW MODELS", "SHOW MODELS", "ShowModels"),
         ("SHOW TRAINING m", "SHOW TRAINING", "ModelName(\"m\")"),
         ("SHOW TRIALS m", "SHOW TRIALS", "ModelName(\"m\")"),
-        ("DESCRIBE MODEL \"a\"\"b\"", "DESCRIBE MODEL", "is_card: false"),
+        ("DESCRIBE MODEL \"a.b\"", "DESCRIBE MODEL", "is_card: false"),
         ("DESC MODEL card CARD", "DESCRIBE MODEL", "name: ModelName(\"card\"), is_card: true"),
         ("CANCEL TRAINING m", "CANCEL TRAINING", "ModelName(\"m\")"),
         ("DROP MODEL IF EXISTS m", "DROP MODEL", "if_exists: true"),

@@ -15,7 +15,7 @@ use tusk_core::options::Architecture;
 
 use super::rows::{batch, text};
 use super::{Execute, Executed, Verb};
-use crate::auth::Right;
+use crate::access::users::Right;
 use crate::error::{Result, Results};
 use crate::session::Session;
 

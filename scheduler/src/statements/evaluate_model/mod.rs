@@ -26,7 +26,7 @@ use tusk_udfs::predict::PredictProba;
 use self::options::{Cut, Show};
 use self::scored::Scored;
 use super::{Execute, Executed, Verb};
-use crate::auth::Right;
+use crate::access::users::Right;
 use crate::error::{Result, Results};
 use crate::run::{BOOTSTRAP_SEED, RESAMPLES, Validation};
 use crate::session::{Rows, Session};

@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use tusk_core::manifest::Manifest;
-use tusk_core::metrics::figures::log_loss;
+use tusk_core::metrics::definitions::log_loss;
 use tusk_core::metrics::{
     Comparison, CurvePoint, Interval, RELIABILITY_BINS, ReliabilityBin, curve as points, decide, reliability,
 };
