@@ -12,7 +12,8 @@
 //! * [`state`], [`manifest`], [`store`]: named tensors, what is known about a model, and where both are kept
 //! * [`protocol`]: what the processes say to each other beside plans: tickets, actions, headers and their messages
 //! * [`codec`]: how plans travel between the processes
-//! * [`schedule`], [`outer_optimizer`]: how the learning rate moves, and what becomes of the mean of the workers
+//! * [`mode`], [`schedule`], [`outer_optimizer`]: how workers exchange weights, how the learning rate moves, and what becomes
+//!   of the mean of the workers
 //! * [`cause`]: why a query or a task failed, through whatever it was wrapped in; [`results`]: the rows of a statement
 //! * [`transfer`]: what became of the weights that a run starts from
 //! * [`metrics`]: ROC AUC and its neighbours, with bootstrap intervals
@@ -26,6 +27,7 @@ pub mod ids;
 pub mod job;
 pub mod manifest;
 pub mod metrics;
+pub mod mode;
 pub mod nets;
 pub mod options;
 pub mod outer_optimizer;

@@ -1,6 +1,6 @@
 //! How often workers are averaged, and how fast they learn then.
 
-use super::{Mode, ModelSpec};
+use super::ModelSpec;
 
 /// Batches that a worker learns from before it is averaged, at least.
 const STEPS_BETWEEN_AVERAGES: u64 = 8;
@@ -15,7 +15,7 @@ impl ModelSpec {
     /// close to learning from batches of all their sizes together (local SGD; Stich 2018, arXiv 1805.09767).
     #[must_use]
     pub fn averages(&self, workers: u32, steps: u64) -> u32 {
-        if self.distribution.mode != Mode::Synchronous || workers < 2 {
+        if !self.distribution.mode.takes_mean() || workers < 2 {
             return 1;
         }
         let (most, wanted) = match self.distribution.averages_per_epoch {
@@ -30,7 +30,7 @@ impl ModelSpec {
     /// arXiv 2205.10287).
     #[must_use]
     pub fn learning_rate_factor(&self, workers: u32) -> f64 {
-        if self.distribution.mode == Mode::Synchronous && self.distribution.scale_learning_rate {
+        if self.distribution.mode.takes_mean() && self.distribution.scale_learning_rate {
             f64::from(workers.max(1)).sqrt()
         } else {
             1.0
@@ -53,7 +53,7 @@ mod tests {
         }
         let often = spec.clone().with(|spec| spec.distribution.averages_per_epoch = Some(5));
         assert_eq!((often.averages(2, 100), often.averages(2, 3), often.averages(1, 100)), (5, 3, 1));
-        assert_eq!(spec.with(|spec| spec.distribution.mode = Mode::Asynchronous).averages(4, 38), 1);
+        assert_eq!(spec.with(|spec| spec.distribution.mode = crate::mode::asynchronous::MODE).averages(4, 38), 1);
     }
 
     #[test]
@@ -64,6 +64,6 @@ mod tests {
             spec.clone().with(|spec| spec.distribution.scale_learning_rate = false).learning_rate_factor(4),
             1.0
         );
-        assert_eq!(spec.with(|spec| spec.distribution.mode = Mode::Hogwild).learning_rate_factor(4), 1.0);
+        assert_eq!(spec.with(|spec| spec.distribution.mode = crate::mode::hogwild::MODE).learning_rate_factor(4), 1.0);
     }
 }

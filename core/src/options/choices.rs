@@ -91,20 +91,6 @@ choices! {
 }
 
 choices! {
-    /// When workers exchange what they learned.
-    Mode {
-        /// All wait for the mean of all, once per epoch.
-        Synchronous = "synchronous",
-        /// Nobody waits: every worker pulls weights and pushes what it changed, one push at a time, in the order of
-        /// arrival.
-        Asynchronous = "asynchronous",
-        /// As asynchronous, but pushes are not kept apart: those that meet are mixed tensor by tensor (Niu et al.
-        /// 2011, arXiv 1106.5730).
-        Hogwild = "hogwild",
-    }
-}
-
-choices! {
     /// How often workers exchange.
     Frequency {
         /// After every pass over their rows.

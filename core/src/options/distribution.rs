@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::accepts::{Flag, Number, Quoted, QuotedText, Whole, WordOr};
 use super::declare::options;
-use super::{Frequency, Mode, ModelSpec};
+use super::{Frequency, ModelSpec};
 use crate::error::{Error, Result};
+use crate::mode::{self, Mode};
 use crate::outer_optimizer::{self, OUTER_OPTIMIZERS, OuterOptimizer};
 
 options! {
@@ -16,7 +17,7 @@ options! {
         /// Where a worker trains.
         device: Device = Device::Auto, Quoted;
         /// When workers exchange what they learned: all at once, one after another, or all over each other.
-        mode: Mode = Mode::Synchronous, Quoted, [Fixed];
+        mode: Mode = mode::synchronous::MODE, Quoted, [Fixed];
         /// How often workers exchange; 'batch' with mode 'asynchronous' or 'hogwild'.
         frequency: Frequency = Frequency::Epoch, Quoted, before Frequency::Epoch;
         /// What the scheduler does with the mean of the workers: take it, or add momentum (SlowMo, FedAvgM).
@@ -76,7 +77,7 @@ impl QuotedText for Device {
 /// Refuses ways to exchange that exclude each other.
 pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
     let refuse = |message: String| Err(Error::ConflictingOptions { message });
-    if spec.optimizer.ema.is_some() && spec.distribution.mode != Mode::Synchronous {
+    if spec.optimizer.ema.is_some() && !spec.distribution.mode.takes_mean() {
         return refuse(format!(
             "ema is not for mode '{}', in which workers take over each other's weights between batches; leave one of \
              them out",
@@ -84,15 +85,15 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
         ));
     }
     let DistributionOptions { mode, frequency, outer_optimizer, .. } = spec.distribution;
-    match (mode, frequency) {
-        (Mode::Synchronous, Frequency::Batch) => {
+    match (mode.takes_mean(), frequency) {
+        (true, Frequency::Batch) => {
             return refuse(
                 "frequency = 'batch' is not for mode 'synchronous': all workers would wait for each other after every \
                  batch; use mode = 'asynchronous' or 'hogwild', or frequency = 'epoch'"
                     .to_owned(),
             );
         }
-        (Mode::Asynchronous | Mode::Hogwild, _) if outer_optimizer.needs_previous() => {
+        (false, _) if outer_optimizer.needs_previous() => {
             return refuse(format!(
                 "outer_optimizer = '{outer_optimizer}' is not for mode '{mode}': it steps towards the mean of all workers, \
                  which only mode 'synchronous' takes; leave one of them out"
@@ -135,7 +136,7 @@ mod tests {
         assert!(message.starts_with("ema is not for mode 'hogwild'"), "{message}");
         let given = [("mode".to_owned(), "HOGWILD".into()), ("frequency".to_owned(), "batch".into())];
         let (spec, _) = parse(Architecture::CNN, &given).unwrap();
-        assert_eq!((spec.distribution.mode, spec.distribution.frequency), (Mode::Hogwild, Frequency::Batch));
+        assert_eq!((spec.distribution.mode, spec.distribution.frequency), (mode::hogwild::MODE, Frequency::Batch));
         let given = [("outer_optimizer".to_owned(), "momentum".into()), ("outer_momentum".to_owned(), 0.7.into())];
         let (spec, _) = parse(Architecture::CNN, &given).unwrap();
         assert_eq!(

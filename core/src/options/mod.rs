@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use architecture::architecture;
 pub use augment::{Augment, Transform};
 pub use choices::{
-    Features, Freeze, Frequency, Intensity, Loss, Mode, Objective, OnLeak, Optimizer, Precision, SearchStrategy,
+    Features, Freeze, Frequency, Intensity, Loss, Objective, OnLeak, Optimizer, Precision, SearchStrategy,
 };
 pub use data::DataOptions;
 pub use declare::{OptionDef, OptionGroup};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::accepts::{Quoted, Whole};
 use super::declare::options;
 use super::parse::set;
-use super::{Architecture, Mode, ModelSpec, Objective, OptionDef, OptionValue, SearchStrategy, distribution, start};
+use super::{Architecture, ModelSpec, Objective, OptionDef, OptionValue, SearchStrategy, distribution, start};
 use crate::error::{Error, Result};
 use crate::random::derive;
 
@@ -184,7 +184,7 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
         ));
     }
     match strategy {
-        SearchStrategy::Halving if spec.distribution.mode != Mode::Synchronous => {
+        SearchStrategy::Halving if !spec.distribution.mode.takes_mean() => {
             return refuse(
                 "search = 'halving' pauses trials, which mode 'synchronous' can; choose 'random'".to_owned(),
             );

@@ -2,7 +2,7 @@
 
 use super::accepts::{Number, Quoted, Unset, Whole};
 use super::declare::options;
-use super::{Mode, ModelSpec, OnLeak};
+use super::{ModelSpec, OnLeak};
 use crate::error::{Error, Result};
 use crate::random;
 
@@ -68,7 +68,7 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
                 ),
             });
         }
-        if spec.distribution.mode != Mode::Synchronous {
+        if !spec.distribution.mode.takes_mean() {
             return refuse("folds are for mode 'synchronous'; leave one of them out");
         }
         if !spec.search.space.is_empty() {

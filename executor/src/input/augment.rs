@@ -42,7 +42,7 @@ pub(crate) struct Draw {
     /// How much of a blurred copy is mixed in; below zero it is taken away, which sharpens.
     pub(crate) blur: f32,
     pub(crate) noise_std: f32,
-    noise_offset: usize,
+    pub(crate) noise_offset: usize,
     /// Left, top and side of the square that is cut out, in pixels.
     pub(crate) cutout: (usize, usize, usize),
 }

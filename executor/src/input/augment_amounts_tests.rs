@@ -198,3 +198,24 @@ fn a_point_is_blurred_by_a_gaussian_of_the_documented_width_as_much_as_was_drawn
         assert!((sum - 1.0).abs() < 1e-3, "{sum} of one point, with {blur} drawn");
     }
 }
+
+#[test]
+fn draws_keep_their_bits() {
+    // FNV-1a over the bits of every amount. Models that are trained again from their seed depend on them.
+    let mut hash = 0xCBF2_9CE4_8422_2325_u64;
+    let mut add = |bits: u64| hash = (hash ^ bits).wrapping_mul(0x0100_0000_01B3);
+    let preprocessing = Preprocessing::plain(SIDE as u32, 1, 0.0, 1.0);
+    let every = Augment::from_text(&Transform::NAMES.join(",")).unwrap();
+    let some = Augment::from_text("shift, gamma, cutout").unwrap();
+    for augment in [every, Augment::xray(), Augment::views(), some] {
+        let pipeline = InputPipeline::new(&preprocessing, augment, 42, Device::Cpu, Kind::Float).unwrap();
+        for (image, epoch) in (0..200).zip((1..=3).cycle()) {
+            let Draw { affine, has_border, gamma, contrast, brightness, noise_std, noise_offset, .. } =
+                pipeline.draw(image, epoch);
+            let amounts = affine.into_iter().chain([gamma, contrast, brightness, noise_std]);
+            amounts.for_each(|amount| add(u64::from(amount.to_bits())));
+            [u64::from(has_border), noise_offset as u64].into_iter().for_each(&mut add);
+        }
+    }
+    assert_eq!(hash, 3_513_876_721_774_934_675);
+}

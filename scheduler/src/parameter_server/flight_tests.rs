@@ -6,7 +6,7 @@ use arrow_flight::{FlightData, FlightDescriptor, Ticket};
 use futures::stream;
 use prost::Message;
 use tonic::Code;
-use tusk_core::options::Mode;
+use tusk_core::mode::{asynchronous, hogwild};
 use tusk_core::protocol::WIRE_VERSION;
 use tusk_core::protocol::parameters::{
     PIECE_BYTES_MAX, PULL_TYPE_URL, PUSH_TYPE_URL, Piece, Pull, Pulled, PulledWeights, Push, Pushed, SessionKey,
@@ -28,7 +28,7 @@ fn first_piece(name: &str, shape: &[usize]) -> Piece {
 
 #[test]
 fn a_push_whose_tensors_are_not_the_models_is_refused() {
-    let store = started(Mode::Asynchronous);
+    let store = started(asynchronous::MODE);
     let refused = |push: &Push, pieces: &[(Piece, Vec<u8>)]| {
         let outcome = Incoming::new(&store, push).and_then(|mut incoming| {
             pieces.iter().try_for_each(|(piece, bytes)| incoming.piece(piece.clone(), bytes))?;
@@ -112,7 +112,7 @@ async fn flight_push(client: &mut Client, messages: Vec<FlightData>) -> Result<P
 #[tokio::test]
 async fn a_tensor_larger_than_a_message_travels_both_ways_over_flight() {
     let service = ParameterService::default();
-    let exchange = service.open(&run(), settings(Mode::Asynchronous, 3, &[1]));
+    let exchange = service.open(&run(), settings(asynchronous::MODE, 3, &[1]));
     let server = ParameterServer::start(service.clone()).await.unwrap();
     let mut client = client(&server).await;
     let (pulled, rest) = flight_pull(&mut client, &pull(0, None, None)).await.unwrap();
@@ -145,7 +145,7 @@ async fn a_tensor_larger_than_a_message_travels_both_ways_over_flight() {
 #[tokio::test]
 async fn strangers_and_other_versions_are_refused_over_flight() {
     let service = ParameterService::default();
-    let exchange = service.open(&run(), settings(Mode::Hogwild, 3, &[1]));
+    let exchange = service.open(&run(), settings(hogwild::MODE, 3, &[1]));
     let server = ParameterServer::start(service.clone()).await.unwrap();
     let mut client = client(&server).await;
     let refused = |outcome: Result<(Pulled, Vec<FlightData>), tonic::Status>| outcome.unwrap_err().code();

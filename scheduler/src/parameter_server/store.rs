@@ -21,7 +21,6 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, watch};
 use tusk_core::manifest::{EpochTally, ExchangeRecord};
-use tusk_core::options::Mode;
 use tusk_core::protocol::parameters::{Pull, Pulled, PulledWeights, Push, PushKind, Pushed, SessionKey};
 use tusk_core::state::{ModelState, NamedTensor, is_running_statistic};
 
@@ -32,7 +31,7 @@ use super::{OPEN_PULLS_MAX, OPEN_PUSHES_MAX, Refusal};
 #[derive(Clone, Debug)]
 pub(crate) struct ExchangeSettings {
     /// Whether pushes are kept apart.
-    pub(crate) mode: Mode,
+    pub(crate) is_exclusive: bool,
     /// The secret of the run's tasks.
     pub(crate) session: SessionKey,
     /// Epochs.
@@ -83,7 +82,7 @@ impl ParameterStore {
         let has_rows: Vec<bool> = settings.rows.iter().map(|rows| *rows > 0).collect();
         Self {
             session: settings.session,
-            is_exclusive: settings.mode != Mode::Hogwild,
+            is_exclusive: settings.is_exclusive,
             shares: settings.rows.iter().map(|rows| *rows as f64 / total.max(1) as f64).collect(),
             opened: Instant::now(),
             ledger: Mutex::new(Ledger::new(&has_rows, settings.epochs, &settings.record)),

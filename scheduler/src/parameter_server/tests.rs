@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::manifest::{ExchangeRecord, Timing, WorkerExchange};
-use tusk_core::options::Mode;
+use tusk_core::mode::{Exchange, Mode, asynchronous, hogwild};
 use tusk_core::protocol::WIRE_VERSION;
 use tusk_core::protocol::parameters::{Pull, PulledWeights, Push, PushKind, Pushed, SessionKey};
 use tusk_core::state::NamedTensor;
@@ -21,7 +21,7 @@ pub(super) fn run() -> RunId {
 
 pub(super) fn settings(mode: Mode, epochs: u32, rows: &[u64]) -> ExchangeSettings {
     let (session, record) = (secret(), ExchangeRecord::default());
-    ExchangeSettings { mode, session, epochs, rows: rows.to_vec(), record }
+    ExchangeSettings { is_exclusive: mode.exchange() == Exchange::ParameterServer { is_exclusive: true }, session, epochs, rows: rows.to_vec(), record }
 }
 
 pub(super) fn tensor(name: &str, data: &[f32]) -> NamedTensor {
@@ -81,7 +81,7 @@ fn values(store: &ParameterStore, name: &str) -> Vec<f32> {
 
 #[test]
 fn a_push_moves_weights_by_its_share_and_mixes_variances_as_computed_by_hand() {
-    for mode in [Mode::Asynchronous, Mode::Hogwild] {
+    for mode in [asynchronous::MODE, hogwild::MODE] {
         let store = started(mode);
         let pushed = store.push(&push(0, 10, 1, 0), update([4.0, -8.0], 0.0)).unwrap();
         assert_eq!(pushed, Pushed { applied: true, version: 1, step: 1, stop: false });
@@ -95,7 +95,7 @@ fn a_push_moves_weights_by_its_share_and_mixes_variances_as_computed_by_hand() {
 
 #[test]
 fn two_workers_whose_variances_fall_never_make_one_negative() {
-    let store = ParameterStore::new(settings(Mode::Hogwild, 1000, &[1, 1]));
+    let store = ParameterStore::new(settings(hogwild::MODE, 1000, &[1, 1]));
     for worker in [0, 1] {
         store.pull(&pull(worker, None, None), u64::from(worker)).unwrap();
     }
@@ -114,7 +114,7 @@ fn two_workers_whose_variances_fall_never_make_one_negative() {
 
 #[test]
 fn a_push_counts_once_whoever_repeats_it() {
-    let store = started(Mode::Asynchronous);
+    let store = started(asynchronous::MODE);
     store.push(&push(0, 10, 1, 0), update([4.0, 4.0], 4.0)).unwrap();
     let once = values(&store, "w");
     // The client lost the answer.
@@ -136,7 +136,7 @@ fn a_push_counts_once_whoever_repeats_it() {
 
 #[test]
 fn a_push_that_is_not_the_next_is_refused() {
-    let store = started(Mode::Asynchronous);
+    let store = started(asynchronous::MODE);
     let refused = |push: &Push| store.push(push, update([0.0, 0.0], 1.0)).unwrap_err().to_string();
     assert_eq!(refused(&push(0, 10, 2, 0)), "worker 0 pushed step 2, the next is step 1");
     let early = Push { epoch: 2, ..push(0, 10, 1, 0) };
@@ -149,7 +149,7 @@ fn a_push_that_is_not_the_next_is_refused() {
         store.push(&push(0, 10, step, 0), update([0.0, 0.0], 1.0)).unwrap();
     }
     assert_eq!(refused(&push(0, 10, 4, 0)), "worker 0 pushed epoch 4, the next is epoch 4 of 3");
-    let cold = ParameterStore::new(settings(Mode::Hogwild, 1, &[1]));
+    let cold = ParameterStore::new(settings(hogwild::MODE, 1, &[1]));
     cold.pull(&pull(0, None, None), 1).unwrap();
     let refusal = cold.push(&push(0, 1, 1, 0), update([0.0, 0.0], 1.0)).unwrap_err();
     assert_eq!(refusal.to_string(), "worker 0 pushed an update, the next is the weights to start from");
@@ -157,7 +157,7 @@ fn a_push_that_is_not_the_next_is_refused() {
 
 #[test]
 fn staleness_counts_the_pushes_of_others_since_the_pull() {
-    let store = started(Mode::Asynchronous);
+    let store = started(asynchronous::MODE);
     store.push(&push(0, 10, 1, 0), update([0.0, 0.0], 1.0)).unwrap();
     store.push(&push(0, 10, 2, 1), update([0.0, 0.0], 1.0)).unwrap();
     store.push(&push(1, 11, 1, 0), update([0.0, 0.0], 1.0)).unwrap();
@@ -169,7 +169,7 @@ fn staleness_counts_the_pushes_of_others_since_the_pull() {
 
 #[test]
 fn an_epoch_ends_when_all_workers_with_rows_have_ended_it() {
-    let store = ParameterStore::new(settings(Mode::Asynchronous, 3, &[4, 0, 4]));
+    let store = ParameterStore::new(settings(asynchronous::MODE, 3, &[4, 0, 4]));
     for worker in [0, 2] {
         store.pull(&pull(worker, None, None), u64::from(worker)).unwrap();
     }
@@ -188,7 +188,7 @@ fn an_epoch_ends_when_all_workers_with_rows_have_ended_it() {
     assert_eq!(record.open.iter().map(|tally| (tally.epoch, tally.rows)).collect::<Vec<_>>(), [(2, 4)]);
     assert!(!store.has_ended() && store.snapshot().unwrap().2.is_empty(), "the epoch was given twice");
     // A restart goes on from the record: the second epoch ends with the worker that was behind.
-    let again = ParameterStore::new(ExchangeSettings { record, ..settings(Mode::Asynchronous, 3, &[4, 0, 4]) });
+    let again = ParameterStore::new(ExchangeSettings { record, ..settings(asynchronous::MODE, 3, &[4, 0, 4]) });
     let (pulled, _) = again.pull(&pull(2, None, None), 5).unwrap();
     assert_eq!((pulled.step, pulled.version, pulled.weights), (1, 3, PulledWeights::Missing));
     again.push(&start(2, 5), update([0.0, 0.0], 1.0)).unwrap();
@@ -201,7 +201,7 @@ fn an_epoch_ends_when_all_workers_with_rows_have_ended_it() {
 
 #[test]
 fn a_worker_is_told_to_stop_and_gets_nothing_it_has() {
-    let store = started(Mode::Asynchronous);
+    let store = started(asynchronous::MODE);
     let (pulled, tensors) = store.pull(&pull(0, Some(10), None), 0).unwrap();
     assert_eq!((pulled.weights, tensors.len()), (PulledWeights::Follow(2), 2));
     let (pulled, tensors) = store.pull(&pull(0, Some(10), Some(0)), 0).unwrap();
@@ -213,7 +213,7 @@ fn a_worker_is_told_to_stop_and_gets_nothing_it_has() {
 
 #[test]
 fn a_pull_keeps_its_version_while_pushes_go_on() {
-    let store = started(Mode::Asynchronous);
+    let store = started(asynchronous::MODE);
     let (_, pulled) = store.pull(&pull(1, Some(11), None), 0).unwrap();
     store.push(&push(0, 10, 1, 0), update([4.0, 4.0], 4.0)).unwrap();
     let w = pulled.iter().find(|tensor| tensor.name == "w").unwrap();
@@ -222,7 +222,7 @@ fn a_pull_keeps_its_version_while_pushes_go_on() {
 
 #[test]
 fn weights_that_left_the_range_of_numbers_are_not_checkpointed() {
-    let store = started(Mode::Asynchronous);
+    let store = started(asynchronous::MODE);
     for step in 1..=3 {
         store.push(&push(0, 10, step, 0), update([f32::MAX, 0.0], 1.0)).unwrap();
     }
@@ -232,7 +232,7 @@ fn weights_that_left_the_range_of_numbers_are_not_checkpointed() {
 
 #[test]
 fn pushes_from_many_threads_are_all_applied() {
-    for mode in [Mode::Asynchronous, Mode::Hogwild] {
+    for mode in [asynchronous::MODE, hogwild::MODE] {
         let workers = 8_u32;
         let store = Arc::new(ParameterStore::new(settings(mode, 100, &vec![1; workers as usize])));
         for worker in 0..workers {
@@ -257,7 +257,7 @@ fn pushes_from_many_threads_are_all_applied() {
 
 #[test]
 fn an_asynchronous_pull_sees_whole_pushes() {
-    let store = Arc::new(ParameterStore::new(settings(Mode::Asynchronous, 500, &[1])));
+    let store = Arc::new(ParameterStore::new(settings(asynchronous::MODE, 500, &[1])));
     store.pull(&pull(0, None, None), 1).unwrap();
     let both = |value: f32| vec![tensor("a", &[value]), tensor("z", &[value])];
     store.push(&start(0, 1), both(0.0)).unwrap();

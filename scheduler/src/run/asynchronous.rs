@@ -30,14 +30,14 @@ const UNVALIDATED_MAX: usize = 4;
 type Validating = BoxFuture<'static, Result<(FileRef, Validation)>>;
 
 impl Run {
-    /// Trains until there is nothing left to do.
-    pub(super) async fn train_by_exchange(&mut self) -> Result<()> {
+    /// Trains until there is nothing left to do. The parameter server applies one push at a time if `is_exclusive`.
+    pub(super) async fn train_by_exchange(&mut self, is_exclusive: bool) -> Result<()> {
         let record = self.record.exchange.get_or_insert_default().clone();
         let session = SessionKey(uuid::Uuid::new_v4().to_string());
         let exchange = self.context.parameters.open(
             &self.record.run,
             ExchangeSettings {
-                mode: self.request.spec.distribution.mode,
+                is_exclusive,
                 session: session.clone(),
                 epochs: self.request.spec.training.epochs,
                 rows: self.record.data.train_rows_per_worker.clone(),

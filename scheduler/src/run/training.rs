@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
 use tusk_core::job::{EpochSlice, Rows, Selection};
+use tusk_core::mode::Exchange;
 use tusk_core::manifest::{DataProfile, EpochTally, Manifest, RunRecord, RunStatus, Timing};
-use tusk_core::options::Mode;
 use tusk_core::protocol::TrainingRequest;
 use tusk_core::store::ModelStore;
 
@@ -185,10 +185,10 @@ impl Run {
     pub(crate) async fn learn(&mut self, until: u32) -> Result<()> {
         let done = |record: &RunRecord| record.epochs.last().map_or(0, |epoch| epoch.epoch);
         while done(&self.record) < until && progress::goes_on(&self.request.spec, &self.record.epochs) {
-            match self.request.spec.distribution.mode {
-                Mode::Synchronous => self.epoch(done(&self.record) + 1).await?,
-                Mode::Asynchronous | Mode::Hogwild => {
-                    self.train_by_exchange().await?;
+            match self.request.spec.distribution.mode.exchange() {
+                Exchange::Mean => self.epoch(done(&self.record) + 1).await?,
+                Exchange::ParameterServer { is_exclusive } => {
+                    self.train_by_exchange(is_exclusive).await?;
                     break;
                 }
             }
