@@ -12,12 +12,14 @@
 //! * [`state`], [`manifest`], [`store`]: named tensors, what is known about a model, and where both are kept
 //! * [`protocol`]: what the processes say to each other beside plans: tickets, actions, headers and their messages
 //! * [`codec`]: how plans travel between the processes
+//! * [`augment`]: the random changes to training images
 //! * [`mode`], [`schedule`], [`outer_optimizer`]: how workers exchange weights, how the learning rate moves, and what becomes
 //!   of the mean of the workers
 //! * [`cause`]: why a query or a task failed, through whatever it was wrapped in; [`results`]: the rows of a statement
 //! * [`transfer`]: what became of the weights that a run starts from
 //! * [`metrics`]: ROC AUC and its neighbours, with bootstrap intervals
 
+pub mod augment;
 pub mod cause;
 pub mod codec;
 pub mod engine;

@@ -4,4 +4,5 @@
 use super::{Definition, Exchange, Mode};
 
 /// `mode = 'asynchronous'`.
-pub const MODE: Mode = Mode(&Definition { name: "asynchronous", exchange: Exchange::ParameterServer { is_exclusive: true } });
+pub const MODE: Mode =
+    Mode(&Definition { name: "asynchronous", exchange: Exchange::ParameterServer { is_exclusive: true } });

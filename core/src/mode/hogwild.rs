@@ -3,4 +3,5 @@
 use super::{Definition, Exchange, Mode};
 
 /// `mode = 'hogwild'`.
-pub const MODE: Mode = Mode(&Definition { name: "hogwild", exchange: Exchange::ParameterServer { is_exclusive: false } });
+pub const MODE: Mode =
+    Mode(&Definition { name: "hogwild", exchange: Exchange::ParameterServer { is_exclusive: false } });

@@ -1,38 +1,10 @@
-//! Random changes to training pictures, never to validation pictures.
+//! The option `augment`: which random changes are made to training images.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::choices::choices;
-
-choices! {
-    /// One kind of change. Every amount is drawn anew per picture and epoch.
-    Transform {
-        /// Rotation by up to 15 degrees.
-        Rotate = "rotate",
-        /// Shift by up to 6 % of the side.
-        Shift = "shift",
-        /// Zoom by up to 15 % in or out.
-        Zoom = "zoom",
-        /// Shear by up to 6 degrees.
-        Shear = "shear",
-        /// Brightness by up to 10 % of the range.
-        Brightness = "brightness",
-        /// Contrast by up to 30 %.
-        Contrast = "contrast",
-        /// Exponent between 0.61 and 1.65 on values in [0, 1].
-        Gamma = "gamma",
-        /// Half of the time, blurred or sharpened: a Gaussian of 1.2 % of the side, mixed in by between -0.5 and 1.
-        Blur = "blur",
-        /// Gaussian noise of up to 3 % of the range.
-        Noise = "noise",
-        /// One square of up to a quarter of the side replaced by the mean (DeVries & Taylor 2017).
-        Cutout = "cutout",
-        /// Left and right swapped half of the time. Not for chests: the heart is on the left.
-        HorizontalFlip = "horizontal_flip",
-    }
-}
+use crate::augment::{Step, Transform, blur, brightness, contrast, cutout, gamma, noise, rotate, shift, zoom};
 
 /// The transforms of a model, in a fixed order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +15,17 @@ impl Augment {
     /// What a chest X-ray bears without becoming another: everything but shear and flips.
     #[must_use]
     pub fn xray() -> Self {
-        use Transform::{Blur, Brightness, Contrast, Cutout, Gamma, Noise, Rotate, Shift, Zoom};
-        Self(vec![Rotate, Shift, Zoom, Brightness, Contrast, Gamma, Blur, Noise, Cutout])
+        Self(vec![
+            rotate::TRANSFORM,
+            shift::TRANSFORM,
+            zoom::TRANSFORM,
+            brightness::TRANSFORM,
+            contrast::TRANSFORM,
+            gamma::TRANSFORM,
+            blur::TRANSFORM,
+            noise::TRANSFORM,
+            cutout::TRANSFORM,
+        ])
     }
 
     /// What [`Self::from_text`] takes.
@@ -69,7 +50,7 @@ impl Augment {
     /// What makes the further views of test-time augmentation: geometry alone.
     #[must_use]
     pub fn views() -> Self {
-        Self(vec![Transform::Rotate, Transform::Shift, Transform::Zoom])
+        Self(vec![rotate::TRANSFORM, shift::TRANSFORM, zoom::TRANSFORM])
     }
 
     /// The given transforms, each once.
@@ -88,6 +69,17 @@ impl Augment {
     #[must_use]
     pub fn has(&self, transform: Transform) -> bool {
         self.0.contains(&transform)
+    }
+
+    /// The transforms that are on.
+    pub fn transforms(&self) -> impl Iterator<Item = Transform> {
+        self.0.iter().copied()
+    }
+
+    /// Whether a transform of this step is on.
+    #[must_use]
+    pub fn does(&self, step: Step) -> bool {
+        self.transforms().any(|transform| transform.step() == step)
     }
 
     /// Whether nothing is changed.

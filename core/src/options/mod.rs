@@ -25,7 +25,7 @@ mod value;
 use serde::{Deserialize, Serialize};
 
 pub use architecture::architecture;
-pub use augment::{Augment, Transform};
+pub use augment::Augment;
 pub use choices::{
     Features, Freeze, Frequency, Intensity, Loss, Objective, OnLeak, Optimizer, Precision, SearchStrategy,
 };

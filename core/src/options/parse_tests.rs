@@ -1,7 +1,8 @@
 //! Options as they are written, and as they are refused.
 
 use super::*;
-use crate::options::{Device, Normalize, Threshold, Transform};
+use crate::augment::{cutout, noise};
+use crate::options::{Device, Normalize, Threshold};
 
 fn message(key: &str, value: impl Into<OptionValue>) -> String {
     parse(Architecture::CNN, &[(key.to_owned(), value.into())]).unwrap_err().to_string()
@@ -56,7 +57,7 @@ fn every_option_is_understood() {
     assert_eq!(spec.data.group.as_deref(), Some("patient"));
     assert_eq!(spec.distribution.workers, Some(3));
     assert_eq!(spec.input.normalize, Normalize::Given { mean: 0.5, std: 0.25 });
-    assert!(spec.input.augment.has(Transform::Noise) && !spec.input.augment.has(Transform::Cutout));
+    assert!(spec.input.augment.has(noise::TRANSFORM) && !spec.input.augment.has(cutout::TRANSFORM));
     assert_eq!(spec.prediction.threshold, Threshold::Given(0.4));
     assert_eq!(spec.distribution.device, Device::Cuda(1));
     assert_eq!(spec.input.image_size, 224);

@@ -3,13 +3,12 @@
 //! Every amount is drawn from a stream that belongs to (seed, epoch, picture), so a picture is changed in the same way
 //! whichever worker meets it, in whatever batch.
 
-use std::f64::consts::PI;
-
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tch::{Device, Kind, Tensor};
+use tusk_core::augment::{Changes, Draws, Step, Stream, Transform, first};
 use tusk_core::manifest::Preprocessing;
-use tusk_core::options::{Augment, Transform};
+use tusk_core::options::Augment;
 use tusk_core::random::derive;
 
 use crate::error::Result;
@@ -23,6 +22,8 @@ const NOISE_BANK: usize = 1 << 20;
 pub(crate) struct InputPipeline {
     preprocessing: Preprocessing,
     augment: Augment,
+    /// The transforms that draw from one stream, in their order.
+    first: Vec<Transform>,
     seed: u64,
     /// What noise is cut from: as long as it takes for a picture to start anywhere in the first [`NOISE_BANK`] values.
     noise: Tensor,
@@ -57,13 +58,13 @@ impl InputPipeline {
         kind: Kind,
     ) -> Result<Self> {
         let mut noise = Vec::new();
-        if augment.has(Transform::Noise) {
+        if augment.does(Step::Noise) {
             let bank = normal(derive(seed, "noise", &[]), NOISE_BANK, 1.0);
             let per_picture = preprocessing.image_size.pow(2) as usize * usize::from(preprocessing.channels);
             noise = bank.iter().cycle().take(NOISE_BANK + per_picture).copied().collect();
         }
         let noise = Tensor::f_from_slice(&noise)?.f_to(device)?;
-        Ok(Self { preprocessing: preprocessing.clone(), augment, seed, noise, device, kind })
+        Ok(Self { preprocessing: preprocessing.clone(), augment, first: first(), seed, noise, device, kind })
     }
 
     /// Pictures `[n, side, side, channels]`, u8, on the device, to `[n, channels, side, side]`, channels last in memory.
@@ -80,7 +81,7 @@ impl InputPipeline {
         }
         let Preprocessing { mean, std, .. } = self.preprocessing;
         let mut x = x.f_add_scalar_(-mean)?.f_mul_scalar_(1.0 / std)?;
-        if !draws.is_empty() && self.augment.has(Transform::Cutout) {
+        if !draws.is_empty() && self.augment.does(Step::Cutout) {
             x = x.f_masked_fill_(&self.cut_out(&draws)?, 0.0)?;
         }
         Ok(x.f_to_kind(self.kind)?)
@@ -88,54 +89,49 @@ impl InputPipeline {
 
     /// What is drawn for a picture, by its content hash, in an epoch.
     pub(crate) fn draw(&self, image: u64, epoch: u32) -> Draw {
-        let mut rng = Pcg64::seed_from_u64(derive(self.seed, "augment", &[u64::from(epoch), image]));
-        let has = |transform| self.augment.has(transform);
-        // Every amount is drawn whether it is used or not, so that switching one transform leaves the others alone.
-        let mut amount = |transform, most: f64| {
-            let drawn = symmetric(&mut rng) * most;
-            if has(transform) { drawn } else { 0.0 }
-        };
-        let angle = amount(Transform::Rotate, 15.0 * PI / 180.0);
-        let zoom = 1.0 + amount(Transform::Zoom, 0.15);
-        let (dx, dy) = (amount(Transform::Shift, 0.12), amount(Transform::Shift, 0.12));
-        let flip = if amount(Transform::HorizontalFlip, 1.0) > 0.0 { -1.0 } else { 1.0 };
-        let gamma = amount(Transform::Gamma, 0.5).exp();
-        let contrast = 1.0 + amount(Transform::Contrast, 0.3);
-        let brightness = amount(Transform::Brightness, 0.1);
-        let noise_std = amount(Transform::Noise, 0.03).abs();
-        let (cos, sin) = (angle.cos() * zoom, angle.sin() * zoom);
+        let place = [u64::from(epoch), image];
         let side = self.preprocessing.image_size as usize;
-        let square = ((rng.random::<f64>() * 0.25) * side as f64) as usize;
-        let place = |rng: &mut Pcg64| (rng.random::<f64>() * (side - square) as f64) as usize;
-        let cutout = (place(&mut rng), place(&mut rng), square);
-        let shear = symmetric(&mut rng) * (6.0 * PI / 180.0).tan();
-        let shear = if has(Transform::Shear) { shear } else { 0.0 };
-        let (is_blurred, blur) = (rng.random::<f64>() < 0.5, rng.random::<f64>() * 1.5 - 0.5);
+        let mut changes = Changes::default();
+        let mut rng = Pcg64::seed_from_u64(derive(self.seed, "augment", &place));
+        for transform in &self.first {
+            // Drawn whether it is used or not, so that switching one transform leaves the others alone.
+            let mut drawn = changes.clone();
+            transform.draw(&mut Draws::new(&mut || rng.random::<f64>(), side), &mut drawn);
+            if self.augment.has(*transform) {
+                changes = drawn;
+            }
+        }
         let has_border = rng.random::<f64>() >= 0.5;
+        let noise_offset = (rng.next_u64() % NOISE_BANK as u64) as usize;
+        for transform in self.augment.transforms().filter(|transform| transform.stream() == Stream::Own) {
+            let mut rng = Pcg64::seed_from_u64(derive(self.seed, transform.name(), &place));
+            transform.draw(&mut Draws::new(&mut || rng.random::<f64>(), side), &mut changes);
+        }
+        let Changes { angle, zoom, dx, dy, shear, gamma, contrast, brightness, blur, noise_std, cutout, .. } = changes;
+        let flip = if changes.is_flipped { -1.0 } else { 1.0 };
+        let (cos, sin) = (angle.cos() * zoom, angle.sin() * zoom);
         Draw {
             has_border,
             affine: [cos * flip, cos * shear - sin, dx, sin * flip, sin * shear + cos, dy].map(|v| v as f32),
             gamma: gamma as f32,
             contrast: contrast as f32,
             brightness: brightness as f32,
-            blur: if is_blurred { blur as f32 } else { 0.0 },
+            blur: blur as f32,
             noise_std: noise_std as f32,
-            noise_offset: (rng.next_u64() % NOISE_BANK as u64) as usize,
+            noise_offset,
             cutout,
         }
     }
 
     /// Geometry, then sharpness, tone and noise, on values in [0, 1].
     fn change(&self, x: &Tensor, draws: &[Draw]) -> Result<Tensor> {
-        let has = |transform| self.augment.has(transform);
+        let does = |step| self.augment.does(step);
         let per_image = |value: fn(&Draw) -> f32| -> Result<Tensor> {
             let values: Vec<f32> = draws.iter().map(value).collect();
             Ok(Tensor::f_from_slice(&values)?.f_view([-1, 1, 1, 1])?.f_to(self.device)?)
         };
         let mut x = x.shallow_clone();
-        let geometric =
-            [Transform::Rotate, Transform::Shift, Transform::Zoom, Transform::Shear, Transform::HorizontalFlip];
-        if geometric.into_iter().any(has) {
+        if does(Step::Geometry) {
             let theta: Vec<f32> = draws.iter().flat_map(|draw| draw.affine).collect();
             let theta = Tensor::f_from_slice(&theta)?.f_view([-1, 2, 3])?.f_to(self.device)?;
             let grid = Tensor::f_affine_grid_generator(&theta, x.size(), false)?;
@@ -145,17 +141,17 @@ impl InputPipeline {
             let has_border = per_image(|d| f32::from(u8::from(d.has_border)))?;
             x = x.f_mul_(&has_border.f_maximum(&inside.f_to_kind(Kind::Float)?)?)?;
         }
-        if has(Transform::Blur) {
+        if does(Step::Sharpness) {
             x = self.sharpness(&x, draws)?;
         }
-        if has(Transform::Gamma) {
+        if does(Step::Gamma) {
             x = x.f_clamp_min_(1e-4)?.f_pow(&per_image(|d| d.gamma)?)?;
         }
-        if has(Transform::Contrast) || has(Transform::Brightness) {
+        if does(Step::Tone) {
             x = x.f_add_scalar_(-0.5)?.f_mul_(&per_image(|d| d.contrast)?)?;
             x = x.f_add_(&per_image(|d| 0.5 + d.brightness)?)?;
         }
-        if has(Transform::Noise) {
+        if does(Step::Noise) {
             let noise = self.noise_of(draws, &x.size())?.f_mul_(&per_image(|d| d.noise_std)?)?;
             x = x.f_add_(&noise)?;
         }
@@ -221,9 +217,4 @@ impl InputPipeline {
         let rows = within(|draw| draw.cutout.1, &[1, 1, -1, 1])?;
         Ok(rows.f_logical_and(&columns)?)
     }
-}
-
-/// A uniform number in [-1, 1).
-fn symmetric(rng: &mut impl Rng) -> f64 {
-    rng.random::<f64>() * 2.0 - 1.0
 }

@@ -1,8 +1,11 @@
 //! By how much pictures are changed: what `Transform` documents is what is drawn, and what is drawn is what is done.
 
 use tch::{Device, Kind};
+use tusk_core::augment::{
+    Transform, blur, brightness, contrast, cutout, gamma, horizontal_flip, noise, rotate, shear, shift, zoom,
+};
 use tusk_core::manifest::Preprocessing;
-use tusk_core::options::{Augment, Transform};
+use tusk_core::options::Augment;
 
 use crate::input::augment::{Draw, InputPipeline};
 use crate::input::batch_loader::on_device;
@@ -62,32 +65,32 @@ fn assert_half(kind: Transform, is_so: fn(&Draw) -> bool) {
 
 #[test]
 fn amounts_fill_their_documented_ranges() {
-    assert_drawn(Transform::Rotate, [-15.0, 15.0], |draw| {
+    assert_drawn(rotate::TRANSFORM, [-15.0, 15.0], |draw| {
         f64::from(draw.affine[3]).atan2(f64::from(draw.affine[0])).to_degrees()
     });
     // Shares of the side, which is 2 long.
-    assert_drawn(Transform::Shift, [-0.06, 0.06], |draw| f64::from(draw.affine[2]) / 2.0);
-    assert_drawn(Transform::Shift, [-0.06, 0.06], |draw| f64::from(draw.affine[5]) / 2.0);
-    assert_drawn(Transform::Zoom, [0.85, 1.15], |draw| f64::from(draw.affine[0]));
-    assert_drawn(Transform::Shear, [-6.0, 6.0], |draw| f64::from(draw.affine[1]).atan().to_degrees());
-    assert_drawn(Transform::Brightness, [-0.1, 0.1], |draw| f64::from(draw.brightness));
-    assert_drawn(Transform::Contrast, [0.7, 1.3], |draw| f64::from(draw.contrast));
+    assert_drawn(shift::TRANSFORM, [-0.06, 0.06], |draw| f64::from(draw.affine[2]) / 2.0);
+    assert_drawn(shift::TRANSFORM, [-0.06, 0.06], |draw| f64::from(draw.affine[5]) / 2.0);
+    assert_drawn(zoom::TRANSFORM, [0.85, 1.15], |draw| f64::from(draw.affine[0]));
+    assert_drawn(shear::TRANSFORM, [-6.0, 6.0], |draw| f64::from(draw.affine[1]).atan().to_degrees());
+    assert_drawn(brightness::TRANSFORM, [-0.1, 0.1], |draw| f64::from(draw.brightness));
+    assert_drawn(contrast::TRANSFORM, [0.7, 1.3], |draw| f64::from(draw.contrast));
     // 0.61 and 1.65 as they are documented, to two digits.
-    assert_drawn(Transform::Gamma, [0.605, 1.655], |draw| f64::from(draw.gamma));
-    assert_drawn(Transform::Noise, [0.0, 0.03], |draw| f64::from(draw.noise_std));
-    assert_drawn(Transform::Cutout, [0.0, 0.25], |draw| draw.cutout.2 as f64 / SIDE as f64);
+    assert_drawn(gamma::TRANSFORM, [0.605, 1.655], |draw| f64::from(draw.gamma));
+    assert_drawn(noise::TRANSFORM, [0.0, 0.03], |draw| f64::from(draw.noise_std));
+    assert_drawn(cutout::TRANSFORM, [0.0, 0.25], |draw| draw.cutout.2 as f64 / SIDE as f64);
     // Anywhere: from one border to the other.
-    assert_drawn(Transform::Cutout, [0.0, 1.0], |draw| draw.cutout.0 as f64 / (SIDE - draw.cutout.2) as f64);
-    assert_drawn(Transform::Cutout, [0.0, 1.0], |draw| draw.cutout.1 as f64 / (SIDE - draw.cutout.2) as f64);
-    let blurs: Vec<f64> = draws(Transform::Blur).iter().map(|draw| f64::from(draw.blur)).collect();
+    assert_drawn(cutout::TRANSFORM, [0.0, 1.0], |draw| draw.cutout.0 as f64 / (SIDE - draw.cutout.2) as f64);
+    assert_drawn(cutout::TRANSFORM, [0.0, 1.0], |draw| draw.cutout.1 as f64 / (SIDE - draw.cutout.2) as f64);
+    let blurs: Vec<f64> = draws(blur::TRANSFORM).iter().map(|draw| f64::from(draw.blur)).collect();
     assert_fill(&blurs.into_iter().filter(|blur| *blur != 0.0).collect::<Vec<f64>>(), [-0.5, 1.0], "blur");
 }
 
 #[test]
 fn what_is_done_half_of_the_time_is_done_half_of_the_time() {
-    assert_half(Transform::Blur, |draw| draw.blur != 0.0);
-    assert_half(Transform::HorizontalFlip, |draw| draw.affine[0] < 0.0);
-    assert_half(Transform::Rotate, |draw| draw.has_border);
+    assert_half(blur::TRANSFORM, |draw| draw.blur != 0.0);
+    assert_half(horizontal_flip::TRANSFORM, |draw| draw.affine[0] < 0.0);
+    assert_half(rotate::TRANSFORM, |draw| draw.has_border);
 }
 
 /// A soft dot at a place in pixels from the middle, on black.
@@ -114,25 +117,24 @@ fn light(picture: &[f64]) -> [f64; 2] {
 fn moved(kind: Transform, draw: &Draw, [x, y]: [f64; 2]) -> [f64; 2] {
     let affine = draw.affine.map(f64::from);
     let half = SIDE as f64 / 2.0;
-    match kind {
+    match kind.name() {
         // Against the clock for an angle above zero.
-        Transform::Rotate => {
+        "rotate" => {
             let (sin, cos) = affine[3].atan2(affine[0]).sin_cos();
             [x * cos + y * sin, y * cos - x * sin]
         }
         // The frame is shifted, so that the picture in it goes the other way; likewise below.
-        Transform::Shift => [x - affine[2] * half, y - affine[5] * half],
-        Transform::Zoom => [x / affine[0], y / affine[0]],
-        Transform::Shear => [x - affine[1] * y, y],
+        "shift" => [x - affine[2] * half, y - affine[5] * half],
+        "zoom" => [x / affine[0], y / affine[0]],
+        "shear" => [x - affine[1] * y, y],
         _ => [x * affine[0], y],
     }
 }
 
 #[test]
 fn a_dot_goes_where_the_draw_says() {
-    use Transform::{HorizontalFlip, Rotate, Shear, Shift, Zoom};
     let from = [50.0, -30.0];
-    for kind in [Rotate, Shift, Zoom, Shear, HorizontalFlip] {
+    for kind in [rotate::TRANSFORM, shift::TRANSFORM, zoom::TRANSFORM, shear::TRANSFORM, horizontal_flip::TRANSFORM] {
         for (picture, draw) in changed(kind, &dot(from)) {
             let (found, wanted) = (light(&picture), moved(kind, &draw, from));
             let apart = (found[0] - wanted[0]).hypot(found[1] - wanted[1]);
@@ -143,20 +145,20 @@ fn a_dot_goes_where_the_draw_says() {
 
 #[test]
 fn a_flat_picture_shows_the_tone_and_the_noise_that_were_drawn() {
-    for kind in [Transform::Brightness, Transform::Contrast, Transform::Gamma, Transform::Noise] {
+    for kind in [brightness::TRANSFORM, contrast::TRANSFORM, gamma::TRANSFORM, noise::TRANSFORM] {
         for (picture, draw) in changed(kind, &flat(102)) {
             // Of 255 levels, 102 are 0.4.
-            let wanted = match kind {
-                Transform::Brightness => 0.4 + f64::from(draw.brightness),
-                Transform::Contrast => 0.5 - 0.1 * f64::from(draw.contrast),
-                Transform::Gamma => 0.4_f64.powf(f64::from(draw.gamma)),
+            let wanted = match kind.name() {
+                "brightness" => 0.4 + f64::from(draw.brightness),
+                "contrast" => 0.5 - 0.1 * f64::from(draw.contrast),
+                "gamma" => 0.4_f64.powf(f64::from(draw.gamma)),
                 _ => 0.4,
             };
             let count = picture.len() as f64;
             let mean = picture.iter().sum::<f64>() / count;
             let deviation = (picture.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / count).sqrt();
             // 40,000 numbers of noise: their mean is known to a two-hundredth of their deviation, that to 0.4 %.
-            let drawn = if kind == Transform::Noise { f64::from(draw.noise_std) } else { 0.0 };
+            let drawn = if kind == noise::TRANSFORM { f64::from(draw.noise_std) } else { 0.0 };
             assert!((mean - wanted).abs() < 1e-5 + 0.03 * drawn, "{}: {mean}, not {wanted}", kind.name());
             assert!((deviation - drawn).abs() < 1e-5 + 0.03 * drawn, "{}: {deviation}, not {drawn}", kind.name());
         }
@@ -165,7 +167,7 @@ fn a_flat_picture_shows_the_tone_and_the_noise_that_were_drawn() {
 
 #[test]
 fn a_cut_out_square_shows_the_mean_and_nothing_else_changes() {
-    for (picture, draw) in changed(Transform::Cutout, &flat(102)) {
+    for (picture, draw) in changed(cutout::TRANSFORM, &flat(102)) {
         let (left, top, side) = draw.cutout;
         for (i, level) in picture.iter().enumerate() {
             let is_cut = (left..left + side).contains(&(i % SIDE)) && (top..top + side).contains(&(i / SIDE));
@@ -182,7 +184,7 @@ fn a_point_is_blurred_by_a_gaussian_of_the_documented_width_as_much_as_was_drawn
     let mut point = flat(76);
     point[middle] = 153;
     let falls = |from: i32, to: i32| (-0.5 * f64::from(to * to - from * from) / (0.012 * SIDE as f64).powi(2)).exp();
-    for (picture, draw) in changed(Transform::Blur, &point) {
+    for (picture, draw) in changed(blur::TRANSFORM, &point) {
         let share = |place: usize| (picture[place] * 255.0 - 76.0) / 77.0;
         let blur = f64::from(draw.blur);
         let [here, beside, further] = [0, 1, 3].map(|columns| share(middle + columns));

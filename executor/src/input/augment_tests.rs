@@ -1,8 +1,9 @@
 //! What the net sees of a picture: repeatable, the picture's own, and recognisable.
 
 use tch::{Device, Kind, Tensor};
+use tusk_core::augment::{Transform, horizontal_flip, shift};
 use tusk_core::manifest::Preprocessing;
-use tusk_core::options::{Augment, Transform};
+use tusk_core::options::Augment;
 
 use crate::input::augment::InputPipeline;
 use crate::input::batch_loader::on_device;
@@ -76,7 +77,7 @@ fn every_transform_changes_pictures_and_leaves_them_recognisable() {
         let differs = plain.iter().zip(&changed).filter(|(a, b)| a != b).count();
         assert!(differs >= 2, "{word} changed {differs} of 8 pictures");
         assert!(changed.iter().flatten().all(|v| v.is_finite()), "{word}");
-        if transform != Transform::HorizontalFlip {
+        if transform != horizontal_flip::TRANSFORM {
             let (a, b) = (Tensor::from_slice(&plain.concat()), Tensor::from_slice(&changed.concat()));
             let likeness = Tensor::stack(&[a, b], 0).corrcoef().double_value(&[0, 1]);
             assert!(likeness > 0.6, "{word}: correlation {likeness}");
@@ -88,7 +89,7 @@ fn every_transform_changes_pictures_and_leaves_them_recognisable() {
 fn a_flipped_picture_is_its_mirror_image() {
     let images: Vec<u64> = (0..16).collect();
     let plain = inputs(&pipeline(Augment::default(), 1), &images, 1);
-    let flipped = inputs(&pipeline(Augment::of([Transform::HorizontalFlip]), 1), &images, 1);
+    let flipped = inputs(&pipeline(Augment::of([horizontal_flip::TRANSFORM]), 1), &images, 1);
     let mirror = |picture: &[f32]| -> Vec<f32> {
         picture.chunks_exact(SIDE).flat_map(|row| row.iter().rev().copied()).collect()
     };
@@ -101,7 +102,7 @@ fn a_flipped_picture_is_its_mirror_image() {
 
 #[test]
 fn outside_of_a_moved_picture_its_border_goes_on_or_it_is_black() {
-    let moved = inputs(&pipeline(Augment::of([Transform::Shift]), 1), &(0..16).collect::<Vec<_>>(), 1);
+    let moved = inputs(&pipeline(Augment::of([shift::TRANSFORM]), 1), &(0..16).collect::<Vec<_>>(), 1);
     // The darkest level of a disc's picture is 60.
     let black = moved.iter().filter(|picture| picture.iter().any(|v| *v < -0.4)).count();
     assert!((4..=12).contains(&black), "half of them: {black}");

@@ -21,7 +21,13 @@ pub(super) fn run() -> RunId {
 
 pub(super) fn settings(mode: Mode, epochs: u32, rows: &[u64]) -> ExchangeSettings {
     let (session, record) = (secret(), ExchangeRecord::default());
-    ExchangeSettings { is_exclusive: mode.exchange() == Exchange::ParameterServer { is_exclusive: true }, session, epochs, rows: rows.to_vec(), record }
+    ExchangeSettings {
+        is_exclusive: mode.exchange() == Exchange::ParameterServer { is_exclusive: true },
+        session,
+        epochs,
+        rows: rows.to_vec(),
+        record,
+    }
 }
 
 pub(super) fn tensor(name: &str, data: &[f32]) -> NamedTensor {

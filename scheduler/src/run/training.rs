@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
 use tusk_core::job::{EpochSlice, Rows, Selection};
-use tusk_core::mode::Exchange;
 use tusk_core::manifest::{DataProfile, EpochTally, Manifest, RunRecord, RunStatus, Timing};
+use tusk_core::mode::Exchange;
 use tusk_core::protocol::TrainingRequest;
 use tusk_core::store::ModelStore;
 
