@@ -33,10 +33,10 @@ pub struct ContextOptions {
 }
 
 impl Default for ContextOptions {
-    /// The store `./tusk-store` (or `TUSK_STORE`) and all processors.
+    /// The store `./tusk-store` and all processors.
     fn default() -> Self {
         Self {
-            store: std::env::var("TUSK_STORE").unwrap_or_else(|_| "tusk-store".to_owned()),
+            store: "tusk-store".to_owned(),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             #[cfg(feature = "embedded")]
             cache: tusk_executor::CacheLimits::default(),
@@ -44,6 +44,23 @@ impl Default for ContextOptions {
             credentials: Credentials::Nobody,
             tls: None,
         }
+    }
+}
+
+impl ContextOptions {
+    /// The default options, where the environment does not say others: `TUSK_STORE`, and for the embedded executor
+    /// `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR`.
+    ///
+    /// # Errors
+    /// When a variable has no valid value.
+    pub fn from_env() -> Result<Self> {
+        let default = Self::default();
+        Ok(Self {
+            store: std::env::var("TUSK_STORE").unwrap_or(default.store),
+            #[cfg(feature = "embedded")]
+            cache: tusk_executor::CacheLimits::from_env()?,
+            ..default
+        })
     }
 }
 

@@ -6,6 +6,14 @@ use datafusion::error::DataFusionError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// An environment variable that is not a number of bytes.
+    #[error("{variable} is '{value}'; set it to a whole number of bytes, or unset it")]
+    Environment {
+        /// Its name.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+    },
     /// libtorch refused an operation.
     #[error("libtorch: {source}")]
     Torch {

@@ -181,7 +181,7 @@ pub(super) enum Number {
     FromBelow(f64, f64),
     /// The second bound is accepted.
     Above(f64, f64),
-    /// As [`Self::Above`], but for values that make sense strictly between the bounds.
+    /// Above the first and below the second.
     Between(f64, f64),
     /// 0, or from the first to the second bound.
     ZeroOr(f64, f64),
@@ -196,7 +196,8 @@ impl Accepts<f64> for Number {
         let fits = match *self {
             Self::From(low, high) => (low..=high).contains(&number),
             Self::FromBelow(low, high) => (low..=high - BELOW).contains(&number),
-            Self::Above(low, high) | Self::Between(low, high) => number > low && number <= high,
+            Self::Above(low, high) => number > low && number <= high,
+            Self::Between(low, high) => number > low && number < high,
             Self::ZeroOr(low, high) => number == 0.0 || (low..=high).contains(&number),
         };
         fits.then_some(number)

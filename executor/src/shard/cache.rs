@@ -22,16 +22,36 @@ pub struct CacheLimits {
 }
 
 impl Default for CacheLimits {
-    /// 1 GiB in memory and 64 GiB in the system's temporary folder, or what `TUSK_CACHE_MEMORY_BYTES`,
-    /// `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR` say.
+    /// 1 GiB in memory, and 64 GiB in the system's temporary folder.
     fn default() -> Self {
-        let bytes = |name: &str, default| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-        Self {
-            memory_bytes_max: bytes("TUSK_CACHE_MEMORY_BYTES", 1 << 30),
-            disk_bytes_max: bytes("TUSK_CACHE_DISK_BYTES", 64 << 30),
-            folder: std::env::var_os("TUSK_CACHE_DIR").map_or_else(std::env::temp_dir, PathBuf::from),
-        }
+        Self { memory_bytes_max: 1 << 30, disk_bytes_max: 64 << 30, folder: std::env::temp_dir() }
     }
+}
+
+impl CacheLimits {
+    /// The default limits, where `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR` do not say others.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] when a variable is not a number of bytes.
+    pub fn from_env() -> Result<Self> {
+        let default = Self::default();
+        Ok(Self {
+            memory_bytes_max: bytes_of("TUSK_CACHE_MEMORY_BYTES", default.memory_bytes_max)?,
+            disk_bytes_max: bytes_of("TUSK_CACHE_DISK_BYTES", default.disk_bytes_max)?,
+            folder: std::env::var_os("TUSK_CACHE_DIR").map_or(default.folder, PathBuf::from),
+        })
+    }
+}
+
+fn bytes_of(variable: &'static str, default: u64) -> Result<u64> {
+    match std::env::var_os(variable) {
+        None => Ok(default),
+        Some(value) => parse_bytes(variable, &value.to_string_lossy()),
+    }
+}
+
+fn parse_bytes(variable: &'static str, value: &str) -> Result<u64> {
+    value.trim().parse().map_err(|_| Error::Environment { variable, value: value.to_owned() })
 }
 
 /// What makes two shards the same: the table, the worker's part of it, and the preprocessing.
@@ -165,6 +185,23 @@ impl ShardCache {
         match oldest.map(|(key, _)| key.clone()) {
             Some(key) => slots.remove(&key).is_some(),
             None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_that_is_no_number_of_bytes_is_refused() {
+        assert_eq!(parse_bytes("TUSK_CACHE_DISK_BYTES", " 1024 ").unwrap(), 1024);
+        for value in ["", "64 GiB", "-1", "1.5"] {
+            let message = parse_bytes("TUSK_CACHE_DISK_BYTES", value).unwrap_err().to_string();
+            assert_eq!(
+                message,
+                format!("TUSK_CACHE_DISK_BYTES is '{value}'; set it to a whole number of bytes, or unset it")
+            );
         }
     }
 }
