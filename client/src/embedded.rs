@@ -20,12 +20,13 @@ use crate::error::{Error, Result, Results};
 use crate::remote::{Remote, http_url};
 
 impl TuskContext {
-    /// A context on a cluster of its own in this process, with the default options.
+    /// A context on a cluster of its own in this process, with the options of [`ContextOptions::from_env`].
     ///
     /// # Errors
-    /// When the store cannot be opened or no port of the loopback interface is free.
+    /// When a variable of the environment cannot be used, the store cannot be opened, or no port of the loopback interface
+    /// is free.
     pub async fn embedded() -> Result<Self> {
-        Self::embedded_with(ContextOptions::default()).await
+        Self::embedded_with(ContextOptions::from_env()?).await
     }
 
     /// A context on a cluster of its own in this process.

@@ -46,6 +46,19 @@ pub enum Error {
         /// Bytes that are allowed.
         budget: u64,
     },
+    /// A variable of the environment that is no number of bytes.
+    #[error(
+        "the environment variable {variable} is '{value}'; it takes a whole number of bytes, such as {example}. Correct it \
+         or unset it"
+    )]
+    Variable {
+        /// Its name.
+        variable: &'static str,
+        /// What it holds.
+        value: String,
+        /// A number that it could hold.
+        example: u64,
+    },
     /// A device that this machine does not have.
     #[error("device {device} not found: {reason}; use device = 'auto' or 'cpu'")]
     NoDevice {
