@@ -80,7 +80,7 @@ impl Published {
     /// # Errors
     /// When the model cannot be read.
     pub fn predict(&self, rows: &RecordBatch) -> Result<Predictions> {
-        Ok(self.predictor.predict(&self.name()?, rows.column(0))?)
+        Ok(self.predictor.predict(&self.name()?, rows.column(0), None)?)
     }
 
     /// A plan of training for all workers, as bytes.

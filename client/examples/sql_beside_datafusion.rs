@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     write_tree(&pictures, &SyntheticOptions { patients: 200, ..SyntheticOptions::default() }, &mut |_, _| {})?;
 
     let store = folder.path().join("store").display().to_string();
-    let tusk = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::default() }).await?;
+    let tusk = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::from_env()? }).await?;
     for statement in [
         format!("CREATE EXTERNAL TABLE xrays STORED AS IMAGES LOCATION '{}/'", pictures.display()),
         "CREATE VIEW patients AS SELECT *, split_part(split_part(path, '/', 2), '_', 1) AS patient FROM xrays".into(),

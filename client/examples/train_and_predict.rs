@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     write_tree(&pictures, &SyntheticOptions { patients: 200, ..SyntheticOptions::default() }, &mut |_, _| {})?;
 
     let store = folder.path().join("store").display().to_string();
-    let tusk = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::default() }).await?;
+    let tusk = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::from_env()? }).await?;
     let xrays = tusk.read_images(&pictures.display().to_string())?;
 
     let classifier = ImageClassifier::cnn().name("pneumonia").label("label").epochs(6);

@@ -1,5 +1,6 @@
 //! [`TuskContext`]: SQL, tables and models on an embedded or a remote cluster.
 
+use std::ffi::OsString;
 #[cfg(feature = "embedded")]
 use std::sync::Arc;
 
@@ -11,8 +12,11 @@ use tusk_process::tls::ClientTls;
 
 #[cfg(feature = "embedded")]
 use crate::cluster::EmbeddedCluster;
-use crate::error::{Result, Results};
+use crate::error::{Error, Result, Results};
 use crate::remote::{Credentials, Remote};
+
+/// The variable that names the store of the embedded cluster.
+const STORE: &str = "TUSK_STORE";
 
 /// How a context is set up.
 #[derive(Clone)]
@@ -33,7 +37,7 @@ pub struct ContextOptions {
 }
 
 impl Default for ContextOptions {
-    /// The store `./tusk-store` and all processors.
+    /// The store `./tusk-store` and all processors. The environment is not read: [`Self::from_env`] does that.
     fn default() -> Self {
         Self {
             store: "tusk-store".to_owned(),
@@ -48,20 +52,34 @@ impl Default for ContextOptions {
 }
 
 impl ContextOptions {
-    /// The default options, where the environment does not say others: `TUSK_STORE`, and for the embedded executor
-    /// `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR`.
+    /// The defaults, or what the environment says: the store of `TUSK_STORE` and, with the feature `embedded`, the cache
+    /// of `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR`. A variable that is empty is not set.
     ///
     /// # Errors
-    /// When a variable has no valid value.
+    /// When a variable holds what it cannot mean.
     pub fn from_env() -> Result<Self> {
-        let default = Self::default();
+        let defaults = Self::default();
+        let store = match std::env::var_os(STORE).filter(|store| !store.is_empty()) {
+            Some(given) => store_of(given)?,
+            None => defaults.store,
+        };
         Ok(Self {
-            store: std::env::var("TUSK_STORE").unwrap_or(default.store),
+            store,
             #[cfg(feature = "embedded")]
-            cache: tusk_executor::CacheLimits::from_env()?,
-            ..default
+            cache: tusk_executor::CacheLimits::from_env()
+                .map_err(|source| Error::Embedded { source: Box::new(source) })?,
+            ..defaults
         })
     }
+}
+
+/// The store that a variable names.
+fn store_of(given: OsString) -> Result<String> {
+    given.into_string().map_err(|given| Error::Variable {
+        variable: STORE,
+        value: given.display().to_string(),
+        expected: "a path or a URL in UTF-8",
+    })
 }
 
 impl std::fmt::Debug for ContextOptions {
@@ -181,5 +199,21 @@ impl TuskContext {
             Cluster::Embedded(cluster) => Ok(cluster.status()),
             Cluster::Remote(remote) => remote.cluster_status().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_no_text_is_refused_with_its_variable() {
+        assert_eq!(store_of("s3://models".into()).unwrap(), "s3://models");
+        let refusal = store_of(OsString::from_vec(vec![b's', 0xff])).unwrap_err().to_string();
+        let expected = "the environment variable TUSK_STORE is 's\u{fffd}'; it takes a path or a URL in UTF-8. Correct it or \
+                        unset it";
+        assert_eq!(refusal, expected);
     }
 }

@@ -23,7 +23,8 @@ impl TuskContext {
     /// A context on a cluster of its own in this process, with the options of [`ContextOptions::from_env`].
     ///
     /// # Errors
-    /// When an environment variable is invalid, the store cannot be opened or no port of the loopback interface is free.
+    /// When a variable of the environment cannot be used, the store cannot be opened, or no port of the loopback interface
+    /// is free.
     pub async fn embedded() -> Result<Self> {
         Self::embedded_with(ContextOptions::from_env()?).await
     }

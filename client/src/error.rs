@@ -22,6 +22,16 @@ pub enum Error {
         /// DataFusion's or Ballista's error.
         source: Box<DataFusionError>,
     },
+    /// A variable of the environment that cannot be used.
+    #[error("the environment variable {variable} is '{value}'; it takes {expected}. Correct it or unset it")]
+    Variable {
+        /// Its name.
+        variable: &'static str,
+        /// What it holds.
+        value: String,
+        /// What it may hold.
+        expected: &'static str,
+    },
     /// The scheduler cannot be reached.
     #[error("cannot reach the scheduler at {url}: {reason}. Check that it is running and that the address is correct")]
     Unreachable {

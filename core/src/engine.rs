@@ -13,6 +13,7 @@ use crate::ids::{ModelName, WorkerId};
 use crate::job::TrainTask;
 use crate::metrics::{Calibration, decide};
 use crate::options::Augment;
+use crate::task_models::TaskModels;
 
 /// Runs one worker's share of a job.
 pub trait TrainEngine: Debug + Send + Sync {
@@ -121,17 +122,18 @@ pub struct Changes {
 
 /// Applies published models to images.
 pub trait Predictor: Debug + Send + Sync {
-    /// The predictions of a model for every element of `images` (encoded bytes or Spark's image struct).
+    /// The predictions of a model for every element of `images` (encoded bytes or Spark's image struct). The model is
+    /// that of `tasks`; without them it is as it is published now.
     ///
     /// # Errors
     /// When there is no such model, its file is damaged, or the column holds no images.
-    fn predict(&self, model: &ModelName, images: &dyn Array) -> Result<Predictions>;
+    fn predict(&self, model: &ModelName, images: &dyn Array, tasks: Option<&TaskModels>) -> Result<Predictions>;
 
-    /// What made a model decide, for every element of `images`.
+    /// What made a model decide, for every element of `images`; of which model as in [`Self::predict`].
     ///
     /// # Errors
     /// As [`Self::predict`], and where the net has no maps to look at.
-    fn explain(&self, model: &ModelName, images: &dyn Array) -> Result<Explanations>;
+    fn explain(&self, model: &ModelName, images: &dyn Array, tasks: Option<&TaskModels>) -> Result<Explanations>;
 
     /// What training may make of every element of `images`: grey squares, row by row; `None` where the image is not there
     /// or cannot be read.

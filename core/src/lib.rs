@@ -8,7 +8,7 @@
 //! * [`sql`]: the statements, their grammar and their text
 //! * [`job`]: the jobs of a run, each with its input, its report and the arrays it answers with
 //! * [`physical`]: [`physical::TrainExec`], the operator that runs a job, and the rows it answers with
-//! * [`engine`]: the two traits behind which libtorch lives
+//! * [`engine`]: the two traits behind which libtorch lives; [`task_models`]: what tasks predict with, read once
 //! * [`state`], [`manifest`], [`store`]: named tensors, what is known about a model, and where both are kept
 //! * [`protocol`]: what the processes say to each other beside plans: tickets, actions, headers and their messages
 //! * [`codec`]: how plans travel between the processes
@@ -44,6 +44,7 @@ pub mod sql;
 pub mod state;
 pub mod store;
 mod tables_check;
+pub mod task_models;
 pub mod transfer;
 
 pub use error::{Error, Result};

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
-use tusk_executor::{Plugin, PluginSettings, install, start_reporting};
+use tusk_executor::{CacheLimits, Plugin, PluginSettings, install, start_reporting};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -16,8 +16,9 @@ async fn main() -> anyhow::Result<()> {
     let store = words.next().unwrap_or_else(|| "tusk-store".to_owned());
     tusk_process::logs::init(tusk_process::logs::LogFormat::Text, "info")?;
 
-    // What Tusk needs to know: where models are, and what to train on.
-    let plugin = Arc::new(Plugin::new(&PluginSettings { store, ..PluginSettings::default() })?);
+    // What Tusk needs to know: where models are, what decoded images may use, and what to train on.
+    let cache = CacheLimits::from_env()?;
+    let plugin = Arc::new(Plugin::new(&PluginSettings { store, cache, ..PluginSettings::default() })?);
 
     // An executor as Ballista knows it. Functions and settings of your own go here.
     let work_dir = tempfile::tempdir()?;

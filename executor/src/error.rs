@@ -6,14 +6,6 @@ use datafusion::error::DataFusionError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// An environment variable that is not a number of bytes.
-    #[error("{variable} is '{value}'; set it to a whole number of bytes, or unset it")]
-    Environment {
-        /// Its name.
-        variable: &'static str,
-        /// Its value.
-        value: String,
-    },
     /// libtorch refused an operation.
     #[error("libtorch: {source}")]
     Torch {
@@ -53,6 +45,19 @@ pub enum Error {
         needed: u64,
         /// Bytes that are allowed.
         budget: u64,
+    },
+    /// A variable of the environment that is no number of bytes.
+    #[error(
+        "the environment variable {variable} is '{value}'; it takes a whole number of bytes, such as {example}. Correct it \
+         or unset it"
+    )]
+    Variable {
+        /// Its name.
+        variable: &'static str,
+        /// What it holds.
+        value: String,
+        /// A number that it could hold.
+        example: u64,
     },
     /// A device that this machine does not have.
     #[error("device {device} not found: {reason}; use device = 'auto' or 'cpu'")]

@@ -115,7 +115,11 @@ impl Connection {
     /// A context on the cluster that the arguments name.
     pub(crate) async fn open(arguments: &ClusterArguments) -> Result<Self> {
         let progress = Progress::default();
-        let mut options = ContextOptions { store: arguments.store.clone(), ..ContextOptions::from_env()? };
+        let mut options = match &arguments.remote.scheduler {
+            // A cluster elsewhere has a store and a cache of its own.
+            Some(_) => ContextOptions::default(),
+            None => ContextOptions { store: arguments.store.clone(), ..ContextOptions::from_env()? },
+        };
         options.on_event = Some(progress.on_event());
         if let Some(threads) = arguments.threads {
             options.threads = threads.max(1);

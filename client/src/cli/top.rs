@@ -14,6 +14,12 @@ use tusk_core::protocol::{ClusterStatus, ExecutorReport, RunSummary};
 use super::RemoteArguments;
 use super::format::print_line;
 
+/// Seconds between refreshes, at least.
+const EVERY_MIN: f64 = 0.1;
+
+/// Seconds between refreshes, at most: a day.
+const EVERY_MAX: f64 = 86_400.0;
+
 /// Arguments of `tusk top`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TopArguments {
@@ -32,7 +38,11 @@ pub(crate) async fn run(arguments: TopArguments) -> Result<()> {
     let Some(url) = arguments.remote.scheduler.clone() else {
         anyhow::bail!("say which cluster to look at: tusk top --scheduler df://host:50050");
     };
-    ensure!(arguments.every >= 0.1, "--every takes at least 0.1 seconds");
+    ensure!(
+        (EVERY_MIN..=EVERY_MAX).contains(&arguments.every),
+        "--every is {}; it takes a number of seconds from {EVERY_MIN} to {EVERY_MAX}",
+        arguments.every
+    );
     let mut options = ContextOptions::default();
     arguments.remote.put_into(&mut options);
     let context = TuskContext::remote_with(&url, options).await?;

@@ -129,7 +129,7 @@ impl Accepts<u32> for Whole {
     fn expected(&self) -> String {
         match self {
             Self::Within(low, high) => format!("a whole number from {low} to {high}"),
-            Self::MultipleOf(step, high) => format!("a multiple of {step} up to {high}"),
+            Self::MultipleOf(step, high) => format!("a multiple of {step} from {step} to {high}"),
         }
     }
 
@@ -147,7 +147,7 @@ impl Accepts<u64> for AnyWhole {
     }
 
     fn expected(&self) -> String {
-        "a whole number from 0".to_owned()
+        format!("a whole number from 0 to {}", u64::MAX)
     }
 
     fn literal(&self, value: &u64) -> Option<OptionValue> {
@@ -177,25 +177,22 @@ impl Accepts<u8> for Either {
 pub(super) enum Number {
     /// Both bounds are accepted.
     From(f64, f64),
-    /// The first bound is accepted; the second is not, nor what is within [`BELOW`] of it.
-    FromBelow(f64, f64),
     /// The second bound is accepted.
     Above(f64, f64),
-    /// Above the first and below the second.
+    /// Neither bound is accepted.
     Between(f64, f64),
     /// 0, or from the first to the second bound.
     ZeroOr(f64, f64),
 }
 
-/// How far from its bound a number must stay to be below it: a decay nearer to 1 would never forget.
-const BELOW: f64 = 1e-6;
+/// The largest fraction below 1 that a decay may be: one nearer to 1 would never forget.
+pub(super) const DECAY_MAX: f64 = 0.999_999;
 
 impl Accepts<f64> for Number {
     fn parse(&self, literal: &OptionValue) -> Option<f64> {
         let number: f64 = number(literal)?;
         let fits = match *self {
             Self::From(low, high) => (low..=high).contains(&number),
-            Self::FromBelow(low, high) => (low..=high - BELOW).contains(&number),
             Self::Above(low, high) => number > low && number <= high,
             Self::Between(low, high) => number > low && number < high,
             Self::ZeroOr(low, high) => number == 0.0 || (low..=high).contains(&number),
@@ -206,7 +203,6 @@ impl Accepts<f64> for Number {
     fn expected(&self) -> String {
         match self {
             Self::From(low, high) => format!("a number from {low} to {high}"),
-            Self::FromBelow(low, high) => format!("a number from {low} to below {high}"),
             Self::Above(low, high) => format!("a number above {low} and up to {high}"),
             Self::Between(low, high) => format!("a number between {low} and {high}"),
             Self::ZeroOr(low, high) => format!("0, or a number from {low} to {high}"),

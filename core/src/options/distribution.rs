@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::accepts::{Flag, Number, Quoted, QuotedText, Whole, WordOr};
+use super::accepts::{DECAY_MAX, Flag, Number, Quoted, QuotedText, Whole, WordOr};
 use super::declare::options;
 use super::{Frequency, ModelSpec};
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ options! {
         outer_optimizer: OuterOptimizer = outer_optimizer::average::OUTER_OPTIMIZER, Quoted,
             before outer_optimizer::average::OUTER_OPTIMIZER;
         /// Fraction of its last step that outer_optimizer = 'momentum' repeats.
-        outer_momentum: f64 = OUTER_MOMENTUM, Number::FromBelow(0.0, 1.0), before OUTER_MOMENTUM;
+        outer_momentum: f64 = OUTER_MOMENTUM, Number::From(0.0, DECAY_MAX), before OUTER_MOMENTUM;
         /// How far outer_optimizer = 'momentum' goes towards the mean.
         outer_learning_rate: f64 = 1.0, Number::Above(0.0, 10.0), before 1.0;
         /// How often an epoch's synchronous workers are averaged; 'auto' is once per worker, at most 8 times, with 8

@@ -57,7 +57,7 @@ impl QuotedText for Normalize {
     }
 
     fn expected() -> String {
-        "'data', 'none' or 'mean,std' with both in [0, 1]".to_owned()
+        "'data', 'none' or 'mean,std' with a mean from 0 to 1 and a std above 0 and up to 1".to_owned()
     }
 
     fn to_text(&self) -> String {

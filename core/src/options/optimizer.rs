@@ -1,7 +1,7 @@
 //! Options of the optimizer.
 
 use super::Optimizer;
-use super::accepts::{Number, Quoted, WordOr};
+use super::accepts::{DECAY_MAX, Number, Quoted, WordOr};
 use super::declare::options;
 use crate::schedule::{self, Schedule};
 
@@ -14,12 +14,12 @@ options! {
         /// Peak learning rate of one worker; see scale_learning_rate.
         learning_rate: f64 = 1e-3, Number::Above(0.0, 10.0), [PerNet];
         /// Momentum of sgd, first beta of adam and adamw.
-        momentum: f64 = 0.9, Number::FromBelow(0.0, 1.0);
+        momentum: f64 = 0.9, Number::From(0.0, DECAY_MAX);
         /// Weight decay of all but biases and normalisation.
         weight_decay: f64 = 0.05, Number::From(0.0, 1.0), [PerNet];
         /// How the learning rate moves over a run.
         schedule: Schedule = schedule::cosine::SCHEDULE, Quoted, [PerNet];
         /// Decay per step of a moving average of the weights, which is then validated and published.
-        ema: Option<f64> = None, WordOr("none", Number::FromBelow(0.0, 1.0)), before None;
+        ema: Option<f64> = None, WordOr("none", Number::From(0.0, DECAY_MAX)), before None;
     }
 }

@@ -33,6 +33,21 @@ fn a_value_out_of_range_is_refused_with_the_range() {
 }
 
 #[test]
+fn what_lies_on_a_bound_is_accepted_where_the_message_says_so() {
+    let accepted = |key: &str, value: f64| parse(Architecture::CNN, &[(key.to_owned(), value.into())]).is_ok();
+    for bound in [0.0, 1.0] {
+        let expected = format!("option 'threshold' is {bound}; it takes 'auto' or a number between 0 and 1");
+        assert_eq!(message("threshold", bound), expected);
+    }
+    assert!(accepted("threshold", 0.001) && accepted("threshold", 0.999));
+    assert!(accepted("weight_decay", 0.0) && accepted("weight_decay", 1.0));
+    assert!(accepted("learning_rate", 10.0) && !accepted("learning_rate", 0.0));
+    assert!(accepted("momentum", 0.0) && accepted("momentum", 0.999_999));
+    assert_eq!(message("momentum", 1.0), "option 'momentum' is 1; it takes a number from 0 to 0.999999");
+    assert_eq!(message("image_size", 0_u64), "option 'image_size' is 0; it takes a multiple of 32 from 32 to 1024");
+}
+
+#[test]
 fn an_option_given_twice_is_refused() {
     let twice = [("epochs".to_owned(), 3_u64.into()), ("EPOCHS".to_owned(), 4_u64.into())];
     let error = parse(Architecture::CNN, &twice).unwrap_err();

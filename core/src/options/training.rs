@@ -63,7 +63,7 @@ impl QuotedText for ClassWeights {
     }
 
     fn expected() -> String {
-        "'auto', 'none' or 'CLASS=weight, ...'".to_owned()
+        "'auto', 'none' or 'CLASS=weight, ...' with weights from 0".to_owned()
     }
 
     fn to_text(&self) -> String {

@@ -9,7 +9,7 @@ use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{ExecutorOperatingSystemSpecification, ExecutorRegistration, ExecutorResource};
 use ballista_core::serde::protobuf::{ExecutorSpecification, executor_resource::Resource};
 use ballista_core::utils::{GrpcServerConfig, create_grpc_server};
-use ballista_core::{BALLISTA_PROTOCOL_VERSION, ConfigProducer, RuntimeProducer};
+use ballista_core::{BALLISTA_PROTOCOL_VERSION, RuntimeProducer};
 use ballista_executor::executor::Executor;
 use ballista_executor::executor_process::ExecutorProcessConfig;
 use ballista_executor::executor_server;
@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 use tusk_core::plans::CheckedCodec;
 
-use crate::node::plugin::Plugin;
+use crate::node::plugin::{Plugin, task_sessions};
 use crate::node::stage::CodingEngine;
 
 /// The largest gRPC message, in bytes: Ballista's default.
@@ -105,14 +105,13 @@ impl EmbeddedExecutor {
             os_info: Some(ExecutorOperatingSystemSpecification::default()),
             ballista_protocol_version: BALLISTA_PROTOCOL_VERSION,
         };
-        let (config, runtime) = (settings.config, settings.runtime);
-        let config_producer: ConfigProducer = Arc::new(move || config.clone());
+        let runtime = settings.runtime;
         let runtime_producer: RuntimeProducer = Arc::new(move |_| Ok(Arc::clone(&runtime)));
         let executor = Arc::new(Executor::new(
             metadata,
             &folder,
             runtime_producer,
-            config_producer,
+            task_sessions(settings.config),
             settings.functions,
             Arc::new(LoggingMetricsCollector::default()),
             settings.vcores,

@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use ballista_core::RuntimeProducer;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::extension::{EndpointOverrideFn, SessionConfigExt};
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_core::serde::BallistaCodec;
+use ballista_core::{ConfigProducer, RuntimeProducer};
 use ballista_executor::executor_process::ExecutorProcessConfig;
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -18,6 +18,7 @@ use tusk_core::engine::{Predictor, with_engine};
 use tusk_core::event::{NoProgress, SharedProgress};
 use tusk_core::plans::CheckedCodec;
 use tusk_core::store::{EnvironmentStores, ModelStore, table_runtime};
+use tusk_core::task_models::TaskModels;
 use tusk_process::tls::ClientTls;
 use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session_config};
 
@@ -164,11 +165,10 @@ impl Plugin {
 #[must_use]
 pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProcessConfig {
     plugin.set_scheduler(format!("http://{}:{}", config.scheduler_host, config.scheduler_port));
-    let session = plugin.config.clone();
     let runtime = plugin.runtime.clone();
     ExecutorProcessConfig {
         task_scheduling_policy: TaskSchedulingPolicy::PushStaged,
-        override_config_producer: Some(Arc::new(move || session.clone())),
+        override_config_producer: Some(task_sessions(plugin.config.clone())),
         override_runtime_producer: match runtime {
             Some(runtime) => Some(Arc::new(move |_| Ok(Arc::clone(&runtime)))),
             None => config.override_runtime_producer.or_else(|| Some(runtime_producer(config.work_dir.clone()))),
@@ -183,6 +183,12 @@ pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProces
         override_create_grpc_client_endpoint: plugin.endpoint.clone().or(config.override_create_grpc_client_endpoint),
         ..config
     }
+}
+
+/// Sessions of tasks. Ballista asks for one for every launch: its tasks predict with the same models, and those of the
+/// next launch read what is published then.
+pub(crate) fn task_sessions(config: SessionConfig) -> ConfigProducer {
+    Arc::new(move || config.clone().with_option_extension(TaskModels::default()))
 }
 
 /// Runtimes of tasks: what they spill goes where Ballista puts it, and their tables may lie in object stores, which
@@ -211,8 +217,9 @@ mod tests {
         assert_eq!((plugin.workers(), plugin.threads_per_worker), (3, 2));
         let config = install(ExecutorProcessConfig { vcores: 5, ..ExecutorProcessConfig::default() }, &plugin);
         assert_eq!(config.vcores, 5);
-        let session = config.override_config_producer.unwrap()();
-        assert!(session.get_extension::<EngineExtension>().is_some());
+        let sessions = config.override_config_producer.unwrap();
+        assert!(sessions().get_extension::<EngineExtension>().is_some());
+        assert!(TaskModels::of(sessions().options()).is_some());
         let functions = config.override_function_registry.unwrap();
         for name in ["predict", "decode_image", "abs"] {
             assert!(functions.scalar_functions.contains_key(name), "{name}");

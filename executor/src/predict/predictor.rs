@@ -13,6 +13,7 @@ use tusk_core::manifest::{Manifest, Member, ModelDefinition, Preprocessing};
 use tusk_core::random::content_hash;
 use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
+use tusk_core::task_models::TaskModels;
 use tusk_pixels::ImageColumn;
 
 use crate::error::Result;
@@ -138,8 +139,17 @@ impl TorchPredictor {
         Self { store, threads: threads.max(1), models: Mutex::default() }
     }
 
+    /// The model for a batch of these tasks. Of tasks that were launched together, the first batch reads the manifest and
+    /// the others take what it got, also when the model is replaced while they run.
+    fn model(&self, name: &ModelName, tasks: Option<&TaskModels>) -> Result<Arc<Loaded>> {
+        match tasks {
+            Some(tasks) => tasks.get_or_read(name, || self.published(name)),
+            None => self.published(name),
+        }
+    }
+
     /// The model as it is published now: the manifest is read each time, the weights only when they changed.
-    fn model(&self, name: &ModelName) -> Result<Arc<Loaded>> {
+    fn published(&self, name: &ModelName) -> Result<Arc<Loaded>> {
         let (store, wanted) = (self.store.clone(), name.clone());
         let manifest = wait(async move { store.manifest(&wanted).await })?;
         let known = self.models.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
@@ -183,8 +193,8 @@ impl TorchPredictor {
         pictures.into_iter().map(Option::flatten).collect()
     }
 
-    fn explain_all(&self, name: &ModelName, images: &dyn Array) -> Result<Explanations> {
-        let model = self.model(name)?;
+    fn explain_all(&self, name: &ModelName, images: &dyn Array, tasks: Option<&TaskModels>) -> Result<Explanations> {
+        let model = self.model(name, tasks)?;
         let Manifest { definition, members, .. } = &model.manifest;
         let refuse = |reason: &str| Err(DataFusionError::Execution(format!("model '{name}' {reason}")).into());
         let definitions = members.iter().map(|member| &member.definition).chain([definition]);
@@ -215,8 +225,8 @@ impl TorchPredictor {
         Ok(Explanations { side, channels, images: explained })
     }
 
-    fn predict_all(&self, name: &ModelName, images: &dyn Array) -> Result<Predictions> {
-        let model = self.model(name)?;
+    fn predict_all(&self, name: &ModelName, images: &dyn Array, tasks: Option<&TaskModels>) -> Result<Predictions> {
+        let model = self.model(name, tasks)?;
         let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
         let classes = model.classes.len();
         let mut predictions = model.predictions(images.len());
@@ -245,16 +255,26 @@ impl TorchPredictor {
 }
 
 impl Predictor for TorchPredictor {
-    fn predict(&self, model: &ModelName, images: &dyn Array) -> datafusion::error::Result<Predictions> {
-        self.predict_all(model, images).map_err(DataFusionError::from)
+    fn predict(
+        &self,
+        model: &ModelName,
+        images: &dyn Array,
+        tasks: Option<&TaskModels>,
+    ) -> datafusion::error::Result<Predictions> {
+        self.predict_all(model, images, tasks).map_err(DataFusionError::from)
     }
 
     fn augment(&self, images: &dyn Array, changes: &Changes) -> datafusion::error::Result<Vec<Option<Vec<u8>>>> {
         augmented(images, changes).map_err(DataFusionError::from)
     }
 
-    fn explain(&self, model: &ModelName, images: &dyn Array) -> datafusion::error::Result<Explanations> {
-        self.explain_all(model, images).map_err(DataFusionError::from)
+    fn explain(
+        &self,
+        model: &ModelName,
+        images: &dyn Array,
+        tasks: Option<&TaskModels>,
+    ) -> datafusion::error::Result<Explanations> {
+        self.explain_all(model, images, tasks).map_err(DataFusionError::from)
     }
 }
 

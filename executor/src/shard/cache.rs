@@ -1,6 +1,7 @@
 //! The executor's decoded shards: in memory up to a budget, then on local disk up to another.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,9 +23,37 @@ pub struct CacheLimits {
 }
 
 impl Default for CacheLimits {
-    /// 1 GiB in memory, and 64 GiB in the system's temporary folder.
+    /// 1 GiB in memory and 64 GiB in the system's temporary folder. Tusk's variables of the environment are not read:
+    /// [`Self::from_env`] does that.
     fn default() -> Self {
         Self { memory_bytes_max: 1 << 30, disk_bytes_max: 64 << 30, folder: std::env::temp_dir() }
+    }
+}
+
+impl CacheLimits {
+    /// The defaults, or what `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR` say. A variable
+    /// that is empty is not set.
+    ///
+    /// # Errors
+    /// [`Error::Variable`] when a number of bytes is none.
+    pub fn from_env() -> Result<Self> {
+        Self::from_variables(|name| std::env::var_os(name))
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+        let given = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let bytes = |variable: &'static str, default: u64| {
+            let Some(value) = given(variable) else { return Ok(default) };
+            let bytes = value.to_str().and_then(|text| text.trim().parse().ok());
+            let value = value.display().to_string();
+            bytes.ok_or(Error::Variable { variable, value, example: default })
+        };
+        let defaults = Self::default();
+        Ok(Self {
+            memory_bytes_max: bytes("TUSK_CACHE_MEMORY_BYTES", defaults.memory_bytes_max)?,
+            disk_bytes_max: bytes("TUSK_CACHE_DISK_BYTES", defaults.disk_bytes_max)?,
+            folder: given("TUSK_CACHE_DIR").map_or(defaults.folder, PathBuf::from),
+        })
     }
 }
 
@@ -193,15 +222,29 @@ impl ShardCache {
 mod tests {
     use super::*;
 
+    fn limits(variables: &[(&str, &str)]) -> Result<CacheLimits> {
+        CacheLimits::from_variables(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+        })
+    }
+
     #[test]
-    fn a_variable_that_is_no_number_of_bytes_is_refused() {
-        assert_eq!(parse_bytes("TUSK_CACHE_DISK_BYTES", " 1024 ").unwrap(), 1024);
-        for value in ["", "64 GiB", "-1", "1.5"] {
-            let message = parse_bytes("TUSK_CACHE_DISK_BYTES", value).unwrap_err().to_string();
-            assert_eq!(
-                message,
-                format!("TUSK_CACHE_DISK_BYTES is '{value}'; set it to a whole number of bytes, or unset it")
+    fn limits_are_the_defaults_or_what_the_environment_says() {
+        let given = [("TUSK_CACHE_MEMORY_BYTES", "0"), ("TUSK_CACHE_DISK_BYTES", ""), ("TUSK_CACHE_DIR", "/fast")];
+        let limits = limits(&given).unwrap();
+        assert_eq!((limits.memory_bytes_max, limits.disk_bytes_max), (0, CacheLimits::default().disk_bytes_max));
+        assert_eq!(limits.folder, PathBuf::from("/fast"));
+    }
+
+    #[test]
+    fn a_number_of_bytes_that_is_none_is_refused_with_its_variable() {
+        for bad in ["1 GiB", "-1", "1e9", "18446744073709551616"] {
+            let refusal = limits(&[("TUSK_CACHE_MEMORY_BYTES", bad)]).unwrap_err().to_string();
+            let expected = format!(
+                "the environment variable TUSK_CACHE_MEMORY_BYTES is '{bad}'; it takes a whole number of bytes, such as \
+                 1073741824. Correct it or unset it"
             );
+            assert_eq!(refusal, expected);
         }
     }
 }

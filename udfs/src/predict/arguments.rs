@@ -8,6 +8,7 @@ use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use tusk_core::engine::{Predictions, Predictor};
 use tusk_core::ids::ModelName;
+use tusk_core::task_models::TaskModels;
 
 /// Checks the types of a call: a name, an image, and up to `most - 2` further names.
 pub(super) fn coerce(syntax: &str, types: &[DataType], most: usize) -> Result<Vec<DataType>> {
@@ -62,7 +63,7 @@ pub(super) fn ask(syntax: &str, predictor: &dyn Predictor, args: &ScalarFunction
         ColumnarValue::Scalar(image) => (image.to_array()?, true),
     };
     let model = ModelName::new(model)?;
-    let predictions = predictor.predict(&model, images.as_ref())?;
+    let predictions = predictor.predict(&model, images.as_ref(), TaskModels::of(&args.config_options))?;
     if predictions.valid.len() != images.len() {
         return datafusion::common::internal_err!(
             "model '{model}' returned {} predictions for {} images",

@@ -160,7 +160,8 @@ fn answer(
         ColumnarValue::Array(images) => (Arc::clone(images), false),
         ColumnarValue::Scalar(image) => (image.to_array()?, true),
     };
-    let column = column(&predictor.explain(&ModelName::new(model)?, images.as_ref())?)?;
+    let tasks = TaskModels::of(&args.config_options);
+    let column = column(&predictor.explain(&ModelName::new(model)?, images.as_ref(), tasks)?)?;
     Ok(match is_scalar {
         true => ColumnarValue::Scalar(ScalarValue::try_from_array(&column, 0)?),
         false => ColumnarValue::Array(column),

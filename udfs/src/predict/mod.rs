@@ -17,6 +17,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{DocSection, ScalarUDF};
 use tusk_core::engine::{Changes, Explanations, Predictions, Predictor};
 use tusk_core::ids::ModelName;
+use tusk_core::task_models::TaskModels;
 
 pub use augmented::AugmentImage;
 pub use class::Predict;
@@ -46,11 +47,11 @@ pub fn functions(predictor: &Arc<dyn Predictor>) -> Vec<Arc<ScalarUDF>> {
 pub struct PlanOnly;
 
 impl Predictor for PlanOnly {
-    fn predict(&self, model: &ModelName, _images: &dyn Array) -> Result<Predictions> {
+    fn predict(&self, model: &ModelName, _images: &dyn Array, _tasks: Option<&TaskModels>) -> Result<Predictions> {
         Err(not_here(model))
     }
 
-    fn explain(&self, model: &ModelName, _images: &dyn Array) -> Result<Explanations> {
+    fn explain(&self, model: &ModelName, _images: &dyn Array, _tasks: Option<&TaskModels>) -> Result<Explanations> {
         Err(not_here(model))
     }
 
@@ -70,7 +71,7 @@ fn not_here(model: &ModelName) -> DataFusionError {
 mod tests {
     use datafusion::arrow::array::{AsArray, BinaryArray};
     use datafusion::arrow::util::pretty::pretty_format_batches;
-    use datafusion::prelude::SessionContext;
+    use datafusion::prelude::{SessionConfig, SessionContext};
     use tusk_core::metrics::Calibration;
 
     use super::*;
@@ -80,9 +81,12 @@ mod tests {
     struct FirstByte;
 
     impl Predictor for FirstByte {
-        fn predict(&self, model: &ModelName, images: &dyn Array) -> Result<Predictions> {
+        fn predict(&self, model: &ModelName, images: &dyn Array, tasks: Option<&TaskModels>) -> Result<Predictions> {
             if model.as_str() != "m" {
                 return Err(DataFusionError::Execution(format!("there is no model '{model}'")));
+            }
+            if let Some(tasks) = tasks {
+                tasks.get_or_read::<u8, DataFusionError>(model, || Ok(Arc::new(1)))?;
             }
             let images: &BinaryArray = images.as_binary();
             let percent: Vec<u8> = images.iter().map(|image| image.map_or(255, |bytes| bytes[0])).collect();
@@ -100,7 +104,7 @@ mod tests {
         }
 
         /// A map of two by two pixels that is hot at the top left, over a picture of the first byte.
-        fn explain(&self, _model: &ModelName, images: &dyn Array) -> Result<Explanations> {
+        fn explain(&self, _model: &ModelName, images: &dyn Array, _tasks: Option<&TaskModels>) -> Result<Explanations> {
             let images: &BinaryArray = images.as_binary();
             let explained = images.iter().map(|image| Some((vec![1.0, 0.5, 0.0, 0.0], vec![image?[0]; 4])));
             Ok(Explanations { side: 2, channels: 1, images: explained.collect() })
@@ -136,6 +140,18 @@ mod tests {
 | 4  |           |
 +----+-----------+";
         assert_eq!(table, expected);
+    }
+
+    #[tokio::test]
+    async fn functions_hand_the_models_of_their_tasks_to_the_predictor() {
+        let tasks = TaskModels::default();
+        let config = SessionConfig::new().with_option_extension(tasks.clone());
+        let ctx = SessionContext::new_with_config(config);
+        let predictor: Arc<dyn Predictor> = Arc::new(FirstByte);
+        functions(&predictor).iter().for_each(|f| ctx.register_udf(f.as_ref().clone()));
+        ctx.sql(&format!("SELECT predict('m', image) FROM {IMAGES}")).await.unwrap().collect().await.unwrap();
+        let kept = tasks.get_or_read::<u8, &str>(&ModelName::new("m").unwrap(), || Err("nothing is kept"));
+        assert_eq!(kept, Ok(Arc::new(1)));
     }
 
     #[tokio::test]

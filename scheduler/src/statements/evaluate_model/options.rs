@@ -97,7 +97,7 @@ impl EvaluateOptions {
                     parsed.cut = Some(threshold(value).ok_or_else(|| invalid(&key, value, "a number between 0 and 1"))?)
                 }
                 "threshold_for" => {
-                    let expected = "'sensitivity >= 0.95' or 'specificity >= 0.95', with a number up to 1";
+                    let expected = "'sensitivity >= 0.95' or 'specificity >= 0.95', with a number above 0 and up to 1";
                     parsed.cut = Some(text.and_then(threshold_for).ok_or_else(|| invalid(&key, value, expected))?);
                 }
                 "show" => {
@@ -172,9 +172,13 @@ mod tests {
         assert_eq!(cut(&[("threshold_for", "sensitivity >= 0.95".into())]), wanted);
         assert_eq!(cut(&[("THRESHOLD_FOR", "Recall>=0.95".into())]), wanted);
         assert_eq!(cut(&[("threshold_for", "specificity >= 1".into())]), Some(Cut::For(Wanted::Specificity, 1.0)));
-        for bad in ["sensitivity > 0.9", "f1 >= 0.9", "sensitivity >= 1.5", ""] {
+        for bad in ["sensitivity > 0.9", "f1 >= 0.9", "sensitivity >= 1.5", "sensitivity >= 0", ""] {
             let message = parse(&[("threshold_for", bad.into())]).unwrap_err();
             assert!(message.contains("'sensitivity >= 0.95'"), "{message}");
+        }
+        for bad in [0.0, 1.0] {
+            let message = parse(&[("threshold", bad.into())]).unwrap_err();
+            assert!(message.ends_with("it takes a number between 0 and 1"), "{message}");
         }
         let both = [("threshold", 0.3.into()), ("threshold_for", "sensitivity >= 0.9".into())];
         assert_eq!(parse(&both).unwrap_err(), "threshold and threshold_for both say where to cut; keep one");
