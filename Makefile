@@ -20,7 +20,7 @@ FUZZ_SECONDS ?= 600
 .PHONY: help setup build dist install demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders paper ablation illustrations training-modes torchvision-weights fuzz docs clean
 
 help: ## Show this help.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "TUSK_TORCH=cuda builds against CUDA. LIBTORCH=/path uses an existing libtorch 2.11.0."
 
@@ -68,7 +68,7 @@ lint: setup ## Check the formatting, the lints and the documentation's links.
 bench: setup ## Run the micro-benchmarks of the release build.
 	@$(ENV) cargo bench -p tusk-benches --bench micro --profile dist
 
-paper: dist ## Train five models under three losses, as in the paper on IMAGES=folder: writes docs/paper.md. Two hours; FULL=1 on a GPU.
+paper: dist ## Train five models under three losses on IMAGES=folder, as the paper does: writes docs/paper.md. Two hours; FULL=1 on a GPU.
 	@$(ENV) benches/experiments/paper.py --images "$(IMAGES)" $(if $(FULL),--full)
 
 ablation: dist ## Train cnn with one option changed at a time on IMAGES=folder: writes docs/ablation.md. An hour.

@@ -55,7 +55,7 @@ def first_epoch(tusk):
 
 @contextlib.contextmanager
 def changed(crate):
-    """A public item more in this crate."""
+    """Adds a public item to the crate, and removes it at the end."""
     source = ROOT / crate / "src" / "lib.rs"
     text = source.read_text()
     source.write_text(text + ADDED.format(time.time_ns()))
@@ -74,9 +74,9 @@ def cold():
         target = pathlib.Path(folder)
         build = seconds(TUSK, target)
         epoch = first_epoch(target / "debug" / "tusk")
-        print(f"| from nothing to the first epoch of `make demo` | {build + epoch:.0f} |")
-        print(f"| of it, compiling | {build:.0f} |", flush=True)
-        print(f"| the target folder then, in GB | {folder_bytes(target) / 1e9:.1f} |", flush=True)
+        print(f"| from an empty target folder to the first epoch of `make demo` | {build + epoch:.0f} |")
+        print(f"| compiling, of that | {build:.0f} |", flush=True)
+        print(f"| the target folder after that, in GB | {folder_bytes(target) / 1e9:.1f} |", flush=True)
 
 
 def main():
@@ -96,8 +96,8 @@ def main():
         unit_tests = ["cargo", "test", "--quiet", "-p", package, "--lib"]
         seconds([*unit_tests, "--no-run"])
         with changed(crate):
-            print(f"| {crate}/ changed, to `tusk` | {seconds(TUSK):.0f} |", flush=True)
-            print(f"| then, to its unit tests run | {seconds(unit_tests):.0f} |", flush=True)
+            print(f"| a change of {crate}/, until `tusk` is built | {seconds(TUSK):.0f} |", flush=True)
+            print(f"| the same, until its unit tests have run | {seconds(unit_tests):.0f} |", flush=True)
 
 
 if __name__ == "__main__":

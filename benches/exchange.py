@@ -81,14 +81,14 @@ def main():
     copy = statistics.median(copy_seconds(args.workers * checkpoint) for _ in range(3))
     print(f"| {args.net}, {args.workers} workers | |")
     print("|---|---|")
-    print(f"| weights and moments of a worker | {checkpoint / 1e6:.0f} MB |")
+    print(f"| weights and moments of one worker | {checkpoint / 1e6:.0f} MB |")
     learned = training["train_seconds"] / args.workers / args.epochs
     checkpoint_seconds = training["checkpoint_seconds"] / args.epochs
     print(f"| an epoch | {seconds:.1f} s |")
-    print(f"| of it training, a worker | {learned:.1f} s |")
-    print(f"| of it writing the checkpoint | {checkpoint_seconds:.1f} s |")
-    print(f"| the rest: answers' way, averaging, reading the checkpoint | {seconds - learned - checkpoint_seconds:.1f} s |")
-    print(f"| the workers' answers as a copy through loopback TCP | {copy:.1f} s |")
+    print(f"| training, per worker | {learned:.1f} s |")
+    print(f"| writing the checkpoint | {checkpoint_seconds:.1f} s |")
+    print(f"| the rest: transferring and averaging task outputs, reading the checkpoint | {seconds - learned - checkpoint_seconds:.1f} s |")
+    print(f"| copying as many bytes as the task outputs have through loopback TCP | {copy:.1f} s |")
     print(f"| scheduler, peak memory | {scheduler / 1e6:.0f} MB |")
     print(f"| executor, peak memory | {max(executors) / 1e6:.0f} MB |")
 

@@ -87,7 +87,7 @@ def main():
     with contextlib.ExitStack() as stack:
         scratch = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tusk-large-")))
         table = (args.keep or scratch).resolve() / "large.parquet"
-        print("| what | figure |")
+        print("| measurement | value |")
         print("|---|---|")
         if not table.exists():
             table.parent.mkdir(parents=True, exist_ok=True)
@@ -111,8 +111,8 @@ def ingest(args, jpegs, table):
     subprocess.run([str(word) for word in command], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     ingested = time.perf_counter() - started
     shutil.rmtree(jpegs)
-    print(f"| {args.images:,} JPEGs, bytes | {size / 1e9:.2f} GB |")
-    print(f"| a plain copy of them into one file | {copied:.1f} s, {size / copied / 1e6:.0f} MB/s |")
+    print(f"| {args.images:,} JPEGs | {size / 1e9:.2f} GB |")
+    print(f"| copying them into one file | {copied:.1f} s, {size / copied / 1e6:.0f} MB/s |")
     print(f"| `tusk ingest` | {ingested:.1f} s, {size / ingested / 1e6:.0f} MB/s, {args.images / ingested:.0f} images/s |", flush=True)
 
 
@@ -124,11 +124,11 @@ def rates(cluster, table, images):
         images, seconds = later[0]["images"], statistics.median(epoch["seconds"] for epoch in later)
         figures[what] = images / seconds
         (profile,) = [row["profile_seconds"] for row in cluster.sql("SHOW TRAINING bench;")]
-        print(f"| {images:,} images: read, decoded, made smaller | {profile:.0f} s, {images / profile:.0f} images/s |")
+        print(f"| {images:,} images: reading, decoding and scaling down | {profile:.0f} s, {images / profile:.0f} images/s |")
         print(f"| {images:,} images: an epoch after the first | {seconds:.1f} s, {figures[what]:.0f} images/s |", flush=True)
     peak, budget = peak_bytes(cluster.executors[0]), MEMORY_BYTES
-    print(f"| time per image, the whole against what fits | {figures['fits'] / figures['whole']:.2f} |")
-    print(f"| executor, peak memory | {peak / 1e9:.2f} GB: {(peak - budget) / 1e9:+.2f} GB beside the cache's memory |")
+    print(f"| time per image of the whole table, relative to the part that fits in memory | {figures['fits'] / figures['whole']:.2f} |")
+    print(f"| executor, peak memory | {peak / 1e9:.2f} GB: {(peak - budget) / 1e9:+.2f} GB relative to the cache's memory |")
 
 
 if __name__ == "__main__":

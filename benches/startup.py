@@ -111,8 +111,8 @@ def main():
         run([*sql, f"{table}; {train}"])
         empty = nothing(folder)
         lines = [
-            ("a program with libtorch that does nothing", median_ms(args.rounds, [empty]), "ms"),
-            ("the same without the destructors", median_ms(args.rounds, [empty, "-"]), "ms"),
+            ("an empty program that links libtorch", median_ms(args.rounds, [empty]), "ms"),
+            ("the same, without running libtorch's destructors", median_ms(args.rounds, [empty, "-"]), "ms"),
             ("tusk --version", median_ms(args.rounds, [tusk, "--version"]), "ms"),
             ("tusk sql -c 'SELECT 1'", median_ms(args.rounds, [*sql, "SELECT 1"]), "ms"),
             ("tusk sql -c 'SELECT predict(...) ... LIMIT 1'",
@@ -120,7 +120,7 @@ def main():
         ]
         scheduler, executor = idle(args.bin, folder)
     lines += [("scheduler, idle", scheduler, "MB"), ("executor, idle", executor, "MB")]
-    print("| process | figure |")
+    print("| process | value |")
     print("|---|---|")
     for what, value, unit in lines:
         print(f"| {what} | {value:.0f} {unit} |")

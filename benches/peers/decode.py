@@ -127,7 +127,7 @@ def compare(args, folder):
             rates[name, threads].append(answer["images"] / answer["seconds"][0])
             beyond.append(answer.get("beyond_output_mib", 0))
         print(f"round {round_ + 1} of {args.rounds}", file=sys.stderr)
-    print("| decoder | images/s, 1 thread | ratio | images/s, 2 threads | ratio | grey levels from Pillow's full decode |")
+    print("| decoder | images/s, 1 thread | ratio | images/s, 2 threads | ratio | mean difference from Pillow's full decode, in grey levels |")
     print("|---|---|---|---|---|---|")
     best = {threads: statistics.median(rates["simplejpeg + OpenCV", threads]) for threads in (1, 2)}
     for name in dict.fromkeys(name for name, _ in commands):
@@ -138,7 +138,7 @@ def compare(args, folder):
             cells += [f"{middle:.0f}", f"{middle / best[threads]:.2f}"] if seen else ["", ""]
         distance = f"{difference(python, outs[name], outs[PEERS[0]]):.2f}" if name in outs else ""
         print(f"| {name} | {' | '.join(cells)} | {distance} |")
-    print(f"\nTusk's most memory beside the files and the squares: {max(beyond):.1f} MiB")
+    print(f"\nTusk's peak memory without the files and the net inputs: {max(beyond):.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def main():
                 results[side].append(run(seed))
                 seconds, auc, peak = results[side][-1]
                 print(f"round {seed}: {side}: {seconds:.1f} s, ROC AUC {auc:.4f}, {peak / 1e9:.2f} GB", file=sys.stderr)
-    print("| files to a model, 3 epochs | seconds | ROC AUC of other patients | peak GB | seconds, Tusk's share |")
+    print("| from files to a model, 3 epochs | seconds | ROC AUC on other patients | peak GB | Tusk's seconds as a fraction |")
     print("|---|---|---|---|---|")
     middles = {side: [statistics.median(column) for column in zip(*rows)] for side, rows in results.items()}
     for side, (seconds, auc, peak) in middles.items():

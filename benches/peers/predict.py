@@ -85,7 +85,7 @@ def main():
                 if answer.get("at_once"):
                     latencies = [answer["alone"], answer["at_once"]]
                 print(f"round {round_ + 1}: {side}: {statistics.median(rates[side]):.0f} images/s", file=sys.stderr)
-    print("| files to predictions | images/s, median | least | most | ratio to PyTorch |")
+    print("| files to predictions | images/s, median | minimum | maximum | ratio to PyTorch |")
     print("|---|---|---|---|---|")
     for side, values in rates.items():
         peer = statistics.median(rates[side.replace("Tusk", "PyTorch + DataLoader")])

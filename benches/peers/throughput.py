@@ -82,7 +82,7 @@ def compare(title, sides, args):
             rates[side] += [args.images / seconds for seconds in run()[1:]]
             print(f"round {round_ + 1}: {side}: {statistics.median(rates[side]):.1f} images/s", file=sys.stderr)
     first = next(iter(sides))
-    print(f"| {title} | images/s, median | least | most | ratio to the first |")
+    print(f"| {title} | images/s, median | minimum | maximum | ratio to the first row |")
     print("|---|---|---|---|---|")
     for side, values in rates.items():
         middle = statistics.median(values)

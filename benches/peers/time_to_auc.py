@@ -59,7 +59,7 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     args = parser.parse_args()
     torch, ratios = python_with_torch(), []
-    print("| seed | PyTorch, 3 epochs | its ROC AUC | Tusk, to the same | in epoch | its best ROC AUC | share |")
+    print("| seed | PyTorch, 3 epochs | PyTorch's ROC AUC | Tusk, until that ROC AUC | epoch | Tusk's best ROC AUC | Tusk's fraction of PyTorch's time |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="tusk-auc-") as folder:
         folder = pathlib.Path(folder)
@@ -70,7 +70,7 @@ def main():
             seconds, share = ("not reached", "") if ours is None else (f"{ours:.0f} s", f"{ours / theirs:.2f}")
             ratios.append(float("inf") if ours is None else ours / theirs)
             print(f"| {seed} | {theirs:.0f} s | {wanted:.4f} | {seconds} | {epoch} | {best:.4f} | {share} |", flush=True)
-    print(f"\nmedian share: {statistics.median(ratios):.2f}")
+    print(f"\nmedian fraction: {statistics.median(ratios):.2f}")
 
 
 if __name__ == "__main__":
