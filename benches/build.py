@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How long builds take, and how large what they make is.
+"""Measures how long builds take and how large their output is.
 
     benches/build.py [--cold]
 
-Builds are of the profile for everyday work. --cold starts in an empty target folder and measures what a newcomer waits for: from
-nothing to the first epoch of `make demo`; the crates' sources (`cargo fetch`) and libtorch are there already. Then a public item is
-added to one crate after another, and taken back at the end: every crate that depends on it is compiled again.
+The builds use the profile of everyday work. --cold also starts in an empty target folder and measures the time until the first
+epoch of `make demo`. The sources of all crates (`cargo fetch`) and libtorch must be there. Then the command adds a public item
+to one crate after another, which recompiles every crate that depends on it, and removes the items at the end.
 """
 
 import argparse
