@@ -96,7 +96,7 @@ peers-folders:
 
 fuzz: ## Fuzz the codec, the SQL parser and the task outputs: FUZZ_SECONDS=600 each. Needs cargo-fuzz.
 	@for target in codec sql answer; do \
-	  mkdir -p fuzz/corpus/$$target && cp core/tests/corpus/$$target/* fuzz/corpus/$$target/ && \
+	  mkdir -p fuzz/corpus/$$target && cp */tests/corpus/$$target/* fuzz/corpus/$$target/ && \
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=20 -max_len=65536 || exit 1; \
 	done

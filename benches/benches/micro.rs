@@ -10,7 +10,7 @@ use tusk_benches::model::{Published, table};
 use tusk_benches::{NET_SIDE, PICTURE_SIDE, UPDATE_VALUES, answer, picture};
 use tusk_core::job::TrainReport;
 use tusk_core::options::Augment;
-use tusk_core::physical::{Answer, MESSAGE_BYTES_MAX, tensor_header};
+use tusk_core::physical::{MESSAGE_BYTES_MAX, TaskOutput, tensor_header};
 use tusk_executor::bench::{Batch, build_shard};
 use tusk_pixels::{Channels, decode, resize};
 use tusk_scheduler::Aggregator;
@@ -73,7 +73,7 @@ fn plans(c: &mut Criterion) -> Outcome {
 fn average() -> Result<usize, Box<dyn Error>> {
     let mut aggregator = Aggregator::<TrainReport>::new(2);
     for (first, second) in answer(0)?.into_iter().zip(answer(1)?) {
-        for (first, second) in Answer::rows(&first)?.zip(Answer::rows(&second)?) {
+        for (first, second) in TaskOutput::rows(&first)?.zip(TaskOutput::rows(&second)?) {
             aggregator.fold(&[Some(first), Some(second)])?;
         }
     }
@@ -85,7 +85,7 @@ fn average_value_by_value() -> Result<f64, Box<dyn Error>> {
     let (mut sums, mut rows) = (Vec::new(), 0.0);
     for worker in 0..2 {
         for batch in answer(worker)? {
-            for row in Answer::rows(&batch)? {
+            for row in TaskOutput::rows(&batch)? {
                 if let Some(report) = row.report::<TrainReport>()? {
                     rows = report.task.rows as f64;
                     continue;

@@ -9,7 +9,7 @@ pub mod spans;
 use std::io;
 
 use datafusion::arrow::record_batch::RecordBatch;
-use tusk::phantom::{PhantomOptions, draw};
+use tusk::synthetic::{SyntheticOptions, draw};
 use tusk_core::ids::WorkerId;
 use tusk_core::job::{TaskReport, TrainReport};
 use tusk_core::physical::{report_rows, tensor_rows};
@@ -32,7 +32,7 @@ pub const UPDATE_ROWS: u64 = 1000;
 /// # Errors
 /// When it cannot be encoded.
 pub fn picture() -> io::Result<Vec<u8>> {
-    Ok(draw(&PhantomOptions { size: PICTURE_SIDE, ..PhantomOptions::default() }, 1, 1)?.image)
+    Ok(draw(&SyntheticOptions { size: PICTURE_SIDE, ..SyntheticOptions::default() }, 1, 1)?.image)
 }
 
 /// The rows of a worker's answer: its report and one tensor of [`UPDATE_VALUES`].

@@ -9,7 +9,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
 use tempfile::TempDir;
-use tusk::phantom::{Phantom, PhantomOptions, phantoms, write_tree};
+use tusk::synthetic::{SyntheticOptions, SyntheticXray, synthetic_xrays, write_tree};
 use tusk::{ContextOptions, ImageClassifier, TuskContext};
 use tusk_core::codec::{decode_plan, encode_plan};
 use tusk_core::engine::{Predictions, Predictor};
@@ -32,15 +32,16 @@ const WORKERS: u32 = 8;
 /// # Errors
 /// When one cannot be encoded.
 pub fn table(pictures: usize, side: u32) -> Result<RecordBatch> {
-    let options = PhantomOptions {
+    let options = SyntheticOptions {
         patients: pictures.div_ceil(2),
         images_per_patient: 2,
         size: side,
-        ..PhantomOptions::default()
+        ..SyntheticOptions::default()
     };
-    let pictures = phantoms(&options).collect::<Result<Vec<Phantom>, _>>()?;
-    let text =
-        |of: fn(&Phantom) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(pictures.iter().map(of))) };
+    let pictures = synthetic_xrays(&options).collect::<Result<Vec<SyntheticXray>, _>>()?;
+    let text = |of: fn(&SyntheticXray) -> &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(pictures.iter().map(of)))
+    };
     let images: ArrayRef = Arc::new(BinaryArray::from_iter_values(pictures.iter().map(|p| &p.image)));
     let columns = vec![images, text(|p| p.label), text(|p| &p.group), text(|p| &p.path)];
     Ok(RecordBatch::try_new(source_schema(), columns)?)
@@ -63,7 +64,7 @@ impl Published {
     pub async fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (images, store) = (folder.path().join("images"), folder.path().join("store").display().to_string());
-        let options = PhantomOptions { patients: 8, size: PICTURE_SIDE, ..PhantomOptions::default() };
+        let options = SyntheticOptions { patients: 8, size: PICTURE_SIDE, ..SyntheticOptions::default() };
         write_tree(&images, &options, &mut |_, _| {})?;
         let context = TuskContext::embedded_with(ContextOptions { store: store.clone(), ..ContextOptions::default() });
         let context = context.await?;

@@ -13,12 +13,12 @@ use tusk_core::ids::WorkerId;
 use tusk_core::job::{
     ExchangeReport, FitWeightsReport, Job, ProfileReport, TaskReport, TrainReport, TrainTask, ValidateReport,
 };
-use tusk_core::physical::{answer_rows, answer_schema, report_rows};
+use tusk_core::physical::{output_rows, output_schema, report_rows};
 
 /// Values in the pattern: 4 MiB of them, and a prime number, so that no tensor's length divides it.
 const PATTERN_VALUES: usize = 1_048_573;
 
-/// Answers that wait for the shuffle writer, as in the real engine.
+/// TaskOutputs that wait for the shuffle writer, as in the real engine.
 const ANSWERS_WAITING_MAX: usize = 2;
 
 /// A tensor's name and shape.
@@ -139,7 +139,7 @@ impl Updates {
     /// When it cannot be written.
     pub fn rows_of(&self, worker: u32, tensor: usize) -> tusk_core::Result<Vec<RecordBatch>> {
         let name = self.tensors.get(tensor).map_or("", |(name, _)| name);
-        answer_rows(WorkerId(worker), name, &self.tensor_bytes(worker, tensor)).collect()
+        output_rows(WorkerId(worker), name, &self.tensor_bytes(worker, tensor)).collect()
     }
 }
 
@@ -161,7 +161,7 @@ impl TrainEngine for SimulatedEngine {
         _context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let updates = Arc::clone(&self.0);
-        let mut answers = RecordBatchReceiverStream::builder(answer_schema(), ANSWERS_WAITING_MAX);
+        let mut answers = RecordBatchReceiverStream::builder(output_schema(), ANSWERS_WAITING_MAX);
         let sender = answers.tx();
         answers.spawn_blocking(move || {
             let (report, tensors) = match &task.job {
@@ -187,7 +187,7 @@ impl TrainEngine for SimulatedEngine {
 
 #[cfg(test)]
 mod tests {
-    use tusk_core::physical::{Answer, tensor_rows};
+    use tusk_core::physical::{TaskOutput, tensor_rows};
     use tusk_core::state::NamedTensor;
 
     use super::*;
@@ -211,7 +211,7 @@ mod tests {
             let tensor_of = NamedTensor { name, shape, data };
             let rows = tensor_rows(WorkerId(worker), &tensor_of).map(Result::unwrap);
             let bytes =
-                rows.flat_map(|row| Answer::rows(&row).unwrap().flat_map(|r| r.data.to_vec()).collect::<Vec<_>>());
+                rows.flat_map(|row| TaskOutput::rows(&row).unwrap().flat_map(|r| r.data.to_vec()).collect::<Vec<_>>());
             assert!(updates.tensor_bytes(worker, tensor) == bytes.collect::<Vec<_>>());
         }
     }

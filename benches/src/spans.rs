@@ -13,7 +13,7 @@ use tusk_core::engine::TrainEngine;
 use tusk_core::ids::WorkerId;
 use tusk_core::job::{Job, TrainReport, TrainTask, ValidateReport};
 use tusk_core::manifest::Timing;
-use tusk_core::physical::{Answer, answer_schema};
+use tusk_core::physical::{TaskOutput, output_schema};
 
 /// One task of a job that trains or validates an epoch.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl<E: TrainEngine> TrainEngine for SpannedEngine<E> {
             let batch = noted.next().await?;
             Some((batch, noted))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(answer_schema(), noted)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(output_schema(), noted)))
     }
 }
 
@@ -89,7 +89,7 @@ impl Noted {
         match &batch {
             Some(Ok(batch)) if self.answered.is_none() => {
                 let answered = Instant::now();
-                let first = Answer::rows(batch).ok().and_then(|mut rows| rows.next());
+                let first = TaskOutput::rows(batch).ok().and_then(|mut rows| rows.next());
                 self.answered = Some((answered, first.and_then(|first| timing(&self.task.job, &first))));
             }
             None => {
@@ -105,7 +105,7 @@ impl Noted {
 }
 
 /// The timing in the report on an epoch; `None` of other jobs.
-fn timing(job: &Job, first: &Answer<'_>) -> Option<Timing> {
+fn timing(job: &Job, first: &TaskOutput<'_>) -> Option<Timing> {
     match job {
         Job::Train(_) => Some(first.report::<TrainReport>().ok()??.task.timing),
         Job::Validate(_) => Some(first.report::<ValidateReport>().ok()??.task.timing),

@@ -4,14 +4,14 @@
 //! `cargo run --example sql_beside_datafusion`
 #![expect(clippy::print_stdout, reason = "an example prints")]
 
-use tusk::phantom::{PhantomOptions, write_tree};
+use tusk::synthetic::{SyntheticOptions, write_tree};
 use tusk::{ContextOptions, TuskContext};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let pictures = folder.path().join("xrays");
-    write_tree(&pictures, &PhantomOptions { patients: 200, ..PhantomOptions::default() }, &mut |_, _| {})?;
+    write_tree(&pictures, &SyntheticOptions { patients: 200, ..SyntheticOptions::default() }, &mut |_, _| {})?;
 
     let store = folder.path().join("store").display().to_string();
     let tusk = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::default() }).await?;

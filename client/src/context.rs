@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
-use tusk_core::protocol::ClusterStatus;
+use tusk_core::protocol::{ClusterStatus, StatementHelp};
 use tusk_process::tls::ClientTls;
 
 #[cfg(feature = "embedded")]
@@ -115,6 +115,30 @@ impl TuskContext {
             #[cfg(feature = "embedded")]
             Cluster::Embedded(_) => Ok(self.session.sql(sql).await?.failing_with()),
             Cluster::Remote(remote) => remote.sql(sql, self.on_event.clone()).await,
+        }
+    }
+
+    /// Checks that a text is one statement, without running it.
+    ///
+    /// # Errors
+    /// When it does not parse (with line and column), or when there is more than one.
+    pub async fn check(&self, sql: &str) -> Result<()> {
+        match &self.cluster {
+            #[cfg(feature = "embedded")]
+            Cluster::Embedded(_) => Ok(tusk_scheduler::check(sql)?),
+            Cluster::Remote(remote) => remote.check(sql).await,
+        }
+    }
+
+    /// The statements about models that the cluster runs.
+    ///
+    /// # Errors
+    /// When the scheduler does not answer, or is older than this question.
+    pub async fn statements(&self) -> Result<Vec<StatementHelp>> {
+        match &self.cluster {
+            #[cfg(feature = "embedded")]
+            Cluster::Embedded(_) => Ok(tusk_scheduler::help()),
+            Cluster::Remote(remote) => remote.statements().await,
         }
     }
 

@@ -14,7 +14,7 @@
 //! * `ImageClassifier`, `Model`: the same from Rust, in the shape of Spark ML
 //! * [`metrics`]: what an `Evaluation` holds
 //! * [`ingest`]: folders of images to Parquet
-//! * [`phantom`]: drawn X-rays, for demonstrations and tests
+//! * [`xray`]: drawn X-rays, for demonstrations and tests
 //!
 //! The feature `embedded`, on by default, brings a cluster in this process and with it libtorch. A build without it is a
 //! client of clusters elsewhere: SQL, models, ingest.
@@ -28,8 +28,8 @@ mod context;
 mod embedded;
 mod error;
 pub mod ingest;
-pub mod phantom;
 mod remote;
+pub mod synthetic;
 
 #[cfg(feature = "embedded")]
 pub use classifier::{ImageClassifier, Model};

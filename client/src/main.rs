@@ -17,7 +17,7 @@ async fn run(arguments: cli::Arguments) -> i32 {
     match cli::run(arguments).await {
         Ok(()) => 0,
         Err(error) => {
-            cli::complain(&error);
+            cli::print_error(&error);
             FAILURE
         }
     }

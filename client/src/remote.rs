@@ -23,7 +23,8 @@ use tusk_core::event::{OnEvent, RunEvent};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::protocol::{
-    ClusterStatus, ENDING, EVENTS_HEADER, FOLLOW_TICKET, Follow, MANIFEST_ACTION, RunStarted, STATUS_ACTION,
+    CHECK_ACTION, ClusterStatus, ENDING, EVENTS_HEADER, FOLLOW_TICKET, Follow, MANIFEST_ACTION, RunStarted,
+    STATEMENTS_ACTION, STATUS_ACTION, StatementHelp,
 };
 use tusk_core::results::RunBehind;
 use tusk_process::tls::ClientTls;
@@ -93,7 +94,7 @@ impl Remote {
     pub(crate) async fn connect(url: &str, credentials: &Credentials, tls: Option<&ClientTls>) -> Result<Self> {
         let failed = |reason: String| Error::Unreachable { url: url.to_owned(), reason };
         let address = http_url(url);
-        let endpoint = Endpoint::from_shared(address).map_err(|e| failed(told(&e)))?;
+        let endpoint = Endpoint::from_shared(address).map_err(|e| failed(root_cause(&e)))?;
         let mut endpoint = endpoint
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true)
@@ -103,7 +104,7 @@ impl Remote {
             let secure = tls.endpoint_override().map_err(|e| failed(e.to_string()))?;
             endpoint = secure(endpoint).map_err(|e| failed(e.to_string()))?;
         }
-        let channel = endpoint.connect().await.map_err(|e| failed(told(&e)))?;
+        let channel = endpoint.connect().await.map_err(|e| failed(root_cause(&e)))?;
         let mut remote = Self { url: url.to_owned(), endpoint, channel, authorization: None };
         match credentials {
             Credentials::Nobody => {
@@ -191,6 +192,17 @@ impl Remote {
         serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
     }
 
+    /// Checks that a text is one statement.
+    pub(crate) async fn check(&self, sql: &str) -> Result<()> {
+        self.action(CHECK_ACTION, sql.as_bytes().to_vec()).await.map(drop)
+    }
+
+    /// The statements about models.
+    pub(crate) async fn statements(&self) -> Result<Vec<StatementHelp>> {
+        let body = self.action(STATEMENTS_ACTION, Vec::new()).await?;
+        serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
+    }
+
     async fn action(&self, name: &str, body: Vec<u8>) -> Result<Vec<u8>> {
         let action = Action { r#type: name.to_owned(), body: body.into() };
         let mut answers =
@@ -236,7 +248,7 @@ impl Remote {
     /// A status in our words: the scheduler's own text, or that it cannot be reached.
     fn status(&self, status: &Status) -> Error {
         if is_transport(status) {
-            return Error::Unreachable { url: self.url.clone(), reason: told(status) };
+            return Error::Unreachable { url: self.url.clone(), reason: root_cause(status) };
         }
         Error::Refused { message: status.message().to_owned() }
     }
@@ -306,7 +318,7 @@ impl Watch {
         while start.elapsed() < RECONNECT_MAX {
             tokio::time::sleep(RECONNECT_WAIT).await;
             match self.remote.endpoint.connect().await {
-                Err(error) => last = Error::Unreachable { url: self.remote.url.clone(), reason: told(&error) },
+                Err(error) => last = Error::Unreachable { url: self.remote.url.clone(), reason: root_cause(&error) },
                 Ok(channel) => {
                     self.remote.channel = channel;
                     let follow = Follow { model: model.clone(), seen: self.seen.clone() };
@@ -351,7 +363,7 @@ fn is_gone(status: &Status) -> bool {
 }
 
 /// An error with its causes, the last of which says what happened.
-fn told(error: &dyn std::error::Error) -> String {
+fn root_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -16,7 +16,7 @@ use crate::options::Augment;
 
 /// Runs one worker's share of a job.
 pub trait TrainEngine: Debug + Send + Sync {
-    /// Starts the work and returns its answer as a stream of [`crate::physical::answer_schema`] rows. Dropping the
+    /// Starts the work and returns its answer as a stream of [`crate::physical::output_schema`] rows. Dropping the
     /// stream stops the work. `source` gives the rows of the whole table; the worker takes its own.
     ///
     /// # Errors

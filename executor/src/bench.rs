@@ -1,4 +1,4 @@
-//! Doors for the micro-benchmarks to parts that are nobody else's business.
+//! Ports for the micro-benchmarks to parts that are nobody else's business.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,8 +9,8 @@ use tusk_core::ids::WorkerId;
 use tusk_core::manifest::Preprocessing;
 use tusk_core::options::Augment;
 
-use crate::augment::InputPipeline;
 use crate::error::Result;
+use crate::input::augment::InputPipeline;
 use crate::shard::{CacheLimits, ShardBuilder, ShardCache};
 
 /// Decodes rows as the training operator reads them (image, label, group, name) into a shard of grey pictures, on one

@@ -15,7 +15,7 @@ use tusk_pixels::{Channels, Pixels, encode};
 
 use crate::error::Result;
 use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache};
-use crate::trainer::TaskEnvironment;
+use crate::train::trainer::TaskEnvironment;
 
 /// A row of a table: image, label, group, name.
 #[derive(Clone, Debug, Default)]

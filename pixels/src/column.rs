@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Fields};
 
 use tusk_core::manifest::Preprocessing;
 
-use super::square::input_of;
+use super::net_input::input_of;
 use super::{
     Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError, alternatives, decode, decode_as_stored,
     decode_input, labels, on_black, probe,

@@ -11,9 +11,9 @@ mod encode;
 mod error;
 mod formats;
 mod intensity;
-mod look;
+mod net_input;
+mod perceptual_hash;
 mod resize;
-mod square;
 #[cfg(test)]
 mod testing;
 
@@ -22,9 +22,9 @@ pub use decode::{ImageInfo, decode, decode_as_stored, decode_frame, probe};
 pub use encode::encode;
 pub use error::{DecodeError, PixelsError};
 pub use formats::{Encoder, Format, alternatives, labels};
-pub use look::perceptual_hash;
+pub use net_input::{decode_input, decode_square};
+pub use perceptual_hash::perceptual_hash;
 pub use resize::{Filter, SIDE_MAX, resize, resize_with};
-pub use square::{decode_input, decode_square};
 
 /// The most pixels a picture may have: 178,956,970.
 ///

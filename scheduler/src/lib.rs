@@ -1,35 +1,37 @@
 //! The control plane: training runs, the aggregator, and the scheduler they live in. No libtorch here.
 //!
-//! A [`SchedulerNode`] is Ballista's scheduler with everything of ours on the same port: Flight SQL (`flight`) for
-//! sessions ([`Session`]) behind one door (`gate`, `auth`), placement of tasks (`placement`), and the
-//! [`TrainingService`], which owns the runs. A run (`run`) submits one job for its profile, then jobs that train an epoch and one that validates it (`job`),
-//! folds the workers' answers ([`Aggregator`]), asks its state machine what comes next (`run::progress`), and publishes
-//! the model. Workers that do not wait for each other exchange weights by the parameter service (`parameters`).
+//! From the top down, each module uses only those below it:
+//!
+//! * `node`: a [`SchedulerNode`] is Ballista's scheduler with everything of ours on the same port, such as Flight SQL and the
+//!   placement of tasks
+//! * `statements`: the statements about models, one file per verb
+//! * `session`: a [`Session`] has the catalog of a client
+//! * `service`: the [`TrainingService`] starts, watches and cancels runs
+//! * `search`: runs that consist of runs, for cross-validation and hyperparameter search
+//! * `run`: one run. It submits a job for its profile, then jobs that train an epoch and one that validates it, averages the
+//!   workers' outputs ([`Aggregator`]), decides what comes next, and publishes the model
+//! * `parameter_server`: workers that do not wait for each other exchange weights here
+//! * `access`: users and their rights
 
-mod active;
-mod aggregator;
-mod auth;
-mod catalog;
+mod access;
 mod error;
 mod executors;
-pub mod flags;
-mod flight;
-mod gate;
-mod job;
 mod metrics;
 mod node;
-mod parameters;
-mod placement;
-mod planner;
+mod opaque;
+mod parameter_server;
 mod run;
+mod search;
 mod service;
 mod session;
-mod study;
+mod statements;
 
-pub use aggregator::Aggregator;
-pub use catalog::Catalog;
 pub use error::{Error, Result, Results};
 pub use executors::{Executors, SharedExecutors};
+pub use node::catalog::Catalog;
+pub use node::flags;
 pub use node::{NodeSettings, SchedulerNode};
+pub use run::aggregator::Aggregator;
 pub use service::{RunHandle, TrainingService};
-pub use session::{EvaluateOptions, Evaluation, Rows, Session, SessionSettings, Training, evaluate};
+pub use session::{Rows, Session, SessionSettings, Training};
+pub use statements::{EvaluateOptions, Evaluation, check, evaluate, help};

@@ -124,7 +124,7 @@ fn request(args: &Args) -> Result<TrainingRequest> {
         spec,
         train: MemorySourceConfig::try_new_exec(&[vec![rows]], source_schema(), None)?,
         validate: None,
-        train_name: "the phantoms".into(),
+        train_name: "the synthetic X-rays".into(),
         or_replace: false,
         resume: false,
     })

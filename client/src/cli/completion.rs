@@ -6,15 +6,16 @@ use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::{Context, Helper, highlight::Highlighter, hint::Hinter, validate::Validator};
 use tusk::TuskContext;
 use tusk_core::options::{Architecture, option_defs};
+use tusk_core::protocol::StatementHelp;
 
 use super::shell::COMMANDS;
 
-/// The words that people type; ours among them.
-const KEYWORDS: &str = "ALL ANALYZE AND AS ASC BETWEEN BY CANCEL CARD CASE CAST COLUMNS COPY COUNT CREATE CROSS CSV DATABASE \
-    DELETE DESC DESCRIBE DISTINCT DROP ELSE END EVALUATE EXCEPT EXISTS EXPLAIN EXTERNAL FALSE FROM FULL FUNCTIONS GROUP \
-    HAVING IF ILIKE IMAGES IN INNER INSERT INTERSECT INTERVAL INTO IS JOIN JSON LEFT LIKE LIMIT LOCATION MODEL MODELS NOT \
-    NULL OFFSET ON OPTIONS OR ORDER OUTER OVER PARQUET PARTITION PARTITIONED REPLACE RIGHT SCHEMA SELECT SET SHOW STORED \
-    TABLE TABLES THEN TO TRAIN TRAINING TRIALS TRUE UNION UNNEST USING VALIDATE VALUES VIEW WHEN WHERE WITH";
+/// The keywords of SQL that people type. Those of the statements about models come from the cluster.
+const KEYWORDS: &str = "ALL ANALYZE AND AS ASC BETWEEN BY CASE CAST COLUMNS COPY COUNT CREATE CROSS CSV DATABASE DELETE DESC \
+    DESCRIBE DISTINCT DROP ELSE END EXCEPT EXISTS EXPLAIN EXTERNAL FALSE FROM FULL FUNCTIONS GROUP HAVING IF ILIKE IMAGES IN \
+    INNER INSERT INTERSECT INTERVAL INTO IS JOIN JSON LEFT LIKE LIMIT LOCATION NOT NULL OFFSET ON OPTIONS OR ORDER OUTER OVER \
+    PARQUET PARTITION PARTITIONED REPLACE RIGHT SCHEMA SELECT SET SHOW STORED TABLE TABLES THEN TO TRUE UNION UNNEST USING \
+    VALUES VIEW WHEN WHERE WITH";
 /// Columns are completed for so many tables.
 #[cfg(feature = "embedded")]
 const TABLES_MAX: usize = 100;
@@ -25,6 +26,7 @@ const MODELS_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
 /// Completes words for the shell.
 #[derive(Default)]
 pub(crate) struct Words {
+    keywords: BTreeSet<String>,
     /// Names as they are written in SQL.
     names: BTreeSet<String>,
     /// Those that also stand in quotes: models and columns.
@@ -33,6 +35,14 @@ pub(crate) struct Words {
 }
 
 impl Words {
+    /// Completes the keywords of SQL and of these statements.
+    pub(crate) fn new(statements: &[StatementHelp]) -> Self {
+        let is_keyword = |word: &&str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase());
+        let ours = statements.iter().flat_map(|statement| statement.syntax.split(|c: char| !c.is_alphanumeric()));
+        let keywords = KEYWORDS.split_whitespace().chain(ours.filter(is_keyword)).map(str::to_owned).collect();
+        Self { keywords, ..Self::default() }
+    }
+
     /// Looks up the names that there are now.
     pub(crate) async fn refresh(&mut self, context: &TuskContext) {
         self.quoted.clear();
@@ -100,7 +110,7 @@ impl Words {
         if !in_quotes(before) {
             let lower = word.chars().all(|c| !c.is_uppercase());
             let case = |word: &str| if lower { word.to_lowercase() } else { word.to_owned() };
-            fitting.extend(KEYWORDS.split_whitespace().filter(|keyword| starts(keyword)).map(case));
+            fitting.extend(self.keywords.iter().filter(|keyword| starts(keyword)).map(|keyword| case(keyword)));
         }
         fitting.sort();
         fitting.dedup();
@@ -141,8 +151,10 @@ mod tests {
     use super::*;
 
     fn words() -> Words {
+        let syntax = "EVALUATE MODEL name ON { table | (query) }  SHOW MODELS".to_owned();
         let names = ["predict(", "predict_proba(", "pneumonia", "Élan"].map(str::to_owned).into();
-        Words { names, quoted: ["pneumonia".to_owned()].into(), ..Words::default() }
+        let words = Words::new(&[StatementHelp { syntax, ..StatementHelp::default() }]);
+        Words { names, quoted: ["pneumonia".to_owned()].into(), ..words }
     }
 
     #[test]

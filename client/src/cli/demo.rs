@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::Float64Type;
 use datafusion::arrow::record_batch::RecordBatch;
 use regex::Regex;
 use tusk::ingest::IngestOptions;
-use tusk::phantom::{NORMAL, PNEUMONIA, PhantomOptions, write_tree};
+use tusk::synthetic::{NORMAL, PNEUMONIA, SyntheticOptions, write_tree};
 
 use super::format::{Format, Printer, print_line};
 use super::ingest::ingest_with_bar;
@@ -46,10 +46,10 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
     let dir = arguments.dir;
     std::fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     say(INTRODUCTION)?;
-    let training = PhantomOptions { patients: arguments.patients as usize, ..PhantomOptions::default() };
+    let training = SyntheticOptions { patients: arguments.patients as usize, ..SyntheticOptions::default() };
     // Another seed draws other anatomies: no patient is in both.
-    let test = PhantomOptions { patients: training.patients / 5, seed: training.seed + 1, ..training.clone() };
-    for (options, name, purpose) in [(training, "phantoms", "to train on"), (test, "phantoms_test", "to test with")] {
+    let test = SyntheticOptions { patients: training.patients / 5, seed: training.seed + 1, ..training.clone() };
+    for (options, name, purpose) in [(training, "synthetic", "to train on"), (test, "synthetic_test", "to test with")] {
         let (dir, name) = (dir.clone(), name.to_owned());
         tokio::task::spawn_blocking(move || prepare(&dir, &name, purpose, &options)).await??;
     }
@@ -90,11 +90,11 @@ fn program() -> String {
 }
 
 /// Draws pictures and ingests them.
-fn prepare(dir: &Path, name: &str, purpose: &str, options: &PhantomOptions) -> Result<()> {
+fn prepare(dir: &Path, name: &str, purpose: &str, options: &SyntheticOptions) -> Result<()> {
     let (tree, file) = (dir.join(name), dir.join(format!("{name}.parquet")));
     let pictures = options.patients * options.images_per_patient;
     heading(&format!("{pictures} pictures of {} patients {purpose}, in {}/", options.patients, tree.display()))?;
-    remove_phantoms(&tree)?;
+    remove_images(&tree)?;
     let mut counter = Counter::new("drawing");
     write_tree(&tree, options, &mut |done, total| counter.update(done, total))?;
     drop(counter);
@@ -105,7 +105,7 @@ fn prepare(dir: &Path, name: &str, purpose: &str, options: &PhantomOptions) -> R
 }
 
 /// Removes the pictures of an earlier demo, and nothing else.
-fn remove_phantoms(tree: &Path) -> Result<()> {
+fn remove_images(tree: &Path) -> Result<()> {
     let ours = Regex::new(r"^person\d+_\d+\.jpeg$")?;
     for label in [NORMAL, PNEUMONIA] {
         let folder = tree.join(label);
@@ -124,7 +124,7 @@ fn remove_phantoms(tree: &Path) -> Result<()> {
 async fn tour(connection: &Connection, dir: &Path, epochs: u32) -> Result<f64> {
     let parquet = |name: &str| dir.join(name).display().to_string().replace('\'', "''");
     heading("Tables: any Parquet file or folder of them")?;
-    for (table, file) in [("xrays", "phantoms.parquet"), ("xrays_test", "phantoms_test.parquet")] {
+    for (table, file) in [("xrays", "synthetic.parquet"), ("xrays_test", "synthetic_test.parquet")] {
         let location = parquet(file);
         show(connection, &format!("CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{location}'")).await?;
     }
@@ -220,16 +220,16 @@ mod tests {
         for name in ["person0001_1.jpeg", "person12345_10.jpeg", "person0001_1.jpeg.txt", "mine.jpeg"] {
             std::fs::write(folder.join(name), b"x").unwrap();
         }
-        remove_phantoms(tree.path()).unwrap();
+        remove_images(tree.path()).unwrap();
         let mut left: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["mine.jpeg", "person0001_1.jpeg.txt"]);
     }
 
     #[test]
-    fn the_group_regex_fits_the_names_of_phantoms() {
-        let phantom = tusk::phantom::draw(&PhantomOptions { size: 32, ..PhantomOptions::default() }, 7, 1).unwrap();
-        let found = Regex::new(GROUP_REGEX).unwrap().find(&phantom.path).unwrap();
-        assert_eq!(found.as_str(), phantom.group);
+    fn the_group_regex_fits_the_names_of_synthetic_xrays() {
+        let xray = tusk::synthetic::draw(&SyntheticOptions { size: 32, ..SyntheticOptions::default() }, 7, 1).unwrap();
+        let found = Regex::new(GROUP_REGEX).unwrap().find(&xray.path).unwrap();
+        assert_eq!(found.as_str(), xray.group);
     }
 }

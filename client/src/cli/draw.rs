@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
 use tusk::ingest::IngestOptions;
-use tusk::phantom::{PhantomOptions, write_tree};
+use tusk::synthetic::{SyntheticOptions, write_tree};
 
 use super::PathArgument;
 use super::demo::GROUP_REGEX;
@@ -35,7 +35,7 @@ pub(crate) struct DrawArguments {
 }
 
 impl DrawArguments {
-    fn options(&self) -> Result<PhantomOptions> {
+    fn options(&self) -> Result<SyntheticOptions> {
         let images = self.images;
         let even = (1..=IMAGES_PER_PATIENT).rev().find(|each| images.is_multiple_of(*each)).unwrap_or(1);
         let patients = self.patients.unwrap_or(images / even);
@@ -43,12 +43,12 @@ impl DrawArguments {
             images.is_multiple_of(patients),
             "{patients} patients cannot share {images} images evenly; make --images a multiple of --patients"
         );
-        Ok(PhantomOptions {
+        Ok(SyntheticOptions {
             patients: patients as usize,
             images_per_patient: (images / patients) as usize,
             size: self.size,
             seed: self.seed,
-            ..PhantomOptions::default()
+            ..SyntheticOptions::default()
         })
     }
 }

@@ -8,9 +8,9 @@ mod draw;
 mod format;
 mod ingest;
 mod progress;
+mod script;
 mod shell;
 mod sql;
-mod statements;
 mod table;
 mod top;
 
@@ -122,7 +122,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 }
 
 /// Shows an error and its causes.
-pub(crate) fn complain(error: &anyhow::Error) {
+pub(crate) fn print_error(error: &anyhow::Error) {
     let mut messages = messages(error).into_iter();
     eprintln!("tusk: {}", messages.next().unwrap_or_default());
     messages.for_each(|cause| eprintln!("  because: {cause}"));

@@ -6,17 +6,19 @@ use anyhow::{Result, bail};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
+use tusk_core::protocol::StatementHelp;
 
-use super::complain;
 use super::completion::Words;
 use super::format::{Format, print_line};
+use super::print_error;
+use super::script::split;
 use super::sql::{Connection, Outcome};
-use super::statements::split;
 
 /// The commands that begin with a backslash, and what they do.
-pub(crate) const COMMANDS: [(&str, &str); 7] = [
+pub(crate) const COMMANDS: [(&str, &str); 8] = [
     ("q", "leave (so do Ctrl-D, quit and exit)"),
     ("?", "this help"),
+    ("h", "NAME  what a statement does, such as \\h CREATE MODEL"),
     ("d", "SHOW TABLES; with a table's name, its columns"),
     ("m", "SHOW MODELS; with a model's name, DESCRIBE MODEL"),
     ("o", "the options of CREATE MODEL"),
@@ -24,15 +26,8 @@ pub(crate) const COMMANDS: [(&str, &str); 7] = [
     ("format", "[table|csv|json]  how rows are printed"),
 ];
 
-const MODEL_STATEMENTS: &str = "\
-Statements end with ; and may take several lines. Beside SQL there are:
-  CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [USING architecture] [OPTIONS (key = value, ...)]
-      TRAIN ON { table | (query) } [VALIDATE ON { table | (query) }]
-  CREATE MODEL name USING ensemble OPTIONS (members = 'a, b, ...') [VALIDATE ON { table | (query) }]
-  EXPLAIN CREATE MODEL ...
-  EVALUATE MODEL name ON { table | (query) } [OPTIONS (key = value, ...)]
-  SHOW MODELS     SHOW TRAINING name     SHOW TRIALS name     DESCRIBE MODEL name [CARD]
-  CANCEL TRAINING name     DROP MODEL [IF EXISTS] name
+/// What the help says of statements that are not about models.
+const OTHER_STATEMENTS: &str = "\
   CREATE EXTERNAL TABLE name STORED AS { IMAGES | PARQUET | CSV | JSON } LOCATION 'path'
 An option that is searched for is range(low, high) or candidates(a, b, ...).
 Functions: predict('model', image), predict_proba('model', image [, 'class']), explain('model', image).
@@ -50,6 +45,8 @@ struct Settings {
 enum Action {
     Leave,
     Help,
+    /// What a statement does.
+    Describe(String),
     Options,
     Run(String),
     Set(Settings),
@@ -57,7 +54,11 @@ enum Action {
 
 /// Reads statements from the terminal and runs them, until the user leaves.
 pub(crate) async fn run(connection: &Connection, format: Format) -> Result<()> {
-    let mut shell = Shell::new(connection, format)?;
+    let statements = connection.context.statements().await.unwrap_or_else(|error| {
+        eprintln!("tusk: the statements about models are not known: {error}");
+        Vec::new()
+    });
+    let mut shell = Shell::new(connection, format, statements)?;
     print_line(&format!("Tusk {}. Statements end with ; and \\? shows help.", env!("CARGO_PKG_VERSION")))?;
     while shell.step().await? {}
     Ok(())
@@ -68,19 +69,21 @@ struct Shell<'a> {
     editor: Editor<Words, FileHistory>,
     history: Option<PathBuf>,
     settings: Settings,
+    /// The statements about models.
+    statements: Vec<StatementHelp>,
     /// Lines of a statement that has not ended.
     buffer: String,
 }
 
 impl<'a> Shell<'a> {
-    fn new(connection: &'a Connection, format: Format) -> Result<Self> {
+    fn new(connection: &'a Connection, format: Format, statements: Vec<StatementHelp>) -> Result<Self> {
         let config = Config::builder()
             .max_history_size(10_000)?
             .history_ignore_dups(true)?
             .completion_type(rustyline::CompletionType::List)
             .build();
         let mut editor = Editor::with_config(config)?;
-        editor.set_helper(Some(Words::default()));
+        editor.set_helper(Some(Words::new(&statements)));
         let history = history_file();
         if let Some(file) = history.as_ref().filter(|file| file.exists())
             && let Err(error) = editor.load_history(file)
@@ -88,7 +91,7 @@ impl<'a> Shell<'a> {
             eprintln!("tusk: the history {} cannot be read: {error}", file.display());
         }
         let settings = Settings { format, timing: true };
-        Ok(Self { connection, editor, history, settings, buffer: String::new() })
+        Ok(Self { connection, editor, history, settings, statements, buffer: String::new() })
     }
 
     /// One line. Gives whether there may be another.
@@ -150,7 +153,7 @@ impl<'a> Shell<'a> {
         }
         for piece in &pieces {
             if let Err(error) = self.run(&piece.in_its_place()).await {
-                complain(&error);
+                print_error(&error);
                 // What follows was written for the case that this one works.
                 self.buffer.clear();
                 return;
@@ -173,7 +176,11 @@ impl<'a> Shell<'a> {
     async fn command(&mut self, command: &str) -> Result<bool> {
         match action(command, self.settings) {
             Ok(Action::Leave) => return Ok(false),
-            Ok(Action::Help) => print_line(&help())?,
+            Ok(Action::Help) => print_line(&help(&self.statements))?,
+            Ok(Action::Describe(name)) => match describe(&self.statements, &name) {
+                Ok(text) => print_line(&text)?,
+                Err(error) => print_error(&error),
+            },
             Ok(Action::Options) => print_line(&options())?,
             Ok(Action::Set(settings)) => {
                 self.settings = settings;
@@ -182,10 +189,10 @@ impl<'a> Shell<'a> {
             }
             Ok(Action::Run(sql)) => {
                 if let Err(error) = self.run(&sql).await {
-                    complain(&error);
+                    print_error(&error);
                 }
             }
-            Err(error) => complain(&error),
+            Err(error) => print_error(&error),
         }
         Ok(true)
     }
@@ -216,6 +223,7 @@ fn action(command: &str, settings: Settings) -> Result<Action> {
     Ok(match (name, argument) {
         ("q", "") => Action::Leave,
         ("?" | "h", "") => Action::Help,
+        ("h", name) => Action::Describe(name.to_owned()),
         ("o", "") => Action::Options,
         ("d", "") => Action::Run("SHOW TABLES".to_owned()),
         ("d", table) => Action::Run(format!("DESCRIBE {table}")),
@@ -242,9 +250,22 @@ fn format_name(format: Format) -> &'static str {
     }
 }
 
-fn help() -> String {
+fn help(statements: &[StatementHelp]) -> String {
     let commands: Vec<String> = COMMANDS.iter().map(|(name, what)| format!("  \\{name:8} {what}")).collect();
-    format!("{}\n{MODEL_STATEMENTS}", commands.join("\n"))
+    let indented = |statement: &StatementHelp| format!("  {}\n", statement.syntax.replace('\n', "\n  "));
+    let statements: String = statements.iter().map(indented).collect();
+    let head = "Statements end with ; and may take several lines. Beside SQL there are:";
+    format!("{}\n{head}\n{statements}{OTHER_STATEMENTS}", commands.join("\n"))
+}
+
+/// The help of one statement.
+fn describe(statements: &[StatementHelp], name: &str) -> Result<String> {
+    let Some(found) = statements.iter().find(|statement| statement.name.eq_ignore_ascii_case(name)) else {
+        let known: Vec<&str> = statements.iter().map(|statement| statement.name.as_str()).collect();
+        bail!("there is no statement {name}; those about models are {}", known.join(", "));
+    };
+    let StatementHelp { syntax, meaning, rows, right, .. } = found;
+    Ok(format!("{syntax}\n\n{meaning}\nRows: {rows}\nRight: {right}"))
 }
 
 fn options() -> String {
@@ -277,6 +298,18 @@ mod tests {
         assert_eq!(action("timing", SETTINGS).unwrap(), Action::Set(Settings { timing: false, ..SETTINGS }));
         assert_eq!(action("format csv", SETTINGS).unwrap(), Action::Set(Settings { format: Format::Csv, ..SETTINGS }));
         assert!(COMMANDS.iter().all(|(name, _)| action(name, SETTINGS).is_ok()));
+    }
+
+    #[test]
+    fn a_statement_is_described_by_its_name() {
+        let name = "SHOW MODELS".to_owned();
+        let statement =
+            StatementHelp { syntax: name.clone(), name, meaning: "Lists.".into(), ..StatementHelp::default() };
+        assert_eq!(action("h show models", SETTINGS).unwrap(), Action::Describe("show models".to_owned()));
+        let statements = [statement];
+        assert!(describe(&statements, "show models").unwrap().starts_with("SHOW MODELS\n\nLists.\n"));
+        let message = describe(&statements, "SHOW MODLES").unwrap_err().to_string();
+        assert_eq!(message, "there is no statement SHOW MODLES; those about models are SHOW MODELS");
     }
 
     #[test]

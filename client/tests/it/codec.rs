@@ -19,7 +19,7 @@ use tusk_core::job::{
 };
 use tusk_core::manifest::{FileRef, Manifest, ModelDefinition, Preprocessing, RunRecord};
 use tusk_core::options::{Architecture, Loss, ModelSpec, Precision};
-use tusk_core::physical::{Answer, REPORT, TrainExec, answer_rows, report_rows, tensor_header, tensor_rows};
+use tusk_core::physical::{REPORT, TaskOutput, TrainExec, output_rows, report_rows, tensor_header, tensor_rows};
 use tusk_core::protocol::parameters::SessionKey;
 use tusk_core::state::{ModelState, NamedTensor, checksum};
 use tusk_udfs::images_table::ImagesTable;
@@ -142,7 +142,7 @@ fn noise(count: usize) -> impl Iterator<Item = Vec<u8>> {
 async fn random_bytes_are_no_plan_no_operator_and_no_table() {
     let context = session();
     let (physical, logical) = (physical_codec(), logical_codec());
-    let (task, schema) = (context.task_ctx(), tusk_core::physical::answer_schema());
+    let (task, schema) = (context.task_ctx(), tusk_core::physical::output_schema());
     let converter = DefaultPhysicalProtoConverter {};
     for bytes in noise(600) {
         assert!(decode_plan(&bytes, &task, physical.as_ref()).is_err(), "{bytes:?}");
@@ -155,7 +155,7 @@ async fn random_bytes_are_no_plan_no_operator_and_no_table() {
 #[tokio::test]
 async fn an_operator_with_a_damaged_byte_or_a_missing_end_never_panics() {
     let (context, codec) = (session(), physical_codec());
-    let source: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(tusk_core::physical::answer_schema()));
+    let source: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(tusk_core::physical::output_schema()));
     let [_, _, train, ..] = jobs();
     let plan = Arc::new(TrainExec::try_new(Arc::new(task(train)), source).unwrap());
     // The operator's own message, without its table of workers: Arrow's reader panics on some damaged tables.
@@ -187,19 +187,19 @@ fn a_report_and_a_tensor_survive_as_answers_and_noise_is_none() {
     let train = TrainReport { task: TaskReport::of_rows(5), loss_sum: 0.1 + 0.2, learning_rate: 1e-3 };
     let [profile_row] = &report_rows(WorkerId(4), &profile).unwrap()[..] else { panic!("not one row") };
     let [train_row] = &report_rows(WorkerId(4), &train).unwrap()[..] else { panic!("not one row") };
-    let [found] = Answer::rows(profile_row).unwrap().collect::<Vec<_>>()[..] else { panic!("not one row") };
+    let [found] = TaskOutput::rows(profile_row).unwrap().collect::<Vec<_>>()[..] else { panic!("not one row") };
     assert_eq!(found.report().unwrap(), Some(profile));
     assert!(found.report::<TrainReport>().is_err(), "a report on another job was read");
-    let [found] = Answer::rows(train_row).unwrap().collect::<Vec<_>>()[..] else { panic!("not one row") };
+    let [found] = TaskOutput::rows(train_row).unwrap().collect::<Vec<_>>()[..] else { panic!("not one row") };
     assert_eq!(found.report().unwrap(), Some(train));
     let tensor = NamedTensor { name: "w".into(), shape: vec![2, 1, 3], data: vec![0.5, -1.0, 2.0, 3.0, -0.0, 1e-40] };
     let batch = tensor_rows(WorkerId(4), &tensor).next().unwrap().unwrap();
-    let row = Answer::rows(&batch).unwrap().next().unwrap();
+    let row = TaskOutput::rows(&batch).unwrap().next().unwrap();
     let (shape, values) = tensor_header(row.data).unwrap();
     assert_eq!((shape, values.len()), (tensor.shape, 24));
     for bytes in noise(400) {
-        let batch = answer_rows(WorkerId(0), REPORT, &bytes).next().unwrap().unwrap();
-        assert!(Answer::rows(&batch).unwrap().all(|answer| answer.report::<TrainReport>().is_err()), "{bytes:?}");
+        let batch = output_rows(WorkerId(0), REPORT, &bytes).next().unwrap().unwrap();
+        assert!(TaskOutput::rows(&batch).unwrap().all(|answer| answer.report::<TrainReport>().is_err()), "{bytes:?}");
         // A short shape may come out of noise; a long one must be refused, not allocated.
         let sides = tensor_header(&bytes).map_or(0, |(shape, _)| shape.len());
         assert!(sides * 8 <= bytes.len(), "{bytes:?}");

@@ -1,7 +1,7 @@
 //! The API for Rust programs, and contexts on a cluster that is there already.
 
 use datafusion::prelude::{col, lit};
-use tusk::metrics::figures::accuracy;
+use tusk::metrics::definitions::accuracy;
 use tusk::{CacheLimits, ImageClassifier, Model, TuskContext};
 
 use crate::fixture::{Fixture, SIDE, cells, context_options};

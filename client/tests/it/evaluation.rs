@@ -1,6 +1,6 @@
 //! What EVALUATE shows beside its one row of figures.
 
-use tusk_core::metrics::figures::{accuracy, roc_auc};
+use tusk_core::metrics::definitions::{accuracy, roc_auc};
 use tusk_core::metrics::{Calibration, Interval};
 
 use crate::fixture::Fixture;

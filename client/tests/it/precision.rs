@@ -1,6 +1,6 @@
 //! bf16 is faster than f32, and as good.
 
-use tusk::phantom::{PhantomOptions, write_tree};
+use tusk::synthetic::{SyntheticOptions, write_tree};
 use tusk::{ContextOptions, ImageClassifier, Model, TuskContext};
 use tusk_core::options::Precision;
 
@@ -34,7 +34,7 @@ async fn auc(context: &TuskContext, images: &str, precision: &str, seed: u64) ->
 async fn bf16_moves_no_quality_over_three_seeds() {
     let folder = tempfile::tempdir().unwrap();
     let [images, store] = ["images/", "store"].map(|name| folder.path().join(name).display().to_string());
-    let options = PhantomOptions { patients: 250, size: 64, ..PhantomOptions::default() };
+    let options = SyntheticOptions { patients: 250, size: 64, ..SyntheticOptions::default() };
     write_tree(images.as_ref(), &options, &mut |_, _| {}).unwrap();
     let context = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::default() }).await.unwrap();
     if train(&context, &images, "auto", 1, 1).await.manifest().definition.precision == Precision::F32 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tusk_core::manifest::{Leak, PartStatus};
-use tusk_core::metrics::figures::roc_auc;
+use tusk_core::metrics::definitions::roc_auc;
 
 use crate::fixture::{Fixture, create};
 use crate::resume::cancel_after_an_epoch;

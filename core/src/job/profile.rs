@@ -10,7 +10,7 @@ use super::report::{Report, TaskReport};
 use super::{Job, JobInput, Selection};
 use crate::error::{Error, Result};
 use crate::ids::WorkerId;
-use crate::physical::{Answer, answer_rows};
+use crate::physical::{TaskOutput, output_rows};
 
 /// The input of a profile.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,14 +108,14 @@ impl RowHashes {
     /// The hashes as rows of a worker's answer.
     pub fn rows(&self, worker: WorkerId) -> impl Iterator<Item = Result<RecordBatch>> {
         let columns = [(CONTENTS, &self.contents), (LOOKS, &self.looks), (KEYS, &self.keys)];
-        columns.into_iter().flat_map(move |(name, hashes)| answer_rows(worker, name, bytemuck::cast_slice(hashes)))
+        columns.into_iter().flat_map(move |(name, hashes)| output_rows(worker, name, bytemuck::cast_slice(hashes)))
     }
 
     /// Takes a row of an answer. A kind of which there are `hashes_max` takes no more.
     ///
     /// # Errors
     /// [`Error::Wire`] when it carries something else.
-    pub fn fold(&mut self, answer: &Answer<'_>, hashes_max: usize) -> Result<()> {
+    pub fn fold(&mut self, answer: &TaskOutput<'_>, hashes_max: usize) -> Result<()> {
         let hashes = match answer.name {
             CONTENTS => &mut self.contents,
             LOOKS => &mut self.looks,
@@ -141,7 +141,7 @@ mod tests {
         let (mut found, mut few) = (RowHashes::default(), RowHashes::default());
         for worker in [0, 1] {
             for batch in hashes.rows(WorkerId(worker)) {
-                for answer in Answer::rows(&batch.unwrap()).unwrap() {
+                for answer in TaskOutput::rows(&batch.unwrap()).unwrap() {
                     found.fold(&answer, usize::MAX).unwrap();
                     few.fold(&answer, 2).unwrap();
                 }
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(found.contents, [1, u64::MAX, 1, u64::MAX]);
         assert_eq!((found.looks, found.keys), (vec![2, 3, 2, 3], vec![4, 5, 4, 5]));
         assert_eq!(few, hashes);
-        let other = Answer { worker: WorkerId(0), name: "truth", piece: 0, data: &[] };
+        let other = TaskOutput { worker: WorkerId(0), name: "truth", piece: 0, data: &[] };
         let message = few.fold(&other, 2).unwrap_err().to_string();
         assert!(message.contains("it has an array 'truth'"), "{message}");
     }

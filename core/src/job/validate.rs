@@ -10,7 +10,7 @@ use super::{Job, JobInput, Rows};
 use crate::error::{Error, Result};
 use crate::ids::WorkerId;
 use crate::manifest::FileRef;
-use crate::physical::{Answer, answer_rows};
+use crate::physical::{TaskOutput, output_rows};
 
 /// The input of a validation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,14 +79,14 @@ impl Scores {
             (PROBABILITIES, bytemuck::cast_slice(&self.probabilities)),
             (GROUPS, bytemuck::cast_slice(&self.groups)),
         ];
-        columns.into_iter().flat_map(move |(name, bytes)| answer_rows(worker, name, bytes))
+        columns.into_iter().flat_map(move |(name, bytes)| output_rows(worker, name, bytes))
     }
 
     /// Takes a row of an answer.
     ///
     /// # Errors
     /// [`Error::Wire`] when it carries something else.
-    pub fn fold(&mut self, answer: &Answer<'_>) -> Result<()> {
+    pub fn fold(&mut self, answer: &TaskOutput<'_>) -> Result<()> {
         let words = answer.data.as_chunks::<4>().0;
         match answer.name {
             TRUTH => self.truth.extend(words.iter().map(|word| u32::from_le_bytes(*word))),
@@ -110,12 +110,12 @@ mod tests {
             Scores { truth: vec![1, 0], probabilities: vec![0.25, 0.75, 1e-40, 1.0], groups: vec![9, u64::MAX] };
         let mut found = Scores::default();
         for batch in scores.rows(WorkerId(2)) {
-            for answer in Answer::rows(&batch.unwrap()).unwrap() {
+            for answer in TaskOutput::rows(&batch.unwrap()).unwrap() {
                 found.fold(&answer).unwrap();
             }
         }
         assert_eq!(found, scores);
-        let other = Answer { worker: WorkerId(0), name: "keys", piece: 0, data: &[] };
+        let other = TaskOutput { worker: WorkerId(0), name: "keys", piece: 0, data: &[] };
         let message = found.fold(&other).unwrap_err().to_string();
         assert!(message.contains("it has an array 'keys'"), "{message}");
     }

@@ -13,6 +13,7 @@ pub use record::{
 };
 
 use crate::ids::{ModelName, RunId};
+use crate::metrics::definitions::{accuracy, roc_auc};
 use crate::metrics::{Calibration, Report};
 use crate::options::{Architecture, Intensity, Loss, ModelSpec, Precision};
 use crate::transfer::Transfer;
@@ -233,5 +234,19 @@ impl Manifest {
     #[must_use]
     pub fn best(&self) -> Option<&EpochReport> {
         self.epochs.iter().find(|e| e.epoch == self.best_epoch)
+    }
+
+    /// ROC AUC on the held-out rows: of the best epoch, or out of fold.
+    #[must_use]
+    pub fn val_roc_auc(&self) -> Option<f64> {
+        let out_of_fold = || self.validation.as_ref()?.figure(&roc_auc::METRIC).value;
+        self.best().map_or_else(out_of_fold, |epoch| epoch.val_roc_auc)
+    }
+
+    /// Accuracy on the held-out rows: of the best epoch, or out of fold.
+    #[must_use]
+    pub fn val_accuracy(&self) -> Option<f64> {
+        let out_of_fold = || self.validation.as_ref()?.figure(&accuracy::METRIC).value;
+        self.best().map_or_else(out_of_fold, |epoch| epoch.val_accuracy)
     }
 }

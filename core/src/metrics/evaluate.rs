@@ -1,7 +1,7 @@
 //! All the figures of one evaluation, those that are resampled with their interval.
 
 use super::bootstrap::{Units, bootstrap_weights};
-use super::figures::{Figure, INTERVALS, Metric, Sample, with_interval};
+use super::definitions::{Figure, INTERVALS, Metric, Sample, with_interval};
 use super::loss::{PROBABILITY_EPSILON, row_loss};
 use super::multi::rank_classes;
 use super::roc::Ranking;
@@ -175,7 +175,7 @@ pub fn evaluate_multi(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::figures::{
+    use crate::metrics::definitions::{
         METRICS, accuracy, balanced_accuracy, f1, log_loss, precision, recall, roc_auc, specificity,
     };
     use crate::metrics::{Interval, average_precision, bootstrap};

@@ -1,6 +1,6 @@
 //! The figures of scikit-learn 1.9.1, printed by tests/reference/sklearn_metrics.py on the data written out here.
 
-use super::figures::{accuracy, balanced_accuracy, f1, precision, recall, specificity};
+use super::definitions::{accuracy, balanced_accuracy, f1, precision, recall, specificity};
 use super::*;
 
 const TRUTH: [u8; 20] = [0, 0, 1, 0, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1, 0, 1, 1, 0, 1];
@@ -88,8 +88,8 @@ fn binary_figures_with_ties_are_those_of_scikit_learn() {
     agree(report.figure(&specificity::METRIC).value, 0.5555555555555556);
     agree(report.figure(&f1::METRIC).value, 0.75);
     agree(report.figure(&balanced_accuracy::METRIC).value, 0.6868686868686869);
-    agree(report.figure(&figures::roc_auc::METRIC).value, 0.8080808080808081);
-    agree(report.figure(&figures::log_loss::METRIC).value, 0.5115315545831101);
+    agree(report.figure(&definitions::roc_auc::METRIC).value, 0.8080808080808081);
+    agree(report.figure(&definitions::log_loss::METRIC).value, 0.5115315545831101);
 }
 
 #[test]
@@ -133,8 +133,8 @@ fn bootstraps_are_those_of_scipy() {
     let report = evaluate_binary(&truth(), &SCORE, None, THRESHOLD, 42, 20_000);
     near(report.figure(&accuracy::METRIC).low, 0.5);
     near(report.figure(&accuracy::METRIC).high, 0.9);
-    near(report.figure(&figures::roc_auc::METRIC).low, 0.587912087912088);
-    near(report.figure(&figures::roc_auc::METRIC).high, 0.96875);
+    near(report.figure(&definitions::roc_auc::METRIC).low, 0.587912087912088);
+    near(report.figure(&definitions::roc_auc::METRIC).high, 0.96875);
     let compared = compare_roc_auc(&truth(), (&SCORE, &OTHER), None, 42, 20_000);
     agree(compared.difference.value, 0.07575757575757569);
     near(compared.difference.low, -0.13541666666666663);
@@ -183,8 +183,8 @@ fn macro_averages_are_those_of_scikit_learn() {
     agree(report.figure(&recall::METRIC).value, 0.6722222222222222);
     agree(report.figure(&f1::METRIC).value, 0.6626984126984127);
     agree(report.figure(&specificity::METRIC).value, 0.8425925925925926);
-    agree(report.figure(&figures::roc_auc::METRIC).value, 0.8320326278659612);
-    agree(report.figure(&figures::log_loss::METRIC).value, 0.7805383148198519);
+    agree(report.figure(&definitions::roc_auc::METRIC).value, 0.8320326278659612);
+    agree(report.figure(&definitions::log_loss::METRIC).value, 0.7805383148198519);
     agree(roc_auc_ovr(&MULTI_TRUTH, &multi_probs(), 3), 0.8320326278659612);
 }
 

@@ -7,7 +7,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Interval;
-use super::figures::{INTERVALS, Metric, with_interval};
+use super::definitions::{INTERVALS, Metric, with_interval};
 
 /// The figures of a classifier on a set of rows: those of [`super::METRICS`] that have an interval.
 ///
@@ -84,8 +84,8 @@ impl<'de> Visitor<'de> for Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::definitions::{accuracy, log_loss, roc_auc};
     use crate::metrics::evaluate_binary;
-    use crate::metrics::figures::{accuracy, log_loss, roc_auc};
 
     fn report() -> Report {
         evaluate_binary(&[true, false, true, false], &[0.9, 0.2, 0.4, 0.6], None, 0.5, 1, 20)

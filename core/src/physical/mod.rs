@@ -1,11 +1,11 @@
 //! The operator of training jobs and the rows it answers with; and that of UNION ALL.
 
-mod answer;
+mod task_output;
 mod train_exec;
 mod union_exec;
 
-pub use answer::{
-    Answer, MESSAGE_BYTES_MAX, REPORT, answer_rows, answer_schema, report_rows, tensor_header, tensor_rows,
+pub use task_output::{
+    MESSAGE_BYTES_MAX, REPORT, TaskOutput, output_rows, output_schema, report_rows, tensor_header, tensor_rows,
 };
 pub use train_exec::TrainExec;
 pub use union_exec::TaskUnionExec;

@@ -26,7 +26,7 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt};
 
-use super::answer::answer_schema;
+use super::task_output::output_schema;
 use crate::engine::engine_of;
 use crate::ids::WorkerId;
 use crate::job::TrainTask;
@@ -76,7 +76,7 @@ impl TrainExec {
     #[must_use]
     pub fn with_workers(task: Arc<TrainTask>, source: Arc<dyn ExecutionPlan>, workers: Arc<dyn ExecutionPlan>) -> Self {
         let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(answer_schema()),
+            EquivalenceProperties::new(output_schema()),
             Partitioning::UnknownPartitioning(workers.output_partitioning().partition_count()),
             EmissionType::Final,
             Boundedness::Bounded,
@@ -177,6 +177,6 @@ impl ExecutionPlan for TrainExec {
                 Ok::<_, DataFusionError>(futures::stream::iter(streams).flatten())
             })
             .try_flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(answer_schema(), answers)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(output_schema(), answers)))
     }
 }

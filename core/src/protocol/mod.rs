@@ -4,6 +4,7 @@
 //! * [`TrainingRequest`]: a run that is asked for; [`Follow`]: a run that is watched; [`RunStarted`]: the run that a statement
 //!   has begun
 //! * [`epoch_schema`]: the columns of the rows of all three
+//! * [`StatementHelp`]: a statement about models, for help and completion
 //! * [`ClusterStatus`], [`RunSummary`]: what a cluster is doing
 //! * [`ExecutorReport`]: what an executor tells the scheduler about itself
 //! * [`parameters`]: what workers and the parameter service say to each other
@@ -14,6 +15,7 @@ pub mod parameters;
 mod report;
 mod request;
 mod started;
+mod statements;
 mod status;
 
 pub use epochs::epoch_schema;
@@ -21,6 +23,7 @@ pub use follow::Follow;
 pub use report::{DeviceReport, DeviceWork, ExecutorReport, ExecutorTotals, SHARDS_MAX};
 pub use request::TrainingRequest;
 pub use started::RunStarted;
+pub use statements::StatementHelp;
 pub use status::{ClusterStatus, RunSummary};
 
 /// The version of the messages between Tusk's processes. Raised when a reader of the old form would misread the new
@@ -41,6 +44,12 @@ pub const MANIFEST_ACTION: &str = "tusk.manifest";
 
 /// The action that gives a [`ClusterStatus`] as JSON.
 pub const STATUS_ACTION: &str = "tusk.status";
+
+/// The action that parses a statement, whose text is its body, without running it.
+pub const CHECK_ACTION: &str = "tusk.check";
+
+/// The action that gives the statements about models, a list of [`StatementHelp`], as JSON.
+pub const STATEMENTS_ACTION: &str = "tusk.statements";
 
 /// The request header by which a client asks for events between the rows. They come as messages without data, whose
 /// metadata is a [`crate::event::RunEvent`] in JSON; other clients never see one.

@@ -1,28 +1,11 @@
-//! The statements that Tusk adds to SQL.
+//! The parser of Tusk's SQL: statements about models beside those of DataFusion.
 //!
-//! ```text
-//! CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name [USING architecture] [OPTIONS (key = value, ...)]
-//!     TRAIN ON { table | (query) } [VALIDATE ON { table | (query) }]
-//! CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name USING ensemble OPTIONS (members = 'a, b, ...')
-//!     [VALIDATE ON { table | (query) }]
-//! EXPLAIN CREATE MODEL ...
-//! EVALUATE MODEL name ON { table | (query) } [OPTIONS (key = value, ...)]
-//! SHOW MODELS
-//! SHOW TRAINING name
-//! SHOW TRIALS name
-//! DESCRIBE MODEL name [CARD]
-//! CANCEL TRAINING name
-//! DROP MODEL [IF EXISTS] name
-//! ```
-//!
-//! The value of an option that is searched for is `range(low, high)` or `candidates(a, b, ...)`.
-//!
-//! Everything else is DataFusion's.
+//! The grammar of each statement is beside its execution, in the scheduler's `statements`. This module has what they are
+//! written with: words, names, tables and queries, options. The value of an option that is searched for is
+//! `range(low, high)` or `candidates(a, b, ...)`.
 
-mod ast;
-mod chains;
+mod limits;
 mod parser;
 mod tokens;
 
-pub use ast::{CreateModel, EvaluateModel, ModelStatement, Source};
-pub use parser::{Statement, one_statement, parse};
+pub use parser::{Parser, Source, parse};

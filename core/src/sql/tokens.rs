@@ -28,7 +28,9 @@ pub(super) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, DataFusionError> {
 
 #[cfg(test)]
 mod tests {
-    use crate::sql::parse;
+    fn parse(sql: &str) -> crate::error::Result<Vec<String>> {
+        crate::sql::parse(sql, |parser| parser.datafusion().map(|statement| statement.to_string()))
+    }
 
     #[test]
     fn explain_is_a_function_inside_a_statement_and_a_statement_at_its_start() {
@@ -37,7 +39,7 @@ mod tests {
             ("SELECT EXPLAIN ('m', image) AS heat", "SELECT \"explain\"('m', image) AS heat"),
             ("EXPLAIN SELECT 1", "EXPLAIN SELECT 1"),
         ] {
-            assert_eq!(parse(sql).unwrap()[0].to_string(), expected);
+            assert_eq!(parse(sql).unwrap(), [expected]);
         }
         let script = parse("SELECT 1; EXPLAIN SELECT explain('m', i) FROM t; SELECT 'explain('").unwrap();
         assert_eq!(script.len(), 3);

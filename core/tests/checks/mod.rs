@@ -4,9 +4,6 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::TaskContext;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::sqlparser::ast::{ObjectName, Query};
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::{DefaultPhysicalProtoConverter, PhysicalExtensionCodec};
 use tusk_core::codec::{TuskLogicalCodec, TuskPhysicalCodec, decode_plan};
@@ -15,9 +12,8 @@ use tusk_core::job::{
     ExchangeReport, FitWeightsReport, ProfileReport, RowHashes, Scores, TrainReport, TrainTask, ValidateReport,
 };
 use tusk_core::manifest::{Manifest, RunRecord};
-use tusk_core::physical::{Answer, REPORT, answer_rows, answer_schema, tensor_header};
+use tusk_core::physical::{REPORT, TaskOutput, output_rows, output_schema, tensor_header};
 use tusk_core::protocol::ExecutorReport;
-use tusk_core::sql::{ModelStatement, Source, Statement, parse};
 use tusk_core::state::{ModelState, checksum};
 
 /// Bytes of other processes: a plan, an operator, a table, a file of weights, a record. None may panic.
@@ -27,7 +23,7 @@ pub(crate) fn codec(bytes: &[u8]) {
     drop(decode_plan(bytes, &CONTEXT, &physical));
     drop(physical.try_decode(bytes, &[], &CONTEXT, &DefaultPhysicalProtoConverter {}));
     drop(logical.try_decode(bytes, &[], &CONTEXT));
-    drop(logical.try_decode_table_provider(bytes, &"t".into(), answer_schema(), &CONTEXT));
+    drop(logical.try_decode_table_provider(bytes, &"t".into(), output_schema(), &CONTEXT));
     drop(logical.try_decode_file_format(bytes, &CONTEXT));
     drop(ModelState::from_safetensors("w", bytes, &checksum(bytes)));
     drop(serde_json::from_slice::<TrainTask>(bytes).map(|task| task.definition.check()));
@@ -36,57 +32,11 @@ pub(crate) fn codec(bytes: &[u8]) {
     drop(serde_json::from_slice::<ExecutorReport>(bytes));
 }
 
-/// A text that is no SQL is refused; a statement of ours prints as SQL that parses to the same tree.
-pub(crate) fn sql(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let Ok(statements) = parse(text) else { return };
-    for statement in statements {
-        match statement {
-            Statement::DataFusion(statement) => drop(statement.to_string()),
-            Statement::Model(statement) => {
-                let printed = statement.to_string();
-                if !sources(&statement).iter().all(|source| prints_back(source)) {
-                    continue;
-                }
-                let again = parse(&printed);
-                let is_same = matches!(again.as_deref(), Ok([Statement::Model(again)]) if *again == statement);
-                assert!(is_same, "{text:?} printed as {printed:?}, which is {again:?}");
-            }
-        }
-    }
-}
-
-fn sources(statement: &ModelStatement) -> Vec<&Source> {
-    match statement {
-        ModelStatement::Create { create, .. } => create.train_on.iter().chain(&create.validate_on).collect(),
-        ModelStatement::Evaluate(evaluate) => vec![&evaluate.on],
-        _ => Vec::new(),
-    }
-}
-
-/// Whether sqlparser can read what it prints: not every query of every dialect.
-fn prints_back(source: &Source) -> bool {
-    let dialect = GenericDialect {};
-    let parser =
-        |text: &str| Parser::new(&dialect).with_recursion_limit(50).try_with_sql(text).map(Some).unwrap_or(None);
-    match source {
-        Source::Table(name) => {
-            let again: Option<ObjectName> =
-                parser(&name.to_string()).and_then(|mut parser| parser.parse_object_name(false).ok());
-            again.as_ref() == Some(name)
-        }
-        Source::Query(query) => {
-            let again: Option<Box<Query>> = parser(&query.to_string()).and_then(|mut parser| parser.parse_query().ok());
-            again.as_ref() == Some(query)
-        }
-    }
-}
-
 /// What a worker may send as a row of its answer.
 pub(crate) fn answer(bytes: &[u8]) {
     for name in [REPORT, "fc.weight", "contents", "truth", "probabilities", "groups"] {
-        for batch in answer_rows(WorkerId(0), name, bytes) {
-            for row in Answer::rows(&batch.unwrap()).unwrap() {
+        for batch in output_rows(WorkerId(0), name, bytes) {
+            for row in TaskOutput::rows(&batch.unwrap()).unwrap() {
                 drop(row.report::<ProfileReport>());
                 drop(row.report::<FitWeightsReport>());
                 drop(row.report::<TrainReport>());

@@ -18,12 +18,12 @@ use tusk_core::protocol::parameters::{PulledWeights, Push};
 use tusk_core::state::{ModelState, NamedTensor, is_running_statistic};
 
 use super::Work;
-use crate::devices::{DeviceLease, DevicePool};
-use crate::engine::Worker;
 use crate::error::Result;
-use crate::parameters::ParameterClient;
+use crate::job::worker::Worker;
+use crate::runtime::devices::{DeviceLease, DevicePool};
 use crate::shard::{Row, Shard};
-use crate::trainer::{Learner, LossSum, Meter, TaskEnvironment};
+use crate::train::parameter_client::ParameterClient;
+use crate::train::trainer::{Learner, LossSum, Meter, TaskEnvironment};
 
 pub(super) async fn run(work: Work, job: Exchange) -> Result<()> {
     let state = work.state(job.weights.as_ref()).await?;

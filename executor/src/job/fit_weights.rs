@@ -7,7 +7,7 @@ use tusk_core::transfer::{Transfer, UNUSED_MAX};
 
 use super::Work;
 use crate::error::Result;
-use crate::session::initial_state;
+use crate::nets::loaded::initial_state;
 
 pub(super) async fn run(work: Work, job: FitWeights) -> Result<()> {
     if work.worker.id.0 > 0 {

@@ -1,10 +1,12 @@
 //! What a worker does for each job, in a file of the job's name.
 
+pub(crate) mod engine;
 pub(crate) mod exchange;
 mod fit_weights;
 mod profile;
 pub(crate) mod train;
 pub(crate) mod validate;
+pub(crate) mod worker;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,16 +21,16 @@ use tusk_core::protocol::DeviceWork;
 use tusk_core::state::{ModelState, NamedTensor};
 use tusk_core::store::ModelStore;
 
-use crate::devices::DeviceLease;
-use crate::engine::Worker;
 use crate::error::{Error, Result};
-use crate::figures::Figures;
-use crate::session::initial_state;
+use crate::job::worker::Worker;
+use crate::nets::loaded::initial_state;
+use crate::runtime::devices::DeviceLease;
+use crate::runtime::metrics::Metrics;
 use crate::shard::Shard;
-use crate::trainer::TaskEnvironment;
+use crate::train::trainer::TaskEnvironment;
 
 /// Takes the rows of a worker's answer.
-pub(crate) type Answers = Sender<datafusion::error::Result<RecordBatch>>;
+pub(crate) type TaskOutputs = Sender<datafusion::error::Result<RecordBatch>>;
 
 /// A worker that has its shard, and where its answer goes.
 pub(crate) struct Work {
@@ -36,7 +38,7 @@ pub(crate) struct Work {
     pub(crate) shard: Arc<Shard>,
     /// Whether the shard had to be built for this task.
     pub(crate) is_built: bool,
-    pub(crate) answers: Answers,
+    pub(crate) answers: TaskOutputs,
 }
 
 /// Does the work of the worker's job.
@@ -51,7 +53,7 @@ pub(crate) async fn run(work: Work) -> Result<()> {
 }
 
 impl Work {
-    fn figures(&self) -> &Figures {
+    fn figures(&self) -> &Metrics {
         &self.worker.engine.activity.figures
     }
 

@@ -8,7 +8,7 @@ use tusk_core::random::derive;
 
 use super::Work;
 use crate::error::Result;
-use crate::session::has_bf16;
+use crate::runtime::devices::has_bf16;
 use crate::shard::{Row, Shard};
 
 pub(super) async fn run(work: Work, job: Profile) -> Result<()> {

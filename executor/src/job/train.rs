@@ -10,7 +10,7 @@ use tusk_core::state::{ModelState, NamedTensor};
 use super::Work;
 use crate::error::Result;
 use crate::shard::Shard;
-use crate::trainer::{Learner, Meter, TaskEnvironment};
+use crate::train::trainer::{Learner, Meter, TaskEnvironment};
 
 pub(super) async fn run(work: Work, job: Train) -> Result<()> {
     let state = work.state(job.weights.as_ref()).await?;

@@ -8,10 +8,10 @@ use tusk_core::state::ModelState;
 
 use super::Work;
 use crate::error::Result;
-use crate::feed::Feed;
-use crate::scorer::{SCORING_BATCH, Scorer};
+use crate::input::batch_loader::BatchLoader;
+use crate::predict::scorer::{SCORING_BATCH, Scorer};
 use crate::shard::Shard;
-use crate::trainer::{LibtorchClock, TaskEnvironment, class_map, truth_of};
+use crate::train::trainer::{LibtorchClock, TaskEnvironment, class_map, truth_of};
 
 pub(super) async fn run(work: Work, job: Validate) -> Result<()> {
     let state = work.state(Some(&job.weights)).await?;
@@ -45,7 +45,7 @@ pub(crate) fn score(
     let average = state.moving_average();
     let what = "the checkpoint to validate";
     let scorer = Scorer::new(env.device, definition, average.as_ref().unwrap_or(state), what)?;
-    let mut feed = Feed::once(&definition.preprocessing, scorer.device());
+    let mut feed = BatchLoader::once(&definition.preprocessing, scorer.device());
     let mut clock = LibtorchClock::default();
     for batch in rows.chunks(SCORING_BATCH) {
         env.check()?;

@@ -42,9 +42,9 @@ mod tests {
     use tusk_core::state::{ModelState, NamedTensor};
 
     use super::*;
+    use crate::nets::layout::to_vec;
     use crate::nets::layout::{Params, normal};
     use crate::nets::{Network, Pass};
-    use crate::session::to_vec;
 
     /// A ramp that rises in the direction of `angle`, in degrees.
     fn ramp(angle: f64) -> Tensor {

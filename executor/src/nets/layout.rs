@@ -302,3 +302,11 @@ fn tensor_of<'a>(state: &'a ModelState, slot: &Slot, what: &str) -> Result<&'a [
     }
     Ok(&tensor.data)
 }
+
+/// A tensor's values in row-major order.
+pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
+    let tensor = tensor.f_detach()?.f_to(Device::Cpu)?.f_contiguous()?;
+    let mut values = vec![0.0; tensor.numel()];
+    tensor.f_copy_data(&mut values, tensor.numel())?;
+    Ok(values)
+}

@@ -3,6 +3,9 @@
 mod hog;
 mod layers;
 pub(crate) mod layout;
+pub(crate) mod loaded;
+#[cfg(test)]
+mod loaded_tests;
 mod sequence;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,8 @@ use tusk_core::state::{ModelState, NamedTensor};
 use super::layers::Dropout;
 use super::layout::Params;
 use super::{Network, Pass, layers};
-use crate::session::{Session, initial_state, to_vec};
+use crate::nets::layout::to_vec;
+use crate::nets::loaded::{LoadedNet, initial_state};
 use crate::testing::definition;
 
 const TRAIN: Pass = Pass::Train { seed: 7 };
@@ -107,7 +108,7 @@ fn assert_tensor(found: &[f32], wanted: &[f64], tolerance: f64, what: &str) {
 /// `trained` is the pass that the reference's training is compared with, `tolerance` that of its gradients.
 fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition, trained: Pass, tolerance: f64) {
     let wanted = reference(name);
-    let mut session = Session::new(definition, &formula_state(definition), "the formula").unwrap();
+    let mut session = LoadedNet::new(definition, &formula_state(definition), "the formula").unwrap();
     assert_eq!(
         session.params.flat().numel() as f64,
         wanted[&("all", "parameters")][0],
@@ -266,7 +267,7 @@ fn bf16_convolutions_stay_near_those_of_f32_and_answer_in_f32() {
     let bf16 = ModelDefinition { precision: Precision::Bf16, ..f32.clone() };
     let state = formula_state(&f32);
     let outputs = [f32, bf16].map(|definition| {
-        let session = Session::new(&definition, &state, "the formula").unwrap();
+        let session = LoadedNet::new(&definition, &state, "the formula").unwrap();
         let outputs = session.net.forward(&session.params, &input().to_kind(session.kind), TRAIN).unwrap();
         assert_eq!(outputs.kind(), Kind::Float);
         let running: Vec<NamedTensor> = session.params.state().unwrap();
@@ -283,7 +284,7 @@ fn bf16_convolutions_stay_near_those_of_f32_and_answer_in_f32() {
 fn a_batch_with_one_value_per_channel_leaves_the_running_statistics_finite() {
     // 32 pixels are 1 x 1 in ResNet's last stage, and the last batch of an epoch may hold a single picture.
     let definition = definition(Architecture::RESNET18);
-    let session = Session::new(&definition, &initial_state(&definition), "the start").unwrap();
+    let session = LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap();
     let outputs =
         session.net.forward(&session.params, &input().narrow(0, 0, 1).narrow(2, 0, 32).narrow(3, 0, 32), TRAIN);
     assert!(to_vec(&outputs.unwrap()).unwrap()[0].is_finite());
@@ -296,7 +297,7 @@ fn a_batch_with_one_value_per_channel_leaves_the_running_statistics_finite() {
 fn weights_of_another_net_are_refused_with_the_tensor_that_differs() {
     let definition = definition(Architecture::CNN);
     let state = initial_state(&definition);
-    let refusal = |state: &ModelState| Session::new(&definition, state, "model lungs").unwrap_err().to_string();
+    let refusal = |state: &ModelState| LoadedNet::new(&definition, state, "model lungs").unwrap_err().to_string();
 
     let without = ModelState::new(state.iter().filter(|tensor| tensor.name != "fc.bias").cloned());
     assert_eq!(refusal(&without), "the weights of model lungs do not fit: tensor fc.bias is missing");
@@ -312,14 +313,14 @@ fn weights_of_another_net_are_refused_with_the_tensor_that_differs() {
 fn a_device_that_is_not_there_is_refused_and_says_what_to_use() {
     let mut definition = definition(Architecture::CNN);
     definition.spec.distribution.device = WantedDevice::Cuda(4096);
-    let refusal = Session::new(&definition, &initial_state(&definition), "the start").unwrap_err().to_string();
+    let refusal = LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap_err().to_string();
     let reason = match tch::Cuda::device_count() {
         0 => "this machine or this build of libtorch has no CUDA device",
         _ => "the machine has fewer devices",
     };
     assert_eq!(refusal, format!("device cuda:4096 not found: {reason}; use device = 'auto' or 'cpu'"));
     definition.spec.distribution.device = WantedDevice::Cpu;
-    assert_eq!(Session::new(&definition, &initial_state(&definition), "the start").unwrap().device, Device::Cpu);
+    assert_eq!(LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap().device, Device::Cpu);
 }
 
 #[test]

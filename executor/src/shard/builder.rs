@@ -20,7 +20,7 @@ use tusk_pixels::{ImageColumn, Pixels, perceptual_hash};
 use super::cache::{Reservation, ShardCache};
 use super::{PixelStore, Row, Shard};
 use crate::error::{Error, Result};
-use crate::parallel;
+use crate::runtime::parallel;
 
 /// Unreadable images that are named; the rest is only counted.
 const UNREADABLE_MAX: usize = 20;

@@ -22,7 +22,7 @@ use super::training::Run;
 use super::validation::Validation;
 use crate::error::{Error, Result};
 use crate::metrics;
-use crate::parameters::{ExchangeSettings, ParameterStore};
+use crate::parameter_server::{ExchangeSettings, ParameterStore};
 
 /// Checkpoints that may wait for their validation; epochs that end after that share one.
 const UNVALIDATED_MAX: usize = 4;

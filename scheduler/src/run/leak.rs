@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use tusk_core::job::RowHashes;
 use tusk_core::manifest::Leak;
 use tusk_core::options::{ModelSpec, OnLeak};
-use tusk_core::physical::Answer;
+use tusk_core::physical::TaskOutput;
 use tusk_core::{Error, Result};
 
 /// The most rows whose hashes are compared: 24 bytes each.
@@ -32,7 +32,7 @@ impl Census {
     ///
     /// # Errors
     /// When it carries no hashes.
-    pub(super) fn fold(&mut self, answer: &Answer<'_>) -> Result<()> {
+    pub(super) fn fold(&mut self, answer: &TaskOutput<'_>) -> Result<()> {
         self.0.fold(answer, ROWS_MAX)
     }
 

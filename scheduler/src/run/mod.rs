@@ -1,11 +1,15 @@
 //! One training run, from its rows to its published model.
 
+pub(crate) mod active;
+pub(crate) mod aggregator;
 mod asynchronous;
 mod attempts;
 mod data;
 mod epochs;
 mod job;
+pub(crate) mod job_runner;
 mod leak;
+pub(crate) mod parts;
 mod progress;
 mod publish;
 mod training;
@@ -15,4 +19,4 @@ mod validation;
 pub(crate) use job::explain;
 pub(crate) use publish::Learned;
 pub(crate) use training::{Run, RunContext, begun, unix_ms};
-pub(crate) use validation::Validation;
+pub(crate) use validation::{BOOTSTRAP_SEED, RESAMPLES, Validation};

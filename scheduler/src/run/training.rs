@@ -16,11 +16,11 @@ use tusk_core::store::ModelStore;
 use super::data::{Profile, undecided};
 use super::job::Source;
 use super::{leak, progress};
-use crate::active::ActiveRuns;
 use crate::error::{Error, Result};
-use crate::job::JobRunner;
-use crate::parameters::ParameterService;
-use crate::study::drop_parts;
+use crate::parameter_server::ParameterService;
+use crate::run::active::ActiveRuns;
+use crate::run::job_runner::JobRunner;
+use crate::run::parts::drop_parts;
 
 /// What a run works with.
 #[derive(Clone, Debug)]

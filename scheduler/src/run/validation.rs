@@ -10,7 +10,11 @@ use tusk_core::metrics::{
 };
 use tusk_core::options::{Loss, Threshold};
 
-use crate::session::{BOOTSTRAP_SEED, RESAMPLES};
+/// Draws of the bootstrap behind the intervals.
+pub(crate) const RESAMPLES: usize = 1000;
+
+/// The seed of the bootstrap.
+pub(crate) const BOOTSTRAP_SEED: u64 = 42;
 
 /// Truth and probabilities of held-out rows, in the order of the workers.
 #[derive(Debug, Default)]

@@ -1,14 +1,10 @@
-//! A session: a catalog, a cluster that runs its queries, and the statements about models.
+//! A session: a catalog, and a cluster that runs its queries. The statements about models are in `statements`.
 //!
 //! The scheduler has one for each of its SQL clients; a program that embeds a cluster has one of its own.
 
-mod card;
-mod ensemble;
-mod evaluate;
-mod report;
 mod source;
-mod statements;
 mod tables;
+mod training;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,19 +17,16 @@ use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use tempfile::TempDir;
 use tusk_core::engine::Predictor;
 use tusk_core::event::OnEvent;
-use tusk_core::sql::{ModelStatement, Statement, one_statement};
 use tusk_udfs::images_table::ImagesTable;
 use tusk_udfs::session::{aggregate_functions, scalar_functions, session_builder};
 
 use crate::error::{Error, Result, Results};
+use crate::opaque::Opaque;
 use crate::service::TrainingService;
 
-pub(crate) use evaluate::{BOOTSTRAP_SEED, RESAMPLES};
-pub use evaluate::{EvaluateOptions, Evaluation, evaluate};
 pub use source::Rows;
-pub use statements::Training;
-pub(crate) use statements::{Seen, epoch_rows, model_schema};
 pub(crate) use tables::leftovers;
+pub use training::Training;
 
 /// What a session is made of.
 pub struct SessionSettings {
@@ -59,7 +52,7 @@ pub struct SessionSettings {
 /// A session. Cheap to clone.
 #[derive(Clone)]
 pub struct Session {
-    inner: Arc<Inner>,
+    inner: Opaque<Inner>,
 }
 
 struct Inner {
@@ -109,37 +102,7 @@ impl Session {
         scalar_functions(&predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
         aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
         let folder = Mutex::new(None);
-        Ok(Self { inner: Arc::new(Inner { local, distributed, training, predictor, on_event, tables, folder }) })
-    }
-
-    /// Runs one statement.
-    ///
-    /// # Errors
-    /// When it does not parse (with line and column), plan or start; or when there is more than one.
-    pub async fn sql(&self, sql: &str) -> Result<Results> {
-        self.execute(one_statement(sql)?).await
-    }
-
-    /// Runs a parsed statement.
-    ///
-    /// # Errors
-    /// When it cannot be planned or started.
-    pub async fn execute(&self, statement: Statement) -> Result<Results> {
-        self.execute_watched(statement, self.inner.on_event.clone()).await
-    }
-
-    /// Runs a parsed statement; `on_event` hears of its run, if it starts one.
-    ///
-    /// # Errors
-    /// When it cannot be planned or started.
-    pub async fn execute_watched(&self, statement: Statement, on_event: Option<OnEvent>) -> Result<Results> {
-        match statement {
-            Statement::Model(statement) => statements::execute(self, statement, on_event).await,
-            Statement::DataFusion(statement) => {
-                let plan = self.inner.local.state().statement_to_plan(*statement).await?;
-                self.execute_plan(plan).await
-            }
-        }
+        Ok(Self { inner: Opaque::new(Inner { local, distributed, training, predictor, on_event, tables, folder }) })
     }
 
     /// Runs a statement of DataFusion's that is planned already.
@@ -224,36 +187,5 @@ impl Session {
     pub fn data_frame(&self, plan: LogicalPlan) -> DataFrame {
         let session = if tables::can_travel(&plan) { &self.inner.distributed } else { &self.inner.local };
         DataFrame::new(session.state(), plan)
-    }
-}
-
-/// Whether a statement only reads: what a client without the right to train may run.
-#[must_use]
-pub(crate) fn only_reads(statement: &Statement) -> bool {
-    use datafusion::sql::parser::Statement as DataFusionStatement;
-    use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
-    match statement {
-        Statement::Model(statement) => match statement {
-            ModelStatement::Create { explain, .. } => *explain,
-            ModelStatement::CancelTraining(_) | ModelStatement::Drop { .. } => false,
-            ModelStatement::Evaluate(_)
-            | ModelStatement::ShowModels
-            | ModelStatement::Describe { .. }
-            | ModelStatement::ShowTraining(_)
-            | ModelStatement::ShowTrials(_) => true,
-        },
-        Statement::DataFusion(statement) => match statement.as_ref() {
-            DataFusionStatement::Statement(statement) => matches!(
-                statement.as_ref(),
-                SqlStatement::Query(_)
-                    | SqlStatement::ShowTables { .. }
-                    | SqlStatement::ShowColumns { .. }
-                    | SqlStatement::ShowVariable { .. }
-                    | SqlStatement::ShowFunctions { .. }
-                    | SqlStatement::ExplainTable { .. }
-            ),
-            DataFusionStatement::Explain(explain) => only_reads(&Statement::DataFusion(explain.statement.clone())),
-            _ => false,
-        },
     }
 }

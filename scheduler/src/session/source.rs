@@ -35,7 +35,7 @@ pub struct Rows {
 impl Rows {
     /// The rows that a statement names. A query is planned from the tree that its statement was parsed to: its text is not
     /// read again.
-    pub(super) async fn of_source(context: &Session, source: &Source) -> Result<Self> {
+    pub(crate) async fn of_source(context: &Session, source: &Source) -> Result<Self> {
         let state = context.local().state();
         Ok(match source {
             Source::Table(table) => {
@@ -50,7 +50,7 @@ impl Rows {
     }
 
     /// A column by its name, ignoring case where only one fits.
-    pub(super) fn column(&self, option: &str, name: &str) -> Result<Expr> {
+    pub(crate) fn column(&self, option: &str, name: &str) -> Result<Expr> {
         Ok(Expr::Column(Column::from_name(self.field_name(option, name)?)))
     }
 
@@ -83,7 +83,7 @@ impl Rows {
     }
 
     /// The label as text.
-    pub(super) fn label(&self, spec: &ModelSpec) -> Result<Expr> {
+    pub(crate) fn label(&self, spec: &ModelSpec) -> Result<Expr> {
         let data_type = self.data_type("label", &spec.data.label)?;
         let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
         let is_dictionary = matches!(&data_type, DataType::Dictionary(..));
@@ -112,7 +112,7 @@ impl Rows {
     }
 
     /// The group as text, or NULL where there is none.
-    pub(super) fn group(&self, spec: &ModelSpec) -> Result<Expr> {
+    pub(crate) fn group(&self, spec: &ModelSpec) -> Result<Expr> {
         match &spec.data.group {
             Some(group) => Ok(cast(self.column("group", group)?, DataType::Utf8)),
             None => Ok(lit(ScalarValue::Utf8(None))),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
 use datafusion::arrow::compute::and;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -14,6 +13,7 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::object_store::ObjectMeta;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt;
+use futures::future::BoxFuture;
 
 use super::read_file::{label_of, relative_to};
 use super::{ReadImagesExec, images_schema, listing_schema};
@@ -100,7 +100,6 @@ struct ListedFile {
     size: u64,
 }
 
-#[async_trait]
 impl TableProvider for ImagesTable {
     fn schema(&self) -> SchemaRef {
         images_schema()
@@ -122,19 +121,41 @@ impl TableProvider for ImagesTable {
         Ok(filters.iter().map(|filter| answer(listed(filter))).collect())
     }
 
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
+    // As `async_trait` would write it, but for the block: see `ImagesTableFactory`.
+    fn scan<'life0, 'life1, 'life2, 'life3, 'async_trait>(
+        &'life0 self,
+        state: &'life1 dyn Session,
+        projection: Option<&'life2 Vec<usize>>,
+        filters: &'life3 [Expr],
         limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let files = self.list(state).await?;
-        let mut files = self.matching(state, files, filters)?;
-        files.truncate(limit.unwrap_or(usize::MAX));
-        let partitions = partitioned(&files, state.config().target_partitions())?;
-        let input = MemorySourceConfig::try_new_exec(&partitions, listing_schema(), None)?;
-        Ok(Arc::new(ReadImagesExec::try_new(self.location(), projection.cloned(), input)?))
+    ) -> BoxFuture<'async_trait, Result<Arc<dyn ExecutionPlan>>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        'life2: 'async_trait,
+        'life3: 'async_trait,
+        Self: 'async_trait,
+    {
+        self.scan_files(state, projection.cloned(), filters, limit)
+    }
+}
+
+impl ImagesTable {
+    fn scan_files<'a>(
+        &'a self,
+        state: &'a dyn Session,
+        projection: Option<Vec<usize>>,
+        filters: &'a [Expr],
+        limit: Option<usize>,
+    ) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
+        Box::pin(async move {
+            let files = self.list(state).await?;
+            let mut files = self.matching(state, files, filters)?;
+            files.truncate(limit.unwrap_or(usize::MAX));
+            let partitions = partitioned(&files, state.config().target_partitions())?;
+            let input = MemorySourceConfig::try_new_exec(&partitions, listing_schema(), None)?;
+            Ok(Arc::new(ReadImagesExec::try_new(self.location(), projection, input)?) as Arc<dyn ExecutionPlan>)
+        })
     }
 }
 

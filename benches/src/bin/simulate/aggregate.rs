@@ -8,7 +8,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use tusk_benches::probe::{cpu_seconds, forget_peak, peak_bytes, resident_bytes};
 use tusk_benches::simulated::{Updates, resnet50};
 use tusk_core::job::TrainReport;
-use tusk_core::physical::Answer;
+use tusk_core::physical::TaskOutput;
 use tusk_core::state::ModelState;
 use tusk_scheduler::Aggregator;
 
@@ -38,7 +38,7 @@ pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
             for piece in 0..made.first().map_or(0, Vec::len) {
                 let mut round = Vec::with_capacity(made.len());
                 for batches in &made {
-                    round.push(batches.get(piece).map(Answer::rows).transpose()?.and_then(|mut rows| rows.next()));
+                    round.push(batches.get(piece).map(TaskOutput::rows).transpose()?.and_then(|mut rows| rows.next()));
                 }
                 rows += round.len() as u64;
                 bytes += round.iter().flatten().map(|answer| answer.data.len() as u64).sum::<u64>();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tusk_core::job::Exchange;
 
 use crate::error::Result;
-use crate::parameters::ParameterStore;
+use crate::parameter_server::ParameterStore;
 use crate::run::training::Run;
 
 impl Run {

@@ -16,13 +16,13 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use futures::StreamExt;
 use tusk_core::codec::encode_plan;
 use tusk_core::job::{Job, JobInput, Selection, TrainTask};
-use tusk_core::physical::{Answer, TrainExec};
+use tusk_core::physical::{TaskOutput, TrainExec};
 use tusk_core::state::{ModelState, checksum};
 
 use super::training::Run;
-use crate::aggregator::Aggregator;
 use crate::error::Result;
-use crate::job::{Fetched, JobRows};
+use crate::run::aggregator::Aggregator;
+use crate::run::job_runner::{Fetched, JobRows};
 
 pub(crate) use train::explain;
 
@@ -79,13 +79,13 @@ impl Run {
         name: &str,
         source: &Source,
         job: J,
-        mut fold: impl FnMut(&Answer<'_>) -> Result<()>,
+        mut fold: impl FnMut(&TaskOutput<'_>) -> Result<()>,
     ) -> Result<Vec<J::Report>> {
         let mut reports = Vec::new();
         let mut batches = std::pin::pin!(self.run_job(name, source, job.into()).await?.in_turn());
         while let Some(batch) = batches.next().await {
             let batch = batch?;
-            for answer in Answer::rows(&batch)? {
+            for answer in TaskOutput::rows(&batch)? {
                 match answer.report()? {
                     Some(report) => reports.push(report),
                     None => fold(&answer)?,
@@ -166,8 +166,8 @@ impl Cursor {
         Ok(())
     }
 
-    fn answer(&self) -> Result<Option<Answer<'_>>> {
+    fn answer(&self) -> Result<Option<TaskOutput<'_>>> {
         let Some(batch) = &self.batch else { return Ok(None) };
-        Ok(Answer::rows(batch)?.nth(self.row))
+        Ok(TaskOutput::rows(batch)?.nth(self.row))
     }
 }

@@ -1,0 +1,200 @@
+//! By how much pictures are changed: what `Transform` documents is what is drawn, and what is drawn is what is done.
+
+use tch::{Device, Kind};
+use tusk_core::manifest::Preprocessing;
+use tusk_core::options::{Augment, Transform};
+
+use crate::input::augment::{Draw, InputPipeline};
+use crate::input::batch_loader::on_device;
+use crate::nets::layout::to_vec;
+
+const DRAWS: u64 = 2000;
+
+/// Pictures that are looked at, and their side.
+const PICTURES: u64 = 40;
+const SIDE: usize = 200;
+
+/// One kind of change to grey pictures whose levels stay as they are.
+fn pipeline(kind: Transform) -> InputPipeline {
+    let preprocessing = Preprocessing::plain(SIDE as u32, 1, 0.0, 1.0);
+    InputPipeline::new(&preprocessing, Augment::of([kind]), 5, Device::Cpu, Kind::Float).unwrap()
+}
+
+fn flat(level: u8) -> Vec<u8> {
+    vec![level; SIDE * SIDE]
+}
+
+fn draws(kind: Transform) -> Vec<Draw> {
+    let pipeline = pipeline(kind);
+    (0..DRAWS).map(|image| pipeline.draw(image, 1)).collect()
+}
+
+/// One picture changed in many ways, and what was drawn for each.
+fn changed(kind: Transform, picture: &[u8]) -> Vec<(Vec<f64>, Draw)> {
+    let (pipeline, images) = (pipeline(kind), (0..PICTURES).collect::<Vec<u64>>());
+    let pixels = picture.repeat(images.len());
+    let pictures = on_device(&pixels, &[SIDE as i64, SIDE as i64, 1], Device::Cpu).unwrap();
+    let values = to_vec(&pipeline.input(&pictures, &images, 1).unwrap()).unwrap();
+    let pictures = values.chunks_exact(SIDE * SIDE).map(|values| values.iter().copied().map(f64::from).collect());
+    pictures.zip(images.iter().map(|image| pipeline.draw(*image, 1))).collect()
+}
+
+/// Asserts that amounts stay in a range and come within a twentieth of it of both ends.
+fn assert_fill(amounts: &[f64], [low, high]: [f64; 2], what: &str) {
+    let least = amounts.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = amounts.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (found, margin) = (format!("{what}: from {least} to {most}"), 0.05 * (high - low));
+    assert!(least >= low - 1e-6 && most <= high + 1e-6, "{found}, which is outside of {low} to {high}");
+    assert!(least <= low + margin && most >= high - margin, "{found}, which is far from {low} or {high}");
+}
+
+/// Asserts that what is drawn for a kind of change fills its documented range.
+fn assert_drawn(kind: Transform, range: [f64; 2], amount: fn(&Draw) -> f64) {
+    let amounts: Vec<f64> = draws(kind).iter().map(amount).collect();
+    assert_fill(&amounts, range, kind.name());
+}
+
+/// Asserts that half of the draws are so.
+fn assert_half(kind: Transform, is_so: fn(&Draw) -> bool) {
+    let share = draws(kind).iter().filter(|draw| is_so(draw)).count() as f64 / DRAWS as f64;
+    assert!((0.45..0.55).contains(&share), "{}: {share}, not half", kind.name());
+}
+
+#[test]
+fn amounts_fill_their_documented_ranges() {
+    assert_drawn(Transform::Rotate, [-15.0, 15.0], |draw| {
+        f64::from(draw.affine[3]).atan2(f64::from(draw.affine[0])).to_degrees()
+    });
+    // Shares of the side, which is 2 long.
+    assert_drawn(Transform::Shift, [-0.06, 0.06], |draw| f64::from(draw.affine[2]) / 2.0);
+    assert_drawn(Transform::Shift, [-0.06, 0.06], |draw| f64::from(draw.affine[5]) / 2.0);
+    assert_drawn(Transform::Zoom, [0.85, 1.15], |draw| f64::from(draw.affine[0]));
+    assert_drawn(Transform::Shear, [-6.0, 6.0], |draw| f64::from(draw.affine[1]).atan().to_degrees());
+    assert_drawn(Transform::Brightness, [-0.1, 0.1], |draw| f64::from(draw.brightness));
+    assert_drawn(Transform::Contrast, [0.7, 1.3], |draw| f64::from(draw.contrast));
+    // 0.61 and 1.65 as they are documented, to two digits.
+    assert_drawn(Transform::Gamma, [0.605, 1.655], |draw| f64::from(draw.gamma));
+    assert_drawn(Transform::Noise, [0.0, 0.03], |draw| f64::from(draw.noise_std));
+    assert_drawn(Transform::Cutout, [0.0, 0.25], |draw| draw.cutout.2 as f64 / SIDE as f64);
+    // Anywhere: from one border to the other.
+    assert_drawn(Transform::Cutout, [0.0, 1.0], |draw| draw.cutout.0 as f64 / (SIDE - draw.cutout.2) as f64);
+    assert_drawn(Transform::Cutout, [0.0, 1.0], |draw| draw.cutout.1 as f64 / (SIDE - draw.cutout.2) as f64);
+    let blurs: Vec<f64> = draws(Transform::Blur).iter().map(|draw| f64::from(draw.blur)).collect();
+    assert_fill(&blurs.into_iter().filter(|blur| *blur != 0.0).collect::<Vec<f64>>(), [-0.5, 1.0], "blur");
+}
+
+#[test]
+fn what_is_done_half_of_the_time_is_done_half_of_the_time() {
+    assert_half(Transform::Blur, |draw| draw.blur != 0.0);
+    assert_half(Transform::HorizontalFlip, |draw| draw.affine[0] < 0.0);
+    assert_half(Transform::Rotate, |draw| draw.has_border);
+}
+
+/// A soft dot at a place in pixels from the middle, on black.
+fn dot([x, y]: [f64; 2]) -> Vec<u8> {
+    let middle = (SIDE as f64 - 1.0) / 2.0;
+    let level = |i: usize| {
+        let (dx, dy) = ((i % SIDE) as f64 - middle - x, (i / SIDE) as f64 - middle - y);
+        (250.0 * (-(dx * dx + dy * dy) / 8.0).exp()).round() as u8
+    };
+    (0..SIDE * SIDE).map(level).collect()
+}
+
+/// Where the light of a picture is on average, in pixels from the middle.
+fn light(picture: &[f64]) -> [f64; 2] {
+    let middle = (SIDE as f64 - 1.0) / 2.0;
+    let sum: f64 = picture.iter().sum();
+    let mean = |place: fn(usize) -> usize| {
+        picture.iter().enumerate().map(|(i, level)| level * (place(i) as f64 - middle)).sum::<f64>() / sum
+    };
+    [mean(|i| i % SIDE), mean(|i| i / SIDE)]
+}
+
+/// Where a place in pixels from the middle, rows counted downwards, goes by what was drawn for one kind of change.
+fn moved(kind: Transform, draw: &Draw, [x, y]: [f64; 2]) -> [f64; 2] {
+    let affine = draw.affine.map(f64::from);
+    let half = SIDE as f64 / 2.0;
+    match kind {
+        // Against the clock for an angle above zero.
+        Transform::Rotate => {
+            let (sin, cos) = affine[3].atan2(affine[0]).sin_cos();
+            [x * cos + y * sin, y * cos - x * sin]
+        }
+        // The frame is shifted, so that the picture in it goes the other way; likewise below.
+        Transform::Shift => [x - affine[2] * half, y - affine[5] * half],
+        Transform::Zoom => [x / affine[0], y / affine[0]],
+        Transform::Shear => [x - affine[1] * y, y],
+        _ => [x * affine[0], y],
+    }
+}
+
+#[test]
+fn a_dot_goes_where_the_draw_says() {
+    use Transform::{HorizontalFlip, Rotate, Shear, Shift, Zoom};
+    let from = [50.0, -30.0];
+    for kind in [Rotate, Shift, Zoom, Shear, HorizontalFlip] {
+        for (picture, draw) in changed(kind, &dot(from)) {
+            let (found, wanted) = (light(&picture), moved(kind, &draw, from));
+            let apart = (found[0] - wanted[0]).hypot(found[1] - wanted[1]);
+            assert!(apart < 0.25, "{}: from {from:?} to {found:?}, not to {wanted:?}", kind.name());
+        }
+    }
+}
+
+#[test]
+fn a_flat_picture_shows_the_tone_and_the_noise_that_were_drawn() {
+    for kind in [Transform::Brightness, Transform::Contrast, Transform::Gamma, Transform::Noise] {
+        for (picture, draw) in changed(kind, &flat(102)) {
+            // Of 255 levels, 102 are 0.4.
+            let wanted = match kind {
+                Transform::Brightness => 0.4 + f64::from(draw.brightness),
+                Transform::Contrast => 0.5 - 0.1 * f64::from(draw.contrast),
+                Transform::Gamma => 0.4_f64.powf(f64::from(draw.gamma)),
+                _ => 0.4,
+            };
+            let count = picture.len() as f64;
+            let mean = picture.iter().sum::<f64>() / count;
+            let deviation = (picture.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / count).sqrt();
+            // 40,000 numbers of noise: their mean is known to a two-hundredth of their deviation, that to 0.4 %.
+            let drawn = if kind == Transform::Noise { f64::from(draw.noise_std) } else { 0.0 };
+            assert!((mean - wanted).abs() < 1e-5 + 0.03 * drawn, "{}: {mean}, not {wanted}", kind.name());
+            assert!((deviation - drawn).abs() < 1e-5 + 0.03 * drawn, "{}: {deviation}, not {drawn}", kind.name());
+        }
+    }
+}
+
+#[test]
+fn a_cut_out_square_shows_the_mean_and_nothing_else_changes() {
+    for (picture, draw) in changed(Transform::Cutout, &flat(102)) {
+        let (left, top, side) = draw.cutout;
+        for (i, level) in picture.iter().enumerate() {
+            let is_cut = (left..left + side).contains(&(i % SIDE)) && (top..top + side).contains(&(i / SIDE));
+            let wanted = if is_cut { 0.0 } else { 0.4 };
+            assert!((level - wanted).abs() < 1e-6, "{level} at {i}, with {:?} cut out", draw.cutout);
+        }
+    }
+}
+
+#[test]
+fn a_point_is_blurred_by_a_gaussian_of_the_documented_width_as_much_as_was_drawn() {
+    // On grey and not much brighter, so that nothing is clipped when it is sharpened.
+    let middle = SIDE / 2 * SIDE + SIDE / 2;
+    let mut point = flat(76);
+    point[middle] = 153;
+    let falls = |from: i32, to: i32| (-0.5 * f64::from(to * to - from * from) / (0.012 * SIDE as f64).powi(2)).exp();
+    for (picture, draw) in changed(Transform::Blur, &point) {
+        let share = |place: usize| (picture[place] * 255.0 - 76.0) / 77.0;
+        let blur = f64::from(draw.blur);
+        let [here, beside, further] = [0, 1, 3].map(|columns| share(middle + columns));
+        // What was drawn of the Gaussian, and the rest of the point.
+        let wanted = beside * falls(1, 0) + 1.0 - blur;
+        assert!((here - wanted).abs() < 1e-4, "{here} in the middle and {beside} beside it, with {blur} drawn");
+        let wanted = beside * falls(1, 3);
+        assert!((further - wanted).abs() < 1e-4, "{further} further on, not {wanted}, with {blur} drawn");
+        let below = share(middle + SIDE);
+        assert!((below - beside).abs() < 1e-4, "{below} below and {beside} beside");
+        let around = (0..17 * 17).map(|i| middle - 8 * SIDE - 8 + i / 17 * SIDE + i % 17);
+        let sum: f64 = around.map(share).sum();
+        assert!((sum - 1.0).abs() < 1e-3, "{sum} of one point, with {blur} drawn");
+    }
+}

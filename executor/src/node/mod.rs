@@ -1,0 +1,12 @@
+//! An executor of a cluster: the process and its ports, or a part of another executor.
+
+mod connections;
+pub(crate) mod embedded;
+pub(crate) mod error;
+pub mod flags;
+pub(crate) mod plugin;
+mod ports;
+pub(crate) mod process;
+pub(crate) mod reporter;
+mod stage;
+pub mod version;

@@ -1,0 +1,128 @@
+//! Tells the scheduler once a second, and whenever a task starts or ends, what this executor does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_flight::Action;
+use arrow_flight::flight_service_client::FlightServiceClient;
+use ballista_executor::executor_process::ExecutorProcessConfig;
+use futures::TryStreamExt;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tonic::transport::{Channel, Endpoint};
+use tusk_core::protocol::{ExecutorReport, REPORT_ACTION, SHARDS_MAX, WIRE_VERSION};
+
+use crate::node::plugin::Plugin;
+
+/// How often at least.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// How long to wait after something changed: the tasks of a job start together.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// How long the scheduler may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who reports.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// The id under which Ballista knows the executor.
+    pub executor_id: String,
+    /// Its address for others.
+    pub host: String,
+}
+
+impl Plugin {
+    /// What the executor does now.
+    #[must_use]
+    pub fn report(&self, identity: &Identity) -> ExecutorReport {
+        let (activity, devices) = (self.engine.activity(), self.engine.devices().report());
+        let (mut shards, memory, disk) = self.engine.cache().contents();
+        let figures = &activity.figures;
+        let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
+        let bytes = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        figures.shards.set(gauge(shards.len()));
+        figures.shard_memory_bytes.set(bytes(memory));
+        figures.shard_disk_bytes.set(bytes(disk));
+        figures.devices.set(gauge(self.workers()));
+        figures.devices_busy.set(gauge(devices.iter().filter(|device| device.busy.is_some()).count()));
+        figures.tasks_waiting.set(gauge(self.engine.devices().waiting()));
+        shards.truncate(SHARDS_MAX);
+        ExecutorReport {
+            wire_version: WIRE_VERSION,
+            executor_id: identity.executor_id.clone(),
+            host: identity.host.clone(),
+            version: tusk_process::version::TUSK_VERSION.to_owned(),
+            devices,
+            threads_per_device: u32::try_from(self.threads_per_worker).unwrap_or(u32::MAX),
+            shards,
+            progress: activity.progress(),
+            totals: figures.totals(),
+        }
+    }
+}
+
+/// Reports to the scheduler of `config` until the handle is aborted. `host` is the executor's address for others.
+///
+/// # Errors
+/// When the scheduler's address is none.
+pub fn start_reporting(
+    plugin: &Arc<Plugin>,
+    config: &ExecutorProcessConfig,
+    host: &str,
+) -> Result<JoinHandle<()>, tonic::transport::Error> {
+    let url = format!("http://{}:{}", config.scheduler_host, config.scheduler_port);
+    let mut endpoint = Endpoint::from_shared(url)?.connect_timeout(ANSWER_TIMEOUT);
+    if let Some(secure) = &plugin.endpoint {
+        // The certificates were read when the plugin was made.
+        endpoint = secure(endpoint.clone()).unwrap_or(endpoint);
+    }
+    let identity = Identity { executor_id: config.executor_id.clone(), host: host.to_owned() };
+    Ok(tokio::spawn(report_forever(Arc::clone(plugin), identity, endpoint.connect_lazy())))
+}
+
+async fn report_forever(plugin: Arc<Plugin>, identity: Identity, channel: Channel) {
+    let changed = plugin.engine.devices().changed();
+    let mut ticks = tokio::time::interval(REPORT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_heard = true;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = changed.notified() => tokio::time::sleep(SETTLE).await,
+        }
+        match (send(&plugin.report(&identity), channel.clone()).await, is_heard) {
+            (Ok(()), false) => {
+                tracing::info!("the scheduler accepts reports again");
+                is_heard = true;
+            }
+            (Ok(()), true) => {}
+            (Err(error), _) => {
+                plugin.engine.activity().figures.report_failures.inc();
+                if is_heard {
+                    tracing::warn!(%error, "failed to report to the scheduler, will retry");
+                } else {
+                    tracing::debug!(%error, "failed to report to the scheduler");
+                }
+                is_heard = false;
+            }
+        }
+    }
+}
+
+async fn send(report: &ExecutorReport, channel: Channel) -> Result<(), String> {
+    let body = serde_json::to_vec(report).map_err(|e| e.to_string())?;
+    let action = Action { r#type: REPORT_ACTION.to_owned(), body: body.into() };
+    let sent = async {
+        let answer = FlightServiceClient::new(channel).do_action(action).await?;
+        answer.into_inner().try_for_each(|_| std::future::ready(Ok(()))).await
+    };
+    match tokio::time::timeout(ANSWER_TIMEOUT, sent).await {
+        Ok(result) => result.map_err(|status| format!("{}: {}", status.code(), status.message())),
+        Err(_) => Err("no answer".to_owned()),
+    }
+}
+
+#[cfg(test)]
+#[path = "reporter_tests.rs"]
+mod tests;

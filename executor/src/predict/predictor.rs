@@ -1,0 +1,294 @@
+//! Applies published models: reads a model once, replays its preprocessing, and keeps it while it is the current one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use datafusion::arrow::array::Array;
+use datafusion::error::DataFusionError;
+use tch::{Device, Kind, Tensor};
+use tokio::runtime::Runtime;
+use tusk_core::engine::{Changes, Explanations, Predictions, Predictor};
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::{Manifest, Member, ModelDefinition, Preprocessing};
+use tusk_core::random::content_hash;
+use tusk_core::state::ModelState;
+use tusk_core::store::ModelStore;
+use tusk_pixels::ImageColumn;
+
+use crate::error::Result;
+use crate::input::augment::InputPipeline;
+use crate::input::batch_loader::on_device;
+use crate::nets::layout::to_vec;
+use crate::predict::scorer::{SCORING_BATCH, Scorer};
+use crate::runtime::devices::device;
+use crate::runtime::parallel;
+
+/// Models kept ready.
+const MODELS_MAX: usize = 8;
+
+/// A model ready to answer.
+#[derive(Debug)]
+struct Loaded {
+    manifest: Manifest,
+    classes: Arc<[String]>,
+    /// Its nets, by what they see: a picture is decoded once for each of these.
+    views: Vec<View>,
+}
+
+/// Nets that see the same pixels.
+#[derive(Debug)]
+struct View {
+    preprocessing: Preprocessing,
+    /// What one thread at a time uses: while it computes, the others decode.
+    scorers: Vec<Mutex<Scorer>>,
+}
+
+impl Loaded {
+    fn new(manifest: Manifest, state: &ModelState) -> Result<Self> {
+        let what = format!("model {}", manifest.name);
+        let mut views: Vec<View> = Vec::new();
+        let mut add = |definition: &ModelDefinition, state: &ModelState, what: &str| -> Result<()> {
+            let scorer =
+                Mutex::new(Scorer::new(device(definition.spec.distribution.device)?, definition, state, what)?);
+            let preprocessing = &definition.preprocessing;
+            match views.iter_mut().find(|view| view.preprocessing.pixels() == preprocessing.pixels()) {
+                Some(view) => view.scorers.push(scorer),
+                None => views.push(View { preprocessing: preprocessing.clone(), scorers: vec![scorer] }),
+            }
+            Ok(())
+        };
+        if manifest.members.is_empty() {
+            add(&manifest.definition, state, &what)?;
+        }
+        for Member { name, definition } in &manifest.members {
+            add(definition, &state.member(name), &format!("{what}, member {name}"))?;
+        }
+        Ok(Self { classes: manifest.definition.classes.clone().into(), manifest, views })
+    }
+
+    fn nets(&self) -> usize {
+        self.views.iter().map(|view| view.scorers.len()).sum()
+    }
+
+    /// No predictions yet, for this many images.
+    fn predictions(&self, images: usize) -> Predictions {
+        Predictions {
+            classes: Arc::clone(&self.classes),
+            decision: self.manifest.definition.positive.zip(self.manifest.threshold),
+            calibration: self.manifest.calibration.clone(),
+            probabilities: Vec::with_capacity(images * self.classes.len()),
+            valid: Vec::with_capacity(images),
+        }
+    }
+
+    /// The class of each picture by the sums of what the nets say of it.
+    fn decided(&self, sums: &[f32]) -> Vec<i64> {
+        let mut predictions = self.predictions(0);
+        predictions.probabilities = sums.iter().map(|sum| sum / self.nets() as f32).collect();
+        let pictures = sums.len() / self.classes.len().max(1);
+        // Where the nets say nothing, the map says nothing whichever class it is asked for.
+        (0..pictures).map(|picture| predictions.class_of(picture).unwrap_or(0) as i64).collect()
+    }
+}
+
+impl View {
+    /// The sum of what the nets say of pictures one after another; nothing of no pictures.
+    fn sum(&self, pixels: &[u8], ask: impl Fn(&Scorer, &Tensor) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
+        if pixels.is_empty() {
+            return Ok(Vec::new());
+        }
+        let side = i64::from(self.preprocessing.image_size);
+        let shape = [side, side, i64::from(self.preprocessing.channels)];
+        let mut sum: Vec<f32> = Vec::new();
+        for scorer in &self.scorers {
+            let scorer = scorer.lock().unwrap_or_else(PoisonError::into_inner);
+            add(&mut sum, ask(&scorer, &on_device(pixels, &shape, scorer.device())?)?);
+        }
+        Ok(sum)
+    }
+}
+
+/// Adds numbers to as many others, or to none.
+fn add(sum: &mut Vec<f32>, numbers: Vec<f32>) {
+    if sum.is_empty() {
+        *sum = numbers;
+    } else {
+        sum.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
+    }
+}
+
+/// Numbers from 0 on by the largest of them.
+fn to_its_largest(numbers: &[f32]) -> Vec<f32> {
+    let largest = numbers.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    numbers.iter().map(|number| number / largest).collect()
+}
+
+/// Predicts with libtorch.
+#[derive(Debug)]
+pub struct TorchPredictor {
+    store: ModelStore,
+    threads: usize,
+    models: Mutex<HashMap<ModelName, Arc<Loaded>>>,
+}
+
+impl TorchPredictor {
+    /// A predictor for the models of a store, on this many threads.
+    #[must_use]
+    pub fn new(store: ModelStore, threads: usize) -> Self {
+        Self { store, threads: threads.max(1), models: Mutex::default() }
+    }
+
+    /// The model as it is published now: the manifest is read each time, the weights only when they changed.
+    fn model(&self, name: &ModelName) -> Result<Arc<Loaded>> {
+        let (store, wanted) = (self.store.clone(), name.clone());
+        let manifest = wait(async move { store.manifest(&wanted).await })?;
+        let known = self.models.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(loaded) = known
+            && loaded.manifest == manifest
+        {
+            return Ok(loaded);
+        }
+        let (store, weights) = (self.store.clone(), manifest.weights.clone());
+        let state = wait(async move { store.read_state(&weights).await })?;
+        let loaded = Arc::new(Loaded::new(manifest, &state)?);
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        if models.len() >= MODELS_MAX {
+            models.clear();
+        }
+        models.insert(name.clone(), Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    /// What the nets of a view see of the images that can be read.
+    fn decode(
+        &self,
+        images: &ImageColumn<'_>,
+        rows: std::ops::Range<usize>,
+        name: &ModelName,
+        preprocessing: &Preprocessing,
+    ) -> Vec<Option<Vec<u8>>> {
+        let one = |row: usize| {
+            if images.is_null(row) {
+                return None;
+            }
+            match images.input(row, preprocessing) {
+                Ok(square) => Some(square.data),
+                Err(reason) => {
+                    tracing::warn!(model = %name, row, %reason, "unreadable image predicts NULL");
+                    None
+                }
+            }
+        };
+        let pictures = parallel::map(rows.len(), self.threads, |index| one(rows.start + index));
+        pictures.into_iter().map(Option::flatten).collect()
+    }
+
+    fn explain_all(&self, name: &ModelName, images: &dyn Array) -> Result<Explanations> {
+        let model = self.model(name)?;
+        let Manifest { definition, members, .. } = &model.manifest;
+        let refuse = |reason: &str| Err(DataFusionError::Execution(format!("model '{name}' {reason}")).into());
+        let definitions = members.iter().map(|member| &member.definition).chain([definition]);
+        let mut nets = definitions.filter_map(|definition| definition.spec.architecture.net());
+        if let Some(net) = nets.find(|net| !net.has_maps()) {
+            let reason = format!("is an {}, which has no maps to look at; explain is for convolutional nets", net.name);
+            return refuse(&reason);
+        }
+        let [view] = model.views.as_slice() else {
+            return refuse("has members that see pictures of different sizes; explain asks one of them");
+        };
+        let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let (side, channels) = (view.preprocessing.image_size, view.preprocessing.channels);
+        let mut explained = Vec::with_capacity(images.len());
+        tch::set_num_threads(i32::try_from(self.threads).unwrap_or(1));
+        for start in (0..images.len()).step_by(SCORING_BATCH) {
+            let rows = start..(start + SCORING_BATCH).min(images.len());
+            let pictures = self.decode(&images, rows, name, &view.preprocessing);
+            let pixels: Vec<u8> = pictures.iter().flatten().flatten().copied().collect();
+            // What all nets and views say together, so that each net is asked of the same class.
+            let decided = model.decided(&view.sum(&pixels, Scorer::probabilities)?);
+            let maps = view.sum(&pixels, |scorer, pictures| scorer.explain(pictures, &decided))?;
+            let mut maps = maps.chunks_exact((side * side).max(1) as usize).map(to_its_largest);
+            for picture in pictures {
+                explained.push(picture.and_then(|picture| Some((maps.next()?, picture))));
+            }
+        }
+        Ok(Explanations { side, channels, images: explained })
+    }
+
+    fn predict_all(&self, name: &ModelName, images: &dyn Array) -> Result<Predictions> {
+        let model = self.model(name)?;
+        let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
+        let classes = model.classes.len();
+        let mut predictions = model.predictions(images.len());
+        tch::set_num_threads(i32::try_from(self.threads).unwrap_or(1));
+        for start in (0..images.len()).step_by(SCORING_BATCH) {
+            let rows = start..(start + SCORING_BATCH).min(images.len());
+            let (mut sum, mut readable) = (Vec::new(), Vec::new());
+            for view in &model.views {
+                let pictures = self.decode(&images, rows.clone(), name, &view.preprocessing);
+                let pixels: Vec<u8> = pictures.iter().flatten().flatten().copied().collect();
+                add(&mut sum, view.sum(&pixels, Scorer::probabilities)?);
+                readable = pictures.iter().map(Option::is_some).collect();
+            }
+            let mut means = sum.chunks_exact(classes.max(1));
+            for is_readable in readable {
+                let mean = is_readable.then(|| means.next()).flatten();
+                predictions.valid.push(mean.is_some());
+                match mean {
+                    Some(sum) => predictions.probabilities.extend(sum.iter().map(|p| p / model.nets() as f32)),
+                    None => predictions.probabilities.extend(std::iter::repeat_n(0.0, classes)),
+                }
+            }
+        }
+        Ok(predictions)
+    }
+}
+
+impl Predictor for TorchPredictor {
+    fn predict(&self, model: &ModelName, images: &dyn Array) -> datafusion::error::Result<Predictions> {
+        self.predict_all(model, images).map_err(DataFusionError::from)
+    }
+
+    fn augment(&self, images: &dyn Array, changes: &Changes) -> datafusion::error::Result<Vec<Option<Vec<u8>>>> {
+        augmented(images, changes).map_err(DataFusionError::from)
+    }
+
+    fn explain(&self, model: &ModelName, images: &dyn Array) -> datafusion::error::Result<Explanations> {
+        self.explain_all(model, images).map_err(DataFusionError::from)
+    }
+}
+
+/// What training may make of images, on the CPU.
+fn augmented(images: &dyn Array, changes: &Changes) -> Result<Vec<Option<Vec<u8>>>> {
+    let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
+    // Centred at middle grey, which is what a square that is cut out shows.
+    let preprocessing = Preprocessing::plain(changes.side, 1, 0.5, 1.0);
+    let one = |row: usize, seed: u64| -> Result<Option<Vec<u8>>> {
+        let Ok(picture) = images.input(row, &preprocessing) else { return Ok(None) };
+        let side = i64::from(changes.side);
+        let picture = on_device(&picture.data, &[side, side, 1], Device::Cpu)?;
+        let pipeline = InputPipeline::new(&preprocessing, changes.augment.clone(), seed, Device::Cpu, Kind::Float)?;
+        let seen = pipeline.input(&picture, &[content_hash(images.content(row))], 1)?;
+        let levels = to_vec(&seen.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_clamp(0.0, 255.0)?)?;
+        Ok(Some(levels.into_iter().map(|level| level.round() as u8).collect()))
+    };
+    let of_row = |(row, seed): (usize, &Option<u64>)| match seed {
+        Some(seed) if row < images.len() && !images.is_null(row) => one(row, *seed),
+        _ => Ok(None),
+    };
+    changes.seeds.iter().enumerate().map(of_row).collect()
+}
+
+/// Waits for the store. A function of a query is called from inside the async runtime, which must not wait for itself, so
+/// all reads of the process run on one other thread.
+fn wait<T: Send + 'static>(work: impl Future<Output = tusk_core::Result<T>> + Send + 'static) -> Result<T> {
+    static STORE: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("model-store").enable_all().build()
+    });
+    let failed = |reason: String| DataFusionError::Execution(format!("cannot read the model store: {reason}"));
+    let runtime = STORE.as_ref().map_err(|error| failed(error.to_string()))?;
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    // Nobody waits any more where it cannot be sent.
+    runtime.spawn(async move { drop(sender.send(work.await)) });
+    Ok(receiver.recv().map_err(|_| failed("the read stopped unexpectedly".to_owned()))??)
+}

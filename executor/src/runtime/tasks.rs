@@ -1,0 +1,180 @@
+//! What an executor is doing: the tasks that run, how far they are, and what they leave in the log and the figures.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+use tusk_core::event::{Progress, ProgressSink, SharedProgress};
+use tusk_core::ids::{RunId, WorkerId};
+use tusk_core::job::TrainTask;
+
+use crate::error::{Error, Result};
+use crate::runtime::metrics::Metrics;
+
+/// The tasks of an engine. Takes their progress, counts it and hands it on.
+#[derive(Debug)]
+pub(crate) struct Tasks {
+    pub(crate) figures: Metrics,
+    next: SharedProgress,
+    changed: Arc<Notify>,
+    running: Mutex<HashMap<(RunId, WorkerId), Running>>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    /// A task may be tried again while its first attempt has not noticed yet that it was cancelled.
+    tasks: usize,
+    progress: Option<Progress>,
+}
+
+impl Tasks {
+    pub(crate) fn new(figures: Metrics, next: SharedProgress, changed: Arc<Notify>) -> Self {
+        Self { figures, next, changed, running: Mutex::default() }
+    }
+
+    /// Notes that a task starts; it ends with what is returned.
+    pub(crate) fn begin(self: &Arc<Self>, task: &TrainTask, worker: WorkerId) -> RunningTask {
+        let key = (task.run.clone(), worker);
+        self.lock().entry(key.clone()).or_default().tasks += 1;
+        self.changed.notify_one();
+        let (job, epoch) = (task.job.name(), task.job.epoch());
+        tracing::info!(run = %task.run, epoch, partition = %worker, phase = job, "task starts");
+        RunningTask { activity: Arc::clone(self), key, job, epoch, started: Instant::now(), outcome: "cancelled" }
+    }
+
+    /// The latest of every running task.
+    pub(crate) fn progress(&self) -> Vec<Progress> {
+        let mut all: Vec<Progress> = self.lock().values().filter_map(|running| running.progress.clone()).collect();
+        all.sort_by(|a, b| (&a.run, a.worker).cmp(&(&b.run, b.worker)));
+        all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(RunId, WorkerId), Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ProgressSink for Tasks {
+    fn report(&self, progress: Progress) {
+        if let Some(running) = self.lock().get_mut(&(progress.run.clone(), progress.worker)) {
+            let last = running.progress.as_ref().filter(|last| last.epoch == progress.epoch);
+            let last = last.map_or(progress.images_before, |last| last.images);
+            // Fewer than before: another attempt, which starts anew.
+            let new = progress
+                .images
+                .checked_sub(last)
+                .unwrap_or(progress.images - progress.images_before.min(progress.images));
+            let counter = if progress.epoch == 0 { &self.figures.images_decoded } else { &self.figures.images_trained };
+            counter.inc_by(new);
+            running.progress = Some(progress.clone());
+        }
+        self.next.report(progress);
+    }
+}
+
+/// A task that runs. Dropped without an end, it was cancelled.
+#[derive(Debug)]
+pub(crate) struct RunningTask {
+    activity: Arc<Tasks>,
+    key: (RunId, WorkerId),
+    /// Its name. Logs and metrics call it the phase, because Prometheus keeps the label `job` for itself.
+    job: &'static str,
+    epoch: Option<u32>,
+    started: Instant,
+    outcome: &'static str,
+}
+
+impl RunningTask {
+    /// Notes how it ended.
+    pub(crate) fn end(mut self, result: &Result<()>) {
+        let ((run, partition), phase, epoch) = (&self.key, self.job, self.epoch);
+        self.outcome = match result {
+            Ok(()) => "done",
+            Err(Error::Cancelled) => "cancelled",
+            Err(error) => {
+                tracing::warn!(%run, epoch, %partition, phase, %error, "task failed");
+                "failed"
+            }
+        };
+    }
+}
+
+impl Drop for RunningTask {
+    fn drop(&mut self) {
+        let images = {
+            let mut running = self.activity.lock();
+            let images = running.get(&self.key).and_then(|running| running.progress.as_ref()).map_or(0, |p| p.images);
+            if let Some(entry) = running.get_mut(&self.key) {
+                entry.tasks -= 1;
+                if entry.tasks == 0 {
+                    running.remove(&self.key);
+                }
+            }
+            images
+        };
+        self.activity.figures.tasks.with_label_values(&[self.job, self.outcome]).inc();
+        self.activity.changed.notify_one();
+        let ((run, partition), phase, epoch, outcome) = (&self.key, self.job, self.epoch, self.outcome);
+        let seconds = self.started.elapsed().as_secs_f64();
+        tracing::info!(%run, epoch, %partition, phase, outcome, seconds, images, "task ends");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tusk_core::event::NoProgress;
+    use tusk_core::options::Architecture;
+
+    use super::*;
+    use crate::testing::{definition, task};
+
+    fn activity() -> Arc<Tasks> {
+        Arc::new(Tasks::new(Metrics::new().unwrap(), Arc::new(NoProgress), Arc::default()))
+    }
+
+    fn progress(epoch: u32, images: u64) -> Progress {
+        let run = RunId::from("run-test".to_owned());
+        Progress {
+            run,
+            worker: WorkerId(0),
+            epoch,
+            images,
+            images_before: 0,
+            images_total: None,
+            images_per_second: 1.0,
+            loss: None,
+        }
+    }
+
+    #[test]
+    fn images_count_once_however_often_they_are_reported() {
+        let activity = activity();
+        let running = activity.begin(&task(&definition(Architecture::CNN), 1), WorkerId(0));
+        for (epoch, images) in [(0, 10), (0, 25), (1, 8), (1, 16), (1, 16), (2, 4)] {
+            activity.report(progress(epoch, images));
+        }
+        let totals = activity.figures.totals();
+        assert_eq!((totals.images_decoded, totals.images_trained), (25, 20));
+        assert_eq!(activity.progress(), [progress(2, 4)]);
+        running.end(&Ok(()));
+        assert!(activity.progress().is_empty());
+        assert_eq!(activity.figures.tasks.with_label_values(&["train", "done"]).get(), 1);
+    }
+
+    #[test]
+    fn a_task_that_is_dropped_was_cancelled_and_its_second_attempt_goes_on() {
+        let activity = activity();
+        let task = task(&definition(Architecture::CNN), 1);
+        let (first, second) = (activity.begin(&task, WorkerId(0)), activity.begin(&task, WorkerId(0)));
+        activity.report(progress(1, 30));
+        drop(first);
+        activity.report(progress(1, 10));
+        assert_eq!(activity.figures.images_trained.get(), 40);
+        assert_eq!(activity.progress().len(), 1);
+        second.end(&Err(Error::Cancelled));
+        assert_eq!(activity.figures.tasks.with_label_values(&["train", "cancelled"]).get(), 2);
+        activity.report(progress(1, 99));
+        assert!(activity.progress().is_empty(), "a report that comes late is nobody's");
+    }
+}

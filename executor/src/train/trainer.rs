@@ -1,0 +1,313 @@
+//! A net that learns from the rows of a shard, batch after batch, and what a task of it needs beside the shard.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64;
+use tch::{Kind, Tensor};
+use tusk_core::event::{Progress, ProgressSink};
+use tusk_core::ids::WorkerId;
+use tusk_core::job::{Selection, TrainTask};
+use tusk_core::manifest::ModelDefinition;
+use tusk_core::random::derive;
+use tusk_core::schedule::learning_rate;
+use tusk_core::state::{ModelState, NamedTensor};
+
+use crate::error::{Error, Result};
+use crate::input::augment::InputPipeline;
+use crate::input::batch_loader::BatchLoader;
+use crate::nets::Pass;
+use crate::nets::loaded::LoadedNet;
+use crate::shard::{Row, Shard};
+use crate::train::ema::Ema;
+use crate::train::mixup::Mixup;
+use crate::train::optimizer::Optimizer;
+
+/// How often a running task reports.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
+
+/// What a task needs beside its shard.
+pub(crate) struct TaskEnvironment<'a> {
+    pub(crate) task: &'a TrainTask,
+    pub(crate) worker: WorkerId,
+    pub(crate) cancelled: &'a AtomicBool,
+    pub(crate) progress: &'a dyn ProgressSink,
+    pub(crate) device: tch::Device,
+}
+
+impl TaskEnvironment<'_> {
+    /// Whether the task goes on.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.cancelled.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
+    }
+
+    fn report(&self, epoch: u32, (before, images, total): (usize, usize, usize), images_per_second: f64, loss: f64) {
+        self.progress.report(Progress {
+            run: self.task.run.clone(),
+            worker: self.worker,
+            epoch,
+            images: images as u64,
+            images_before: before as u64,
+            images_total: Some(total as u64),
+            images_per_second,
+            loss: Some(loss),
+        });
+    }
+}
+
+/// Counts the time inside libtorch apart from the time around it.
+#[derive(Default)]
+pub(crate) struct LibtorchClock(Duration);
+
+impl LibtorchClock {
+    /// Does what is counted.
+    pub(crate) fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let result = work();
+        self.0 += started.elapsed();
+        result
+    }
+
+    /// The time so far.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.0.as_secs_f64()
+    }
+}
+
+/// The classes of rows as indices into the definition's classes.
+///
+/// A shard numbers the labels it has; the model numbers those that the whole table has.
+pub(crate) fn class_map(shard: &Shard, definition: &ModelDefinition) -> Vec<Option<usize>> {
+    let classes = &definition.classes;
+    shard.labels.iter().map(|label| classes.iter().position(|class| class == label)).collect()
+}
+
+/// What a batch came to.
+pub(crate) struct Step {
+    pub(crate) rows: usize,
+    /// The mean over the rows, where it was computed.
+    loss: Tensor,
+    pub(crate) learning_rate: f64,
+}
+
+/// The loss over rows, summed in f64 where it is computed: to read a value from a GPU is to wait for all that it was
+/// told to do before.
+#[derive(Default)]
+pub(crate) struct LossSum(Option<Tensor>);
+
+impl LossSum {
+    /// Adds a step's rows.
+    pub(crate) fn add(&mut self, step: &Step) -> Result<()> {
+        let loss = step.loss.f_to_kind(Kind::Double)?.f_mul_scalar(step.rows as f64)?;
+        self.0 = Some(match self.0.take() {
+            Some(mut sum) => sum.f_add_(&loss)?,
+            None => loss,
+        });
+        Ok(())
+    }
+}
+
+/// A net that learns from the rows of a shard, batch after batch.
+pub(crate) struct Learner<'a> {
+    env: &'a TaskEnvironment<'a>,
+    shard: &'a Shard,
+    rows: Vec<Row>,
+    classes: Vec<Option<usize>>,
+    session: LoadedNet,
+    optimizer: Optimizer,
+    average: Option<Ema>,
+    feed: BatchLoader,
+    pipeline: InputPipeline,
+    class_weights: Tensor,
+    clock: LibtorchClock,
+    /// What the learning rate is multiplied by.
+    rate_factor: f64,
+}
+
+impl<'a> Learner<'a> {
+    /// The net of a task with these weights and moments; `None` where the worker has no rows.
+    pub(crate) fn new(
+        env: &'a TaskEnvironment<'a>,
+        selection: &Selection,
+        shard: &'a Shard,
+        state: &ModelState,
+    ) -> Result<Option<Self>> {
+        let (definition, spec) = (&env.task.definition, &env.task.definition.spec);
+        let rows = shard.select(selection.rows, spec, &selection.dropped);
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let classes = class_map(shard, definition);
+        let session = LoadedNet::on(env.device, definition, state, "the last checkpoint")?;
+        let optimizer = Optimizer::new(spec, &session.params, state)?;
+        let average = Ema::new(env.device, definition, state)?;
+        let (augment, device) = (spec.input.augment.clone(), session.device);
+        let feed = BatchLoader::again(&definition.preprocessing, device, shard)?;
+        let pipeline =
+            InputPipeline::new(&definition.preprocessing, augment, spec.training.seed, device, session.kind)?;
+        let class_weights: Vec<f32> = definition.class_weights.iter().map(|w| *w as f32).collect();
+        let class_weights = Tensor::f_from_slice(&class_weights)?.f_to(device)?;
+        let clock = LibtorchClock::default();
+        let rate_factor = spec.learning_rate_factor(env.task.workers);
+        Ok(Some(Self {
+            env,
+            shard,
+            rows,
+            classes,
+            session,
+            optimizer,
+            average,
+            feed,
+            pipeline,
+            class_weights,
+            clock,
+            rate_factor,
+        }))
+    }
+
+    /// How many rows there are.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// How many batches an epoch has.
+    pub(crate) fn steps(&self) -> usize {
+        self.rows.len().div_ceil(self.env.task.definition.spec.training.batch_size.max(1) as usize)
+    }
+
+    /// The rows in the order of an epoch.
+    pub(crate) fn order(&self, epoch: u32) -> Vec<Row> {
+        let shuffle = derive(
+            self.env.task.definition.spec.training.seed,
+            "shuffle",
+            &[u64::from(epoch), u64::from(self.env.worker.0)],
+        );
+        let mut rows = self.rows.clone();
+        rows.shuffle(&mut Pcg64::seed_from_u64(shuffle));
+        rows
+    }
+
+    /// Learns from one batch of an epoch's order.
+    pub(crate) fn step(&mut self, epoch: u32, order: &[Row], step: usize) -> Result<Step> {
+        self.env.check()?;
+        let (spec, steps) = (&self.env.task.definition.spec, self.steps());
+        // Batches of one size, give or take a row: a last batch of two would step as far on far less.
+        let batch = &order[step * order.len() / steps..(step + 1) * order.len() / steps];
+        let images: Vec<u64> = batch.iter().map(|row| row.content).collect();
+        let truth = truth_of(batch, &self.classes)?;
+        let progress =
+            (f64::from(epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.training.epochs);
+        let rate = learning_rate(spec, progress) * self.rate_factor;
+        let numbers = [u64::from(epoch), u64::from(self.env.worker.0), step as u64];
+        let pass = Pass::Train { seed: derive(spec.training.seed, "pass", &numbers) };
+        let Self { session, optimizer, average, feed, pipeline, class_weights, clock, .. } = self;
+        let pictures = feed.batch(self.shard, batch)?;
+        let loss = clock.time(|| -> Result<Tensor> {
+            let x = pipeline.input(&pictures, &images, epoch)?;
+            let truth = Tensor::f_from_slice(&truth)?.f_to(session.device)?;
+            let mixup = Mixup::draw(spec.input.mixup, spec.training.seed, &numbers);
+            let x = mixup.map_or_else(|| Ok(x.shallow_clone()), |mixup| mixup.mix(&x, &x.f_flip([0])?))?;
+            let outputs = session.net.forward(&session.params, &x, pass)?;
+            let losses = |truth: &Tensor| -> Result<Tensor> {
+                Ok(session.row_losses(&outputs, truth)?.f_mul(&class_weights.f_index_select(0, truth)?)?)
+            };
+            let mut loss = losses(&truth)?;
+            if let Some(mixup) = mixup {
+                loss = mixup.mix(&loss, &losses(&truth.f_flip([0])?)?)?;
+            }
+            let loss = loss.f_mean(Kind::Float)?;
+            loss.f_backward()?;
+            optimizer.step(&mut session.params, rate)?;
+            if let Some(average) = average {
+                average.follow(&session.params, optimizer.steps())?;
+            }
+            Ok(loss.f_detach()?)
+        })?;
+        Ok(Step { rows: batch.len(), loss, learning_rate: rate })
+    }
+
+    /// Waits for the steps of a sum.
+    pub(crate) fn read(&mut self, sum: &LossSum) -> Result<f64> {
+        self.clock.time(|| sum.0.as_ref().map_or(Ok(0.0), |sum| Ok(sum.f_double_value(&[])?)))
+    }
+
+    /// The weights and running statistics as they are now.
+    pub(crate) fn weights(&self) -> Result<Vec<NamedTensor>> {
+        self.session.params.state()
+    }
+
+    /// Goes on from these weights and running statistics, with the moments as they are.
+    pub(crate) fn set_weights(&mut self, state: &ModelState) -> Result<()> {
+        self.session.params.set(state, "the parameter service")
+    }
+
+    /// The state that it ends with: the weights and running statistics, the moments, and the moving average. What each is made
+    /// of is let go before the next is made.
+    pub(crate) fn into_state(self) -> Result<Vec<NamedTensor>> {
+        let Self { session, optimizer, average, .. } = self;
+        let mut tensors = optimizer.state()?;
+        drop(optimizer);
+        if let Some(average) = average {
+            tensors.extend(average.state()?);
+        }
+        tensors.extend(session.params.state()?);
+        Ok(tensors)
+    }
+
+    /// Seconds inside libtorch since this was last asked.
+    pub(crate) fn take_libtorch_seconds(&mut self) -> f64 {
+        std::mem::take(&mut self.clock).seconds()
+    }
+}
+
+/// Counts an epoch's steps and reports them now and then.
+pub(crate) struct Meter {
+    started: Instant,
+    reported: Instant,
+    total: usize,
+    /// Which of the epoch's rows these steps are.
+    slice: Range<usize>,
+    pub(crate) rows: usize,
+    pub(crate) loss: LossSum,
+    pub(crate) learning_rate: f64,
+}
+
+impl Meter {
+    /// For a slice of an epoch of `total` rows.
+    pub(crate) fn new(total: usize, slice: Range<usize>) -> Self {
+        let now = Instant::now();
+        Self { started: now, reported: now, total, slice, rows: 0, loss: LossSum::default(), learning_rate: 0.0 }
+    }
+
+    /// Counts a step.
+    pub(crate) fn count(&mut self, learner: &mut Learner<'_>, epoch: u32, step: &Step) -> Result<()> {
+        self.loss.add(step)?;
+        self.rows += step.rows;
+        self.learning_rate = step.learning_rate;
+        // The last of a slice, too: who counts images adds up the reports.
+        if self.reported.elapsed() >= REPORT_EVERY || self.rows >= self.slice.len() {
+            let rate = self.rows as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
+            let loss = learner.read(&self.loss)? / self.rows.max(1) as f64;
+            learner.env.report(epoch, (self.slice.start, self.slice.start + self.rows, self.total), rate, loss);
+            self.reported = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+/// The index of each row's class.
+pub(crate) fn truth_of(batch: &[Row], classes: &[Option<usize>]) -> Result<Vec<i64>> {
+    let class = |row: &Row| classes.get(row.label as usize).copied().flatten();
+    batch
+        .iter()
+        .map(|row| match class(row) {
+            Some(class) => Ok(class as i64),
+            None => Err(Error::Core(tusk_core::Error::Data {
+                message: "a row has a class that the training rows do not have; remove it, or train with it".into(),
+            })),
+        })
+        .collect()
+}

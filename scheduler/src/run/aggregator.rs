@@ -1,0 +1,306 @@
+//! The aggregator: the mean of the workers' states, weighted by the rows each has seen.
+//!
+//! TaskOutputs are folded in rounds: of each of a group of workers the next piece, which is the same of each. Of so few workers that
+//! they are one group nothing is kept but the mean in f32; of more, one model of sums in f64, whatever their number.
+//! A value is added in the order of the workers, never in the order of arrival, so that the sum is the same to the bit
+//! however the cluster behaved. An update that arrives twice, out of order, with another shape, or with NaN or
+//! infinity in it is refused.
+//!
+//! Folding is bound by memory: the loops over values are written so that they compile to vector instructions.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use tusk_core::job::Report;
+use tusk_core::physical::{TaskOutput, tensor_header};
+use tusk_core::state::{ModelState, NamedTensor};
+
+use crate::error::{Error, Result};
+
+/// Values that are checked before they are added, and the sum of them: few enough to be in the first-level cache still.
+const BLOCK_VALUES: usize = 2048;
+
+/// The little-endian values of one worker's piece, and the weight of that worker.
+type Piece<'a> = (&'a [[u8; 4]], f64);
+
+#[derive(Debug)]
+enum Values {
+    /// Where all workers are one group.
+    Mean(Vec<f32>),
+    /// Weighted by rows, not yet divided.
+    Sum(Vec<f64>),
+}
+
+#[derive(Debug)]
+struct Tensor {
+    shape: Vec<usize>,
+    values: Values,
+    /// How many values of the group that is read are in, of how many pieces.
+    filled: usize,
+    pieces: u32,
+    /// Groups whose pieces are in.
+    groups: u32,
+}
+
+/// Folds the workers' answers of one job, which begin with reports of this type.
+#[derive(Debug)]
+pub struct Aggregator<R> {
+    workers: usize,
+    reports: Vec<R>,
+    rows: u64,
+    /// The workers that are read now, and how many groups up to this one have learned something.
+    group: Range<usize>,
+    groups: u32,
+    tensors: BTreeMap<String, Tensor>,
+}
+
+impl<R: Report> Aggregator<R> {
+    /// Of so many workers.
+    #[must_use]
+    pub fn new(workers: u32) -> Self {
+        Self {
+            workers: workers as usize,
+            reports: Vec::new(),
+            rows: 0,
+            group: 0..0,
+            groups: 0,
+            tensors: BTreeMap::new(),
+        }
+    }
+
+    /// Folds the next rows of a group's answers: one of each worker, in their order, `None` where an answer has ended. A
+    /// group begins with its reports, and is the workers that follow those of the group before.
+    ///
+    /// # Errors
+    /// [`Error::Update`] when they cannot be averaged.
+    pub fn fold(&mut self, round: &[Option<TaskOutput<'_>>]) -> Result<()> {
+        let reports = round.iter().map(|answer| answer.map_or(Ok(None), |answer| answer.report()));
+        let reports: Vec<Option<R>> = reports.collect::<Result<_, _>>()?;
+        if reports.iter().all(Option::is_none) { self.fold_pieces(round) } else { self.begin(round, reports) }
+    }
+
+    fn begin(&mut self, round: &[Option<TaskOutput<'_>>], reports: Vec<Option<R>>) -> Result<()> {
+        self.group = self.reports.len()..self.reports.len() + round.len();
+        let rows_before = self.rows;
+        for ((worker, answer), report) in self.group.clone().zip(round).zip(reports) {
+            let Some((answer, report)) = answer.zip(report) else {
+                return Err(refused(worker, "its report did not come first".into()));
+            };
+            let found = answer.worker.0 as usize;
+            if worker >= self.workers {
+                return Err(refused(found, format!("only {} were asked", self.workers)));
+            }
+            if found != worker {
+                return Err(refused(found, format!("the next worker is {worker}")));
+            }
+            self.rows = self.rows.saturating_add(report.task().rows);
+            self.reports.push(report);
+        }
+        self.groups += u32::from(self.rows > rows_before);
+        Ok(())
+    }
+
+    fn rows_of(&self, worker: usize) -> u64 {
+        self.reports[worker].task().rows
+    }
+
+    fn fold_pieces(&mut self, round: &[Option<TaskOutput<'_>>]) -> Result<()> {
+        if round.len() != self.group.len() {
+            return Err(refused(self.reports.len(), "its report did not come first".into()));
+        }
+        let mut pieces: Vec<(usize, TaskOutput<'_>)> = Vec::with_capacity(round.len());
+        let mut ended = None;
+        for (worker, answer) in self.group.clone().zip(round) {
+            match answer {
+                Some(_) if self.rows_of(worker) == 0 => {
+                    return Err(refused(worker, "it has weights but no rows".into()));
+                }
+                Some(answer) if answer.worker.0 as usize != worker => {
+                    return Err(refused(worker, format!("worker {} answers in its place", answer.worker.0)));
+                }
+                Some(answer) => pieces.push((worker, *answer)),
+                None if self.rows_of(worker) > 0 => ended = Some(worker),
+                None => {}
+            }
+        }
+        let Some((_, first)) = pieces.first().copied() else { return Ok(()) };
+        if let Some(worker) = ended {
+            return Err(refused(worker, format!("it has no piece {} of tensor {}", first.piece, first.name)));
+        }
+        self.fold_piece(&first, &pieces)
+    }
+
+    /// Folds the same piece of every worker of the group that trained.
+    fn fold_piece(&mut self, first: &TaskOutput<'_>, pieces: &[(usize, TaskOutput<'_>)]) -> Result<()> {
+        let mut values: Vec<Piece<'_>> = Vec::with_capacity(pieces.len());
+        let mut shape = None;
+        for (worker, answer) in pieces {
+            let refuse = |reason: String| refused(*worker, format!("tensor {}: {reason}", answer.name));
+            if (answer.name, answer.piece) != (first.name, first.piece) {
+                let (name, piece) = (first.name, first.piece);
+                return Err(refuse(format!("piece {} is out of order: others send {name}, {piece}", answer.piece)));
+            }
+            let mut bytes = answer.data;
+            if answer.piece == 0 {
+                let (found, rest) = tensor_header(bytes)?;
+                let wanted = shape.get_or_insert_with(|| found.clone());
+                if *wanted != found {
+                    return Err(refuse(format!("its shape is {found:?}, the others' {wanted:?}")));
+                }
+                bytes = rest;
+            }
+            let (chunks, rest) = bytes.as_chunks::<4>();
+            if !rest.is_empty() || values.first().is_some_and(|(others, _)| others.len() != chunks.len()) {
+                return Err(refuse(format!("piece {} is not as long as the others'", answer.piece)));
+            }
+            values.push((chunks, self.rows_of(*worker) as f64));
+        }
+        let worker = pieces.first().map_or(0, |(worker, _)| *worker);
+        let refuse = |reason: String| refused(worker, format!("tensor {}: {reason}", first.name));
+        let (whole, groups) = (self.group.len() == self.workers, self.groups);
+        if let Some(shape) = shape {
+            match self.tensors.get_mut(first.name) {
+                None if groups == 1 => {
+                    let tensor = Tensor::new(shape, whole).map_err(refuse)?;
+                    self.tensors.insert(first.name.to_owned(), tensor);
+                }
+                None => return Err(refuse("no other worker has it".into())),
+                Some(tensor) => tensor.begin(&shape, groups).map_err(refuse)?,
+            }
+        }
+        let tensor = self.tensors.get_mut(first.name);
+        let Some(tensor) = tensor.filter(|tensor| tensor.groups == groups && tensor.pieces == first.piece) else {
+            return Err(refuse(format!("piece {} is out of order", first.piece)));
+        };
+        let rows = self.rows as f64;
+        tensor.fold(&values, rows).map_err(|(place, reason)| {
+            let worker = pieces.get(place).map_or(worker, |(worker, _)| *worker);
+            refused(worker, format!("tensor {}: {reason}", first.name))
+        })
+    }
+
+    /// The mean, and the reports in the order of the workers.
+    ///
+    /// # Errors
+    /// [`Error::Update`] when an update is missing or incomplete.
+    pub fn finish(self) -> Result<(ModelState, Vec<R>)> {
+        if self.reports.len() != self.workers {
+            let reason = format!("it did not answer; {} were asked", self.workers);
+            return Err(refused(self.reports.len(), reason));
+        }
+        let rows = self.rows as f64;
+        let mut tensors = Vec::with_capacity(self.tensors.len());
+        for (name, tensor) in self.tensors {
+            if tensor.filled != tensor.values_wanted() || tensor.groups != self.groups {
+                return Err(refused(self.group.start, format!("tensor {name} is incomplete")));
+            }
+            let data = match tensor.values {
+                Values::Mean(mean) => mean,
+                Values::Sum(sums) => sums.iter().map(|sum| (sum / rows) as f32).collect(),
+            };
+            tensors.push(NamedTensor { name, shape: tensor.shape, data });
+        }
+        Ok((ModelState::new(tensors), self.reports))
+    }
+}
+
+impl Tensor {
+    /// With room for its values. Reserved, not touched: a shape that nobody could hold is refused here, and does not abort.
+    fn new(shape: Vec<usize>, whole: bool) -> Result<Self, String> {
+        let too_large = |shape: &[usize]| format!("its shape {shape:?} is too large");
+        let values = shape.iter().try_fold(1_usize, |values, side| values.checked_mul(*side));
+        let values = values.ok_or_else(|| too_large(&shape))?;
+        let (mut mean, mut sums) = (Vec::new(), Vec::new());
+        let reserved = if whole { mean.try_reserve_exact(values) } else { sums.try_reserve_exact(values) };
+        reserved.map_err(|_| too_large(&shape))?;
+        let values = if whole { Values::Mean(mean) } else { Values::Sum(sums) };
+        Ok(Self { shape, values, filled: 0, pieces: 0, groups: 1 })
+    }
+
+    /// Begins with the next group.
+    fn begin(&mut self, shape: &[usize], groups: u32) -> Result<(), String> {
+        if self.shape != shape {
+            return Err(format!("its shape is {shape:?}, the others' {:?}", self.shape));
+        }
+        if self.groups == groups {
+            return Err("it came twice".to_owned());
+        }
+        if self.filled != self.values_wanted() || self.groups + 1 != groups {
+            return Err("not all workers before had it whole".to_owned());
+        }
+        (self.filled, self.pieces, self.groups) = (0, 0, self.groups + 1);
+        Ok(())
+    }
+
+    fn values_wanted(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Folds a piece of each worker; an error comes with the place of the worker who is at fault.
+    fn fold(&mut self, workers: &[Piece<'_>], rows: f64) -> Result<(), (usize, String)> {
+        let length = workers.first().map_or(0, |(values, _)| values.len());
+        if self.filled + length > self.values_wanted() {
+            return Err((0, format!("it has more bytes than its shape {:?}", self.shape)));
+        }
+        let mut block = [0.0; BLOCK_VALUES];
+        for start in (0..length).step_by(BLOCK_VALUES) {
+            let range = start..(start + BLOCK_VALUES).min(length);
+            for (place, (values, _)) in workers.iter().enumerate() {
+                if let Some((index, value)) = first_not_finite(&values[range.clone()]) {
+                    return Err((place, format!("value {} is {value}; lower the learning rate", self.filled + index)));
+                }
+            }
+            let sums = match &mut self.values {
+                Values::Mean(_) => &mut block[..range.len()],
+                Values::Sum(sums) => {
+                    if self.groups == 1 {
+                        sums.resize(self.filled + range.len(), 0.0);
+                    }
+                    &mut sums[self.filled..self.filled + range.len()]
+                }
+            };
+            add(sums, workers, range.clone(), self.groups == 1);
+            if let Values::Mean(mean) = &mut self.values {
+                // In f64 a single worker's value times its rows, divided by them, is that value to the bit.
+                mean.extend(block[..range.len()].iter().map(|sum| (sum / rows) as f32));
+            }
+            self.filled += range.len();
+        }
+        self.pieces += 1;
+        Ok(())
+    }
+}
+
+/// Adds the workers' weighted values one worker after the other. With `fresh`, what stood there does not count.
+fn add(sums: &mut [f64], workers: &[Piece<'_>], range: Range<usize>, fresh: bool) {
+    // The weight by value: behind a reference it could be one of the sums, and nothing would be added in vectors.
+    for (place, &(values, weight)) in workers.iter().enumerate() {
+        let weighted = values[range.clone()].iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes)) * weight);
+        let sums = sums.iter_mut().zip(weighted);
+        if fresh && place == 0 {
+            sums.for_each(|(sum, weighted)| *sum = weighted);
+        } else {
+            sums.for_each(|(sum, weighted)| *sum += weighted);
+        }
+    }
+}
+
+/// The first value of a block that is NaN or infinite, and its place.
+fn first_not_finite(block: &[[u8; 4]]) -> Option<(usize, f32)> {
+    const EXPONENT: u32 = 0x7f80_0000;
+    const LAST_BIT_OF_EXPONENT: u32 = 0x0080_0000;
+    // Only an exponent of all ones carries into the bit above it. No branch, so that many are looked at at once.
+    let carries = |seen: u32, bytes: &[u8; 4]| seen | ((u32::from_le_bytes(*bytes) & EXPONENT) + LAST_BIT_OF_EXPONENT);
+    if block.iter().fold(0, carries) >> 31 == 0 {
+        return None;
+    }
+    block.iter().map(|bytes| f32::from_le_bytes(*bytes)).enumerate().find(|(_, value)| !value.is_finite())
+}
+
+fn refused(worker: usize, reason: String) -> Error {
+    Error::Update { worker: u32::try_from(worker).unwrap_or(u32::MAX), reason }
+}
+
+#[cfg(test)]
+#[path = "aggregator_tests.rs"]
+mod tests;

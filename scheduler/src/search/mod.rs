@@ -1,0 +1,166 @@
+//! Runs that are made of runs: the folds of a cross-validation, and the trials of a search.
+//!
+//! Each part is an ordinary run under a name of its own, such as `pneumonia.fold-1`: its checkpoints, its retries and its
+//! resumption are those of any run. A study that is taken up again asks each part to go on where it was.
+
+mod cross_validation;
+mod trials;
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tusk_core::event::RunEvent;
+use tusk_core::ids::RunId;
+use tusk_core::manifest::{EpochReport, Manifest, PartRecord, PartStatus, RunRecord, RunStatus};
+use tusk_core::options::ModelSpec;
+use tusk_core::protocol::TrainingRequest;
+
+use crate::error::{Error, Result};
+use crate::run::parts::drop_parts;
+use crate::run::{Run, RunContext, begun};
+
+/// A run that is made of several. Its clones are of the same one.
+#[derive(Clone, Debug)]
+pub(crate) struct CompositeRun {
+    context: RunContext,
+    request: TrainingRequest,
+    run: RunId,
+    /// Written to the store with every change.
+    record: Arc<Mutex<RunRecord>>,
+}
+
+impl CompositeRun {
+    /// Begins a study, or takes up the one that is to be resumed.
+    pub(crate) async fn begin(context: RunContext, request: TrainingRequest, run: RunId) -> Result<Self> {
+        if request.validate.is_some() && request.spec.split.folds.is_some() {
+            let message = "folds hold out rows of the training table; leave VALIDATE ON out".to_owned();
+            return Err(tusk_core::Error::ConflictingOptions { message }.into());
+        }
+        if request.spec.split.folds.is_none() && request.validate.is_none() && !request.spec.holds_out() {
+            let message = "a search compares trials on held-out rows, and none are held out: give VALIDATE ON, or a \
+                           validation_fraction above 0"
+                .to_owned();
+            return Err(tusk_core::Error::ConflictingOptions { message }.into());
+        }
+        let before = context.store.run(&request.name).await?;
+        let previous = before.clone().filter(|record| request.resume && record.status != RunStatus::Finished);
+        if let Some(record) = &previous
+            && record.definition.spec != request.spec
+        {
+            let reason = "its options were others".to_owned();
+            return Err(Error::CannotResume { record: Box::new(record.clone()), reason });
+        }
+        let record = match previous {
+            Some(previous) => RunRecord { status: RunStatus::Running, error: None, ..previous },
+            None => {
+                if let Some(before) = &before {
+                    drop_parts(&context.store, before).await?;
+                }
+                let bytes = request.encode(context.jobs.codec().as_ref())?;
+                context.store.write_request(&request.name, bytes).await?;
+                RunRecord { parts: parts(&request.spec), ..begun(&context, &request, run) }
+            }
+        };
+        context.store.write_run(&record).await?;
+        drop(context.events.send(RunEvent::Started {
+            run: record.run.clone(),
+            model: request.name.clone(),
+            epochs: request.spec.training.epochs,
+            resumed_from: record.parts.iter().map(|part| part.epochs).sum(),
+        }));
+        let run = record.run.clone();
+        Ok(Self { context, request, run, record: Arc::new(Mutex::new(record)) })
+    }
+
+    /// The run's id; a resumed one keeps the one it had.
+    pub(crate) fn id(&self) -> &RunId {
+        &self.run
+    }
+
+    /// Trains the parts, and publishes what comes of them.
+    pub(crate) async fn train(&self) -> Result<Manifest> {
+        let trained = match self.request.spec.split.folds {
+            Some(_) => Box::pin(self.train_folds()).await,
+            None => Box::pin(self.search()).await,
+        };
+        let manifest = match trained {
+            Err(Error::Cancelled { .. }) => {
+                let model = self.request.name.to_string();
+                return Err(Error::Cancelled { model, epochs: self.epochs().await?.len() });
+            }
+            other => other?,
+        };
+        let epochs = self.epochs().await?;
+        let mut record = self.record.lock().await;
+        record.status = RunStatus::Finished;
+        record.definition = manifest.definition.clone();
+        // What was searched stands with the run; the model is one of its trials.
+        record.definition.spec.search = self.request.spec.search.clone();
+        record.data = manifest.data.clone();
+        record.epochs = epochs;
+        self.context.store.write_run(&record).await?;
+        // Their checkpoints are needed no more. The model is published, whether they go or not.
+        if let Err(error) = drop_parts(&self.context.store, &record).await {
+            tracing::warn!(model = %record.model, %error, "the runs of its parts could not be removed");
+        }
+        drop(self.context.events.send(RunEvent::Finished(Box::new(manifest.clone()))));
+        Ok(manifest)
+    }
+
+    /// Writes down why it ended before its model was published.
+    pub(crate) async fn give_up(&self, error: &Error) {
+        let mut record = self.record.lock().await;
+        record.status = if matches!(error, Error::Cancelled { .. }) { RunStatus::Cancelled } else { RunStatus::Failed };
+        record.error = Some(error.to_string());
+        if let Err(error) = self.context.store.write_run(&record).await {
+            tracing::warn!(model = %record.model, %error, "the end of the run could not be recorded");
+        }
+    }
+
+    /// The epochs of all parts, in their order.
+    async fn epochs(&self) -> Result<Vec<EpochReport>> {
+        let mut epochs = Vec::new();
+        for part in self.parts().await {
+            let record = self.context.store.run(&self.request.name.part(&part.name)?).await?;
+            epochs.extend(record.into_iter().flat_map(|record| record.epochs));
+        }
+        Ok(epochs)
+    }
+
+    /// A part's run, where it was.
+    async fn part(&self, index: usize, spec: ModelSpec) -> Result<Run> {
+        let part = self.parts().await[index].name.clone();
+        let request = TrainingRequest { name: self.request.name.part(&part)?, spec, ..self.request.clone() };
+        let mut context = self.context.clone();
+        context.workers = (context.workers / self.request.spec.search.parallel_trials.max(1)).max(1);
+        Run::begin_part(context, request, self.run.part(&part), part).await
+    }
+
+    async fn parts(&self) -> Vec<PartRecord> {
+        self.record.lock().await.parts.clone()
+    }
+
+    /// Notes how far a part is.
+    async fn note(&self, index: usize, change: impl FnOnce(&mut PartRecord)) -> Result<()> {
+        let mut record = self.record.lock().await;
+        if let Some(part) = record.parts.get_mut(index) {
+            change(part);
+        }
+        Ok(self.context.store.write_run(&record).await?)
+    }
+}
+
+/// What a study begins with.
+fn parts(spec: &ModelSpec) -> Vec<PartRecord> {
+    let (word, count) = spec.parts().unwrap_or(("part", 0));
+    let part = |index: u32| PartRecord {
+        name: format!("{word}-{}", index + 1),
+        options: if spec.split.folds.is_some() { Vec::new() } else { spec.trial_options(index) },
+        status: PartStatus::Waiting,
+        epochs: 0,
+        objective: None,
+        seconds: 0.0,
+        error: None,
+    };
+    (0..count).map(part).collect()
+}

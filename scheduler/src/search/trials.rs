@@ -1,0 +1,187 @@
+//! Hyper-parameter search: trials side by side, of which the best becomes the model.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt;
+use tusk_core::manifest::{Manifest, PartRecord, PartStatus};
+use tusk_core::options::{Objective, SearchStrategy};
+
+use super::CompositeRun;
+use crate::error::{Error, Result};
+use crate::run::parts::progress_of;
+
+/// Shares of its epochs after which a trial of a halving search is compared with the others.
+const HALVINGS: [f64; 3] = [1.0 / 8.0, 1.0 / 4.0, 1.0 / 2.0];
+
+impl CompositeRun {
+    /// Trains trials until one is the best.
+    pub(super) async fn search(&self) -> Result<Manifest> {
+        let spec = &self.request.spec;
+        let count = self.parts().await.len();
+        for (share, survivors) in rungs(spec.search.strategy, count) {
+            self.train_trials(share).await?;
+            if share < 1.0 {
+                self.halve(survivors).await?;
+            }
+        }
+        let parts = self.parts().await;
+        let is_finished = |part: &&PartRecord| part.status == PartStatus::Finished;
+        let Some(best) = ranked(&parts, is_finished, spec.search.objective).first().copied() else {
+            return Err(no_trial(&parts));
+        };
+        if parts[best].objective.is_none() {
+            let message = format!(
+                "no trial has a {} on the held-out rows, so none is the best; do these rows hold every class?",
+                spec.search.objective.name()
+            );
+            return Err(tusk_core::Error::Data { message }.into());
+        }
+        let run = self.part(best, spec.of_trial(best as u32)?).await?;
+        run.publish(&self.request.name).await
+    }
+
+    /// Trains all trials that are still in the race up to a share of their epochs.
+    async fn train_trials(&self, share: f64) -> Result<()> {
+        let parts = self.parts().await;
+        let in_race = parts
+            .iter()
+            .enumerate()
+            .filter(|(_, part)| matches!(part.status, PartStatus::Waiting | PartStatus::Running));
+        let waiting: Vec<usize> = in_race.map(|(index, _)| index).collect();
+        let side_by_side = self.request.spec.search.parallel_trials.max(1) as usize;
+        let has_ended = AtomicBool::new(false);
+        let trials = futures::stream::iter(waiting)
+            .map(|index| {
+                let (study, has_ended) = (self.clone(), &has_ended);
+                async move {
+                    if has_ended.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                    let trained = Box::pin(study.train_trial(index, share)).await;
+                    has_ended.fetch_or(trained.is_err(), Ordering::Relaxed);
+                    trained
+                }
+            })
+            .buffer_unordered(side_by_side);
+        // To the end of those that are under way, whatever ends the search: each of them stops its own job.
+        trials.collect::<Vec<_>>().await.into_iter().collect()
+    }
+
+    /// Trains one trial. What is wrong with it ends it and not the search.
+    async fn train_trial(&self, index: usize, share: f64) -> Result<()> {
+        let spec = self.request.spec.of_trial(index as u32)?;
+        let until = (f64::from(spec.training.epochs) * share).ceil() as u32;
+        let objective = self.request.spec.search.objective;
+        if share < 1.0 && self.parts().await[index].epochs >= until {
+            return Ok(());
+        }
+        self.note(index, |part| part.status = PartStatus::Running).await?;
+        let trained = async {
+            let mut run = self.part(index, spec).await?;
+            run.learn(until).await?;
+            if share >= 1.0 {
+                run.finish().await?;
+            }
+            Ok::<_, Error>(run)
+        };
+        match Box::pin(trained).await {
+            Ok(run) => {
+                self.note(index, |part| {
+                    progress_of(part, run.record(), objective);
+                    if share >= 1.0 {
+                        part.status = PartStatus::Finished;
+                    }
+                })
+                .await
+            }
+            Err(
+                error @ (Error::Cancelled { .. }
+                | Error::GivenUp { .. }
+                | Error::CannotResume { .. }
+                | Error::Core(tusk_core::Error::Store { .. })),
+            ) => Err(error),
+            Err(error) => {
+                tracing::warn!(model = %self.request.name, trial = index + 1, %error, "a trial failed");
+                self.note(index, |part| {
+                    part.status = PartStatus::Failed;
+                    part.error = Some(error.to_string());
+                })
+                .await
+            }
+        }
+    }
+
+    /// Stops all but the best of those that are in the race.
+    async fn halve(&self, survivors: usize) -> Result<()> {
+        let parts = self.parts().await;
+        let is_running = |part: &&PartRecord| part.status == PartStatus::Running;
+        for index in ranked(&parts, is_running, self.request.spec.search.objective).into_iter().skip(survivors) {
+            self.note(index, |part| part.status = PartStatus::Stopped).await?;
+        }
+        Ok(())
+    }
+}
+
+/// After which share of the epochs how many trials go on.
+fn rungs(strategy: SearchStrategy, trials: usize) -> Vec<(f64, usize)> {
+    let halvings = if strategy == SearchStrategy::Halving { &HALVINGS[..] } else { &[] };
+    let survivors = halvings.iter().zip(1..).map(|(share, rung)| (*share, (trials >> rung).max(1)));
+    survivors.chain([(1.0, 1)]).collect()
+}
+
+/// The places of the parts that are asked for, the best first; those that cannot be compared last.
+fn ranked(parts: &[PartRecord], wanted: impl Fn(&&PartRecord) -> bool, objective: Objective) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..parts.len()).filter(|index| wanted(&&parts[*index])).collect();
+    let merit = |index: &usize| {
+        let value = parts[*index].objective.unwrap_or(f64::NAN);
+        let merit = if objective == Objective::Loss { -value } else { value };
+        if merit.is_nan() { f64::NEG_INFINITY } else { merit }
+    };
+    // Stable: of equals the first.
+    places.sort_by(|a, b| merit(b).total_cmp(&merit(a)));
+    places
+}
+
+fn no_trial(parts: &[PartRecord]) -> Error {
+    let error = parts.iter().find_map(|part| part.error.clone()).unwrap_or_else(|| "none was trained".to_owned());
+    let message = format!("no trial of {} could be trained; the first failed with: {error}", parts.len());
+    tusk_core::Error::Data { message }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(objective: Option<f64>, status: PartStatus) -> PartRecord {
+        PartRecord {
+            name: "trial-1".into(),
+            options: Vec::new(),
+            status,
+            epochs: 1,
+            objective,
+            seconds: 1.0,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn half_of_the_trials_go_on_from_each_rung() {
+        assert_eq!(rungs(SearchStrategy::Halving, 16), [(0.125, 8), (0.25, 4), (0.5, 2), (1.0, 1)]);
+        assert_eq!(rungs(SearchStrategy::Halving, 3), [(0.125, 1), (0.25, 1), (0.5, 1), (1.0, 1)]);
+        assert_eq!(rungs(SearchStrategy::Random, 16), [(1.0, 1)]);
+    }
+
+    #[test]
+    fn the_best_comes_first_whichever_way_is_up() {
+        let parts = [
+            part(Some(0.7), PartStatus::Running),
+            part(Some(0.9), PartStatus::Running),
+            part(None, PartStatus::Running),
+            part(Some(0.95), PartStatus::Stopped),
+            part(Some(0.9), PartStatus::Running),
+        ];
+        let is_running = |part: &&PartRecord| part.status == PartStatus::Running;
+        assert_eq!(ranked(&parts, is_running, Objective::RocAuc), [1, 4, 0, 2]);
+        assert_eq!(ranked(&parts, is_running, Objective::Loss), [0, 1, 4, 2]);
+    }
+}

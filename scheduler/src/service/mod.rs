@@ -1,0 +1,392 @@
+//! The training service: the runs of a process, started, watched and cancelled by name.
+
+pub(crate) mod epoch_rows;
+
+use std::sync::Arc;
+
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
+use tusk_core::event::{RunEvent, SharedProgress};
+use tusk_core::ids::{ModelName, RunId};
+use tusk_core::manifest::{EpochReport, Manifest, RunRecord, RunStatus};
+use tusk_core::protocol::{RunSummary, TrainingRequest};
+use tusk_core::store::ModelStore;
+
+use crate::error::{Error, Result};
+use crate::executors::SharedExecutors;
+use crate::metrics;
+use crate::opaque::Opaque;
+use crate::parameter_server::ParameterService;
+use crate::run::active::{ActiveRun, ActiveRuns, Deregister};
+use crate::run::job_runner::{JobRunner, Scheduler};
+use crate::run::parts;
+use crate::run::{Run, RunContext, explain, unix_ms};
+use crate::search::CompositeRun;
+
+/// Events that a slow watcher may lag behind before it misses some. Far above what a run sends in a minute.
+const EVENTS_WAITING_MAX: usize = 4096;
+
+/// What a training service is made of.
+pub(crate) struct ServiceSettings {
+    /// The scheduler that jobs go to.
+    pub(crate) scheduler: Scheduler,
+    /// Where models go.
+    pub(crate) store: ModelStore,
+    /// How plans are written.
+    pub(crate) codec: Arc<dyn PhysicalExtensionCodec>,
+    /// Who says how many devices and threads there are.
+    pub(crate) executors: SharedExecutors,
+    /// Threads per worker, where no executor has said.
+    pub(crate) threads: u32,
+}
+
+/// A run that was started. Dropping the handle leaves the run alone.
+#[derive(Debug)]
+pub struct RunHandle {
+    /// Epochs that were done before one began to watch.
+    pub past: Vec<EpochReport>,
+    /// What happens in it.
+    pub events: broadcast::Receiver<RunEvent>,
+    cancel: CancellationToken,
+    outcome: Outcome,
+}
+
+/// How a run's end is learned.
+#[derive(Debug)]
+enum Outcome {
+    /// From the task that runs it.
+    Task(tokio::task::JoinHandle<Result<Manifest>>),
+    /// From its record, by one who did not start it.
+    Record(TrainingService, ModelName),
+}
+
+impl RunHandle {
+    /// Asks the run to stop; its checkpoints stay.
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+
+    /// What asks the run to stop.
+    #[must_use]
+    pub fn cancellation(&self) -> CancellationToken {
+        self.cancel.clone()
+    }
+
+    /// Waits for the end of the run.
+    ///
+    /// # Errors
+    /// Why the run failed, or that it was cancelled.
+    pub async fn finish(self) -> Result<Manifest> {
+        match self.outcome {
+            Outcome::Task(task) => task.await.unwrap_or_else(|error| {
+                Err(Error::Job {
+                    phase: "the training run".to_owned(),
+                    reason: format!("stopped unexpectedly: {error}"),
+                })
+            }),
+            Outcome::Record(service, name) => service.outcome(&name).await,
+        }
+    }
+}
+
+/// Trains models. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct TrainingService {
+    inner: Opaque<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    jobs: JobRunner,
+    store: ModelStore,
+    executors: SharedExecutors,
+    threads: u32,
+    parameters: ParameterService,
+    active: Arc<ActiveRuns>,
+}
+
+impl TrainingService {
+    /// A service whose runs are entered in `active`, to which executors report.
+    pub(crate) async fn new(settings: ServiceSettings, active: Arc<ActiveRuns>) -> Result<Self> {
+        let ServiceSettings { scheduler, store, codec, executors, threads } = settings;
+        let jobs = JobRunner::new(scheduler, codec).await?;
+        let parameters = ParameterService::default();
+        Ok(Self { inner: Opaque::new(Inner { jobs, store, executors, threads, parameters, active }) })
+    }
+
+    /// Where executors of this process put the progress of their tasks.
+    #[must_use]
+    pub fn progress(&self) -> SharedProgress {
+        Arc::clone(&self.inner.active) as SharedProgress
+    }
+
+    /// The runs under way.
+    pub(crate) fn active(&self) -> &Arc<ActiveRuns> {
+        &self.inner.active
+    }
+
+    /// Where workers exchange weights.
+    pub(crate) fn parameters(&self) -> &ParameterService {
+        &self.inner.parameters
+    }
+
+    /// How plans are written.
+    pub(crate) fn codec(&self) -> &Arc<dyn PhysicalExtensionCodec> {
+        self.inner.jobs.codec()
+    }
+
+    /// Jobs under way and jobs that wait.
+    pub(crate) fn jobs(&self) -> (usize, usize) {
+        self.inner.jobs.counts()
+    }
+
+    /// The runs under way, in a line each, by model.
+    #[must_use]
+    pub fn summaries(&self) -> Vec<RunSummary> {
+        let mut summaries: Vec<_> = self.inner.active.lock().values().map(|active| active.summary.clone()).collect();
+        summaries.sort_by(|a, b| a.model.cmp(&b.model));
+        summaries
+    }
+
+    /// Takes up every run that was under way when the scheduler ended, from its last checkpoint; gives how many were
+    /// taken up, and how many could not be.
+    ///
+    /// # Errors
+    /// When the store cannot be read. A run that cannot be taken up is passed over with an error in the log.
+    pub async fn resume_all(&self) -> Result<(usize, usize)> {
+        let (mut resumed, mut refused) = (0, 0);
+        for name in self.inner.store.run_names().await? {
+            match self.resume(&name).await {
+                Ok(taken_up) => resumed += usize::from(taken_up),
+                Err(error) => {
+                    refused += 1;
+                    tracing::error!(model = %name, %error, "failed to resume the run");
+                }
+            }
+        }
+        Ok((resumed, refused))
+    }
+
+    async fn resume(&self, name: &ModelName) -> Result<bool> {
+        let store = &self.inner.store;
+        let Some(record) = store.run(name).await?.filter(|record| record.status == RunStatus::Running) else {
+            return Ok(false);
+        };
+        let Some(bytes) = store.request(name).await? else { return Ok(false) };
+        let request = TrainingRequest::decode(&bytes, &self.inner.jobs.task_context(), self.codec().as_ref())?;
+        tracing::info!(model = %name, run = %record.run, epochs = record.epochs.len(), "resuming a run");
+        // It was let in before: a model of its name may be there since.
+        self.start(TrainingRequest { resume: true, or_replace: true, ..request }).await?;
+        Ok(true)
+    }
+
+    /// Watches a run that somebody else started; its epochs so far are in [`Self::training`].
+    ///
+    /// # Errors
+    /// [`Error::NoTraining`].
+    pub async fn follow(&self, name: &ModelName) -> Result<RunHandle> {
+        let watched =
+            self.inner.active.lock().get(name).map(|active| (active.events.subscribe(), active.cancel.clone()));
+        // Subscribed before the record is read: no epoch falls between the two.
+        let past = self.training(name).await?.epochs;
+        let (events, cancel) = watched.unwrap_or_else(|| (broadcast::channel(1).1, CancellationToken::new()));
+        Ok(RunHandle { past, events, cancel, outcome: Outcome::Record(self.clone(), name.clone()) })
+    }
+
+    /// What became of the last run of a model.
+    async fn outcome(&self, name: &ModelName) -> Result<Manifest> {
+        let record = self.training(name).await?;
+        let model = name.to_string();
+        match record.status {
+            RunStatus::Finished => Ok(self.inner.store.manifest(name).await?),
+            RunStatus::Cancelled => Err(Error::Cancelled { model, epochs: record.epochs.len() }),
+            RunStatus::Failed => Err(Error::RunFailed { message: record.error.unwrap_or_default() }),
+            RunStatus::Running => Err(Error::NoTraining { model, what: "is running in this scheduler" }),
+        }
+    }
+
+    /// Where models go.
+    #[must_use]
+    pub fn store(&self) -> &ModelStore {
+        &self.inner.store
+    }
+
+    /// Starts a run.
+    ///
+    /// # Errors
+    /// When the model exists and may not be replaced, is being trained already, or its rows cannot be learned from.
+    pub async fn start(&self, request: TrainingRequest) -> Result<RunHandle> {
+        let inner = &self.inner;
+        let name = request.name.clone();
+        let run = RunId::starting_at(unix_ms());
+        let (events, watcher) = broadcast::channel(EVENTS_WAITING_MAX);
+        let cancel = CancellationToken::new();
+        let (busy, idle) = watch::channel(());
+        {
+            let mut active = inner.active.lock();
+            if active.contains_key(&name) {
+                return Err(Error::AlreadyTraining { model: name.to_string() });
+            }
+            let summary = RunSummary {
+                model: name.clone(),
+                run: run.clone(),
+                epoch: 0,
+                epochs: request.spec.training.epochs,
+                val_roc_auc: None,
+                started_unix_ms: unix_ms(),
+            };
+            let (events, cancel) = (events.clone(), cancel.clone());
+            active.insert(name.clone(), ActiveRun { run: run.clone(), summary, events, cancel, idle });
+            metrics::RUNS_ACTIVE.set(i64::try_from(active.len()).unwrap_or(i64::MAX));
+        }
+        let guard = Deregister { active: Arc::clone(&inner.active), name: name.clone(), _busy: busy };
+        if !request.or_replace && inner.store.find_manifest(&name).await?.is_some() {
+            return Err(tusk_core::Error::ModelExists { name: name.to_string() }.into());
+        }
+        let context = RunContext {
+            jobs: inner.jobs.clone(),
+            store: inner.store.clone(),
+            events,
+            active: Arc::clone(&inner.active),
+            cancel: cancel.clone(),
+            workers: inner.executors.devices().max(1),
+            threads: inner.executors.threads().unwrap_or(inner.threads),
+            parameters: inner.parameters.clone(),
+        };
+        let outcome = tokio::spawn(run_to_its_end(context, request, run, guard));
+        Ok(RunHandle { past: Vec::new(), events: watcher, cancel, outcome: Outcome::Task(outcome) })
+    }
+
+    /// The plan of an epoch job.
+    ///
+    /// # Errors
+    /// When the operator cannot be made.
+    pub fn explain(&self, request: &TrainingRequest) -> Result<String> {
+        explain(request, self.inner.executors.devices().max(1), self.inner.store.url())
+    }
+
+    /// Cancels the run of a model and waits until it has stopped.
+    ///
+    /// # Errors
+    /// [`Error::NoTraining`].
+    pub async fn cancel(&self, name: &ModelName) -> Result<()> {
+        let found = self.inner.active.lock().get(name).map(|active| (active.cancel.clone(), active.idle.clone()));
+        let Some((cancel, mut idle)) = found else {
+            return Err(Error::NoTraining { model: name.to_string(), what: "is running" });
+        };
+        cancel.cancel();
+        // The sender never sends: the wait ends when the run drops it.
+        drop(idle.changed().await);
+        Ok(())
+    }
+
+    /// The last run of a model, under way or not.
+    ///
+    /// # Errors
+    /// [`Error::NoTraining`], or the store's.
+    pub async fn training(&self, name: &ModelName) -> Result<RunRecord> {
+        let record = self.inner.store.run(name).await?;
+        let mut record = record.ok_or_else(|| Error::NoTraining { model: name.to_string(), what: "is recorded" })?;
+        let workers = self.inner.parameters.workers(&record.run);
+        if let Some(exchange) = record.exchange.as_mut().filter(|_| !workers.is_empty()) {
+            exchange.workers = workers;
+        }
+        // Until it is finished, a run's parts know more than it does.
+        let objective = record.definition.spec.search.objective;
+        if record.status != RunStatus::Finished {
+            for (index, part) in parts::part_names(&record).iter().enumerate() {
+                if let Some(part) = self.inner.store.run(part).await?.filter(|part| part.run.belongs_to(&record.run)) {
+                    parts::progress_of(&mut record.parts[index], &part, objective);
+                    record.epochs.extend(part.epochs);
+                }
+            }
+        }
+        Ok(record)
+    }
+
+    /// Whether a run of this name is under way in this process.
+    #[must_use]
+    pub fn is_active(&self, name: &ModelName) -> bool {
+        self.inner.active.lock().contains_key(name)
+    }
+}
+
+/// What a run's task does. A run that ends before its rows are known leaves what was there before.
+async fn run_to_its_end(
+    context: RunContext,
+    request: TrainingRequest,
+    run: RunId,
+    guard: Deregister,
+) -> Result<Manifest> {
+    let (store, name) = (context.store.clone(), request.name.clone());
+    let before = store.run(&name).await?;
+    let begun = match request.spec.parts() {
+        Some(_) => CompositeRun::begin(context, request, run).await.map(|study| Begun::CompositeRun(Box::new(study))),
+        None => Run::begin(context, request, run).await.map(|run| Begun::Run(Box::new(run))),
+    };
+    let mut run = match begun {
+        Ok(run) => run,
+        Err(error) => {
+            tracing::warn!(model = %name, %error, "training did not start");
+            if let Err(error) = note_refusal(&store, &name, before, &error).await {
+                tracing::warn!(model = %name, %error, "failed to record the end of the run");
+            }
+            return Err(error);
+        }
+    };
+    guard.rename(run.id());
+    let outcome = run.train().await;
+    if let Err(error) = &outcome {
+        tracing::warn!(model = %guard.name, %error, "training ended early");
+        run.give_up(error).await;
+    }
+    outcome
+}
+
+/// A run under way: one, or one that is made of several.
+enum Begun {
+    Run(Box<Run>),
+    CompositeRun(Box<CompositeRun>),
+}
+
+impl Begun {
+    fn id(&self) -> &RunId {
+        match self {
+            Self::Run(run) => run.id(),
+            Self::CompositeRun(study) => study.id(),
+        }
+    }
+
+    async fn train(&mut self) -> Result<Manifest> {
+        match self {
+            Self::Run(run) => run.train().await,
+            Self::CompositeRun(study) => Box::pin(study.train()).await,
+        }
+    }
+
+    async fn give_up(&mut self, error: &Error) {
+        match self {
+            Self::Run(run) => run.give_up(error).await,
+            Self::CompositeRun(study) => study.give_up(error).await,
+        }
+    }
+}
+
+/// Records why a run did not begin; but the checkpoints of an earlier one are worth more than that.
+async fn note_refusal(
+    store: &ModelStore,
+    name: &ModelName,
+    before: Option<RunRecord>,
+    error: &Error,
+) -> tusk_core::Result<()> {
+    if let Some(before) = before.filter(|record| !record.epochs.is_empty() || !record.parts.is_empty()) {
+        return store.write_run(&before).await;
+    }
+    match store.run(name).await? {
+        Some(begun) if begun.status == RunStatus::Running => {
+            store.write_run(&RunRecord { status: RunStatus::Failed, error: Some(error.to_string()), ..begun }).await
+        }
+        _ => Ok(()),
+    }
+}

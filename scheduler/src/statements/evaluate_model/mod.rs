@@ -1,0 +1,280 @@
+//! EVALUATE MODEL: a query over `predict_proba`, then the metrics with their intervals.
+
+mod options;
+mod output;
+mod scored;
+
+use std::sync::Arc;
+
+use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, ScalarUDF, cast, lit};
+use datafusion::scalar::ScalarValue;
+use futures::TryStreamExt;
+use tusk_core::error::Error;
+use tusk_core::event::OnEvent;
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::Manifest;
+use tusk_core::metrics::{Comparison, Judgement, METRICS, Report, Wanted, compare_roc_auc, log_loss, threshold_for};
+use tusk_core::options::OptionValue;
+use tusk_core::sql::Source;
+use tusk_udfs::predict::PredictProba;
+
+use self::options::{Cut, Show};
+use self::scored::Scored;
+use super::{Execute, Executed, Verb};
+use crate::access::users::Right;
+use crate::error::{Result, Results};
+use crate::run::{BOOTSTRAP_SEED, RESAMPLES, Validation};
+use crate::session::{Rows, Session};
+
+pub use options::EvaluateOptions;
+
+pub(super) const VERB: Verb = Verb {
+    name: "EVALUATE MODEL",
+    begins: &["EVALUATE"],
+    syntax: "EVALUATE MODEL name ON { table | (query) } [OPTIONS (key = value, ...)]",
+    meaning: "Measures a model on labelled rows. docs/evaluation.md lists its options and metrics.",
+    rows: "One row of metrics with their 95 % intervals; with the option `show` a curve, a calibration or a confusion matrix.",
+    right: Right::Query,
+    parse: |parser| {
+        parser.words("EVALUATE MODEL")?;
+        let name = parser.model_name()?;
+        parser.words("ON")?;
+        Ok(Box::new(EvaluateModel { name, on: parser.source()?, options: parser.options()? }))
+    },
+};
+
+#[derive(Debug)]
+struct EvaluateModel {
+    name: ModelName,
+    on: Source,
+    /// As written.
+    options: Vec<(String, OptionValue)>,
+}
+
+impl Execute for EvaluateModel {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::empty())
+    }
+
+    fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
+        Box::pin(async move {
+            let rows = Rows::of_source(session, &self.on).await?;
+            let options = EvaluateOptions::parse(&self.options)?;
+            let manifest = session.training()?.store().manifest(&self.name).await?;
+            Ok(Results::of_batch(answer(session, &manifest, &rows, &options).await?))
+        })
+    }
+}
+
+/// A model's figures on some rows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// The model.
+    pub model: ModelName,
+    /// Rows that could be read.
+    pub rows: u64,
+    /// Rows that could not.
+    pub skipped: u64,
+    /// Mean cross-entropy, in nats, every row counting the same.
+    pub loss: Option<f64>,
+    /// The threshold that was applied; two classes only.
+    pub threshold: Option<f64>,
+    /// The figures that have a 95 % bootstrap interval.
+    pub report: Report,
+    /// The others by name, in the order of [`METRICS`]; two classes only.
+    pub scored: Vec<(&'static str, Option<f64>)>,
+}
+
+/// Evaluates a model on rows, all together.
+///
+/// # Errors
+/// When a column is missing, a label is not one of the model's classes, or there are no rows.
+pub async fn evaluate(
+    context: &Session,
+    manifest: &Manifest,
+    rows: &Rows,
+    options: &EvaluateOptions,
+) -> Result<Evaluation> {
+    let (scored, grouped) = score(context, manifest, None, rows, options).await?;
+    let threshold = threshold_of(&scored, manifest, options)?;
+    Ok(judge(&scored, manifest, grouped, threshold))
+}
+
+/// What the statement answers with: as its options say.
+///
+/// # Errors
+/// As [`evaluate`], and where two classes are needed and there are more.
+async fn answer(context: &Session, manifest: &Manifest, rows: &Rows, options: &EvaluateOptions) -> Result<RecordBatch> {
+    let other = match &options.against {
+        Some(name) => Some(context.training()?.store().manifest(name).await?),
+        None => None,
+    };
+    if let Some(other) = &other {
+        comparable(manifest, other)?;
+    }
+    let (scored, grouped) = score(context, manifest, other.as_ref(), rows, options).await?;
+    let threshold = threshold_of(&scored, manifest, options)?;
+    let mut batches = Vec::new();
+    for (part, rows) in scored.parts(manifest.definition.classes.len()) {
+        let batch = match (&other, options.show) {
+            (Some(other), _) => output::comparison(manifest, other, &rows, &compare(&rows, manifest, grouped)?)?,
+            (None, Show::Summary) => output::summary(&judge(&rows, manifest, grouped, threshold))?,
+            (None, Show::ConfusionMatrix) => output::confusion_matrix(&rows, manifest, threshold)?,
+            (None, show) => output::curve(&rows, positive(manifest, show.word())?, show)?,
+        };
+        batches.push(match &options.by {
+            Some(column) => output::with_part(&batch, column, part.as_deref())?,
+            None => batch,
+        });
+    }
+    let Some(first) = batches.first() else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
+    Ok(concat_batches(&first.schema(), &batches).map_err(DataFusionError::from)?)
+}
+
+/// The scores of rows as validation takes them.
+pub(super) async fn validation(context: &Session, manifest: &Manifest, rows: &Rows) -> Result<Validation> {
+    let (scored, _) = score(context, manifest, None, rows, &EvaluateOptions::default()).await?;
+    Ok(Validation::new(scored.truth, scored.probabilities, scored.groups))
+}
+
+/// Scores the rows, by one model or two; and whether they have groups.
+async fn score(
+    context: &Session,
+    manifest: &Manifest,
+    other: Option<&Manifest>,
+    rows: &Rows,
+    options: &EvaluateOptions,
+) -> Result<(Scored, bool)> {
+    let mut spec = manifest.definition.spec.clone();
+    if let Some(image) = &options.image {
+        spec.data.image.clone_from(image);
+    }
+    if let Some(label) = &options.label {
+        spec.data.label.clone_from(label);
+    }
+    let has_group = spec.data.group.as_ref().is_some_and(|group| rows.column("group", group).is_ok());
+    spec.data.group = options.group.clone().or(spec.data.group.filter(|_| has_group));
+    let part = match &options.by {
+        Some(column) => rows.column("by", column)?,
+        None => lit(ScalarValue::Utf8(None)),
+    };
+    let image = rows.image(&spec)?;
+    let predictor = Arc::clone(context.predictor());
+    let predict = match options.calibrated {
+        true => PredictProba::calibrated(predictor),
+        false => PredictProba::new(predictor),
+    };
+    let predict = ScalarUDF::from(predict);
+    // One call per class would run the net once per class: the map is asked for once and taken apart here.
+    let mut columns: Vec<Expr> = vec![
+        rows.label(&spec)?.alias("truth"),
+        cast(rows.group(&spec)?, DataType::Utf8).alias("group"),
+        cast(part, DataType::Utf8).alias("part"),
+        predict.call(vec![lit(manifest.name.as_str()), image.clone()]).alias("probabilities"),
+    ];
+    columns.extend(other.map(|other| predict.call(vec![lit(other.name.as_str()), image]).alias("others")));
+    let scored = DataFrame::new(context.local().state(), rows.plan.clone()).select(columns)?;
+    let mut batches = context.data_frame(scored.into_unoptimized_plan()).execute_stream().await?;
+    let mut scored = Scored::default();
+    while let Some(batch) = batches.try_next().await? {
+        scored.take(&batch, &manifest.definition.classes, &rows.name)?;
+    }
+    if scored.truth.is_empty() && scored.skipped() == 0 {
+        return Err(Error::Data { message: format!("{} has no rows to evaluate", rows.name) }.into());
+    }
+    Ok((scored, spec.data.group.is_some()))
+}
+
+/// The threshold that is applied: as asked for, or the model's.
+fn threshold_of(scored: &Scored, manifest: &Manifest, options: &EvaluateOptions) -> Result<Option<f64>> {
+    let (wanted, least) = match options.cut {
+        None => return Ok(own_threshold(manifest, options.calibrated)),
+        Some(Cut::At(threshold)) => return positive(manifest, "threshold").map(|_| Some(threshold)),
+        Some(Cut::For(wanted, least)) => (wanted, least),
+    };
+    let (truth, score) = scored.binary(positive(manifest, "threshold_for")?);
+    let found = threshold_for(&truth, &score, wanted, least).filter(|threshold| threshold.is_finite());
+    let figure = match wanted {
+        Wanted::Sensitivity => "sensitivity",
+        Wanted::Specificity => "specificity",
+    };
+    let none = || match truth.iter().any(|t| *t) && truth.iter().any(|t| !*t) {
+        true => format!("no threshold has a {figure} of {least} on these rows; ask for less"),
+        false => "threshold_for needs rows of both classes, and these are of one".to_owned(),
+    };
+    Ok(Some(found.ok_or_else(|| Error::Data { message: none() })?))
+}
+
+/// The model's threshold; that of its calibrated probabilities decides as that of its raw ones does.
+fn own_threshold(manifest: &Manifest, calibrated: bool) -> Option<f64> {
+    let (positive, threshold) = manifest.definition.positive.zip(manifest.threshold)?;
+    match &manifest.calibration {
+        Some(calibration) if calibrated => {
+            let mut raw = [(1.0 - threshold) as f32; 2];
+            *raw.get_mut(positive)? = threshold as f32;
+            calibration.apply(&raw).get(positive).copied().map(f64::from)
+        }
+        _ => Some(threshold),
+    }
+}
+
+/// The positive class; `what` needs one.
+fn positive(manifest: &Manifest, what: &str) -> Result<usize> {
+    let classes = manifest.definition.classes.len();
+    let none = || Error::Data {
+        message: format!("{what} is for models of two classes, and '{}' has {classes}", manifest.name),
+    };
+    Ok(manifest.definition.positive.ok_or_else(none)?)
+}
+
+fn comparable(one: &Manifest, other: &Manifest) -> Result<()> {
+    positive(one, "against")?;
+    if one.definition.classes == other.definition.classes {
+        return Ok(());
+    }
+    let message = format!(
+        "'{}' tells {} apart and '{}' {}; only models of the same classes can be compared",
+        one.name,
+        one.definition.classes.join(", "),
+        other.name,
+        other.definition.classes.join(", ")
+    );
+    Err(Error::Data { message }.into())
+}
+
+fn compare(scored: &Scored, manifest: &Manifest, grouped: bool) -> Result<Comparison> {
+    let positive = positive(manifest, "against")?;
+    let (truth, score) = scored.binary(positive);
+    let groups = grouped.then_some(scored.groups.as_slice());
+    Ok(compare_roc_auc(&truth, (&score, &scored.other_score(positive)), groups, BOOTSTRAP_SEED, RESAMPLES))
+}
+
+fn judge(scored: &Scored, manifest: &Manifest, grouped: bool, threshold: Option<f64>) -> Evaluation {
+    let classes = manifest.definition.classes.len();
+    let groups = grouped.then_some(scored.groups.as_slice());
+    let of_truth = |(row, class): (usize, &usize)| f64::from(scored.probabilities[row * classes + class]);
+    let true_class: Vec<f64> = scored.truth.iter().enumerate().map(of_truth).collect();
+    let binary = manifest.definition.positive.map(|positive| scored.binary(positive)).zip(threshold);
+    let judgement = match &binary {
+        Some(((truth, score), threshold)) => Judgement::binary(truth, score, *threshold),
+        None => Judgement::multi(&scored.truth, &scored.probabilities, classes),
+    };
+    let report = judgement.as_ref().map(|judgement| judgement.report(groups, BOOTSTRAP_SEED, RESAMPLES));
+    let without_interval = METRICS.iter().filter(|metric| !metric.has_interval());
+    let of_scores =
+        without_interval.map(|metric| (metric.name, judgement.as_ref().and_then(|judgement| judgement.scored(metric))));
+    Evaluation {
+        model: manifest.name.clone(),
+        rows: scored.truth.len() as u64,
+        skipped: scored.skipped(),
+        loss: log_loss(&true_class, tusk_core::metrics::PROBABILITY_EPSILON),
+        threshold,
+        report: report.unwrap_or_default(),
+        scored: of_scores.collect(),
+    }
+}

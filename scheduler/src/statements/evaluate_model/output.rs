@@ -1,0 +1,174 @@
+//! Evaluations as rows.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Float64Array, StringArray, UInt64Array};
+use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+use tusk_core::manifest::Manifest;
+use tusk_core::metrics::definitions::log_loss;
+use tusk_core::metrics::{
+    Comparison, CurvePoint, Interval, RELIABILITY_BINS, ReliabilityBin, curve as points, decide, reliability,
+};
+
+use super::Evaluation;
+use super::options::Show;
+use super::scored::Scored;
+use crate::error::Result;
+
+/// One row of figures.
+pub(super) fn summary(evaluation: &Evaluation) -> Result<RecordBatch> {
+    let mut columns = vec![
+        ("model".to_owned(), text([evaluation.model.as_str()])),
+        ("rows".to_owned(), count([evaluation.rows])),
+        ("skipped".to_owned(), count([evaluation.skipped])),
+        ("loss".to_owned(), number([evaluation.loss])),
+        ("threshold".to_owned(), number([evaluation.threshold])),
+    ];
+    // The loss has its column already.
+    for (metric, interval) in evaluation.report.figures().filter(|(metric, _)| metric.name != log_loss::METRIC.name) {
+        columns.extend(with_bounds(metric.name, &interval));
+    }
+    columns.extend(evaluation.scored.iter().map(|(name, value)| ((*name).to_owned(), number([*value]))));
+    batch(columns)
+}
+
+/// One row: two models on the same rows.
+pub(super) fn comparison(one: &Manifest, other: &Manifest, rows: &Scored, found: &Comparison) -> Result<RecordBatch> {
+    let mut columns = vec![
+        ("model".to_owned(), text([one.name.as_str()])),
+        ("against".to_owned(), text([other.name.as_str()])),
+        ("rows".to_owned(), count([rows.truth.len() as u64])),
+        ("skipped".to_owned(), count([rows.skipped()])),
+    ];
+    columns.extend(with_bounds("roc_auc", &found.first));
+    columns.extend(with_bounds("roc_auc_against", &found.second));
+    columns.extend(with_bounds("difference", &found.difference));
+    columns.push(("p_value".to_owned(), number([found.p_value])));
+    batch(columns)
+}
+
+/// A row per threshold or bin.
+pub(super) fn curve(rows: &Scored, positive: usize, show: Show) -> Result<RecordBatch> {
+    let (truth, score) = rows.binary(positive);
+    if show == Show::Calibration {
+        return calibration(&reliability(&truth, &score, RELIABILITY_BINS));
+    }
+    let points = points(&truth, &score).unwrap_or_default();
+    let of = |figure: fn(&CurvePoint) -> Option<f64>| number(points.iter().map(figure));
+    let threshold = ("threshold".to_owned(), of(|point| Some(point.threshold)));
+    let recall: fn(&CurvePoint) -> Option<f64> = |point| point.counts.recall();
+    batch(match show {
+        Show::PrecisionRecallCurve => vec![
+            threshold,
+            ("recall".to_owned(), of(recall)),
+            ("precision".to_owned(), of(|point| point.counts.precision())),
+        ],
+        _ => vec![
+            threshold,
+            ("false_positive_rate".to_owned(), of(|point| Some(1.0 - point.counts.specificity()?))),
+            ("true_positive_rate".to_owned(), of(recall)),
+        ],
+    })
+}
+
+fn calibration(bins: &[ReliabilityBin]) -> Result<RecordBatch> {
+    let of = |figure: fn(&ReliabilityBin) -> Option<f64>| number(bins.iter().map(figure));
+    batch(vec![
+        ("low".to_owned(), of(|bin| Some(bin.low))),
+        ("high".to_owned(), of(|bin| Some(bin.high))),
+        ("rows".to_owned(), count(bins.iter().map(|bin| bin.rows))),
+        ("mean_probability".to_owned(), of(|bin| bin.mean_probability)),
+        ("positive_share".to_owned(), of(|bin| bin.positive_share)),
+    ])
+}
+
+/// A row per truth and prediction, in the order of the classes. A row whose probabilities are no numbers is called no
+/// class, and is in none of them.
+pub(super) fn confusion_matrix(rows: &Scored, manifest: &Manifest, threshold: Option<f64>) -> Result<RecordBatch> {
+    let classes = &manifest.definition.classes;
+    let cut = manifest.definition.positive.zip(threshold);
+    let mut counts = vec![0_u64; classes.len() * classes.len()];
+    for (truth, probabilities) in rows.truth.iter().zip(rows.probabilities.chunks_exact(classes.len().max(1))) {
+        let Some(decided) = decide(probabilities, cut) else { continue };
+        if let Some(count) = counts.get_mut(truth * classes.len() + decided) {
+            *count += 1;
+        }
+    }
+    let truths = classes.iter().flat_map(|class| classes.iter().map(move |_| class.as_str()));
+    let predictions = classes.iter().flat_map(|_| classes.iter().map(String::as_str));
+    batch(vec![
+        ("truth".to_owned(), text(truths)),
+        ("predicted".to_owned(), text(predictions)),
+        ("rows".to_owned(), count(counts)),
+    ])
+}
+
+/// The rows with the part that they are of before them.
+pub(super) fn with_part(rows: &RecordBatch, column: &str, part: Option<&str>) -> Result<RecordBatch> {
+    let parts: StringArray = std::iter::repeat_n(part, rows.num_rows()).collect();
+    let names = rows.schema_ref().fields().iter().map(|field| field.name().clone());
+    let columns = names.zip(rows.columns().iter().cloned());
+    batch(std::iter::once((column.to_owned(), Arc::new(parts) as ArrayRef)).chain(columns).collect())
+}
+
+fn with_bounds(name: &str, interval: &Interval) -> [(String, ArrayRef); 3] {
+    [
+        (name.to_owned(), number([interval.value])),
+        (format!("{name}_low"), number([interval.low])),
+        (format!("{name}_high"), number([interval.high])),
+    ]
+}
+
+fn text<'a>(values: impl IntoIterator<Item = &'a str>) -> ArrayRef {
+    Arc::new(StringArray::from(values.into_iter().collect::<Vec<_>>()))
+}
+
+fn count(values: impl IntoIterator<Item = u64>) -> ArrayRef {
+    Arc::new(UInt64Array::from(values.into_iter().collect::<Vec<_>>()))
+}
+
+fn number(values: impl IntoIterator<Item = Option<f64>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<Float64Array>())
+}
+
+fn batch(columns: Vec<(String, ArrayRef)>) -> Result<RecordBatch> {
+    // Every column may be NULL somewhere: one schema whatever the rows.
+    let field = |(name, array): &(String, ArrayRef)| Field::new(name, array.data_type().clone(), true);
+    let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
+    let arrays = columns.into_iter().map(|(_, array)| array).collect();
+    Ok(RecordBatch::try_new(Arc::new(schema), arrays).map_err(DataFusionError::from)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tusk_core::ids::ModelName;
+    use tusk_core::metrics::{Judgement, METRICS};
+
+    use super::*;
+
+    #[test]
+    fn the_summary_has_all_columns_that_the_manual_shows_in_their_order() {
+        let judgement = Judgement::binary(&[true, false, true, false], &[0.9, 0.2, 0.4, 0.6], 0.5).unwrap();
+        let scored = METRICS.iter().filter(|metric| !metric.has_interval());
+        let evaluation = Evaluation {
+            model: ModelName::new("m").unwrap(),
+            rows: 4,
+            skipped: 0,
+            loss: Some(0.5),
+            threshold: Some(0.5),
+            report: judgement.report(None, 1, 20),
+            scored: scored.map(|metric| (metric.name, judgement.scored(metric))).collect(),
+        };
+        let found = summary(&evaluation).unwrap();
+        let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/evaluation.md")).unwrap();
+        let (_, shown) = manual.split_once("tusk> EVALUATE MODEL m ON x_test;\n").unwrap();
+        let (shown, _) = shown.split_once("\n\n").unwrap();
+        let rows = shown.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(' '));
+        let wanted: Vec<&str> = rows.map(|(name, _)| name).filter(|name| *name != "column").collect();
+        let columns = found.schema_ref().fields().iter().map(|field| field.name().as_str());
+        assert_eq!(columns.filter(|column| wanted.contains(column)).collect::<Vec<_>>(), wanted);
+        assert!(found.columns().iter().all(|column| column.null_count() == 0), "{found:?}");
+    }
+}

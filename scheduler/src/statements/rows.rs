@@ -1,0 +1,33 @@
+//! The rows that statements return.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, StringArray};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+
+use crate::error::Result;
+
+/// Rows of these columns. Every column is nullable, so the schema does not depend on the rows.
+pub(super) fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> Result<RecordBatch> {
+    let fields: Vec<Field> = columns.iter().map(|(name, c)| Field::new(*name, c.data_type().clone(), true)).collect();
+    let arrays = columns.into_iter().map(|(_, column)| column).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(DataFusionError::from)?)
+}
+
+/// One row of one column of text.
+pub(super) fn text(column: &str, text: &str) -> Result<RecordBatch> {
+    let array: ArrayRef = Arc::new(StringArray::from(vec![text]));
+    Ok(RecordBatch::try_from_iter([(column, array)]).map_err(DataFusionError::from)?)
+}
+
+/// One row that says what was done.
+pub(super) fn status(message: &str) -> Result<RecordBatch> {
+    text("status", message)
+}
+
+/// The columns of rows.
+pub(super) fn schema_of(rows: Result<RecordBatch>) -> SchemaRef {
+    rows.map_or_else(|_| Arc::new(Schema::empty()), |rows| rows.schema())
+}

@@ -1,0 +1,69 @@
+//! SHOW TRIALS.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Float64Array, StringArray, UInt32Array};
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use tusk_core::event::OnEvent;
+use tusk_core::ids::ModelName;
+use tusk_core::manifest::{PartRecord, RunRecord};
+
+use super::rows::batch;
+use super::{Execute, Executed, Verb};
+use crate::access::users::Right;
+use crate::error::{Result, Results};
+use crate::session::Session;
+
+pub(super) const VERB: Verb = Verb {
+    name: "SHOW TRIALS",
+    begins: &["SHOW TRIALS"],
+    syntax: "SHOW TRIALS name",
+    meaning: "Lists the trials of a search, or the folds of a cross-validation, of a model's last run.",
+    rows: "One row per trial or fold: its status, options, epochs, objective and seconds.",
+    right: Right::Query,
+    parse: |parser| {
+        parser.words("SHOW TRIALS")?;
+        Ok(Box::new(ShowTrials { name: parser.model_name()? }))
+    },
+};
+
+#[derive(Debug)]
+struct ShowTrials {
+    name: ModelName,
+}
+
+impl Execute for ShowTrials {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::empty())
+    }
+
+    fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
+        Box::pin(async move {
+            let record = session.training()?.training(&self.name).await?;
+            Ok(Results::of_batch(trials(&record)?))
+        })
+    }
+}
+
+/// One trial or fold per row.
+fn trials(record: &RunRecord) -> Result<RecordBatch> {
+    let parts = &record.parts;
+    let text = |value: fn(&PartRecord) -> Option<String>| -> ArrayRef {
+        Arc::new(parts.iter().map(value).collect::<StringArray>())
+    };
+    let objective = record.definition.spec.search.objective;
+    batch([
+        ("trial", text(|part| Some(part.name.clone()))),
+        ("status", text(|part| Some(part.status.word().to_owned()))),
+        ("options", text(|part| Some(options(part)))),
+        ("epochs", Arc::new(parts.iter().map(|part| Some(part.epochs)).collect::<UInt32Array>())),
+        (objective.name(), Arc::new(parts.iter().map(|part| part.objective).collect::<Float64Array>())),
+        ("seconds", Arc::new(parts.iter().map(|part| Some(part.seconds)).collect::<Float64Array>())),
+        ("error", text(|part| part.error.clone())),
+    ])
+}
+
+fn options(part: &PartRecord) -> String {
+    part.options.iter().map(|(option, value)| format!("{option} = {value}")).collect::<Vec<_>>().join(", ")
+}
