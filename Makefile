@@ -1,10 +1,10 @@
-# The one command surface. `make help` lists it; continuous integration calls nothing else.
+# All commands of the repository. `make help` lists them. Continuous integration calls nothing else.
 
 SHELL := /bin/sh
 TUSK_TORCH ?= cpu
 TUSK_LIBTORCH_DIR ?= $(CURDIR)/.libtorch
 CARGO_TARGET_DIR ?= $(CURDIR)/target
-# A libtorch of your own wins. It is set here for every cargo call alike: torch-sys is rebuilt when it changes.
+# LIBTORCH takes precedence. All cargo calls get the same value, because torch-sys is rebuilt when it changes.
 BUILD_LIBTORCH := $(or $(LIBTORCH),$(abspath $(TUSK_LIBTORCH_DIR))/$(TUSK_TORCH))
 ENV := CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" LIBTORCH="$(BUILD_LIBTORCH)"
 # Two profiles: one for the demo, the tests and everyday work; one for what is measured, installed and put into containers.
@@ -17,10 +17,10 @@ CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build dist install demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders study ablation pictures study-modes torchvision-weights fuzz docs clean
+.PHONY: help setup build dist install demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders paper ablation illustrations training-modes torchvision-weights fuzz docs clean
 
 help: ## Show this help.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "TUSK_TORCH=cuda builds against CUDA. LIBTORCH=/path uses an existing libtorch 2.11.0."
 
@@ -68,17 +68,17 @@ lint: setup ## Check the formatting, the lints and the documentation's links.
 bench: setup ## Run the micro-benchmarks of the release build.
 	@$(ENV) cargo bench -p tusk-benches --bench micro --profile dist
 
-study: dist ## Train the paper's five models under three losses on IMAGES=folder: writes docs/study.md. Two hours; FULL=1 on a GPU.
-	@$(ENV) benches/study/study.py --images "$(IMAGES)" $(if $(FULL),--full)
+paper: dist ## Train five models under three losses on IMAGES=folder, as the paper does: writes docs/paper.md. Two hours; FULL=1 on a GPU.
+	@$(ENV) benches/experiments/paper.py --images "$(IMAGES)" $(if $(FULL),--full)
 
-ablation: dist ## Train cnn with and without each ingredient on IMAGES=folder: writes docs/ablation.md. An hour.
-	@$(ENV) benches/study/ablation.py --images "$(IMAGES)"
+ablation: dist ## Train cnn with one option changed at a time on IMAGES=folder: writes docs/ablation.md. An hour.
+	@$(ENV) benches/experiments/ablation.py --images "$(IMAGES)"
 
-pictures: dist ## Make the images of the docs from synthetic X-rays: augmentation and heat maps. A minute.
-	@$(ENV) benches/study/pictures.py
+illustrations: dist ## Make the illustrations of the manual from synthetic X-rays: augmentation and heat maps. A minute.
+	@$(ENV) benches/experiments/illustrations.py
 
-study-modes: dist ## Compare the training modes on TABLE=xrays.parquet: writes docs/training-modes.md. Takes hours.
-	@python3 benches/modes/compare.py "$(TABLE)" --tusk "$(DIST)/tusk" --group group
+training-modes: dist ## Compare the training modes on TABLE=xrays.parquet: writes docs/training-modes.md. Takes hours.
+	@python3 benches/experiments/training_modes.py "$(TABLE)" --tusk "$(DIST)/tusk" --group group
 
 torchvision-weights: build ## Compare logits with torchvision's own modules, from the same weights: 5 minutes.
 	@$(ENV) benches/peers/torchvision_weights.py --bin "$(DEV)"

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How long builds take, and how large what they make is.
+"""Measures how long builds take and how large their output is.
 
     benches/build.py [--cold]
 
-Builds are of the profile for everyday work. --cold starts in an empty target folder and measures what a newcomer waits for: from
-nothing to the first epoch of `make demo`; the crates' sources (`cargo fetch`) and libtorch are there already. Then a public item is
-added to one crate after another, and taken back at the end: every crate that depends on it is compiled again.
+The builds use the profile of everyday work. --cold also starts in an empty target folder and measures the time until the first
+epoch of `make demo`. The sources of all crates (`cargo fetch`) and libtorch must be there. Then the command adds a public item
+to one crate after another, which recompiles every crate that depends on it, and removes the items at the end.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def first_epoch(tusk):
 
 @contextlib.contextmanager
 def changed(crate):
-    """A public item more in this crate."""
+    """Adds a public item to the crate, and removes it at the end."""
     source = ROOT / crate / "src" / "lib.rs"
     text = source.read_text()
     source.write_text(text + ADDED.format(time.time_ns()))
@@ -74,9 +74,9 @@ def cold():
         target = pathlib.Path(folder)
         build = seconds(TUSK, target)
         epoch = first_epoch(target / "debug" / "tusk")
-        print(f"| from nothing to the first epoch of `make demo` | {build + epoch:.0f} |")
-        print(f"| of it, compiling | {build:.0f} |", flush=True)
-        print(f"| the target folder then, in GB | {folder_bytes(target) / 1e9:.1f} |", flush=True)
+        print(f"| from an empty target folder to the first epoch of `make demo` | {build + epoch:.0f} |")
+        print(f"| compiling, of that | {build:.0f} |", flush=True)
+        print(f"| the target folder after that, in GB | {folder_bytes(target) / 1e9:.1f} |", flush=True)
 
 
 def main():
@@ -96,8 +96,8 @@ def main():
         unit_tests = ["cargo", "test", "--quiet", "-p", package, "--lib"]
         seconds([*unit_tests, "--no-run"])
         with changed(crate):
-            print(f"| {crate}/ changed, to `tusk` | {seconds(TUSK):.0f} |", flush=True)
-            print(f"| then, to its unit tests run | {seconds(unit_tests):.0f} |", flush=True)
+            print(f"| a change of {crate}/, until `tusk` is built | {seconds(TUSK):.0f} |", flush=True)
+            print(f"| the same, until its unit tests have run | {seconds(unit_tests):.0f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A scheduler and executors as processes on this machine, for the benches that time what a user would see."""
+"""A cluster of processes on this machine, for benchmarks."""
 
 import json
 import os

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What it costs to exchange a large net: an epoch of VGG-16, beside a copy of the same bytes over TCP.
+"""Measures the exchange of a large net's weights: an epoch of VGG-16, and a copy of the same number of bytes over TCP.
 
     benches/exchange.py [--net vgg16] [--workers 4] [--epochs 3] [--bin target/dist]
 
-Every executor takes one step on a few small pictures, so that an epoch is nearly all exchange: each reads the checkpoint and answers
-with its weights and moments, the scheduler averages them and writes the next checkpoint. SHOW TRAINING,
-which goes to stderr, splits the seconds. The copy sends as many bytes as the answers have through a socket of the loopback
-interface, in messages of 4 MiB, once the cluster is gone. Needs about 4 GB of memory for each executor, and 3 for the scheduler.
+Every executor takes one step on a few small images, so an epoch is almost only exchange. Each executor reads the checkpoint and
+returns its weights and moments. The scheduler averages them and writes the next checkpoint. SHOW TRAINING, which is printed to
+stderr, has the seconds of each part. After the run, the command copies as many bytes as the task outputs have through a socket
+of the loopback interface, in messages of 4 MiB. It needs about 4 GB of memory per executor and 3 GB for the scheduler.
 """
 
 import argparse
@@ -21,9 +21,9 @@ import time
 from cluster import BIN, Cluster, peak_bytes, stop
 
 MESSAGE_BYTES = 4 << 20
-SIDE, PICTURES = 32, 64
+SIDE, IMAGES = 32, 64
 OPTIONS = f"image_size = {SIDE}, optimizer = 'sgd', augment = 'none', validation_fraction = 0, early_stop = false, "
-OPTIONS += f"schedule = 'constant', class_weights = 'none', batch_size = {PICTURES}, averages_per_epoch = 1"
+OPTIONS += f"schedule = 'constant', class_weights = 'none', batch_size = {IMAGES}, averages_per_epoch = 1"
 
 SENDER = """
 import socket, sys
@@ -67,12 +67,12 @@ def main():
     binaries = args.bin.resolve()
     with tempfile.TemporaryDirectory(prefix="tusk-exchange-") as folder:
         folder = pathlib.Path(folder)
-        pictures = folder / "pictures.parquet"
-        draw = [binaries / "tusk", "draw", pictures, "--images", PICTURES, "--size", SIDE]
+        images = folder / "images.parquet"
+        draw = [binaries / "tusk", "draw", images, "--images", IMAGES, "--size", SIDE]
         subprocess.run([str(word) for word in draw], check=True, capture_output=True)
-        table = f"CREATE EXTERNAL TABLE pictures STORED AS PARQUET LOCATION '{pictures}';"
+        table = f"CREATE EXTERNAL TABLE images STORED AS PARQUET LOCATION '{images}';"
         with Cluster(binaries, folder, args.workers, 1) as cluster:
-            epochs = cluster.train(args.net, f"{OPTIONS}, epochs = {args.epochs}", "pictures", table)[1:]
+            epochs = cluster.train(args.net, f"{OPTIONS}, epochs = {args.epochs}", "images", table)[1:]
             training = cluster.sql("SHOW TRAINING bench;")[0]
             scheduler, executors = peak_bytes(cluster.scheduler), [peak_bytes(e) for e in cluster.executors]
         checkpoint = max(f.stat().st_size for f in (folder / "store").rglob("*.safetensors"))
@@ -81,14 +81,14 @@ def main():
     copy = statistics.median(copy_seconds(args.workers * checkpoint) for _ in range(3))
     print(f"| {args.net}, {args.workers} workers | |")
     print("|---|---|")
-    print(f"| weights and moments of a worker | {checkpoint / 1e6:.0f} MB |")
+    print(f"| weights and moments of one worker | {checkpoint / 1e6:.0f} MB |")
     learned = training["train_seconds"] / args.workers / args.epochs
     checkpoint_seconds = training["checkpoint_seconds"] / args.epochs
     print(f"| an epoch | {seconds:.1f} s |")
-    print(f"| of it training, a worker | {learned:.1f} s |")
-    print(f"| of it writing the checkpoint | {checkpoint_seconds:.1f} s |")
-    print(f"| the rest: answers' way, averaging, reading the checkpoint | {seconds - learned - checkpoint_seconds:.1f} s |")
-    print(f"| the workers' answers as a copy through loopback TCP | {copy:.1f} s |")
+    print(f"| training, per worker | {learned:.1f} s |")
+    print(f"| writing the checkpoint | {checkpoint_seconds:.1f} s |")
+    print(f"| the rest: transferring and averaging task outputs, reading the checkpoint | {seconds - learned - checkpoint_seconds:.1f} s |")
+    print(f"| copying as many bytes as the task outputs have through loopback TCP | {copy:.1f} s |")
     print(f"| scheduler, peak memory | {scheduler / 1e6:.0f} MB |")
     print(f"| executor, peak memory | {max(executors) / 1e6:.0f} MB |")
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""A table that is larger than the cache's memory: ingested, trained on, and compared with one that fits.
+"""Measures ingest and training of a table that is larger than the cache's memory, and of a part that fits.
 
     benches/large.py FOLDER [--images 200000] [--bin target/dist] [--keep DIR]
 
-The images of FOLDER (a folder per class, all of about 224 pixels) are written again and again with noise of their own, as JPEG.
-Ingest is timed beside a plain copy of the same bytes: every file read, one file written. Then one executor of two threads,
-with a cache of 1 GB of memory and 8 GB of disk, trains for three epochs on a tenth of the table, which fits, and on
-the whole, which does not. The net is a linear machine on pixels: it computes so little that an epoch is nearly all feeding, where a CNN
-would hide it. Half an hour and 10 GB of disk for 200,000 images on two cores.
+FOLDER has one folder per class, with images of about 224 pixels. The command writes them repeatedly as JPEG, each copy with its
+own noise. It compares ingest with a plain copy of the same bytes, which reads every file and writes one file. One executor of two
+threads, with a cache of 1 GB of memory and 8 GB of disk, then trains for three epochs on a tenth of the table, which fits in
+memory, and on the whole table. The net is a linear one on pixels. It computes so little that an epoch shows the cost of the batch
+loader. 200,000 images take half an hour and 10 GB of disk on two cores.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from environment import python_with
 PACKAGES = ["numpy==2.2.6", "pillow==12.0.0"]
 MEMORY_BYTES, DISK_BYTES = 10**9, 8 * 10**9
 OPTIONS = "epochs = 3, early_stop = false, validation_fraction = 0"
-# The least work for a picture that there is: whatever feeding costs, shows.
+# The net with the least work per image, so that the cost of the batch loader shows.
 NET = "svm"
 NET_OPTIONS = "features = 'pixels', augment = 'none', batch_size = 256"
 THREADS, QUALITY, NOISE_STD = 2, 90, 4
@@ -44,13 +44,13 @@ def write_share(job):
 
     sources, folder, count, share, shares = job
     noise = numpy.random.default_rng(share)
-    pictures = {}
+    images = {}
     for n in range(share, count, shares):
         path = sources[n % len(sources)]
-        if path not in pictures:
-            pictures[path] = numpy.asarray(Image.open(path).convert("L"), numpy.int16)
-        picture = pictures[path]
-        noisy = picture + noise.normal(0, NOISE_STD, picture.shape).astype(numpy.int16)
+        if path not in images:
+            images[path] = numpy.asarray(Image.open(path).convert("L"), numpy.int16)
+        image = images[path]
+        noisy = image + noise.normal(0, NOISE_STD, image.shape).astype(numpy.int16)
         data = io.BytesIO()
         Image.fromarray(noisy.clip(0, 255).astype(numpy.uint8)).save(data, "JPEG", quality=QUALITY)
         (folder / path.parent.name / f"{path.stem}-{n}.jpeg").write_bytes(data.getvalue())
@@ -65,7 +65,7 @@ def write_images(source, folder, count):
 
 
 def copy_seconds(folder, to):
-    """Seconds to read every file and to write all in one, and the bytes."""
+    """Reads every file and writes all into one. Returns the seconds and the bytes."""
     started, size = time.perf_counter(), 0
     with open(to, "wb") as out:
         for path in sorted(folder.rglob("*.jpeg")):
@@ -87,7 +87,7 @@ def main():
     with contextlib.ExitStack() as stack:
         scratch = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tusk-large-")))
         table = (args.keep or scratch).resolve() / "large.parquet"
-        print("| what | figure |")
+        print("| measurement | value |")
         print("|---|---|")
         if not table.exists():
             table.parent.mkdir(parents=True, exist_ok=True)
@@ -111,8 +111,8 @@ def ingest(args, jpegs, table):
     subprocess.run([str(word) for word in command], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     ingested = time.perf_counter() - started
     shutil.rmtree(jpegs)
-    print(f"| {args.images:,} JPEGs, bytes | {size / 1e9:.2f} GB |")
-    print(f"| a plain copy of them into one file | {copied:.1f} s, {size / copied / 1e6:.0f} MB/s |")
+    print(f"| {args.images:,} JPEGs | {size / 1e9:.2f} GB |")
+    print(f"| copying them into one file | {copied:.1f} s, {size / copied / 1e6:.0f} MB/s |")
     print(f"| `tusk ingest` | {ingested:.1f} s, {size / ingested / 1e6:.0f} MB/s, {args.images / ingested:.0f} images/s |", flush=True)
 
 
@@ -124,11 +124,11 @@ def rates(cluster, table, images):
         images, seconds = later[0]["images"], statistics.median(epoch["seconds"] for epoch in later)
         figures[what] = images / seconds
         (profile,) = [row["profile_seconds"] for row in cluster.sql("SHOW TRAINING bench;")]
-        print(f"| {images:,} images: read, decoded, made smaller | {profile:.0f} s, {images / profile:.0f} images/s |")
+        print(f"| {images:,} images: reading, decoding and scaling down | {profile:.0f} s, {images / profile:.0f} images/s |")
         print(f"| {images:,} images: an epoch after the first | {seconds:.1f} s, {figures[what]:.0f} images/s |", flush=True)
     peak, budget = peak_bytes(cluster.executors[0]), MEMORY_BYTES
-    print(f"| time per image, the whole against what fits | {figures['fits'] / figures['whole']:.2f} |")
-    print(f"| executor, peak memory | {peak / 1e9:.2f} GB: {(peak - budget) / 1e9:+.2f} GB beside the cache's memory |")
+    print(f"| time per image of the whole table, relative to the part that fits in memory | {figures['fits'] / figures['whole']:.2f} |")
+    print(f"| executor, peak memory | {peak / 1e9:.2f} GB: {(peak - budget) / 1e9:+.2f} GB relative to the cache's memory |")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Whether bf16 costs quality: the validation ROC AUC of the same runs in float32 and in bf16, seed by seed.
+"""Measures whether bf16 lowers quality: the validation ROC AUC of runs in float32 and in bf16, seed by seed.
 
     benches/precision.py TABLE.parquet [--group group] [--epochs 12] [--seeds 1 2 3] [--bin target/dist]
 
-A seed decides what is held out (a tenth of the groups), where weights start, and the order of rows and what augmentation does to
-them; between its two runs nothing differs but the format of the convolutions' numbers. `cnn` with its defaults.
+A seed decides which tenth of the groups is held out, the initial weights, the order of rows and the augmentation. The two runs of a
+seed differ only in the number format of the convolutions. The net is `cnn` with its defaults.
 """
 
 import argparse

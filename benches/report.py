@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Runs the side-by-sides and puts what they print into docs/performance.md, below the date, the machine and the command.
+"""Runs the comparisons and writes their output into docs/performance.md, with the command, the date and the machine.
 
     benches/report.py --images FOLDER --originals FOLDER [--only decode predict ...]
 
-FOLDER has a folder per class; the images of the first are of about 224 pixels, those of the second as they came from the
-camera. A section of the page stands between `<!-- begin NAME -->` and `<!-- end NAME -->`; what stands around it is
-written by hand and stays. All sections take hours on two cores; those not named in --only stay as they are.
+Each FOLDER has one folder per class. The images of --images have about 224 pixels; those of --originals have the size of the
+camera. A section of the page is between `<!-- begin NAME -->` and `<!-- end NAME -->`. The command replaces only the sections of
+--only, and no text outside of sections. All sections take hours on two cores.
 """
 
 import argparse
@@ -38,7 +38,7 @@ SECTIONS = {
 GROUP_REGEX = r"(person\d+|(NORMAL2-)?IM-\d+)"
 
 
-# Instructions that decide how fast a net is, the newest first.
+# Processor instructions that determine the speed of a net, newest first.
 INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
 
@@ -46,7 +46,7 @@ def machine():
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    newest = next((word for word in INSTRUCTIONS if word in flags), "no vector instructions that matter")
+    newest = next((word for word in INSTRUCTIONS if word in flags), "no AVX2")
     cards = sorted(path.read_text() for path in pathlib.Path("/proc/driver/nvidia/gpus").glob("*/information"))
     cards = [line.split(":")[1].strip() for card in cards for line in card.splitlines() if line.startswith("Model")]
     memory = next(line for line in pathlib.Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
@@ -54,7 +54,7 @@ def machine():
 
 
 def output(command):
-    """What a command prints, while its progress is seen."""
+    """Runs a command and returns its standard output. Its standard error is shown."""
     print(f"report: {' '.join(command)}", file=sys.stderr)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, cwd=HERE.parent)
     if done.returncode != 0:
@@ -63,11 +63,11 @@ def output(command):
 
 
 def put(name, text):
-    """Puts text into its place in the page."""
+    """Replaces the section `name` of the page."""
     page = PAGE.read_text()
     begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
     if begin not in page or end not in page:
-        stop(f"{PAGE} has no place for {name}: it needs the lines {begin.strip()} and {end}")
+        stop(f"{PAGE} has no section {name}; it needs the lines {begin.strip()} and {end}")
     before, rest = page.split(begin)
     PAGE.write_text(before + begin + text + "\n" + end + rest.split(end)[1])
 

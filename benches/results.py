@@ -1,4 +1,4 @@
-"""Results of long runs in a CSV file: what is there already is not run again."""
+"""The results of long experiments in a CSV file. A run with a result is not repeated."""
 
 import csv
 
@@ -20,13 +20,15 @@ def add(path, fields, row):
 
 
 def find(results, run):
-    """The result of a run: the row that has all its keys; None where there is none yet."""
+    """Returns the row that has all keys of the run, or None."""
     return next((row for row in results if all(row[key] == str(value) for key, value in run.items())), None)
 
 
 def machines(results):
-    """The machines that results (with a field `machine`) come from, in words, and for each result a mark that says which,
-    where there are several."""
+    """Returns the machines of the results as text, and a mark per result.
+
+    Each result has a field `machine`. The marks are empty if all results come from one machine.
+    """
     names = list(dict.fromkeys(row["machine"] for row in results))
     marks = {name: f" ({number})" if len(names) > 1 else "" for number, name in enumerate(names, 1)}
     return "; ".join(f"{name}{mark}" for name, mark in marks.items()), [marks[row["machine"]] for row in results]

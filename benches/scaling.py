@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How the rate of training changes with the table, the workers and the net: tables, plots, and slopes in log-log.
+"""Measures how the speed of training depends on the rows, the workers and the net: tables, plots and log-log slopes.
 
     benches/scaling.py TABLE.parquet [--plots docs/plots] [--bin target/dist]
 
-An epoch's rate is images over wall seconds, job, exchange and checkpoint included; the first epoch, which decodes, is left
-out. The slope is that of a straight line through the logarithms: 0 where the cost of an image does not change, -1 where
-an image costs in proportion. Every executor has one thread; so on a machine of two cores more than two workers share them.
+Speed is images per wall second of an epoch, including job, exchange and checkpoint. The first epoch decodes and is left out. The
+slope is that of a straight line through the logarithms. It is 0 if the cost of an image is constant, and -1 if the cost is
+proportional. When the number of workers varies, each executor has one thread, so more than two workers share two cores.
 """
 
 import argparse

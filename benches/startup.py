@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How long a process takes to its first answer, and what it holds when it has nothing to do.
+"""Measures the time until a process has answered, and the memory of idle processes.
 
     benches/startup.py [--rounds 10] [--bin target/dist]
 
-Times are wall seconds of whole processes, medians; memory is the resident set of a scheduler and of an executor that have
-been idle for five seconds. The first rows say how much of a start is libtorch's: they are of a program in C that links it and
-does nothing, with glibc's malloc (it takes `cc`, and LIBTORCH as a build does).
+Times are medians of the wall time of whole processes. Memory is the resident set of a scheduler and of an executor that have been
+idle for five seconds. The first rows show libtorch's part of the start: they measure a C program that links libtorch and does
+nothing, with glibc's malloc. This needs `cc` and LIBTORCH, as a build does.
 """
 
 import argparse
@@ -46,7 +46,7 @@ int main(int count, char **words) { if (count > 1) _exit(0); return 0; }
 
 
 def nothing(folder):
-    """A program that links libtorch and does nothing: it ends with libtorch's destructors, or with a word given, without."""
+    """Builds a program that links libtorch and does nothing. With an argument, it exits without libtorch's destructors."""
     source, program = folder / "nothing.c", folder / "nothing"
     source.write_text(NOTHING)
     libraries = pathlib.Path(os.environ["LIBTORCH"]) / "lib"
@@ -111,8 +111,8 @@ def main():
         run([*sql, f"{table}; {train}"])
         empty = nothing(folder)
         lines = [
-            ("a program with libtorch that does nothing", median_ms(args.rounds, [empty]), "ms"),
-            ("the same without the destructors", median_ms(args.rounds, [empty, "-"]), "ms"),
+            ("an empty program that links libtorch", median_ms(args.rounds, [empty]), "ms"),
+            ("the same, without running libtorch's destructors", median_ms(args.rounds, [empty, "-"]), "ms"),
             ("tusk --version", median_ms(args.rounds, [tusk, "--version"]), "ms"),
             ("tusk sql -c 'SELECT 1'", median_ms(args.rounds, [*sql, "SELECT 1"]), "ms"),
             ("tusk sql -c 'SELECT predict(...) ... LIMIT 1'",
@@ -120,7 +120,7 @@ def main():
         ]
         scheduler, executor = idle(args.bin, folder)
     lines += [("scheduler, idle", scheduler, "MB"), ("executor, idle", executor, "MB")]
-    print("| process | figure |")
+    print("| process | value |")
     print("|---|---|")
     for what, value, unit in lines:
         print(f"| {what} | {value:.0f} {unit} |")

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that the engine has the image that all of ours begin with. It is pulled where a registry can be reached;
-# where none can, it is made from Debian's own packages, which needs root. `docker/base.sh [TAG]`
+# Makes sure that the engine has the base of all container images. Pulls it from a registry. If no registry can be
+# reached, builds it from Debian's packages, which needs root. `docker/base.sh [TAG]`
 set -eu
 image=${1:-debian:bookworm-slim}
 suite=bookworm
@@ -37,7 +37,7 @@ $sudo debootstrap --variant=minbase --include=ca-certificates "$suite" "$tree" "
     fail "debootstrap failed (its last lines are above; the full log is $log). Check the network and run this again."
 }
 rm -f "$log"
-# What Debian's own slim image leaves out: documentation, manuals, translations, and what apt can fetch again.
+# As in Debian's slim image: no documentation, manuals, translations, or files that apt can fetch again.
 cat <<APT | $sudo tee "$tree/etc/apt/apt.conf.d/tusk-slim" >/dev/null
 APT::Install-Recommends "false";
 Acquire::Languages "none";

@@ -1,9 +1,9 @@
 #!/bin/sh
 # A cluster of containers on this machine. `docker/cluster.sh up|demo|down [--volumes]`
-#   up      makes the images, draws X-rays into the data volume when it is empty, and starts everything
-#   demo    trains on them over Flight SQL, and prints the epochs as they finish
+#   up      builds the container images, writes synthetic X-rays to the data volume if it is empty, and starts everything
+#   demo    trains on them over Flight SQL, and prints each epoch
 #   down    stops everything; --volumes also removes models, data and notebooks
-# TUSK_TORCH=cuda uses the machine's NVIDIA GPUs. TUSK_PROJECT names the cluster, so that there can be several.
+# TUSK_TORCH=cuda uses the machine's NVIDIA GPUs. TUSK_PROJECT names the cluster; several can run at a time.
 set -eu
 cd "$(dirname "$0")/.."
 torch=${TUSK_TORCH:-cpu}
@@ -35,7 +35,7 @@ compose() {
     fi
 }
 
-# The secret that opens the notebook stays the same while the clone does.
+# The notebook's token is stored in the clone, so it stays the same.
 token() {
     file=docker/context/notebook-token
     if [ ! -s "$file" ]; then
@@ -50,7 +50,7 @@ export TUSK_NOTEBOOK_TOKEN
 tag=$TUSK_VERSION
 [ "$torch" = cpu ] || tag=$TUSK_VERSION-cuda
 
-# `tusk` in a container that sees the data volume and nothing else.
+# Runs `tusk draw` in a container that has only the data volume.
 draw() {
     docker run --rm --network none --read-only --tmpfs /tmp --user 10001 -v "${project}_data:/data" --entrypoint tusk \
         "tusk-executor:$tag" draw "$@"
@@ -76,11 +76,11 @@ up)
     docker/context.sh "$torch"
     compose build --quiet 2>/dev/null || compose build
     if ! docker run --rm --network none -v "${project}_data:/data" --entrypoint test "tusk-executor:$tag" -e /data/xrays.parquet; then
-        echo "cluster: drawing $images X-rays to train on and $((images / 5)) of other patients to test with"
+        echo "cluster: generating $images synthetic X-rays for training and $((images / 5)) of other patients for testing"
         draw /data/xrays.parquet --images "$images" --seed 42 >/dev/null
         draw /data/xrays_test.parquet --images "$((images / 5))" --seed 43 >/dev/null
     fi
-    hint="Where a port is taken, set TUSK_PORT or TUSK_NOTEBOOK_PORT."
+    hint="If a port is in use, set TUSK_PORT or TUSK_NOTEBOOK_PORT."
     [ "$torch" = cpu ] || hint="$hint GPUs need NVIDIA's driver and its container toolkit on this machine."
     compose up -d || fail "failed to start a container (the message is above). $hint"
     wait_healthy

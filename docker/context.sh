@@ -1,6 +1,6 @@
 #!/bin/sh
-# Lays out what the images are made of, below docker/context/: the programs that `make dist` built, or those in the folder
-# TUSK_BIN, stripped; libtorch's libraries; the notebooks' packages as wheels. `docker/context.sh [cpu|cuda]`
+# Copies the content of the container images to docker/context/: the programs of `make dist` or of the folder TUSK_BIN,
+# stripped; libtorch's libraries; the notebooks' packages as wheels. `docker/context.sh [cpu|cuda]`
 set -eu
 cd "$(dirname "$0")/.."
 torch=${1:-cpu}
@@ -21,7 +21,7 @@ done
 [ "$torch" = cpu ] || [ -e "$libtorch/lib/libtorch_cuda.so" ] ||
     fail "$libtorch/lib does not contain a CUDA build of libtorch. Run \`TUSK_TORCH=cuda make dist\` first."
 
-# A binary runs with the C library that it was linked against, or a newer one.
+# A binary needs the C library that it was linked against, or a newer one.
 needs=$(objdump -T "$built/tusk-scheduler" "$built/tusk-executor" | sed -n 's/.*(GLIBC_\([0-9.]*\)).*/\1/p' | sort -Vu | tail -n 1)
 has=$(docker run --rm --network none "$base" ldd --version | sed -n '1s/.* //p')
 [ "$(printf '%s\n%s\n' "$needs" "$has" | sort -V | tail -n 1)" = "$has" ] ||
@@ -29,7 +29,7 @@ has=$(docker run --rm --network none "$base" ldd --version | sed -n '1s/.* //p')
         "TUSK_BASE to an image with glibc $needs."
 
 mkdir -p "$context/scheduler" "$context/executor/$torch/bin" "$context/executor/$torch/lib" "$context/notebook/wheels"
-# stage FILE DEST: strips into DEST, unless that was done already.
+# stage FILE DEST: strips FILE into DEST, if DEST is missing or older.
 stage() {
     [ -e "$2" ] && [ ! "$1" -nt "$2" ] && return
     strip -o "$2" "$1"
@@ -38,7 +38,7 @@ stage "$built/tusk-scheduler" "$context/scheduler/tusk-scheduler"
 stage "$built/tusk-executor" "$context/executor/$torch/bin/tusk-executor"
 stage "$built/tusk" "$context/executor/$torch/bin/tusk"
 for library in "$libtorch"/lib/*.so*; do
-    # A linker script is no library.
+    # A linker script is not a library.
     case $library in */libtorch.so) [ "$(wc -c <"$library")" -gt 1000 ] || continue ;; esac
     cp -u "$library" "$context/executor/$torch/lib/"
 done
@@ -52,7 +52,7 @@ cp notebooks/*.ipynb "$context/notebook/notebooks/"
 if ! cmp -s notebooks/requirements.txt "$context/notebook/requirements.txt"; then
     echo "context: downloading the notebooks' packages (about 150 MB)"
     rm -rf "$context/notebook/wheels"
-    # Of the image's Python, not of this machine's.
+    # For the Python of the container image, not of this machine.
     platforms=""
     for minor in 36 35 34 31 28 27 24 17 12 5; do platforms="$platforms --platform manylinux_2_${minor}_x86_64"; done
     # shellcheck disable=SC2086 # a list of flags

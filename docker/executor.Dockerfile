@@ -1,5 +1,5 @@
-# An executor: decodes, trains, predicts. `--build-arg TORCH=cuda` makes the one for NVIDIA GPUs. Its context is made by
-# docker/context.sh.
+# An executor: decodes, trains, predicts. `--build-arg TORCH=cuda` builds it for NVIDIA GPUs. docker/context.sh writes its
+# build context.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
 ARG TORCH=cpu
@@ -10,7 +10,7 @@ COPY health.sh /usr/local/bin/tusk-health
 COPY ${TORCH}/bin /usr/local/bin/
 USER tusk
 WORKDIR /work
-# The last two are what NVIDIA's container runtime looks for; without a GPU they mean nothing.
+# NVIDIA's container runtime reads the last two. Without a GPU they have no effect.
 ENV LD_LIBRARY_PATH=/opt/libtorch/lib \
     TUSK_BIND_HOST=0.0.0.0 TUSK_STORE=/store TUSK_WORK_DIR=/work TUSK_CACHE_DIR=/work \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Asks a process of this container whether it is well, with nothing but bash: health.sh PORT PATH
-# Where TUSK_TLS_CERT is set and the port speaks TLS, it only looks whether the port is open.
+# The health check of a container, with bash only: health.sh PORT PATH [tls]
+# With `tls` and TUSK_TLS_CERT, it only checks that the port is open.
 set -u
 port=$1 path=$2
 exec 3<>"/dev/tcp/127.0.0.1/$port" || exit 1

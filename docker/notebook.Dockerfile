@@ -1,4 +1,4 @@
-# JupyterLab with the ADBC driver for Flight SQL. Its context, with all packages as wheels, is made by docker/context.sh.
+# JupyterLab with the ADBC driver for Flight SQL. docker/context.sh writes its build context, with all packages as wheels.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS packages
 RUN apt-get update && apt-get install -y --no-install-recommends python3 python3-venv && rm -rf /var/lib/apt/lists/*

@@ -1,4 +1,4 @@
-# The scheduler: Flight SQL, training runs, the aggregator. No libtorch. Its context is made by docker/context.sh.
+# The scheduler: Flight SQL, training runs, the aggregator. No libtorch. docker/context.sh writes its build context.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
 RUN groupadd --gid 10001 tusk && useradd --uid 10001 --gid tusk --no-create-home --home-dir /tmp tusk \

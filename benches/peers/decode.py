@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Images per second from JPEG files to grey squares, side by side: Tusk, simplejpeg + OpenCV, Pillow, Spark.
+"""Compares decoders in images per second, from JPEG files to net inputs: Tusk, simplejpeg + OpenCV, Pillow, Spark.
 
     benches/peers/decode.py FOLDER [--rounds 5] [--side 224] [--bin target/dist]
 
-Every side decodes the same files from memory, on one and on two threads; the sides take turns, in another order in each round.
-The last column is how far the squares lie from Pillow's full decode and bilinear resampling: the mean absolute difference in grey
-levels. Spark takes a Java of version 17 or later.
+All decoders read the same files from memory, with one and with two threads. They take turns, in a different order in each round. The
+last column is the mean absolute difference, in grey levels, from Pillow's full decode and bilinear resampling. Spark needs Java 17 or
+later.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def peers():
 
 
 def worker(args):
-    """One peer's rounds, in a process of its own."""
+    """Runs one decoder in a process of its own."""
     import numpy
 
     files = [path.read_bytes() for path in sorted(p for p in args.folder.rglob("*") if p.is_file())]
@@ -117,7 +117,7 @@ def compare(args, folder):
     outs = {name: folder / f"{n}.raw" for n, name in enumerate([*PEERS, "Tusk"])}
     rates, beyond = {side: [] for side in commands}, []
     for round_ in range(args.rounds):
-        # What ran before a side may still be giving its memory back: so every round has an order of its own.
+        # The previous process may still return memory to the kernel, so each round has its own order.
         for name, threads in random.Random(round_).sample(list(commands), len(commands)):
             command = [*commands[name, threads], "--side", args.side, *(["--out", outs[name]] if name in outs else [])]
             done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
@@ -127,7 +127,7 @@ def compare(args, folder):
             rates[name, threads].append(answer["images"] / answer["seconds"][0])
             beyond.append(answer.get("beyond_output_mib", 0))
         print(f"round {round_ + 1} of {args.rounds}", file=sys.stderr)
-    print("| decoder | images/s, 1 thread | ratio | images/s, 2 threads | ratio | grey levels from Pillow's full decode |")
+    print("| decoder | images/s, 1 thread | ratio | images/s, 2 threads | ratio | mean difference from Pillow's full decode, in grey levels |")
     print("|---|---|---|---|---|---|")
     best = {threads: statistics.median(rates["simplejpeg + OpenCV", threads]) for threads in (1, 2)}
     for name in dict.fromkeys(name for name, _ in commands):
@@ -138,7 +138,7 @@ def compare(args, folder):
             cells += [f"{middle:.0f}", f"{middle / best[threads]:.2f}"] if seen else ["", ""]
         distance = f"{difference(python, outs[name], outs[PEERS[0]]):.2f}" if name in outs else ""
         print(f"| {name} | {' | '.join(cells)} | {distance} |")
-    print(f"\nTusk's most memory beside the files and the squares: {max(beyond):.1f} MiB")
+    print(f"\nTusk's peak memory without the files and the net inputs: {max(beyond):.1f} MiB")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Elephas's side of endtoend.py: Keras on two Spark workers. `python elephas_files.py TRAIN TEST synchronous|asynchronous SEED`"""
+"""Elephas's part of endtoend.py: Keras on two Spark workers. `python elephas_files.py TRAIN TEST synchronous|asynchronous SEED`"""
 
 import json
 import os

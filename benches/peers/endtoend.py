@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""From JPEG files to a model, side by side: Tusk, PyTorch with a DataLoader, Elephas on Spark.
+"""Compares systems from JPEG files to a model: Tusk, PyTorch with a DataLoader, Elephas on Spark.
 
     benches/peers/endtoend.py FOLDER [--rounds 1] [--bin target/dist]
 
-FOLDER has the folders NORMAL and PNEUMONIA. A tenth of the patients (by the hash of what `--group-regex` finds in the file
-names) is kept apart for the ROC AUC. The same net (`cnn_reference`), three epochs, batches of 32, Adam 1e-3, no
-augmentation, no class weights; the number of the round is every side's seed. Seconds are from the first file read to the
-trained model (for Tusk, of the whole process); memory is the most that a side's processes held together, looked at ten
-times a second. A quarter of an hour a round on two cores.
+FOLDER has the folders NORMAL and PNEUMONIA. A tenth of the patients is held out for ROC AUC, by the hash of what `--group-regex`
+finds in the file name. All systems train the same net (`cnn_reference`) for three epochs with batches of 32 and Adam 1e-3, without
+augmentation and class weights. The seed is the number of the round. Seconds are those from the first file read to the trained model;
+for Tusk, those of the whole process. Memory is the peak of all processes of a system together, sampled ten times a second. A round
+takes a quarter of an hour on two cores.
 """
 
 import argparse
@@ -128,7 +128,7 @@ def main():
                 results[side].append(run(seed))
                 seconds, auc, peak = results[side][-1]
                 print(f"round {seed}: {side}: {seconds:.1f} s, ROC AUC {auc:.4f}, {peak / 1e9:.2f} GB", file=sys.stderr)
-    print("| files to a model, 3 epochs | seconds | ROC AUC of other patients | peak GB | seconds, Tusk's share |")
+    print("| from files to a model, 3 epochs | seconds | ROC AUC on other patients | peak GB | Tusk's seconds as a fraction |")
     print("|---|---|---|---|---|")
     middles = {side: [statistics.median(column) for column in zip(*rows)] for side, rows in results.items()}
     for side, (seconds, auc, peak) in middles.items():

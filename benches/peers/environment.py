@@ -1,4 +1,4 @@
-"""Where the peers live: virtual environments below the target folder, filled from PyPI once."""
+"""The virtual environments of the other systems: folders below the target folder, filled from PyPI once."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""What the Python sides of endtoend.py share: files to arrays, and the figure that judges the result."""
+"""What the Python parts of endtoend.py share: reading files into arrays, and ROC AUC."""
 
 import pathlib
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Images per second from JPEG files to predictions, side by side: `predict` in SQL against PyTorch with a DataLoader.
+"""Compares prediction in images per second, from JPEG files: `predict` in SQL, and PyTorch with a DataLoader.
 
     benches/peers/predict.py FOLDER [--rounds 3] [--bin target/dist]
 
-FOLDER has a folder for each class. The same net (`cnn_reference` at 128 pixels), the same files. PyTorch decodes with
-Pillow in two processes of a DataLoader and computes on two threads, in batches of 64, channels-last, in float32 and with
-autocast to bf16; the weights are not trained, which makes no difference to the time. Tusk's seconds are those of a query
-over the table, planned, scheduled and answered. Each side's first pass over the files is left out.
+FOLDER has one folder per class. Both systems use the same files and the same net (`cnn_reference` at 128 pixels). PyTorch decodes with
+Pillow in two processes of a DataLoader. It computes with two threads in batches of 64 in channels-last format, in float32 and with
+bf16 autocast. Its weights are not trained, which does not change the time. Tusk's seconds are those of a query over the table,
+including planning and scheduling. The first pass of each system is left out.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def main():
                 if answer.get("at_once"):
                     latencies = [answer["alone"], answer["at_once"]]
                 print(f"round {round_ + 1}: {side}: {statistics.median(rates[side]):.0f} images/s", file=sys.stderr)
-    print("| files to predictions | images/s, median | least | most | ratio to PyTorch |")
+    print("| files to predictions | images/s, median | minimum | maximum | ratio to PyTorch |")
     print("|---|---|---|---|---|")
     for side, values in rates.items():
         peer = statistics.median(rates[side.replace("Tusk", "PyTorch + DataLoader")])

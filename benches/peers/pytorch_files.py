@@ -1,4 +1,4 @@
-"""PyTorch's side of endtoend.py: a DataLoader over files, float32, channels-last. `python pytorch_files.py TRAIN TEST SEED`"""
+"""PyTorch's part of endtoend.py: a DataLoader over files, float32, channels-last. `python pytorch_files.py TRAIN TEST SEED`"""
 
 import json
 import sys

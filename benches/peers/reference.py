@@ -5,7 +5,7 @@ from torch import nn
 
 
 class CnnReference(nn.Module):
-    """Grey pictures `[n, 1, side, side]` to logits `[n, 1]`; 0.42 million parameters."""
+    """Grey images `[n, 1, side, side]` to logits `[n, 1]`; 0.42 million parameters."""
 
     def __init__(self):
         super().__init__()

@@ -1,9 +1,9 @@
-"""Spark's side of decode.py: a DataFrame of JPEG files to grey squares by a pandas UDF or mapInArrow around Pillow.
+"""Spark's part of decode.py: a DataFrame of JPEG files to net inputs, by a pandas UDF or mapInArrow with Pillow.
 
     python spark.py FOLDER --side 224 --way pandas|arrow
 
-Two local cores; the files are in Spark's memory before the clock starts, and a first pass has warmed the workers. Prints
-the number of images and the seconds of the second pass as JSON.
+Spark has two local cores. The files are in its memory before the measurement, and a first pass warms up the workers. Prints the number
+of images and the seconds of the second pass as JSON.
 """
 
 import argparse

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Images per second on two cores, side by side: Tusk against PyTorch, as two workers of one thread and as one of two.
+"""Compares training in images per second on two cores: Tusk and PyTorch, as two workers of one thread and as one worker of two.
 
     benches/peers/throughput.py [--rounds 3] [--images 768] [--bin target/dist]
 
-The same net (`cnn_reference`), the same pictures, batches of 32 per worker, Adam 1e-3, no augmentation. The sides take
-turns, round after round, because a machine's speed wanders; an epoch's rate is images over wall seconds, and the first
-epoch of each start is left out. Tusk's seconds are those that CREATE MODEL shows: job, exchange and checkpoint
-included. PEERS_PYTHON names a Python that has PyTorch already.
+Both systems train the same net (`cnn_reference`) on the same images, with batches of 32 per worker and Adam 1e-3, without augmentation.
+They take turns in each round, because a machine's speed varies over time. Speed is images per wall second of an epoch. The first epoch
+of each process is left out. Tusk's seconds are those that CREATE MODEL shows, including job, exchange and checkpoint. PEERS_PYTHON
+names a Python that has PyTorch.
 """
 
 import argparse
@@ -29,7 +29,7 @@ OPTIONS = "batch_size = 32, augment = 'none', validation_fraction = 0, early_sto
 
 
 def png(pixels):
-    """A grey picture as PNG, filtered by nothing."""
+    """Encodes a grey image as PNG without a row filter."""
     rows = b"".join(b"\0" + pixels[SIDE * y : SIDE * (y + 1)] for y in range(SIDE))
     chunks = [
         (b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 0, 0, 0, 0)),
@@ -47,16 +47,16 @@ def npy(path, data, shape):
     path.write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + data)
 
 
-def write_pictures(folder, count):
+def write_images(folder, count):
     """Noise: what a net makes of it does not matter here, only how long it takes."""
-    noise, pictures, labels = random.Random(42), b"", b""
+    noise, images, labels = random.Random(42), b"", b""
     for n in range(count):
         pixels = noise.randbytes(SIDE * SIDE)
-        path = folder / "pictures" / ("NORMAL", "PNEUMONIA")[n % 2] / f"{n}.png"
+        path = folder / "images" / ("NORMAL", "PNEUMONIA")[n % 2] / f"{n}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(png(pixels))
-        pictures, labels = pictures + pixels, labels + bytes([n % 2])
-    npy(folder / "pixels.npy", pictures, (count, SIDE, SIDE))
+        images, labels = images + pixels, labels + bytes([n % 2])
+    npy(folder / "pixels.npy", images, (count, SIDE, SIDE))
     npy(folder / "labels.npy", labels, (count,))
 
 
@@ -69,9 +69,9 @@ def pytorch_epochs(python, folder, epochs, *flags):
 
 
 def tusk_epochs(cluster, precision, epochs):
-    tables = f"CREATE EXTERNAL TABLE pictures STORED AS IMAGES LOCATION '{cluster.folder}/pictures/';"
+    tables = f"CREATE EXTERNAL TABLE images STORED AS IMAGES LOCATION '{cluster.folder}/images/';"
     options = f"{OPTIONS}, precision = '{precision}', epochs = {epochs}"
-    return [row["seconds"] for row in cluster.train("cnn_reference", options, "pictures", tables)]
+    return [row["seconds"] for row in cluster.train("cnn_reference", options, "images", tables)]
 
 
 def compare(title, sides, args):
@@ -82,7 +82,7 @@ def compare(title, sides, args):
             rates[side] += [args.images / seconds for seconds in run()[1:]]
             print(f"round {round_ + 1}: {side}: {statistics.median(rates[side]):.1f} images/s", file=sys.stderr)
     first = next(iter(sides))
-    print(f"| {title} | images/s, median | least | most | ratio to the first |")
+    print(f"| {title} | images/s, median | minimum | maximum | ratio to the first row |")
     print("|---|---|---|---|---|")
     for side, values in rates.items():
         middle = statistics.median(values)
@@ -101,7 +101,7 @@ def main():
     python = python_with_torch()
     with tempfile.TemporaryDirectory(prefix="tusk-throughput-") as folder:
         folder = pathlib.Path(folder)
-        write_pictures(folder, args.images)
+        write_images(folder, args.images)
         for title, processes, threads in [("two workers of one thread", 2, 1), ("one worker of two threads", 1, 2)]:
             shape = ("--processes", processes, "--threads", threads)
 
@@ -111,7 +111,7 @@ def main():
             peer = "PyTorch, DistributedDataParallel" if processes > 1 else "PyTorch"
             sides = {f"{peer}, float32": pytorch(), f"{peer}, bf16 autocast": pytorch("--bf16")}
             if processes > 1:
-                sides["PyTorch, workers that exchange nothing, bf16 autocast"] = pytorch("--bf16", "--apart")
+                sides["PyTorch, workers without exchange, bf16 autocast"] = pytorch("--bf16", "--apart")
             with Cluster(args.bin.resolve(), folder, processes, threads) as cluster:
                 for precision in ("f32", "auto"):
                     sides[f"Tusk, precision = '{precision}'"] = lambda cluster=cluster, precision=precision: (

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How long it takes from JPEG files to the ROC AUC that PyTorch's script has after three epochs, for some seeds.
+"""Measures the time from JPEG files until Tusk reaches the ROC AUC that PyTorch's script has after three epochs, for some seeds.
 
     benches/peers/time_to_auc.py FOLDER [--seeds 1 2 3] [--net cnn] [--epochs 8] [--bin target/dist]
 
-PyTorch's side is that of endtoend.py (`cnn_reference`, float32, channels-last, a DataLoader, three epochs). Tusk's is a run of
-`--net` with its defaults, validated after every epoch on the same patients, who are kept apart as there; its seconds are those
-of the process up to the first epoch whose ROC AUC is at least PyTorch's with the same seed. Five minutes a seed on two cores.
+PyTorch's script is that of endtoend.py (`cnn_reference`, float32, channels-last, a DataLoader, three epochs). Tusk trains `--net` with
+its defaults, and validates after every epoch on the patients that endtoend.py holds out. Its seconds are those of the process until
+the first epoch whose ROC AUC is at least PyTorch's with the same seed. A seed takes five minutes on two cores.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main():
     parser.add_argument("--bin", type=pathlib.Path, default=BIN, help="folder of the binaries")
     args = parser.parse_args()
     torch, ratios = python_with_torch(), []
-    print("| seed | PyTorch, 3 epochs | its ROC AUC | Tusk, to the same | in epoch | its best ROC AUC | share |")
+    print("| seed | PyTorch, 3 epochs | PyTorch's ROC AUC | Tusk, until that ROC AUC | epoch | Tusk's best ROC AUC | Tusk's fraction of PyTorch's time |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="tusk-auc-") as folder:
         folder = pathlib.Path(folder)
@@ -70,7 +70,7 @@ def main():
             seconds, share = ("not reached", "") if ours is None else (f"{ours:.0f} s", f"{ours / theirs:.2f}")
             ratios.append(float("inf") if ours is None else ours / theirs)
             print(f"| {seed} | {theirs:.0f} s | {wanted:.4f} | {seconds} | {epoch} | {best:.4f} | {share} |", flush=True)
-    print(f"\nmedian share: {statistics.median(ratios):.2f}")
+    print(f"\nmedian fraction: {statistics.median(ratios):.2f}")
 
 
 if __name__ == "__main__":

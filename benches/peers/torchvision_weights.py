@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Whether a net that starts from a file of torchvision's weights answers as torchvision's own module does.
+"""Checks that a net that starts from torchvision's weights has the same logits as torchvision's module.
 
     benches/peers/torchvision_weights.py [--nets resnet18 densenet121 resnet50 efficientnet_b0 vgg16] [--bin target/dist]
 
-torchvision makes each net with random weights and running statistics, writes them as safetensors, and computes the logits
-of some pictures: in colour, and grey in three equal channels. Tusk starts a model of three channels or of one from that
-file (OPTIONS (weights = ...)), learns nothing (a learning rate of 1e-30, the backbone frozen) and predicts the same
-pictures. Fails where a logit differs by more than 1e-4.
+torchvision creates each net with random weights and running statistics, writes them as safetensors, and computes the logits of some
+images, in colour and in grey with three equal channels. Tusk starts a model with three channels or one from that file (OPTIONS
+(weights = ...)), learns nothing (a learning rate of 1e-30 and a frozen backbone) and predicts the same images. The command fails if a
+logit differs by more than 1e-4.
 """
 
 import argparse
@@ -25,7 +25,7 @@ MEAN, STD = 0.5, 0.25
 
 
 def make(net, channels, folder):
-    """torchvision's side: writes the pictures and the weights, prints the logits by file name."""
+    """torchvision's part: writes the images and the weights, prints the logits by file name."""
     import numpy
     import torch
     import torchvision
@@ -44,7 +44,7 @@ def make(net, channels, folder):
     with torch.inference_mode():
         for n in range(PICTURES):
             pixels = random.integers(0, 256, (SIDE, SIDE, channels), numpy.uint8)
-            path = folder / "pictures" / "AB"[n % 2] / f"{n}.png"
+            path = folder / "images" / "AB"[n % 2] / f"{n}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(path)
             x = torch.from_numpy(numpy.repeat(pixels, 3 // channels, axis=2)).permute(2, 0, 1)[None].float().div(255).sub(MEAN).div(STD)
@@ -56,7 +56,7 @@ def tusk(net, channels, binaries, folder):
     """Tusk's logits, and what it says of the weights."""
     options = f"weights = '{folder}/weights.safetensors', freeze = 'backbone', learning_rate = 1e-30, epochs = 1, channels = {channels}, "
     options += f"image_size = {SIDE}, normalize = '{MEAN},{STD}', augment = 'none', validation_fraction = 0, precision = 'f32'"
-    statements = f"CREATE EXTERNAL TABLE x STORED AS IMAGES LOCATION '{folder}/pictures/';"
+    statements = f"CREATE EXTERNAL TABLE x STORED AS IMAGES LOCATION '{folder}/images/';"
     statements += f"CREATE OR REPLACE MODEL m USING {net} OPTIONS ({options}) TRAIN ON x;"
     statements += "SELECT path, ln(predict_proba('m', image, 'B') / predict_proba('m', image, 'A')) AS logit FROM x;"
     command = [binaries / "tusk", "sql", "--store", folder / "store", "--format", "json", "-c", statements]
@@ -78,7 +78,7 @@ def main():
         make(args.make[0], int(args.make[1]), pathlib.Path(args.make[2]))
         return
     python = python_with("torchvision", PACKAGES)
-    print("| net | pictures | weights | largest logit | largest difference |")
+    print("| net | images | weights | largest logit | largest difference |")
     print("|---|---|---|---|---|")
     for net, channels in itertools.product(args.nets, [3, 1]):
         with tempfile.TemporaryDirectory(prefix="tusk-weights-") as folder:

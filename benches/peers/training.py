@@ -1,9 +1,9 @@
-"""PyTorch's side of throughput.py: the reference net on one process, or on several with DistributedDataParallel.
+"""PyTorch's part of throughput.py: the reference net in one process, or in several with DistributedDataParallel.
 
     python training.py PIXELS.npy LABELS.npy --processes 2 --threads 1 --epochs 3 [--bf16] [--apart]
 
-PIXELS are u8 `[n, 128, 128]`, LABELS u8 `[n]`; they are in memory before the clock starts, as a decoded shard is. Prints
-the wall seconds of each epoch as JSON. With --apart the processes do not exchange anything.
+PIXELS are u8 `[n, 128, 128]` and LABELS are u8 `[n]`. Both are in memory before the measurement, as a decoded shard is. Prints the
+wall seconds of each epoch as JSON. With --apart, the processes do not exchange weights.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The long runs of benches/study: what is there is not run again, and a page says what came of it."""
+"""The long experiments of benches/experiments: a run with a result is skipped, and the page shows all results."""
 
 import importlib
 import sys
@@ -7,11 +7,11 @@ import pytest
 
 from cluster import ROOT
 
-FOLDERS = [ROOT / "benches" / "peers", ROOT / "benches", ROOT / "benches" / "study"]
+FOLDERS = [ROOT / "benches" / "peers", ROOT / "benches", ROOT / "benches" / "experiments"]
 
 
 def modules(*names):
-    """Modules of benches/study by name. The `cluster` that they import is another than the one of these tests."""
+    """Modules of benches/experiments by name. The `cluster` that they import is another than the one of these tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delitem(sys.modules, "cluster")
         for folder in FOLDERS:
@@ -19,7 +19,7 @@ def modules(*names):
         return [importlib.import_module(name) for name in names]
 
 
-results, study, ablation = modules("results", "study", "ablation")
+results, paper, ablation = modules("results", "paper", "ablation")
 
 
 def figured(module, run, machine="a machine"):
@@ -75,41 +75,41 @@ def rows_of(page, first):
     return [row for row in rows if row[0] == first]
 
 
-def test_the_study_passes_over_what_is_there_and_shows_all(monkeypatch, tmp_path, trained):
+def test_the_paper_experiment_skips_runs_with_a_result_and_shows_all(monkeypatch, tmp_path, trained):
     plotted = []
-    monkeypatch.setattr(study, "plot", lambda rows, stem: plotted.extend(rows))
+    monkeypatch.setattr(paper, "plot", lambda rows, stem: plotted.extend(rows))
     run = {"model": "svm", "loss": "mean_squared_error", "seed": 42, "image_size": 128, "epochs": 8}
-    there = figured(study, run, machine="another machine") | {"accuracy": "0.9512", "accuracy_low": "0.9401"}
-    results.add(tmp_path / "study.csv", study.FIELDS, there)
-    # Of other options: it is no row of this study.
+    there = figured(paper, run, machine="another machine") | {"accuracy": "0.9512", "accuracy_low": "0.9401"}
+    results.add(tmp_path / "paper.csv", paper.FIELDS, there)
+    # A run with other options, which the page does not show.
     other = {"loss": "binary_crossentropy", "epochs": 3, "accuracy": "0.7"}
-    results.add(tmp_path / "study.csv", study.FIELDS, there | other)
-    runs, page = trained(study, "--only", "svm")
+    results.add(tmp_path / "paper.csv", paper.FIELDS, there | other)
+    runs, page = trained(paper, "--only", "svm")
     assert [run["loss"] for run in runs] == ["binary_crossentropy", "categorical_crossentropy"]
     assert {run["epochs"] for run in runs} == {8}
     rows = rows_of(page, "svm")
-    assert [row[1] for row in rows] == study.LOSSES
+    assert [row[1] for row in rows] == paper.LOSSES
     assert [row[-2] for row in rows] == ["0.25 (1)", "0.25 (1)", "0.25 (2)"], "seconds, and whose"
     assert rows[2][5] == "0.9512 (0.9401 to 0.25)" and "0.7 (" not in page
     assert "this machine (1); another machine (2)" in page
-    assert rows_of(page, "the paper's CNN")[0][5] == study.PAPER["accuracy"]
+    assert rows_of(page, "the paper's CNN")[0][5] == paper.PAPER["accuracy"]
     assert len(plotted) == 3
-    assert trained(study, "--only", "svm")[0] == [], "all of it is there"
+    assert trained(paper, "--only", "svm")[0] == [], "all of it is there"
 
 
-def test_the_ablation_passes_over_what_is_there_and_shows_all(monkeypatch, tmp_path, trained):
-    # Drawn already.
+def test_the_ablation_skips_runs_with_a_result_and_shows_all(monkeypatch, tmp_path, trained):
+    # The shifted copies exist.
     monkeypatch.setattr(ablation, "SHIFTED", tmp_path)
-    run = {"row": "without views", "options": ablation.options("without views"), "seed": "42"}
+    run = {"row": "without TTA", "options": ablation.options("without TTA"), "seed": "42"}
     there = figured(ablation, run, machine="another machine") | {"roc_auc": "0.9957"}
     results.add(tmp_path / "ablation.csv", ablation.FIELDS, there)
     results.add(tmp_path / "ablation.csv", ablation.FIELDS, there | {"row": "with mixup", "roc_auc": "0.7001"})
-    words = ["--seeds", "42,43", "--only", "without views", "with mixup"]
+    words = ["--seeds", "42,43", "--only", "without TTA", "with mixup"]
     runs, page = trained(ablation, *words)
-    wanted = [("without views", "43"), ("with mixup", "42"), ("with mixup", "43")]
+    wanted = [("without TTA", "43"), ("with mixup", "42"), ("with mixup", "43")]
     assert [(run["row"], run["seed"]) for run in runs] == wanted
     assert "tta" not in runs[0]["options"] and "mixup = 0.2" in runs[1]["options"]
-    first, second = rows_of(page, "without views")
+    first, second = rows_of(page, "without TTA")
     assert (first[1], first[2], first[3], first[-1]) == (f"`{run['options']}`", "42", "0.9957", "0.25 (1)")
     assert (second[2], second[3], second[-1]) == ("43", "0.25", "0.25 (2)")
     assert len(rows_of(page, "with mixup")) == 2 and "0.7001" not in page

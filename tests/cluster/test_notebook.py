@@ -17,7 +17,7 @@ NOTEBOOKS = ROOT / "notebooks"
     [
         ("01_first_model", 4, ("xrays_test", "train_loss", "roc_auc", "finished", "PNEUMONIA")),
         ("02_augmentation", 10, ()),
-        ("03_study", 1, ("mean_squared_error", "specificity", "svm")),
+        ("03_paper", 1, ("mean_squared_error", "specificity", "svm")),
     ],
 )
 def test_a_notebook_runs_from_its_first_cell_to_its_last(shared, monkeypatch, name, pictures, words):

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""What each ingredient of `cnn` brings, on tested patients as they are and on shifted copies of their X-rays.
+"""The effect of each option of `cnn`: its metrics on the test X-rays and on shifted copies of them.
 
-    benches/study/ablation.py --images chest_xray/train [--seeds 42,43]
+    benches/experiments/ablation.py --images chest_xray/train [--seeds 42,43]
+    benches/experiments/ablation.py --render
 
-A row is one CREATE MODEL, tested by EVALUATE MODEL with `by = 'shift'`. As in the study, results are kept and a run that is
-there is passed over. About five minutes a row on two processors.
+Each run is one CREATE MODEL and one EVALUATE MODEL with `by = 'shift'`, and takes five minutes on two processors. Its result is
+appended to the CSV file at once. A run that is in the CSV file is skipped, so the command can be stopped and repeated.
+--render trains nothing and writes the page from the CSV file.
 """
 
 import argparse
-import datetime
 import pathlib
 import subprocess
 import sys
@@ -21,34 +22,38 @@ from results import add, find, machines, read
 
 SHIFTED = FOLDER / "shifted.parquet"
 PACKAGES = ["numpy==2.2.6", "pillow==12.0.0", "pyarrow==22.0.0"]
-# What the README recommends, and the same without one thing at a time.
+# The recommended options, and the same with one change at a time.
 RECIPE = {"epochs": "12", "ema": "0.99", "tta": "4"}
 ROWS = {
-    "the recipe": {},
-    "without moving average": {"ema": None},
-    "without views": {"tta": None},
+    "recommended options": {},
+    "without EMA": {"ema": None},
+    "without TTA": {"tta": None},
     "without augmentation": {"augment": "'none'"},
     "without class weights": {"class_weights": "'none'"},
-    "without a threshold of its own": {"threshold": "0.5"},
+    "with a threshold of 0.5": {"threshold": "0.5"},
     "without blur": {"augment": "'rotate, shift, zoom, brightness, contrast, gamma, noise, cutout'"},
     "with shear": {"augment": "'rotate, shift, zoom, shear, brightness, contrast, gamma, blur, noise, cutout'"},
     "with mixup": {"mixup": "0.2"},
-    "with stretched levels": {"intensity": "'stretch'"},
+    "with stretched intensities": {"intensity": "'stretch'"},
     "with CLAHE": {"intensity": "'clahe'"},
-    "with a border cut off": {"border_crop": "0.05"},
+    "with a cropped border": {"border_crop": "0.05"},
 }
-FIGURES = ["roc_auc", "balanced_accuracy", "accuracy"]
-FIELDS = ["row", "options", "seed", *FIGURES, *[f"shifted_{figure}" for figure in FIGURES], "worst_shift", "seconds", "machine"]
+METRICS = ["roc_auc", "balanced_accuracy", "accuracy"]
+FIELDS = ["row", "options", "seed", *METRICS, *[f"shifted_{metric}" for metric in METRICS], "worst_shift", "seconds", "machine"]
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--images", type=pathlib.Path, required=True, help="a folder of images with one folder per class")
+    parser.add_argument("--images", type=pathlib.Path, help="a folder of images with one folder per class")
+    parser.add_argument("--render", action="store_true", help="train nothing: write the page from the results")
     parser.add_argument("--seeds", default="42", help="runs per row (default %(default)s)")
     parser.add_argument("--only", nargs="*", default=list(ROWS), help="only these rows")
     parser.add_argument("--csv", type=pathlib.Path, default=ROOT / "docs/ablation.csv", help="results; new rows are appended")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/ablation.md", help="the page to write")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.images and not args.render:
+        parser.error("--images is required, unless --render is given")
+    return args
 
 
 def options(row):
@@ -66,9 +71,9 @@ def train(run):
     others = [row for row in found if row["shift"] != "none"]
     worst = min(others, key=lambda row: float(row["roc_auc"]))
     result = {**run, "seconds": f"{seconds:.0f}", "machine": machine(), "worst_shift": f"{worst['shift']} ({float(worst['roc_auc']):.4f})"}
-    for figure in FIGURES:
-        result[figure] = f"{float(plain[figure]):.4f}"
-        result[f"shifted_{figure}"] = f"{sum(float(row[figure]) for row in others) / len(others):.4f}"
+    for metric in METRICS:
+        result[metric] = f"{float(plain[metric]):.4f}"
+        result[f"shifted_{metric}"] = f"{sum(float(row[metric]) for row in others) / len(others):.4f}"
     return result
 
 
@@ -81,12 +86,15 @@ def runs(args):
 def page(rows):
     where, marks = machines(rows)
     lines = [
-        "# What each ingredient brings",
+        "# Ablation of the options of `cnn`",
         "",
-        f"Written by `benches/study/ablation.py` on {datetime.date.today()}, on {where}. `cnn` is trained on four fifths of the patients "
-        "of the chest X-rays of children and tested on the others. Shifted metrics are means over twelve kinds of shifted copies of the "
-        "test X-rays (`benches/study/shifts.py`: gamma, contrast, brightness, blur, noise, crop, rotation, JPEG quality). The threshold "
-        "was chosen on a tenth of the training patients.",
+        f"`make ablation` (`benches/experiments/ablation.py`) writes this page. It was measured on {where}.",
+        "",
+        "The first row has the recommended options. Each of the other rows changes one of them. `cnn` is trained on four fifths of the "
+        "patients of the chest X-rays of children, and tested on the others. The threshold was chosen on a tenth of the training patients.",
+        "",
+        "Shifted metrics are means over twelve kinds of changed copies of the test X-rays (`benches/experiments/shifts.py`): gamma, "
+        "contrast, brightness, blur, noise, crop, rotation and JPEG quality.",
         "",
         "| row | options | seed | ROC AUC | balanced accuracy | accuracy | shifted ROC AUC | shifted balanced accuracy | "
         "shifted accuracy | worst shift (ROC AUC) | seconds |",
@@ -98,8 +106,7 @@ def page(rows):
     return "\n".join(lines) + "\n"
 
 
-def main():
-    args = arguments()
+def train_missing(args):
     ingest(args.images)
     if not SHIFTED.exists():
         subprocess.run([python_with("shifts", PACKAGES), HERE / "shifts.py", TABLE, SHIFTED, TEST_DIGITS], check=True)
@@ -107,6 +114,12 @@ def main():
         if not find(read(args.csv), run):
             print(f"ablation: {run}", file=sys.stderr, flush=True)
             add(args.csv, FIELDS, train(run))
+
+
+def main():
+    args = arguments()
+    if not args.render:
+        train_missing(args)
     results = read(args.csv)
     args.out.write_text(page([row for row in (find(results, run) for run in runs(args)) if row]))
     print(args.out.read_text())

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""The paper's study by SQL: five models under three losses, each tested on patients that none of them has seen.
+"""The experiment of the paper, in SQL: five models under three losses, each tested on patients that no model was trained on.
 
-    benches/study/study.py --images chest_xray/train [--full]
+    benches/experiments/paper.py --images chest_xray/train [--full]
+    benches/experiments/paper.py --render
 
-Each model is trained by one CREATE MODEL and judged by one EVALUATE MODEL on the same held-out patients. A run takes minutes: its
-result is appended to the CSV file as soon as it is there, and a run whose row is there is passed over, so the command can
-be stopped and called again. Without --full the large nets see small pictures and few epochs, so that all runs end within
-two hours on two processors; --full gives every net the size it was made for, is for a GPU, and has a page of its own.
+Each run is one CREATE MODEL and one EVALUATE MODEL on the same held-out patients, and takes minutes. Its result is appended to
+the CSV file at once. A run that is in the CSV file is skipped, so the command can be stopped and repeated. Without --full the
+large nets are trained on small images for few epochs, and all runs end within two hours on two processors. --full uses each
+net's own image size, needs a GPU and writes a page of its own. --render trains nothing and writes the page from the CSV file.
 """
 
 import argparse
-import datetime
 import json
 import pathlib
 import subprocess
@@ -24,7 +24,7 @@ from results import add, find, machines, read
 
 LOSSES = ["binary_crossentropy", "categorical_crossentropy", "mean_squared_error"]
 SEEDS = {"cnn": [42, 43, 44]}
-# Side of the pictures and epochs, on two processors and with --full.
+# Image size and epochs, on two processors and with --full.
 SIZES = {
     "cnn": ((128, 12), (224, 20)),
     "vgg16": ((64, 3), (224, 20)),
@@ -33,10 +33,10 @@ SIZES = {
     "svm": ((128, 8), (128, 8)),
 }
 OPTIONS = {"cnn": ", ema = 0.99"}
-FIGURES = ["accuracy", "precision", "recall", "specificity", "f1", "roc_auc"]
+METRICS = ["accuracy", "precision", "recall", "specificity", "f1", "roc_auc"]
 FIELDS = ["model", "loss", "seed", "image_size", "epochs", "rows", "seconds", "images_per_second", "parameters", "threshold", "machine",
-          *[f"{figure}{end}" for figure in FIGURES for end in ("", "_low", "_high")]]
-# What the paper says of its CNN, trained by several workers with PySpark and Elephas.
+          *[f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]]
+# The metrics that the paper reports for its CNN, trained by several workers with PySpark and Elephas.
 PAPER = {"accuracy": "0.95", "roc_auc": "0.97"}
 
 PLOT = """
@@ -67,13 +67,16 @@ figure.savefig(stem + ".png", dpi=120, metadata={"Software": None})
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--images", type=pathlib.Path, required=True, help="a folder of images with one folder per class")
+    parser.add_argument("--images", type=pathlib.Path, help="a folder of images with one folder per class")
+    parser.add_argument("--render", action="store_true", help="train nothing: write the page from the results")
     parser.add_argument("--full", action="store_true", help="image sizes and epochs for a GPU")
     parser.add_argument("--only", nargs="*", default=list(SIZES), help="only these models")
-    parser.add_argument("--csv", type=pathlib.Path, help="results; new rows are appended (default docs/study.csv, with --full study-full.csv)")
+    parser.add_argument("--csv", type=pathlib.Path, help="results; new rows are appended (default docs/paper.csv, with --full paper-full.csv)")
     parser.add_argument("--out", type=pathlib.Path, help="the page to write (default beside the results)")
     args = parser.parse_args()
-    args.csv = args.csv or ROOT / "docs" / ("study-full.csv" if args.full else "study.csv")
+    if not args.images and not args.render:
+        parser.error("--images is required, unless --render is given")
+    args.csv = args.csv or ROOT / "docs" / ("paper-full.csv" if args.full else "paper.csv")
     args.out = args.out or args.csv.with_suffix(".md")
     return args
 
@@ -82,12 +85,12 @@ def train(run):
     options = (f"image_size = {run['image_size']}, epochs = {run['epochs']}, loss = '{run['loss']}', seed = {run['seed']}, "
                f"early_stop = false, \"group\" = 'group'{OPTIONS.get(run['model'], '')}")
     started = time.monotonic()
-    sql(f"CREATE OR REPLACE MODEL study USING {run['model']} OPTIONS ({options}) TRAIN ON {TRAINING}")
+    sql(f"CREATE OR REPLACE MODEL paper USING {run['model']} OPTIONS ({options}) TRAIN ON {TRAINING}")
     seconds = time.monotonic() - started
-    found = sql(f"EVALUATE MODEL study ON {TEST}")[0]
-    training = sql("SHOW TRAINING study")[0]
-    model = next(row for row in sql("SHOW MODELS") if row["model"] == "study")
-    ends = {f"{figure}{end}": f"{float(found[f'{figure}{end}']):.4f}" for figure in FIGURES for end in ("", "_low", "_high")}
+    found = sql(f"EVALUATE MODEL paper ON {TEST}")[0]
+    training = sql("SHOW TRAINING paper")[0]
+    model = next(row for row in sql("SHOW MODELS") if row["model"] == "paper")
+    ends = {f"{metric}{end}": f"{float(found[f'{metric}{end}']):.4f}" for metric in METRICS for end in ("", "_low", "_high")}
     return {**run, "rows": found["rows"], "seconds": f"{seconds:.0f}", "parameters": model["parameters"], "machine": machine(),
             "images_per_second": f"{float(training['images_per_second']):.0f}",
             "threshold": f"{float(found['threshold']):.4f}", **ends}
@@ -104,28 +107,33 @@ def runs(args):
 def page(args, rows):
     where, marks = machines(rows)
     lines = [
-        "# The study: five models, three losses",
+        "# The paper's models and losses",
         "",
-        f"Written by `make study` (`benches/study/study.py`) on {datetime.date.today()}, on {where}. Each row is one CREATE MODEL, "
-        f"tested by one EVALUATE MODEL on {rows[0]['rows']} images of patients that no net has seen. Intervals are 95 % bootstraps. "
-        "Epoch and threshold were chosen on a tenth of the training patients. "
-        + ("" if args.full else "The study is sized for two processors: the large nets are trained at 64 pixels for few epochs, below their "
-           "potential. `make study FULL=1` uses 224 pixels and 20 epochs, and needs a GPU. ")
-        + "An `svm` is linear on histograms of oriented gradients. With the first two losses it is a logistic regression; with the third it "
-        "minimizes the squared error of the logistic model's probabilities. The plot shows the first seed of each model. "
-        "The first row has the paper's metrics, which are of other images; the paper reports them for its CNN, trained by several workers "
-        "with PySpark and Elephas.",
+        f"`make paper` (`benches/experiments/paper.py`) writes this page. It was measured on {where}.",
         "",
-        f"![Accuracies side by side](plots/{args.out.stem}.svg)",
+        "The first row has the metrics that the paper reports for its CNN, which several workers trained with PySpark and Elephas. The "
+        "paper's test images are not those of this page.",
         "",
-        "| model | loss | seed | pixels | epochs | " + " | ".join(FIGURES).replace("roc_auc", "ROC AUC").replace("f1", "F1")
+        "Each of the other rows is one CREATE MODEL and one EVALUATE MODEL. All models are trained on the same patients and tested on "
+        f"{rows[0]['rows']} images of other patients. The epoch and the threshold were chosen on a tenth of the training patients. Each "
+        "metric has its 95 % interval. The plot shows the first seed of each model.",
+        "",
+        *([] if args.full else [
+            "The image sizes and epochs are chosen for two processors. The large nets are trained at 64 pixels for few epochs, which is "
+            "less than they need. `make paper FULL=1` uses 224 pixels and 20 epochs, and needs a GPU.", ""]),
+        "`svm` is a linear model on histograms of oriented gradients. With the first two losses it is a logistic regression. With the "
+        "third it minimizes the squared error of a logistic model's probabilities.",
+        "",
+        f"![Accuracy of each model and loss](plots/{args.out.stem}.svg)",
+        "",
+        "| model | loss | seed | pixels | epochs | " + " | ".join(METRICS).replace("roc_auc", "ROC AUC").replace("f1", "F1")
         + " | seconds | images/s |",
-        "|---|---|---|---|---|" + "---|" * (len(FIGURES) + 2),
+        "|---|---|---|---|---|" + "---|" * (len(METRICS) + 2),
     ]
-    lines.append("| the paper's CNN | | | | | " + " | ".join(PAPER.get(figure, "") for figure in FIGURES) + " | | |")
+    lines.append("| the paper's CNN | | | | | " + " | ".join(PAPER.get(metric, "") for metric in METRICS) + " | | |")
     for row, mark in zip(rows, marks):
-        figures = [f"{row[f]} ({row[f + '_low']} to {row[f + '_high']})" for f in FIGURES]
-        cells = [row["model"], row["loss"], row["seed"], row["image_size"], row["epochs"], *figures,
+        metrics = [f"{row[m]} ({row[m + '_low']} to {row[m + '_high']})" for m in METRICS]
+        cells = [row["model"], row["loss"], row["seed"], row["image_size"], row["epochs"], *metrics,
                  row["seconds"] + mark, row["images_per_second"]]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -134,21 +142,26 @@ def page(args, rows):
 def plot(rows, stem):
     values = {}
     for row in rows:
-        # Of several seeds the first.
+        # The first of several seeds.
         values.setdefault(row["model"], {}).setdefault(row["loss"], [float(row[f"accuracy{end}"]) for end in ("", "_low", "_high")])
     given = json.dumps([list(values), LOSSES, values, str(stem)])
     subprocess.run([python_with("plots", ["matplotlib==3.10.7"]), "-c", PLOT, given], check=True)
 
 
-def main():
-    args = arguments()
+def train_missing(args):
     ingest(args.images)
-    # Loss by loss: a study that was stopped compares all models under the first ones.
+    # Loss by loss: if the command is stopped, the page compares all models under the first losses.
     for run in sorted(runs(args), key=lambda run: LOSSES.index(run["loss"])):
         if find(read(args.csv), run):
             continue
-        print(f"study: {run}", file=sys.stderr, flush=True)
+        print(f"paper: {run}", file=sys.stderr, flush=True)
         add(args.csv, FIELDS, train(run))
+
+
+def main():
+    args = arguments()
+    if not args.render:
+        train_missing(args)
     results = read(args.csv)
     wanted = [row for row in (find(results, run) for run in runs(args)) if row]
     args.out.write_text(page(args, wanted))

@@ -1,4 +1,4 @@
-"""What the study and the ablation share: one table of X-rays, and one split by patient."""
+"""The table of X-rays and the split by patient that `paper.py` and `ablation.py` share."""
 
 import csv
 import io
@@ -11,10 +11,10 @@ ROOT = HERE.parents[1]
 sys.path += [str(HERE.parent), str(HERE.parent / "peers")]
 from cluster import BIN, TARGET
 
-FOLDER = TARGET / "study"
+FOLDER = TARGET / "experiments"
 TABLE = FOLDER / "xrays.parquet"
 GROUP_REGEX = r"(person\d+|(NORMAL2-)?IM-\d+)"
-# By the first digit of the hash of the patient: about a fifth of them are tested on and never trained on.
+# First hexadecimal digits of the hash of a patient: about a fifth of the patients are only tested on.
 TEST_DIGITS = "012"
 IS_TEST = f"substr(md5(\"group\"), 1, 1) IN ({', '.join(repr(digit) for digit in TEST_DIGITS)})"
 TRAINING = f"(SELECT * FROM xrays WHERE NOT {IS_TEST})"
@@ -35,7 +35,7 @@ def ingest(images):
 
 
 def sql(*statements, tables=()):
-    """The rows of the last of the statements, which all run in one session that knows the table `xrays`."""
+    """Runs the statements in one session, which has the table `xrays`, and returns the rows of the last one."""
     tables = {"xrays": TABLE, **dict(tables)}
     create = [f"CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{path}'" for name, path in tables.items()]
     text = ";\n".join([*create, *statements])

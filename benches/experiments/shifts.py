@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Shifted copies of the tested patients' X-rays, as another hospital might have taken them.
+"""Writes shifted copies of the test X-rays, as another hospital might have taken them.
 
     shifts.py FROM.parquet TO.parquet DIGITS
 
-Reads image, label and group; keeps the groups whose MD5 begins with one of DIGITS; writes each image once per shift, as
-a JPEG, with the column `shift`. Needs numpy, pillow and pyarrow.
+Reads the columns image, label and group. Keeps the groups whose MD5 begins with one of DIGITS. Writes each image once per shift,
+as a JPEG, with the column `shift`. Needs numpy, pillow and pyarrow.
 """
 
 import hashlib
@@ -18,49 +18,49 @@ from PIL import Image, ImageFilter
 
 
 def tone(change):
-    """A change of levels in [0, 1]."""
-    def changed(picture, _):
-        levels = change(np.asarray(picture, dtype=np.float64) / 255)
+    """A shift that applies `change` to the intensities, as fractions from 0 to 1."""
+    def changed(image, _):
+        levels = change(np.asarray(image, dtype=np.float64) / 255)
         return Image.fromarray((levels.clip(0, 1) * 255).round().astype(np.uint8))
     return changed
 
 
-def noisy(picture, seed):
-    levels = np.asarray(picture, dtype=np.float64)
+def noisy(image, seed):
+    levels = np.asarray(image, dtype=np.float64)
     levels = levels + np.random.default_rng(seed).normal(0, 0.06 * 255, levels.shape)
     return Image.fromarray(levels.clip(0, 255).round().astype(np.uint8))
 
 
-def cropped(picture, _):
-    width, height = picture.size
+def cropped(image, _):
+    width, height = image.size
     box = (width * 0.075, height * 0.075, width * 0.925, height * 0.925)
-    return picture.resize((width, height), Image.Resampling.BILINEAR, box)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box)
 
 
 def turned(degrees):
-    return lambda picture, _: picture.rotate(degrees, Image.Resampling.BILINEAR)
+    return lambda image, _: image.rotate(degrees, Image.Resampling.BILINEAR)
 
 
 SHIFTS = {
-    "none": lambda picture, _: picture,
+    "none": lambda image, _: image,
     "gamma 0.6": tone(lambda levels: levels**0.6),
     "gamma 1.6": tone(lambda levels: levels**1.6),
     "contrast 0.6": tone(lambda levels: (levels - 0.5) * 0.6 + 0.5),
     "contrast 1.4": tone(lambda levels: (levels - 0.5) * 1.4 + 0.5),
     "brightness +0.15": tone(lambda levels: levels + 0.15),
     "brightness -0.15": tone(lambda levels: levels - 0.15),
-    "blur 1.5 px": lambda picture, _: picture.filter(ImageFilter.GaussianBlur(1.5)),
+    "blur 1.5 px": lambda image, _: image.filter(ImageFilter.GaussianBlur(1.5)),
     "noise 0.06": noisy,
     "crop 85 %": cropped,
     "rotation 12": turned(12),
     "rotation -12": turned(-12),
-    "JPEG quality 25": lambda picture, _: picture,
+    "JPEG quality 25": lambda image, _: image,
 }
 
 
-def jpeg(picture, quality):
+def jpeg(image, quality):
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
@@ -70,9 +70,9 @@ def main():
     rows = [row for row in rows if hashlib.md5(row["group"].encode()).hexdigest()[0] in digits]
     out = {"image": [], "label": [], "group": [], "shift": []}
     for seed, row in enumerate(rows):
-        picture = Image.open(io.BytesIO(row["image"])).convert("L")
+        image = Image.open(io.BytesIO(row["image"])).convert("L")
         for name, change in SHIFTS.items():
-            out["image"].append(jpeg(change(picture, seed), 25 if name.startswith("JPEG") else 95))
+            out["image"].append(jpeg(change(image, seed), 25 if name.startswith("JPEG") else 95))
             out["label"].append(row["label"])
             out["group"].append(row["group"])
             out["shift"].append(name)

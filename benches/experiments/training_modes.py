@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Trains one table in every training mode over 1, 2, 4 and 8 workers, and writes the figures down.
+"""Compares the training modes on one table with 1, 2, 4 and 8 workers.
 
-    python3 benches/modes/compare.py xrays.parquet --group group
+    benches/experiments/training_modes.py xrays.parquet --group group
+    benches/experiments/training_modes.py xrays.parquet --render
 
-The same rows, epochs, net and seeds for every row of the table. A run takes minutes: each result is appended to the CSV
-file as soon as it is there, and a run whose row is there already is passed over, so the command can be stopped and
-called again. Needs nothing but Python and the `tusk` program.
+All runs have the same rows, epochs and net. A run takes minutes. Its result is appended to the CSV file at once. A run that is
+in the CSV file is skipped, so the command can be stopped and repeated. --render trains nothing and writes the page from the
+CSV file. The command needs nothing but Python and the `tusk` program.
 """
 
 import argparse
 import csv
 import io
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -21,7 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benches"))
-from results import add, find, read
+from report import machine
+from results import add, find, machines, read
 
 # name: options
 MODES = {
@@ -36,7 +37,7 @@ MODES = {
 
 KEYS = ["table", "options", "mode", "workers", "epochs", "image_size", "seed"]
 FIELDS = [*KEYS, "rows", "val_roc_auc", "best_roc_auc", "val_loss", "best_epoch", "seconds", "epoch_seconds",
-          "staleness_mean", "staleness_max"]
+          "staleness_mean", "staleness_max", "machine"]
 
 
 def arguments():
@@ -50,6 +51,7 @@ def arguments():
     parser.add_argument("--seeds", default="42,43,44", help="runs per row of the table (default %(default)s)")
     parser.add_argument("--modes", default="", help="only these modes, separated by semicolons")
     parser.add_argument("--options", default="", help="more options, for instance \"augment = 'none'\"")
+    parser.add_argument("--render", action="store_true", help="train nothing: write the page from the results")
     parser.add_argument("--csv", type=Path, default=ROOT / "docs/training-modes.csv", help="results; new rows are appended")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/training-modes.md", help="the page to write")
     return parser.parse_args()
@@ -87,6 +89,7 @@ def train(args, mode, workers, seed):
         "best_epoch": best["epoch"], "seconds": f"{seconds:.1f}",
         "epoch_seconds": f"{sum(float(row['seconds']) for row in epochs):.1f}",
         "staleness_mean": training.get("staleness_mean", ""), "staleness_max": training.get("staleness_max", ""),
+        "machine": machine(),
     }
 
 
@@ -109,17 +112,20 @@ def page(args, results):
     rows = [row for row in results if all(row[key] == value for key, value in wanted.items())]
     if not rows:
         sys.exit("no results to write")
+    where, _ = machines(rows)
     lines = [
-        "# Training modes compared",
+        "# Training modes",
         "",
-        f"Written by `benches/modes/compare.py`: {args.table.name}, {rows[0]['rows']} training rows, {args.epochs} epochs of the cnn at "
-        f"{args.image_size} pixels, with the same rows and epochs in every line. It ran on {platform.machine()} with {os.cpu_count()} "
-        "processors in one process. The workers share its processors, so the times show the overhead of a mode, not how it scales.",
+        f"`make training-modes` (`benches/experiments/training_modes.py`) writes this page. It was measured on {where}.",
         "",
-        "Validation ROC AUC is that of the held-out rows, after the last epoch and at the best epoch (which is published), averaged over the "
-        "runs. Runs differ in the seed and therefore in the held-out rows, so compare lines with the same seeds; the CSV file has every run. "
-        "± is half the distance between the best and the worst run. Seconds are the wall time of the whole statement, and of the epochs "
-        "alone. Staleness is the number of other workers' pushes between a worker's pull and its push.",
+        f"Each run trains `cnn` at {args.image_size} pixels for {args.epochs} epochs on {args.table.name}, with {rows[0]['rows']} training "
+        "rows. All workers run in one process and share the processors. The seconds therefore show the overhead of a mode, and not how it "
+        "scales.",
+        "",
+        "Validation ROC AUC is the mean over the seeds, after the last epoch and at the best epoch, whose weights are published. A seed "
+        "also decides which rows are held out, so compare only rows of the table with the same seeds. `±` is half the difference between "
+        "the best and the worst seed. Seconds are those of the whole statement, and those of its epochs. Staleness is the number of "
+        "pushes by other workers between a worker's pull and its push. The CSV file has every run.",
         "",
         "| mode | workers | seeds | AUC, last epoch | AUC, best epoch | ± | seconds | in epochs | staleness, mean | max |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -139,7 +145,7 @@ def page(args, results):
 
 
 def verdict(rows):
-    """What synchronous training loses with four workers, over the seeds that both have."""
+    """Compares synchronous training with four workers and with one, over the seeds that both have."""
     def runs(workers):
         chosen = [r for r in rows if r["mode"] == "synchronous" and int(r["workers"]) == workers]
         return {row["seed"]: row for row in chosen}
@@ -148,13 +154,11 @@ def verdict(rows):
     if not seeds:
         return []
     one, four = (mean([side[seed] for seed in seeds], "best_roc_auc") for side in (one, four))
-    return [f"Synchronous training with four workers reaches {four:.4f}, with one {one:.4f}, over the seeds "
-            f"{', '.join(seeds)}: {four - one:+.4f}. At most 0.005 may be lost: "
-            f"{'kept' if one - four <= 0.005 else 'BROKEN'}."]
+    return [f"Over the seeds {', '.join(seeds)}, synchronous training reaches {one:.4f} with one worker and {four:.4f} with four, a "
+            f"difference of {four - one:+.4f}. The target is a loss of at most 0.005: {'met' if one - four <= 0.005 else 'MISSED'}."]
 
 
-def main():
-    args = arguments()
+def train_missing(args):
     for seed in args.seeds.split(","):
         for workers in args.workers.split(","):
             for mode in MODES:
@@ -167,6 +171,12 @@ def main():
                 result = train(args, mode, workers, seed)
                 add(args.csv, FIELDS, result)
                 print(f"    AUC {result['best_roc_auc']}, {result['seconds']} s", file=sys.stderr, flush=True)
+
+
+def main():
+    args = arguments()
+    if not args.render:
+        train_missing(args)
     text = page(args, read(args.csv))
     args.out.write_text(text)
     print(text)
