@@ -48,7 +48,7 @@ test: build ## Run all tests: of the crates, then of clusters of processes and c
 test-faults: build ## Run only the cluster tests, with killed processes and networks. PYTEST='-k NAME' selects.
 	@scripts/python.sh "$(PYTHON_DIR)"
 	@docker info >/dev/null 2>&1 || echo "no Docker engine is reachable: container tests are skipped"
-	@$(ENV) TUSK_BIN="$(DEV)" "$(PYTHON_DIR)/bin/python" -m pytest tests/cluster $(PYTEST)
+	@$(ENV) TUSK_BIN="$(DEV)" "$(PYTHON_DIR)/bin/python" -m pytest -n 2 --dist loadfile tests/cluster $(PYTEST)
 
 cluster: dist ## Start a cluster of containers on this machine: scheduler, three executors, JupyterLab.
 	@TUSK_BIN="$(DIST)" $(CLUSTER) up

@@ -69,7 +69,10 @@ def is_free(port):
 
 # Ports that nobody listens on, each given once. They lie below those that Linux and macOS hand out by themselves: a
 # connection somewhere else cannot take one before the process that was told of it listens there.
-FREE_PORTS = filter(is_free, random.sample(range(20000, 32768), 12768))
+# Workers of pytest-xdist take odd ports and even ones.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+FREE_PORTS = filter(is_free, random.sample(range(20000 + WORKER, 32768, WORKERS), 12768 // WORKERS))
 
 
 def free_ports(count):
