@@ -14,7 +14,7 @@ use crate::job::TrainTask;
 use crate::metrics::{Calibration, decide};
 use crate::options::Augment;
 
-/// Runs one worker's share of a job.
+/// Runs one worker's fraction of a job.
 pub trait TrainEngine: Debug + Send + Sync {
     /// Starts the work and returns its answer as a stream of [`crate::physical::answer_schema`] rows. Dropping the
     /// stream stops the work. `source` gives the rows of the whole table; the worker takes its own.
@@ -99,11 +99,11 @@ impl Predictions {
 /// Where in its images a model saw what made it decide as it did.
 #[derive(Clone, Debug, Default)]
 pub struct Explanations {
-    /// Side of maps and pictures, in pixels.
+    /// Side of maps and images, in pixels.
     pub side: u32,
-    /// Samples per pixel of the pictures: 1 or 3.
+    /// Samples per pixel of the images: 1 or 3.
     pub channels: u8,
-    /// Per image a map in [0, 1], row by row, and the picture as the net saw it; `None` where the image is not there or
+    /// Per image a map in [0, 1], row by row, and the image as the net saw it; `None` where the image is not there or
     /// cannot be read.
     pub images: Vec<Option<(Vec<f32>, Vec<u8>)>>,
 }
@@ -113,9 +113,9 @@ pub struct Explanations {
 pub struct Changes {
     /// Which transforms.
     pub augment: Augment,
-    /// Per image where its random numbers come from; `None` gives no picture.
+    /// Per image where its random numbers come from; `None` gives no image.
     pub seeds: Vec<Option<u64>>,
-    /// Side of the pictures, in pixels.
+    /// Side of the images, in pixels.
     pub side: u32,
 }
 

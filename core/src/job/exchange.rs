@@ -1,4 +1,4 @@
-//! Trains all epochs, exchanging weights with the parameter service; answers with a report alone.
+//! Trains all epochs, exchanging weights with the parameter server; answers with a report alone.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub struct Exchange {
     pub first_epoch: u32,
     /// The weights to start from; `None` means those that the seed gives.
     pub weights: Option<FileRef>,
-    /// How the workers are known to the parameter service.
+    /// How the workers are known to the parameter server.
     pub session: SessionKey,
 }
 

@@ -55,7 +55,7 @@ pub enum Job {
     FitWeights(FitWeights),
     /// Train an epoch, or a slice of one.
     Train(Train),
-    /// Train all epochs, exchanging weights with the parameter service.
+    /// Train all epochs, exchanging weights with the parameter server.
     Exchange(Exchange),
     /// Score rows.
     Validate(Validate),

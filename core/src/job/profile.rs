@@ -98,7 +98,7 @@ const KEYS: &str = "keys";
 pub struct RowHashes {
     /// Of the image's bytes.
     pub contents: Vec<u64>,
-    /// Of what the picture looks like.
+    /// Of what the image looks like.
     pub looks: Vec<u64>,
     /// Of the group, or of the content where there is none: what a split keeps together.
     pub keys: Vec<u64>,

@@ -50,7 +50,7 @@ pub struct Timing {
     pub aggregate: f64,
     /// Writing checkpoints.
     pub checkpoint: f64,
-    /// Pulling weights from the parameter service and pushing what was learned.
+    /// Pulling weights from the parameter server and pushing what was learned.
     #[serde(default)]
     pub exchange: f64,
 }

@@ -23,7 +23,7 @@ pub const FORMAT_VERSION: u32 = 3;
 /// What happens to an image between its bytes and the net, at training and at prediction alike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
-    /// Side of the square picture, in pixels; resized with antialiased bilinear interpolation.
+    /// Side of the square image, in pixels; resized with antialiased bilinear interpolation.
     pub image_size: u32,
     /// 1 (grey) or 3 (RGB).
     pub channels: u8,
@@ -31,10 +31,10 @@ pub struct Preprocessing {
     pub mean: f64,
     /// Divided by.
     pub std: f64,
-    /// Share of the side that is cut off at each border of the picture as it was stored.
+    /// Share of the side that is cut off at each border of the image as it was stored.
     #[serde(default)]
     pub border_crop: f64,
-    /// What happens to the grey levels of the resized picture.
+    /// What happens to the grey levels of the resized image.
     #[serde(default = "as_stored")]
     pub intensity: Intensity,
 }
@@ -44,13 +44,13 @@ fn as_stored() -> Intensity {
 }
 
 impl Preprocessing {
-    /// The whole picture with its grey levels as they are.
+    /// The whole image with its grey levels as they are.
     #[must_use]
     pub fn plain(image_size: u32, channels: u8, mean: f64, std: f64) -> Self {
         Self { image_size, channels, mean, std, border_crop: 0.0, intensity: as_stored() }
     }
 
-    /// What the pixels depend on, as text: pictures of equal ones need to be decoded once.
+    /// What the pixels depend on, as text: images of equal ones need to be decoded once.
     #[must_use]
     pub fn pixels(&self) -> String {
         let Self { image_size, channels, border_crop, intensity, .. } = self;
@@ -92,7 +92,7 @@ pub const WORKERS_MAX: u32 = 10_000;
 /// The most classes of a model; more are a wrong column.
 pub const CLASSES_MAX: usize = 1000;
 
-/// The largest side of a picture that a net sees, in pixels.
+/// The largest side of an image that a net sees, in pixels.
 pub const IMAGE_SIZE_MAX: u32 = 1024;
 
 /// The most threads of a worker.
@@ -164,7 +164,7 @@ pub struct Manifest {
     /// other properties.
     #[serde(default, flatten)]
     pub calibration: Option<Calibration>,
-    /// The figures of the validation rows, each with its interval.
+    /// The metrics of the validation rows, each with its interval.
     #[serde(default)]
     pub validation: Option<Report>,
     /// The epoch whose weights these are.

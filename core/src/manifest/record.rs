@@ -70,7 +70,7 @@ pub struct RunRecord {
     pub last: Option<FileRef>,
     /// Weights after the best epoch.
     pub best: Option<FileRef>,
-    /// How far the workers are that exchange by the parameter service; `None` in synchronous mode.
+    /// How far the workers are that exchange by the parameter server; `None` in synchronous mode.
     #[serde(default)]
     pub exchange: Option<ExchangeRecord>,
     /// Content hashes of rows that are not trained on, because they are among the validation rows; sorted.

@@ -1,4 +1,4 @@
-//! How far a figure could have been off by the luck of which rows were there.
+//! How far a metric could have been off by the luck of which rows were there.
 
 use std::collections::BTreeMap;
 
@@ -6,28 +6,28 @@ use rand_pcg::Pcg64;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-/// The share of resamples that lie between the bounds of an [`Interval`].
+/// The fraction of resamples that lie between the bounds of an [`Interval`].
 pub const CONFIDENCE: f64 = 0.95;
 
-/// A figure with the bounds of its 95 % bootstrap interval.
+/// A metric with the bounds of its 95 % bootstrap interval.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The figure of the rows themselves; `None` where it is not defined for them.
+    /// The metric of the rows themselves; `None` where it is not defined for them.
     pub value: Option<f64>,
-    /// The 2.5th percentile of the figure over the resamples; `None` where it was defined for none of them.
+    /// The 2.5th percentile of the metric over the resamples; `None` where it was defined for none of them.
     pub low: Option<f64>,
-    /// The 97.5th percentile of the figure over the resamples; `None` where it was defined for none of them.
+    /// The 97.5th percentile of the metric over the resamples; `None` where it was defined for none of them.
     pub high: Option<f64>,
 }
 
-/// The 95 % percentile bootstrap interval of each of `K` figures (Efron 1979; clusters after Davison and Hinkley 1997).
+/// The 95 % percentile bootstrap interval of each of `K` metrics (Efron 1979; clusters after Davison and Hinkley 1997).
 ///
 /// `units` are groups of row numbers that stay together, such as the images of one patient: each resample draws as
 /// many units as there are, with replacement, and hands `statistic` the rows of the drawn ones, repeats included. A
 /// unit of one row each is the ordinary bootstrap. The value of each interval is the statistic of all rows, in the
 /// order of the units. Percentiles are interpolated linearly, as numpy's are.
 ///
-/// A resample for which a figure is `None` or NaN is left out of that figure's bounds. With fewer than two units there
+/// A resample for which a metric is `None` or NaN is left out of that metric's bounds. With fewer than two units there
 /// is nothing to resample and no bound. The draws come from PCG-XSL-RR-128/64 alone, so the same units and `seed` give
 /// the same bounds on every platform.
 pub fn bootstrap<const K: usize>(

@@ -16,7 +16,7 @@ pub struct ReliabilityBin {
     pub rows: u64,
     /// Their mean probability; `None` in an empty bin.
     pub mean_probability: Option<f64>,
-    /// The share of them that is positive; `None` in an empty bin.
+    /// The fraction of them that is positive; `None` in an empty bin.
     pub positive_share: Option<f64>,
 }
 

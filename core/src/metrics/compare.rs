@@ -15,13 +15,13 @@ pub struct Comparison {
     pub second: Interval,
     /// First minus second, over the same draws.
     pub difference: Interval,
-    /// How likely a difference as far from zero would be if there were none: twice the smaller share of draws on either
+    /// How likely a difference as far from zero would be if there were none: twice the smaller fraction of draws on either
     /// side of zero, at most 1 (Davison and Hinkley 1997, section 4.4).
     pub p_value: Option<f64>,
 }
 
 /// Compares two scores of the same rows by a paired bootstrap: each resample draws the same rows (whole groups, where
-/// `groups` names each row's) for both. All figures are `None` where a class has no rows, a score is NaN, or the slices
+/// `groups` names each row's) for both. All metrics are `None` where a class has no rows, a score is NaN, or the slices
 /// differ in length.
 pub fn compare_roc_auc(
     truth: &[bool],

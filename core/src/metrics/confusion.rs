@@ -6,7 +6,7 @@ use super::is_positive;
 
 /// The four counts of a decision between a positive and a negative class.
 ///
-/// Each figure is `None` where its denominator is zero (scikit-learn's `zero_division=nan`): a precision of 0 would
+/// Each metric is `None` where its denominator is zero (scikit-learn's `zero_division=nan`): a precision of 0 would
 /// say that positives were found and were wrong, when none was looked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confusion {
@@ -49,23 +49,23 @@ impl Confusion {
         self.tp.saturating_add(self.fp).saturating_add(self.tn).saturating_add(self.fn_)
     }
 
-    /// The share of rows that were decided rightly; `None` without rows.
+    /// The fraction of rows that were decided rightly; `None` without rows.
     pub fn accuracy(&self) -> Option<f64> {
         let right = self.tp as f64 + self.tn as f64;
         ratio(right, right + self.fp as f64 + self.fn_ as f64)
     }
 
-    /// The share of rows called positive that are (positive predictive value); `None` where none was called positive.
+    /// The fraction of rows called positive that are (positive predictive value); `None` where none was called positive.
     pub fn precision(&self) -> Option<f64> {
         ratio(self.tp as f64, self.tp as f64 + self.fp as f64)
     }
 
-    /// The share of positive rows that were found (sensitivity, true positive rate); `None` without positive rows.
+    /// The fraction of positive rows that were found (sensitivity, true positive rate); `None` without positive rows.
     pub fn recall(&self) -> Option<f64> {
         ratio(self.tp as f64, self.tp as f64 + self.fn_ as f64)
     }
 
-    /// The share of negative rows that were called negative (true negative rate); `None` without negative rows.
+    /// The fraction of negative rows that were called negative (true negative rate); `None` without negative rows.
     pub fn specificity(&self) -> Option<f64> {
         ratio(self.tn as f64, self.tn as f64 + self.fp as f64)
     }

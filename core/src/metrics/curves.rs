@@ -56,16 +56,16 @@ pub fn average_precision(truth: &[bool], score: &[f64]) -> Option<f64> {
     points.windows(2).map(gain).sum()
 }
 
-/// A figure that a threshold is wanted for.
+/// A metric that a threshold is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// The share of positive rows that are found (recall).
+    /// The fraction of positive rows that are found (recall).
     Sensitivity,
-    /// The share of negative rows that are called negative.
+    /// The fraction of negative rows that are called negative.
     Specificity,
 }
 
-/// The threshold that reaches at least `least` of the wanted figure and gives up as little as possible of the other: the
+/// The threshold that reaches at least `least` of the wanted metric and gives up as little as possible of the other: the
 /// highest one for sensitivity, the lowest one for specificity. `None` where no threshold reaches it.
 pub fn threshold_for(truth: &[bool], score: &[f64], wanted: Wanted, least: f64) -> Option<f64> {
     let points = curve(truth, score)?;

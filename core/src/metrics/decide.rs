@@ -11,7 +11,7 @@ pub fn is_positive(score: f64, threshold: f64) -> bool {
 /// highest probability, the first of equals; a NaN is never the highest.
 ///
 /// `None` where there is nothing to decide on: no probability is a number or, with a cut, that of the positive class is
-/// not. A class would claim that the model had seen something. So `predict` gives NULL, a figure counts the row as called
+/// not. A class would claim that the model had seen something. So `predict` gives NULL, a metric counts the row as called
 /// no class (of two classes: not called positive), and the confusion matrix has no cell for it.
 #[must_use]
 pub fn decide(probabilities: &[f32], cut: Option<(usize, f64)>) -> Option<usize> {

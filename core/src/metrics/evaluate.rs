@@ -1,4 +1,4 @@
-//! All the figures of one evaluation, those that are resampled with their interval.
+//! All the metrics of one evaluation, those that are resampled with their interval.
 
 use super::bootstrap::{Units, bootstrap_weights};
 use super::figures::{Figure, INTERVALS, Metric, Sample, with_interval};
@@ -7,7 +7,7 @@ use super::multi::rank_classes;
 use super::roc::Ranking;
 use super::{Confusion, MultiConfusion, Report, decide, is_positive};
 
-/// Rows that were scored and decided, with what all figures and resamples need of them prepared once.
+/// Rows that were scored and decided, with what all metrics and resamples need of them prepared once.
 #[derive(Debug)]
 pub struct Judgement<'a> {
     rows: usize,
@@ -72,7 +72,7 @@ impl<'a> Judgement<'a> {
         })
     }
 
-    /// The figures that have an interval.
+    /// The metrics that have an interval.
     ///
     /// The bounds are 95 % percentile bootstrap intervals over `resamples` draws from `seed`, of whole groups where
     /// `groups` names each row's (the images of one patient are not independent), of rows otherwise. About 1000 resamples
@@ -87,7 +87,7 @@ impl<'a> Judgement<'a> {
         Report::new(self.rows, bootstrap_weights(self.rows, &units, seed, resamples, |weights| self.figures(weights)))
     }
 
-    /// The figure of the rows as they are, if it has no interval; those that have one are in the [`Self::report`]. `None`
+    /// The metric of the rows as they are, if it has no interval; those that have one are in the [`Self::report`]. `None`
     /// where it is not defined for them.
     #[must_use]
     pub fn scored(&self, metric: &Metric) -> Option<f64> {
@@ -97,7 +97,7 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// The figures that have an interval, of one draw.
+    /// The metrics that have an interval, of one draw.
     fn figures(&self, weights: &[u32]) -> [Option<f64>; INTERVALS] {
         let (rankings, losses) = (self.rankings.as_deref(), self.losses.as_deref());
         match &self.decisions {
@@ -119,7 +119,7 @@ impl<'a> Judgement<'a> {
     }
 }
 
-/// One value of each figure that has an interval.
+/// One value of each metric that has an interval.
 fn each(value: impl Fn(&Metric) -> Option<f64>) -> [Option<f64>; INTERVALS] {
     let mut metrics = with_interval();
     std::array::from_fn(|_| metrics.next().and_then(&value))
@@ -142,7 +142,7 @@ fn count_many(classes: usize, decided: &[(usize, usize)], weights: &[u32]) -> Mu
     counts
 }
 
-/// The figures of a binary classifier that have an interval: [`Judgement::binary`] and [`Judgement::report`]. Nothing where
+/// The metrics of a binary classifier that have an interval: [`Judgement::binary`] and [`Judgement::report`]. Nothing where
 /// the slices do not fit together.
 #[must_use]
 pub fn evaluate_binary(
@@ -157,7 +157,7 @@ pub fn evaluate_binary(
     judgement.map_or_else(Report::default, |judgement| judgement.report(groups, seed, resamples))
 }
 
-/// The figures of a classifier of `classes` classes that have an interval: [`Judgement::multi`] and [`Judgement::report`].
+/// The metrics of a classifier of `classes` classes that have an interval: [`Judgement::multi`] and [`Judgement::report`].
 /// Nothing where the shapes do not fit together.
 #[must_use]
 pub fn evaluate_multi(

@@ -8,7 +8,7 @@ const ROUNDING: f64 = 1e-6;
 
 /// The mean of -ln(p) over `probabilities`, the probability that each row's true class was given, in nats.
 ///
-/// Each is clipped to `[epsilon, 1 - epsilon]` first ([`PROBABILITY_EPSILON`] for figures that agree with Keras).
+/// Each is clipped to `[epsilon, 1 - epsilon]` first ([`PROBABILITY_EPSILON`] for metrics that agree with Keras).
 /// `None` without rows, and where one of them is no probability (NaN, or outside `[0, 1]` by more than rounding).
 pub fn log_loss(probabilities: &[f64], epsilon: f64) -> Option<f64> {
     if probabilities.is_empty() {

@@ -6,7 +6,7 @@ use super::roc::Ranking;
 
 /// Counts of decisions between classes 0 to n - 1.
 ///
-/// The `macro` figures are the plain mean of the figure of each class against all the others, over the classes for
+/// The `macro` metrics are the plain mean of the metric of each class against all the others, over the classes for
 /// which it is defined (scikit-learn's `average="macro", zero_division=nan`); `None` where it is defined for none.
 /// An index outside the classes belongs to none of them: such a truth is nobody's positive, such a decision is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl MultiConfusion {
         })
     }
 
-    /// The share of rows that were decided rightly; `None` without rows.
+    /// The fraction of rows that were decided rightly; `None` without rows.
     pub fn accuracy(&self) -> Option<f64> {
         ratio(self.classes.iter().map(|class| class.right as f64).sum(), self.rows as f64)
     }

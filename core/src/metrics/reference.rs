@@ -1,4 +1,4 @@
-//! The figures of scikit-learn 1.9.1, printed by tests/reference/sklearn_metrics.py on the data written out here.
+//! The metrics of scikit-learn 1.9.1, printed by tests/reference/sklearn_metrics.py on the data written out here.
 
 use super::figures::{accuracy, balanced_accuracy, f1, precision, recall, specificity};
 use super::*;

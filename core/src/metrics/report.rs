@@ -1,4 +1,4 @@
-//! The figures that are kept with a model, each with its interval.
+//! The metrics that are kept with a model, each with its interval.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::Interval;
 use super::figures::{INTERVALS, Metric, with_interval};
 
-/// The figures of a classifier on a set of rows: those of [`super::METRICS`] that have an interval.
+/// The metrics of a classifier on a set of rows: those of [`super::METRICS`] that have an interval.
 ///
-/// In JSON it is an object with `rows` and a field for each figure, by its name. A figure that came later than a stored
+/// In JSON it is an object with `rows` and a field for each metric, by its name. A metric that came later than a stored
 /// report is absent there, and undefined in what is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Report {
-    /// How many rows were judged; 0 where the slices did not fit together, and then no figure is there.
+    /// How many rows were judged; 0 where the slices did not fit together, and then no metric is there.
     pub rows: u64,
     figures: [Interval; INTERVALS],
 }
@@ -25,12 +25,12 @@ impl Report {
         Self { rows: rows as u64, figures }
     }
 
-    /// The figures, in the order of [`super::METRICS`].
+    /// The metrics, in the order of [`super::METRICS`].
     pub fn figures(&self) -> impl Iterator<Item = (&'static Metric, Interval)> {
         with_interval().zip(self.figures)
     }
 
-    /// One of the figures; undefined where it has no interval and so is in no report.
+    /// One of the metrics; undefined where it has no interval and so is in no report.
     #[must_use]
     pub fn figure(&self, metric: &Metric) -> Interval {
         let mut figures = self.figures();

@@ -36,7 +36,7 @@ impl Ranking {
 
     /// The area under the ROC curve when row r counts `weight(r)` times; `None` where a class weighs nothing.
     ///
-    /// The Mann-Whitney statistic: the share of (positive, negative) pairs in which the positive has the higher
+    /// The Mann-Whitney statistic: the fraction of (positive, negative) pairs in which the positive has the higher
     /// score, a tie counting half. Summed in integers, so the order of rows inside a tie cannot matter.
     pub(super) fn auc(&self, weight: impl Fn(usize) -> u64) -> Option<f64> {
         let (mut positives, mut negatives) = (0_u64, 0_u64);

@@ -86,14 +86,14 @@ fn best_cut(counts: &[[f64; CELLS]; 2]) -> Option<f64> {
     Some((best as f64 + offset) * WIDTH - LIMIT)
 }
 
-/// The share of the smoothed scores below the lower edge of each cell; `None` without scores.
+/// The fraction of the smoothed scores below the lower edge of each cell; `None` without scores.
 fn smoothed(counts: &[f64; CELLS]) -> Option<Vec<f64>> {
     let total: f64 = counts.iter().sum();
     if total <= 0.0 {
         return None;
     }
     let bandwidth = bandwidth(counts, total);
-    // The share of a kernel that lies below an edge so many cells above the kernel's own cell.
+    // The fraction of a kernel that lies below an edge so many cells above the kernel's own cell.
     let below = |cells: f64| 1.0 / (1.0 + (-LOGISTIC_OF_NORMAL * (cells - 0.5) * WIDTH / bandwidth).exp());
     let kernel: Vec<f64> = (0..2 * CELLS).map(|lag| below(lag as f64 - CELLS as f64)).collect();
     let share = |edge: usize| {

@@ -1,4 +1,4 @@
-//! Hyper-parameter search: which options are tried, and which value each trial takes.
+//! Options of a search, and the option values of each trial.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,31 +9,32 @@ use super::{Architecture, Mode, ModelSpec, Objective, OptionDef, OptionValue, Se
 use crate::error::{Error, Result};
 use crate::random::derive;
 
-/// The most trials of a search.
+/// Maximum number of trials of a search.
 const TRIALS_MAX: u32 = 1000;
 
-/// A range whose bounds differ by this factor or more is searched by its logarithm.
+/// A range whose bounds differ by at least this factor is searched on a logarithmic scale.
 const LOGARITHMIC_FROM: f64 = 10.0;
 
 options! {
-    /// How the best of several trials is found, where an option is range(low, high) or candidates(a, b, ...).
+    /// How a search chooses and compares trials. A search is a statement in which an option is range(low, high) or
+    /// candidates(a, b, ...).
     "Search" search: SearchOptions {
         /// How trials are chosen.
         strategy as "search": SearchStrategy = SearchStrategy::Random, Quoted, [Fixed];
-        /// Trials of a search, at most; a grid has its own number.
+        /// Maximum number of trials; a grid has one trial per combination.
         trials: u32 = 16, Whole::Within(1, TRIALS_MAX), [Fixed];
-        /// Trials that run side by side.
+        /// Number of trials that run at the same time.
         parallel_trials: u32 = 1, Whole::Within(1, 100), [Fixed];
-        /// What makes a trial better than another, on the validation rows.
+        /// Metric of the validation rows that compares trials.
         objective: Objective = Objective::RocAuc, Quoted, [Fixed];
     }
     beside {
-        /// The options that are searched; without any there is no search.
+        /// The searched options. Empty if there is no search.
         space: Vec<Dimension> = Vec::new();
     }
 }
 
-/// An option and what it may be.
+/// A searched option and its values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dimension {
     /// The option.
@@ -42,18 +43,18 @@ pub struct Dimension {
     pub values: Values,
 }
 
-/// What an option may be.
+/// The values of a searched option.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Values {
-    /// Any number from the first to the second; whole numbers where both are.
+    /// Any number from the first to the second. Whole numbers if both bounds are whole numbers.
     Range(String, String),
-    /// One of these.
+    /// One of the given values.
     Candidates(Vec<OptionValue>),
 }
 
 impl Values {
-    /// The value at a place in [0, 1).
+    /// Returns the value at a position in [0, 1).
     fn at(&self, place: f64) -> OptionValue {
         match self {
             Self::Candidates(values) => {
@@ -63,7 +64,7 @@ impl Values {
             Self::Range(low, high) => {
                 let is_whole = [low, high].into_iter().all(|bound| bound.bytes().all(|b| b.is_ascii_digit()));
                 let (low, high): (f64, f64) = (low.parse().unwrap_or(0.0), high.parse().unwrap_or(0.0));
-                // Whole numbers: the interval that rounds down to each is as wide as every other.
+                // All whole numbers are equally likely.
                 let high = if is_whole { high + 1.0 } else { high };
                 let number = if low > 0.0 && high / low >= LOGARITHMIC_FROM {
                     low * (high / low).powf(place)
@@ -73,14 +74,14 @@ impl Values {
                 if is_whole {
                     return OptionValue::Number((number as u64).to_string());
                 }
-                // Four digits say enough, and can be read.
+                // Four digits are precise enough and readable.
                 let rounded: f64 = format!("{number:.3e}").parse().unwrap_or(number);
                 OptionValue::from(rounded.clamp(low, high))
             }
         }
     }
 
-    /// What it can be at most and at least, for a check of each.
+    /// Returns the values to check: the bounds, or every candidate.
     fn bounds(&self) -> Vec<OptionValue> {
         match self {
             Self::Candidates(values) => values.clone(),
@@ -90,7 +91,7 @@ impl Values {
 }
 
 impl ModelSpec {
-    /// How many trials the search has.
+    /// Returns the number of trials.
     #[must_use]
     pub fn trials(&self) -> u32 {
         let SearchOptions { strategy, trials, space, .. } = &self.search;
@@ -104,7 +105,7 @@ impl ModelSpec {
         u32::try_from(combinations).unwrap_or(u32::MAX)
     }
 
-    /// The options of a trial, from 0.
+    /// Returns the options of a trial. Trials are numbered from 0.
     #[must_use]
     pub fn trial_options(&self, trial: u32) -> Vec<(String, OptionValue)> {
         let mut rest = trial as usize;
@@ -125,7 +126,7 @@ impl ModelSpec {
         self.search.space.iter().enumerate().map(value).collect()
     }
 
-    /// The spec of a trial.
+    /// Returns the spec of a trial.
     ///
     /// # Errors
     /// As [`super::parse`].
@@ -137,7 +138,7 @@ impl ModelSpec {
         Ok(spec)
     }
 
-    /// Takes an option into the search, after every value of it was seen to be one.
+    /// Checks the values of an option and adds it to the search.
     pub(super) fn search_for(&mut self, def: &OptionDef, values: Values) -> Result<()> {
         let refuse = |message: String| Err(Error::ConflictingOptions { message });
         let option = def.name;
@@ -159,7 +160,7 @@ impl ModelSpec {
     }
 }
 
-/// Refuses searches that are none.
+/// Returns an error if the search options are invalid.
 pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
     let refuse = |message: String| Err(Error::ConflictingOptions { message });
     let SearchOptions { strategy, space, .. } = &spec.search;
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn trials_are_drawn_from_the_space_by_the_seed() {
+    fn the_seed_decides_the_options_of_trials() {
         let spec = asked(&[
             ("learning_rate", range("1e-4", "1e-2")),
             ("batch_size", range("16", "18")),
@@ -244,7 +245,7 @@ mod tests {
                 .iter()
                 .all(|trial| (1e-4..=1e-2).contains(&trial.optimizer.learning_rate) && trial.search.space.is_empty())
         );
-        // By the logarithm: a tenth of the range's length is half of it.
+        // On a logarithmic scale, half of the draws fall into the lowest tenth of the range.
         let small = trials.iter().filter(|trial| trial.optimizer.learning_rate < 1e-3).count();
         assert!((80..120).contains(&small), "{small}");
         for size in 16..=18 {
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_searched_is_refused_before_anything_is_trained() {
+    fn an_invalid_search_is_refused_before_training() {
         let refusal = |options: &[(&str, OptionValue)]| asked(options).unwrap_err().to_string();
         let message = refusal(&[("label", OptionValue::Candidates(vec!["a".into()]))]);
         assert_eq!(message, "label is the same for all trials; give it one value");

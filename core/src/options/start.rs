@@ -1,4 +1,4 @@
-//! Options of transfer learning, and which of them go together.
+//! Options of transfer learning, and the checks of their combinations.
 
 use super::accepts::{Quoted, QuotedText, Text, Unset};
 use super::declare::options;
@@ -8,13 +8,14 @@ use crate::ids::ModelName;
 use crate::store::refuse_keys;
 
 options! {
-    /// Where a run starts, if not from random numbers.
+    /// The initial weights of a run, if they are not random.
     "Start" start: StartOptions {
-        /// A model whose weights are the start.
+        /// Name of a published model whose weights the run starts from.
         warm_start: Option<ModelName> = None, Unset("none", Quoted), before None;
-        /// A file whose tensors are the start where name and shape fit: torchvision's names, but for cnn's own.
+        /// File of initial weights. Tensors are used if their name and shape match; names are those of torchvision,
+        /// except for the nets of Tusk.
         weights: Option<String> = None, Unset("none", Text("a path or URL of a safetensors file")), before None;
-        /// Which weights stay as they start: none, or all but the last layer's.
+        /// Which weights are not trained: none, or those of the backbone.
         freeze: Freeze = Freeze::None, Quoted, before Freeze::None;
     }
 }
@@ -33,7 +34,7 @@ impl QuotedText for ModelName {
     }
 }
 
-/// Refuses a location with a key in it, two starts, and weights that are frozen before they have learned anything.
+/// Returns an error if the location contains a key, if two starts are given, or if random weights would be frozen.
 pub(super) fn check(spec: &ModelSpec) -> Result<()> {
     if let Some(weights) = &spec.start.weights {
         refuse_keys(weights)?;
@@ -54,7 +55,7 @@ mod tests {
     use crate::options::{Architecture, Freeze, OptionValue, parse};
 
     #[test]
-    fn a_run_has_one_start_and_freezes_only_what_has_learned() {
+    fn two_starts_and_frozen_random_weights_are_refused() {
         let parsed = |options: &[(&str, &str)]| {
             let options: Vec<_> =
                 options.iter().map(|(key, value)| ((*key).to_owned(), OptionValue::from(*value))).collect();

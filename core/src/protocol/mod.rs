@@ -6,7 +6,7 @@
 //! * [`epoch_schema`]: the columns of the rows of all three
 //! * [`ClusterStatus`], [`RunSummary`]: what a cluster is doing
 //! * [`ExecutorReport`]: what an executor tells the scheduler about itself
-//! * [`parameters`]: what workers and the parameter service say to each other
+//! * [`parameters`]: what workers and the parameter server say to each other
 
 mod epochs;
 mod follow;

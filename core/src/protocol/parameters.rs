@@ -1,4 +1,4 @@
-//! What workers and the parameter service say to each other, over Arrow Flight.
+//! What workers and the parameter server say to each other, over Arrow Flight.
 //!
 //! A **pull** is a `DoGet` whose ticket is a protobuf `Any` of type [`PULL_TYPE_URL`] with a [`Pull`] as JSON in it. The
 //! first message of the answer carries [`Pulled`] as JSON in its `app_metadata`; the tensors follow.
@@ -29,7 +29,7 @@ pub const PIECE_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 /// The most bytes of a message's JSON.
 pub const HEADER_BYTES_MAX: usize = 64 << 10;
 
-/// What the parameter service knows this life of a run by: a secret of the run's tasks, so that nobody else can push, nor
+/// What the parameter server knows this life of a run by: a secret of the run's tasks, so that nobody else can push, nor
 /// a task of before a restart. The service is that of the executor's scheduler.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionKey(pub String);

@@ -24,7 +24,7 @@ pub struct TrainingRequest {
     pub spec: ModelSpec,
     /// The rows to learn from: columns image, label, group, name.
     pub train: Arc<dyn ExecutionPlan>,
-    /// The rows to validate on, if they are not a share of the training rows.
+    /// The rows to validate on, if they are not a fraction of the training rows.
     pub validate: Option<Arc<dyn ExecutionPlan>>,
     /// How errors call the rows: the table's name, or "the query".
     pub train_name: String,

@@ -1,4 +1,4 @@
-//! The share of rows that are decided rightly.
+//! The fraction of rows that are decided rightly.
 
 use super::{Figure, Metric};
 

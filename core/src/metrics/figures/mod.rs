@@ -1,6 +1,6 @@
-//! The figures that EVALUATE answers with, in the order of its columns: one file each, one line each in [`METRICS`].
+//! The metrics that EVALUATE answers with, in the order of its columns: one file each, one line each in [`METRICS`].
 //!
-//! EVALUATE's columns, the figures kept with a model, its card and the table in `docs/evaluation.md` are made from this
+//! EVALUATE's columns, the metrics kept with a model, its card and the table in `docs/evaluation.md` are made from this
 //! list.
 
 pub mod accuracy;
@@ -20,7 +20,7 @@ use super::multi::auc_ovr;
 use super::roc::Ranking;
 use super::{Confusion, MultiConfusion};
 
-/// Every figure, in the order of EVALUATE's columns.
+/// Every metric, in the order of EVALUATE's columns.
 pub const METRICS: &[&Metric] = &[
     &accuracy::METRIC,
     &balanced_accuracy::METRIC,
@@ -35,7 +35,7 @@ pub const METRICS: &[&Metric] = &[
     &calibration_error::METRIC,
 ];
 
-/// A figure of merit.
+/// A metric.
 #[derive(Debug)]
 pub struct Metric {
     /// Its column in EVALUATE and its key in a stored report.
@@ -46,10 +46,10 @@ pub struct Metric {
     pub figure: Figure,
 }
 
-/// A figure of rows that may be weighed, whose labels are counted in a `C`.
+/// A metric of rows that may be weighed, whose labels are counted in a `C`.
 pub type OfSample<C> = fn(&Sample<'_, C>) -> Option<f64>;
 
-/// How a figure is computed, and so what there is of it. Each is `None` where it is not defined for the rows.
+/// How a metric is computed, and so what there is of it. Each is `None` where it is not defined for the rows.
 #[derive(Debug)]
 pub enum Figure {
     /// From rows that may be weighed, so that it has a bootstrap interval. It is kept with a model.
@@ -77,7 +77,7 @@ impl Metric {
     }
 }
 
-/// How many figures have an interval.
+/// How many metrics have an interval.
 pub(super) const INTERVALS: usize = {
     let (mut count, mut index) = (0, 0);
     while index < METRICS.len() {
@@ -89,12 +89,12 @@ pub(super) const INTERVALS: usize = {
     count
 };
 
-/// The figures with an interval, in the order of [`METRICS`].
+/// The metrics with an interval, in the order of [`METRICS`].
 pub(super) fn with_interval() -> impl Iterator<Item = &'static Metric> {
     METRICS.iter().copied().filter(|metric| metric.has_interval())
 }
 
-/// One draw of the rows: how often each was drawn, and what all figures share. The rows themselves draw each once.
+/// One draw of the rows: how often each was drawn, and what all metrics share. The rows themselves draw each once.
 #[derive(Debug)]
 pub struct Sample<'a, C> {
     /// How the drawn rows were decided.

@@ -1,4 +1,4 @@
-//! The share of rows called positive that are.
+//! The fraction of rows called positive that are.
 
 use super::{Figure, Metric};
 

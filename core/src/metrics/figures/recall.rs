@@ -1,4 +1,4 @@
-//! The share of positive rows that are found.
+//! The fraction of positive rows that are found.
 
 use super::{Figure, Metric};
 

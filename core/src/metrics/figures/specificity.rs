@@ -1,4 +1,4 @@
-//! The share of negative rows that are called negative.
+//! The fraction of negative rows that are called negative.
 
 use super::{Figure, Metric};
 
