@@ -134,7 +134,7 @@ pub(crate) fn caught<T>(what: &'static str, read: impl FnOnce() -> Result<T>) ->
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("its reader gave up: {}", text.unwrap_or("no reason given"))
+    format!("its reader panicked: {}", text.unwrap_or("no reason given"))
 }
 
 /// The codec of logical plans.
@@ -173,7 +173,7 @@ impl LogicalExtensionCodec for TuskLogicalCodec {
                 find(&self.extensions, &message.name, "table")?.decode_table(&message.body)
             }
             Some(TableKind::Ballista(bytes)) => self.ballista.try_decode_table_provider(&bytes, table_ref, schema, ctx),
-            None => Err(wire("table", &"it is of a kind this version does not know").into()),
+            None => Err(wire("table", &"its kind is unknown to this version").into()),
         })
     }
 
@@ -238,7 +238,7 @@ impl TuskPhysicalCodec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let refuse = |reason: &dyn Display| Err(wire("training task", reason).into());
         if self.is_inside_source {
-            return refuse(&"it is inside the source of another");
+            return refuse(&"it is nested in the source of another");
         }
         let task: TrainTask = serde_json::from_slice(&message.task).map_err(|e| wire("training task", &e))?;
         if !(1..=WORKERS_MAX).contains(&task.workers) {
@@ -290,7 +290,7 @@ impl PhysicalExtensionCodec for TuskPhysicalCodec {
                 find(&self.extensions, &message.name, "operator")?.decode_operator(&message.body, inputs)
             }
             Some(OperatorKind::Ballista(bytes)) => self.ballista.try_decode(&bytes, inputs, ctx, proto_converter),
-            None => Err(wire("operator", &"it is of a kind this version does not know").into()),
+            None => Err(wire("operator", &"its kind is unknown to this version").into()),
         })
     }
 

@@ -47,7 +47,7 @@ pub enum Error {
         message: String,
     },
     /// A name that cannot be a model's.
-    #[error("'{name}' is no model name: {reason}")]
+    #[error("'{name}' is not a valid model name: {reason}")]
     InvalidModelName {
         /// The name as written.
         name: String,
@@ -97,7 +97,7 @@ pub enum Error {
         source: Box<object_store::Error>,
     },
     /// A store's URL that cannot be used.
-    #[error("'{url}' is no model store: {reason}")]
+    #[error("'{url}' is not a model store: {reason}")]
     InvalidStore {
         /// The URL as written.
         url: String,

@@ -29,7 +29,7 @@ impl ModelName {
         } else if name.starts_with('.') {
             "it starts with a dot"
         } else if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')) {
-            "it may only hold letters, digits, '_', '-' and '.'"
+            "it may only contain letters, digits, '_', '-' and '.'"
         } else {
             return Ok(Self(name));
         };

@@ -152,7 +152,7 @@ impl Cause {
         Self {
             kind: CauseKind::Internal,
             message: format!("a task panicked: {message}"),
-            hint: Some("this is a fault of the program; the executor's log says where".to_owned()),
+            hint: Some("this is a bug in Tusk; see the log of the executor".to_owned()),
         }
     }
 

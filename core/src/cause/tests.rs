@@ -82,7 +82,7 @@ fn a_panic_that_ballista_caught_is_told_as_one() {
     let text = FailedTask::from(caught).error;
     let cause = Cause::of_text(&text);
     assert_eq!((cause.kind, cause.message.as_str()), (CauseKind::Internal, "a task panicked: index out of \"bounds\""));
-    assert!(cause.to_string().ends_with("; this is a fault of the program; the executor's log says where"), "{cause}");
+    assert!(cause.to_string().ends_with("; this is a bug in Tusk; see the log of the executor"), "{cause}");
 }
 
 #[test]

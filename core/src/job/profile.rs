@@ -121,7 +121,10 @@ impl RowHashes {
             LOOKS => &mut self.looks,
             KEYS => &mut self.keys,
             other => {
-                return Err(Error::Wire { what: "profile's answer", reason: format!("it has an array '{other}'") });
+                return Err(Error::Wire {
+                    what: "profile output",
+                    reason: format!("it has the unexpected array '{other}'"),
+                });
             }
         };
         if hashes.len() < hashes_max {
@@ -152,7 +155,7 @@ mod tests {
         assert_eq!(few, hashes);
         let other = Answer { worker: WorkerId(0), name: "truth", piece: 0, data: &[] };
         let message = few.fold(&other, 2).unwrap_err().to_string();
-        assert!(message.contains("it has an array 'truth'"), "{message}");
+        assert!(message.contains("it has the unexpected array 'truth'"), "{message}");
     }
 
     #[test]
@@ -166,7 +169,7 @@ mod tests {
             ProfileReport { val_rows: rows(u64::MAX), ..fits.clone() },
             ProfileReport { skipped: u64::MAX, ..fits },
         ] {
-            assert_eq!(report.check(), Err(format!("a count of {}", u64::MAX)));
+            assert_eq!(report.check(), Err(format!("the count {} is too large", u64::MAX)));
         }
     }
 }

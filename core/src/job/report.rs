@@ -46,7 +46,7 @@ impl TaskReport {
     /// Whether its counts and these of the job can be added up over workers.
     pub(super) fn check_counts(&self, counts: impl IntoIterator<Item = u64>) -> Result<(), String> {
         match [self.rows, self.decoded].into_iter().chain(counts).max().filter(|count| *count > COUNT_MAX) {
-            Some(count) => Err(format!("a count of {count}")),
+            Some(count) => Err(format!("the count {count} is too large")),
             None => Ok(()),
         }
     }

@@ -93,7 +93,10 @@ impl Scores {
             PROBABILITIES => self.probabilities.extend(words.iter().map(|word| f32::from_le_bytes(*word))),
             GROUPS => self.groups.extend(answer.data.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word))),
             other => {
-                return Err(Error::Wire { what: "validation answer", reason: format!("it has an array '{other}'") });
+                return Err(Error::Wire {
+                    what: "validation output",
+                    reason: format!("it has the unexpected array '{other}'"),
+                });
             }
         }
         Ok(())
@@ -117,6 +120,6 @@ mod tests {
         assert_eq!(found, scores);
         let other = Answer { worker: WorkerId(0), name: "keys", piece: 0, data: &[] };
         let message = found.fold(&other).unwrap_err().to_string();
-        assert!(message.contains("it has an array 'keys'"), "{message}");
+        assert!(message.contains("it has the unexpected array 'keys'"), "{message}");
     }
 }

@@ -105,7 +105,7 @@ impl ModelDefinition {
     /// What is wrong with it.
     pub fn check_net(&self) -> Result<(), String> {
         if self.spec.architecture == Architecture::Ensemble {
-            return Err("an ensemble is no net".to_owned());
+            return Err("an ensemble is not a net".to_owned());
         }
         self.check()
     }
@@ -119,23 +119,29 @@ impl ModelDefinition {
         let Preprocessing { image_size, channels, mean, std, border_crop, .. } = self.preprocessing;
         let classes = self.classes.len();
         if image_size == 0 || image_size > IMAGE_SIZE_MAX || !matches!(channels, 1 | 3) {
-            return Err(format!("pictures of {channels} channels and {image_size} pixels cannot be"));
+            return Err(format!(
+                "images must have 1 or 3 channels and 1 to {IMAGE_SIZE_MAX} pixels per side, got {channels} channels and \
+                 {image_size} pixels"
+            ));
         }
         if !(0.0..0.5).contains(&border_crop) {
-            return Err(format!("{border_crop} of a picture cannot be cut off at each border"));
+            return Err(format!("border_crop must be at least 0 and below 0.5, got {border_crop}"));
         }
         if !mean.is_finite() || !std.is_finite() || std <= 0.0 {
-            return Err(format!("pixels cannot be centred at {mean} and scaled by {std}"));
+            return Err(format!("the mean and std of pixels must be finite and std above 0, got {mean} and {std}"));
         }
         if self.spec.training.batch_size == 0 {
-            return Err("batches of no rows cannot be".to_owned());
+            return Err("batch_size must be at least 1, got 0".to_owned());
         }
         if classes > CLASSES_MAX || self.class_weights.len() != classes {
-            return Err(format!("{classes} classes with {} weights cannot be", self.class_weights.len()));
+            return Err(format!(
+                "a model must have at most {CLASSES_MAX} classes and a weight for each, got {classes} classes and {} weights",
+                self.class_weights.len()
+            ));
         }
         match self.positive {
             Some(positive) if classes != 2 || positive > 1 => {
-                Err(format!("class {positive} of {classes} cannot be the positive one"))
+                Err(format!("the positive class must be 0 or 1 of two classes, got {positive} of {classes}"))
             }
             _ => Ok(()),
         }
@@ -211,20 +217,20 @@ impl Manifest {
             return Err(format!("it has format {found} and this version of Tusk reads formats 1 to {FORMAT_VERSION}"));
         }
         if self.members.len() > MEMBERS_MAX {
-            return Err(format!("{} members are too many", self.members.len()));
+            return Err(format!("a model must have at most {MEMBERS_MAX} members, got {}", self.members.len()));
         }
         for Member { name, definition } in &self.members {
             definition.check_net().map_err(|reason| format!("member {name}: {reason}"))?;
             if definition.classes != self.definition.classes {
-                return Err(format!("member {name} has classes of its own"));
+                return Err(format!("member {name} has other classes than the model"));
             }
         }
         if self.definition.classes.len() < 2 {
-            return Err(format!("{} classes are too few", self.definition.classes.len()));
+            return Err(format!("a model must have at least 2 classes, got {}", self.definition.classes.len()));
         }
         let classes = self.definition.classes.len();
         if let Some(calibration) = self.calibration.as_ref().filter(|calibration| !calibration.is_for(classes)) {
-            return Err(format!("it has {classes} classes and cannot be calibrated by {calibration:?}"));
+            return Err(format!("the calibration {calibration:?} does not fit {classes} classes"));
         }
         if self.members.is_empty() { self.definition.check_net() } else { self.definition.check() }
     }

@@ -229,7 +229,10 @@ impl RunRecord {
     pub fn check(&self) -> Result<(), String> {
         let Self { workers, threads, .. } = self;
         if !(1..=WORKERS_MAX).contains(workers) || !(1..=THREADS_MAX).contains(threads) {
-            return Err(format!("{workers} workers of {threads} threads cannot be"));
+            return Err(format!(
+                "a run must have 1 to {WORKERS_MAX} workers of 1 to {THREADS_MAX} threads, got {workers} workers of {threads} \
+                 threads"
+            ));
         }
         self.definition.check_net()
     }

@@ -143,14 +143,16 @@ impl ModelSpec {
         let refuse = |message: String| Err(Error::ConflictingOptions { message });
         let option = def.name;
         if !def.is_searchable() {
-            return refuse(format!("{option} is the same for all trials; give it one value"));
+            return refuse(format!("{option} cannot be searched; give it one value"));
         }
         let is_ordered = match &values {
             Values::Range(low, high) => low.parse::<f64>().ok() < high.parse::<f64>().ok(),
             Values::Candidates(values) => !values.is_empty(),
         };
         if !is_ordered {
-            return refuse(format!("{option} has nothing to try: range(low, high) and candidates(a, b, ...) take two"));
+            return refuse(format!(
+                "{option} has no values to search; write range(low, high) with low < high, or candidates(a, b, ...)"
+            ));
         }
         for value in values.bounds() {
             set(&mut self.clone(), option, &value)?;
@@ -174,7 +176,7 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
         };
     }
     if spec.architecture == Architecture::Ensemble {
-        return refuse("an ensemble learns nothing: there is nothing to search".to_owned());
+        return refuse("an ensemble is not trained, so there is nothing to search".to_owned());
     }
     let is_searched = |name: &str| space.iter().any(|dimension| dimension.option == name);
     if spec.search.objective == Objective::Loss
@@ -186,19 +188,17 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
     }
     match strategy {
         SearchStrategy::Halving if spec.distribution.mode != Mode::Synchronous => {
-            return refuse(
-                "search = 'halving' pauses trials, which mode 'synchronous' can; choose 'random'".to_owned(),
-            );
+            return refuse("search = 'halving' requires mode 'synchronous'; choose 'random'".to_owned());
         }
         SearchStrategy::Grid => {
             if let Some(dimension) = space.iter().find(|dimension| matches!(dimension.values, Values::Range(..))) {
                 return refuse(format!(
-                    "search = 'grid' goes through candidates, and {} is a range; write candidates(a, b, ...)",
+                    "search = 'grid' requires candidates, and {} is a range; write candidates(a, b, ...)",
                     dimension.option
                 ));
             }
             if spec.trials() > TRIALS_MAX {
-                return refuse(format!("the grid has {} points; {TRIALS_MAX} trials are the most", spec.trials()));
+                return refuse(format!("the grid has {} trials; the maximum is {TRIALS_MAX}", spec.trials()));
             }
         }
         _ => {}
@@ -209,7 +209,7 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
             start::check(&spec)
         });
         if let Err(error) = checked {
-            return refuse(format!("trial {} would be refused: {error}", trial + 1));
+            return refuse(format!("trial {} is invalid: {error}", trial + 1));
         }
     }
     Ok(())
@@ -277,27 +277,27 @@ mod tests {
     fn an_invalid_search_is_refused_before_training() {
         let refusal = |options: &[(&str, OptionValue)]| asked(options).unwrap_err().to_string();
         let message = refusal(&[("label", OptionValue::Candidates(vec!["a".into()]))]);
-        assert_eq!(message, "label is the same for all trials; give it one value");
+        assert_eq!(message, "label cannot be searched; give it one value");
         let message = refusal(&[("optimizer", OptionValue::Candidates(vec!["sgd".into(), "adamm".into()]))]);
         assert!(message.contains("did you mean 'adam'?"), "{message}");
         let message = refusal(&[("learning_rate", range("1e-2", "1e-4"))]);
-        assert!(message.starts_with("learning_rate has nothing to try"), "{message}");
+        assert!(message.starts_with("learning_rate has no values to search"), "{message}");
         let message = refusal(&[("learning_rate", range("1e-4", "1e-2")), ("search", "grid".into())]);
-        assert!(message.starts_with("search = 'grid' goes through candidates"), "{message}");
+        assert!(message.starts_with("search = 'grid' requires candidates"), "{message}");
         let message = refusal(&[("trials", 4_u64.into())]);
         assert!(message.starts_with("trials is for a search, and no option is searched"), "{message}");
-        assert!(refusal(&[("seed", range("1", "9"))]).starts_with("seed is the same for all trials"));
+        assert!(refusal(&[("seed", range("1", "9"))]).starts_with("seed cannot be searched"));
         let message = refusal(&[("image_size", range("96", "256"))]);
-        assert!(message.starts_with("trial 1 would be refused: ") && message.contains("a multiple of 32"), "{message}");
+        assert!(message.starts_with("trial 1 is invalid: ") && message.contains("a multiple of 32"), "{message}");
         let words = |words: &[&str]| OptionValue::Candidates(words.iter().map(|word| (*word).into()).collect());
         let message = refusal(&[("freeze", words(&["backbone", "none"])), ("search", "grid".into())]);
-        assert!(message.starts_with("trial 1 would be refused: freeze = 'backbone'"), "{message}");
+        assert!(message.starts_with("trial 1 is invalid: freeze = 'backbone'"), "{message}");
         let losses = words(&["binary_crossentropy", "mean_squared_error"]);
         let message = refusal(&[("loss", losses), ("objective", "loss".into())]);
         assert!(message.starts_with("losses of trials that differ in loss cannot be compared"), "{message}");
         let outer = [("outer_optimizer", words(&["average", "momentum"])), ("outer_momentum", range("0.1", "0.9"))];
         assert!(asked(&outer).is_ok(), "an option that only some trials use");
         let message = refusal(&[("folds", 3_u64.into()), ("epochs", range("1", "9"))]);
-        assert!(message.starts_with("a search and folds are two statements"), "{message}");
+        assert!(message.starts_with("a search and folds exclude each other"), "{message}");
     }
 }

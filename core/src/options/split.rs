@@ -70,10 +70,12 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
             });
         }
         if spec.distribution.mode != Mode::Synchronous {
-            return refuse("folds are for mode 'synchronous'; leave one of them out");
+            return refuse("folds require mode 'synchronous'; leave one of them out");
         }
         if !spec.search.space.is_empty() {
-            return refuse("a search and folds are two statements: search first, then train the best options in folds");
+            return refuse(
+                "a search and folds exclude each other; search first, then train the best options with folds",
+            );
         }
     }
     Ok(())
@@ -106,6 +108,6 @@ mod tests {
         let message = refusal(&[("folds", 5_u64.into()), ("early_stop", true.into())]);
         assert!(message.starts_with("early_stop is not for folds: each fold is held out once"), "{message}");
         let message = refusal(&[("folds", 5_u64.into()), ("mode", "hogwild".into())]);
-        assert!(message.starts_with("folds are for mode 'synchronous'"), "{message}");
+        assert!(message.starts_with("folds require mode 'synchronous'"), "{message}");
     }
 }

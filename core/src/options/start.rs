@@ -41,9 +41,9 @@ pub(super) fn check(spec: &ModelSpec) -> Result<()> {
     }
     let refuse = |message: &str| Err(Error::ConflictingOptions { message: message.to_owned() });
     match (&spec.start.weights, &spec.start.warm_start, spec.start.freeze) {
-        (Some(_), Some(_), _) => refuse("weights and warm_start are both where to start from; keep one"),
+        (Some(_), Some(_), _) => refuse("weights and warm_start exclude each other; keep one"),
         (None, None, Freeze::Backbone) => refuse(
-            "freeze = 'backbone' keeps all but the last layer as it starts, and it would start from random numbers; \
+            "freeze = 'backbone' trains only the last layer, so the others would stay random; \
              give weights = 'file.safetensors' or warm_start = 'model' too",
         ),
         _ => Ok(()),
@@ -62,9 +62,9 @@ mod tests {
             parse(Architecture::RESNET18, &options).map(|(spec, _)| spec)
         };
         let message = parsed(&[("weights", "a.safetensors"), ("warm_start", "m")]).unwrap_err().to_string();
-        assert_eq!(message, "weights and warm_start are both where to start from; keep one");
+        assert_eq!(message, "weights and warm_start exclude each other; keep one");
         let message = parsed(&[("freeze", "backbone")]).unwrap_err().to_string();
-        assert!(message.contains("it would start from random numbers; give weights = "), "{message}");
+        assert!(message.contains("so the others would stay random; give weights = "), "{message}");
         let message = parsed(&[("weights", "https://host.example/a?sig=open-sesame")]).unwrap_err().to_string();
         assert!(message.contains("a URL must not hold keys") && !message.contains("sesame"), "{message}");
         let spec = parsed(&[("freeze", "backbone"), ("weights", "s3://b/a.safetensors")]).unwrap();

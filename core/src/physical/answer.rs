@@ -108,7 +108,7 @@ impl<'a> Answer<'a> {
         let piece = batch.column(2).as_primitive::<UInt32Type>();
         let data = batch.column(3).as_binary::<i32>();
         if batch.columns().iter().any(|column| column.null_count() > 0) {
-            return Err(wire("it has NULLs".to_owned()));
+            return Err(wire("it contains NULLs".to_owned()));
         }
         Ok((0..batch.num_rows()).map(move |row| Answer {
             worker: WorkerId(worker.value(row)),

@@ -164,8 +164,9 @@ impl ExecutionPlan for TrainExec {
             .map(move |batch| {
                 let batch = batch?;
                 let numbers = batch.columns().first().and_then(|column| column.as_primitive_opt::<UInt32Type>());
-                let numbers = numbers
-                    .ok_or_else(|| DataFusionError::Execution("TrainExec's input is no table of workers".to_owned()))?;
+                let numbers = numbers.ok_or_else(|| {
+                    DataFusionError::Execution("the input of TrainExec is not a table of workers".to_owned())
+                })?;
                 let streams = numbers
                     .values()
                     .iter()

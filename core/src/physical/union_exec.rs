@@ -129,8 +129,8 @@ impl ExecutionPlan for TaskUnionExec {
             .map(move |batch| {
                 let batch = batch?;
                 let numbers = batch.columns().first().and_then(|column| column.as_primitive_opt::<UInt32Type>());
-                let numbers =
-                    numbers.ok_or_else(|| internal("a union's last child is no table of numbers".to_owned()))?;
+                let numbers = numbers
+                    .ok_or_else(|| internal("the last child of a union is not a table of numbers".to_owned()))?;
                 let run = |number: &u32| match branches.get(*number as usize) {
                     Some(branch) => branch.execute(0, Arc::clone(&context)),
                     None => Err(internal(format!("a union has no branch {number}"))),

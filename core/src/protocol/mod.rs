@@ -48,4 +48,4 @@ pub const EVENTS_HEADER: &str = "tusk-events";
 
 /// How the rows of a run end when the scheduler does: `Unavailable`, with these words. Who wants to see more of the run
 /// looks for the scheduler again.
-pub const ENDING: &str = "the scheduler is ending; the run goes on when it is started again";
+pub const ENDING: &str = "the scheduler is shutting down; the run continues when it restarts";

@@ -83,7 +83,7 @@ impl TrainingRequest {
         let message = RequestMessage::decode(bytes).map_err(|e| wire(e.to_string()))?;
         if message.wire_version != WIRE_VERSION {
             let version = message.wire_version;
-            return Err(wire(format!("it is of version {version} and this process of {WIRE_VERSION}")).into());
+            return Err(wire(format!("it has version {version} and this process has version {WIRE_VERSION}")).into());
         }
         let plan = |bytes: &Vec<u8>| decode_plan(bytes, context, codec);
         Ok(Self {
