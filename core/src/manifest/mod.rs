@@ -1,4 +1,4 @@
-//! What is known about a published model, and about a run that may not be finished.
+//! Manifests of published models and records of runs.
 
 mod data;
 mod epoch;
@@ -17,24 +17,24 @@ use crate::metrics::{Calibration, Report};
 use crate::options::{Architecture, Intensity, Loss, ModelSpec, Precision};
 use crate::transfer::Transfer;
 
-/// The version of the manifest's format. Raised when a reader of the old form would misread the new one.
+/// The version of the manifest format. It is raised when an older version of Tusk would misread a manifest.
 pub const FORMAT_VERSION: u32 = 3;
 
-/// What happens to an image between its bytes and the net, at training and at prediction alike.
+/// The preprocessing of images, which is the same in training and prediction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preprocessing {
-    /// Side of the square image, in pixels; resized with antialiased bilinear interpolation.
+    /// Side of the net input, in pixels. Images are resized with antialiased bilinear interpolation.
     pub image_size: u32,
     /// 1 (grey) or 3 (RGB).
     pub channels: u8,
     /// Subtracted from values in [0, 1].
     pub mean: f64,
-    /// Divided by.
+    /// Standard deviation that values are divided by.
     pub std: f64,
     /// Share of the side that is cut off at each border of the image as it was stored.
     #[serde(default)]
     pub border_crop: f64,
-    /// What happens to the grey levels of the resized image.
+    /// Adjustment of the grey levels after resizing.
     #[serde(default = "as_stored")]
     pub intensity: Intensity,
 }
@@ -44,13 +44,13 @@ fn as_stored() -> Intensity {
 }
 
 impl Preprocessing {
-    /// The whole image with its grey levels as they are.
+    /// Returns preprocessing without a border crop or intensity adjustment.
     #[must_use]
     pub fn plain(image_size: u32, channels: u8, mean: f64, std: f64) -> Self {
         Self { image_size, channels, mean, std, border_crop: 0.0, intensity: as_stored() }
     }
 
-    /// What the pixels depend on, as text: images of equal ones need to be decoded once.
+    /// Returns a text of everything that decoded pixels depend on. Shards with equal texts can be shared.
     #[must_use]
     pub fn pixels(&self) -> String {
         let Self { image_size, channels, border_crop, intensity, .. } = self;
@@ -67,42 +67,42 @@ pub struct FileRef {
     pub checksum: String,
 }
 
-/// What a net needs to be built and read: enough to predict.
+/// The definition of a model: everything except the weights that prediction needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelDefinition {
-    /// What was asked for.
+    /// The options.
     pub spec: ModelSpec,
-    /// The classes; a class's place is its index in the net's output.
+    /// The classes, in the order of the outputs of the net.
     pub classes: Vec<String>,
-    /// The index of the positive class, where there are two.
+    /// The index of the positive class, if there are two classes.
     pub positive: Option<usize>,
-    /// The loss, which also decides how outputs become probabilities.
+    /// The loss. It also decides how outputs are converted to probabilities.
     pub loss: Loss,
-    /// The number format that `precision = 'auto'` became.
+    /// The number format, resolved from `precision = 'auto'`.
     pub precision: Precision,
-    /// What happens to an image before the net.
+    /// The preprocessing.
     pub preprocessing: Preprocessing,
     /// Weight of each class in the loss.
     pub class_weights: Vec<f64>,
 }
 
-/// The most workers of a run.
+/// Maximum number of workers of a run.
 pub const WORKERS_MAX: u32 = 10_000;
 
-/// The most classes of a model; more are a wrong column.
+/// Maximum number of classes of a model. More suggest a wrong label column.
 pub const CLASSES_MAX: usize = 1000;
 
-/// The largest side of an image that a net sees, in pixels.
+/// Maximum side of a net input, in pixels.
 pub const IMAGE_SIZE_MAX: u32 = 1024;
 
-/// The most threads of a worker.
+/// Maximum number of threads of a worker.
 pub const THREADS_MAX: u32 = 4096;
 
 impl ModelDefinition {
-    /// As [`Self::check`], and that it is a net: an ensemble only has members.
+    /// Like [`Self::check`], and also checks that the model is not an ensemble.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns a description of what is invalid.
     pub fn check_net(&self) -> Result<(), String> {
         if self.spec.architecture == Architecture::Ensemble {
             return Err("an ensemble is not a net".to_owned());
@@ -110,11 +110,11 @@ impl ModelDefinition {
         self.check()
     }
 
-    /// Whether a model can be made of it: what comes from a file or over the network may hold anything. While the
-    /// rows are being profiled there are no classes yet.
+    /// Checks that the values are valid, because files and messages are not trusted. During the profile job there are
+    /// no classes yet.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns a description of what is invalid.
     pub fn check(&self) -> Result<(), String> {
         let Preprocessing { image_size, channels, mean, std, border_crop, .. } = self.preprocessing;
         let classes = self.classes.len();
@@ -155,62 +155,61 @@ pub struct Manifest {
     pub format_version: u32,
     /// The model.
     pub name: ModelName,
-    /// The run that made it.
+    /// The run that trained it.
     pub run: RunId,
     /// When it was published, in milliseconds since 1970.
     pub created_unix_ms: u64,
-    /// What it is.
+    /// The definition.
     pub definition: ModelDefinition,
-    /// The probability of the positive class from which a row counts as positive; two classes only.
+    /// The threshold. Only for two classes.
     pub threshold: Option<f64>,
-    /// Between which values 95 % of the thresholds lie that resampled validation rows give.
+    /// The interval of the threshold over resampled validation rows.
     #[serde(default)]
     pub threshold_range: Option<(f64, f64)>,
-    /// What makes probabilities mean what they say, found on the validation rows: `temperature` and `bias`, beside the
-    /// other properties.
+    /// The calibration, fitted on the validation rows. In JSON its `temperature` and `bias` are fields of the manifest.
     #[serde(default, flatten)]
     pub calibration: Option<Calibration>,
-    /// The metrics of the validation rows, each with its interval.
+    /// The metrics of the validation rows, with intervals.
     #[serde(default)]
     pub validation: Option<Report>,
-    /// The epoch whose weights these are.
+    /// The epoch of the weights.
     pub best_epoch: u32,
     /// All epochs.
     pub epochs: Vec<EpochReport>,
-    /// The rows it learned from.
+    /// Statistics of the rows.
     pub data: DataProfile,
-    /// What became of the weights that it started from, where these were not the seed's.
+    /// Which initial weights fit, if the run did not start from random weights.
     #[serde(default)]
     pub transfer: Option<Transfer>,
-    /// Values in the net.
+    /// Number of parameters of the net.
     pub parameters: u64,
     /// The weights.
     pub weights: FileRef,
     /// Version of Tusk.
     pub tusk_version: String,
-    /// The nets whose probabilities are averaged; empty where there is one. The tensors of each are named after it:
+    /// The members of an ensemble. Empty for a single net. Names of tensors start with the name of the member, such as
     /// `fold-1.conv1.weight`.
     #[serde(default)]
     pub members: Vec<Member>,
 }
 
-/// One net of several.
+/// A member of an ensemble.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Member {
-    /// Its name: a fold, or a model that was taken in.
+    /// The name of the fold or model.
     pub name: String,
-    /// What it is.
+    /// The definition.
     pub definition: ModelDefinition,
 }
 
-/// The most members of a model.
+/// Maximum number of members of a model.
 pub const MEMBERS_MAX: usize = 100;
 
 impl Manifest {
-    /// Whether it is of a kind that this version reads, and can be predicted with.
+    /// Checks that this version can read the manifest and predict with the model.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns a description of what is invalid.
     pub fn check(&self) -> Result<(), String> {
         if !(1..=FORMAT_VERSION).contains(&self.format_version) {
             let found = self.format_version;
@@ -235,7 +234,7 @@ impl Manifest {
         if self.members.is_empty() { self.definition.check_net() } else { self.definition.check() }
     }
 
-    /// The report of the best epoch.
+    /// Returns the report of the best epoch.
     #[must_use]
     pub fn best(&self) -> Option<&EpochReport> {
         self.epochs.iter().find(|e| e.epoch == self.best_epoch)
