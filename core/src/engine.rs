@@ -14,7 +14,7 @@ use crate::job::TrainTask;
 use crate::metrics::{Calibration, decide};
 use crate::options::Augment;
 
-/// Runs one worker's fraction of a job.
+/// Runs a job for one worker.
 pub trait TrainEngine: Debug + Send + Sync {
     /// Starts the work and returns the task output as a stream of [`crate::physical::answer_schema`] rows. Dropping the
     /// stream stops the work. `source` gives the rows of the whole table, of which the worker uses its shard.

@@ -155,7 +155,7 @@ impl Cause {
         }
     }
 
-    /// The cause of something larger.
+    /// Adds a context to the message.
     fn within(self, what: &str) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }

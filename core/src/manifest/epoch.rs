@@ -11,7 +11,8 @@ pub struct EpochReport {
     pub train_loss: f64,
     /// Mean weighted loss of the held-out rows.
     pub val_loss: Option<f64>,
-    /// Share of held-out rows whose likeliest class is the true one, the first of equals being the likeliest.
+    /// Share of held-out rows whose most probable class is the true one. Of equal probabilities, the first class
+    /// counts.
     pub val_accuracy: Option<f64>,
     /// ROC AUC of the held-out rows (the mean over classes if there are more than two).
     pub val_roc_auc: Option<f64>,
