@@ -1,7 +1,6 @@
-//! How plans travel: our own nodes in one arm, everything else in Ballista's own bytes.
+//! Encodes plans: the operators of Tusk in their own messages, all others with the codec of Ballista.
 //!
-//! The codec of a process is open at one place: crates above this one add operators and tables of their own as
-//! [`Extension`]s (the folder-of-images table is one), so that this crate needs to know none of them.
+//! Other crates add their operators and tables as [`Extension`]s, for example the table over a folder of images.
 
 use std::any::Any;
 use std::fmt::{Debug, Display};
@@ -29,7 +28,7 @@ use crate::physical::{TaskUnionExec, TrainExec};
 use crate::plans::PhysicalMessage;
 use crate::tables_check::check_tables;
 
-/// An operator on the wire.
+/// An encoded operator.
 #[derive(Clone, PartialEq, Message)]
 struct OperatorMessage {
     #[prost(oneof = "OperatorKind", tags = "1, 2, 3, 4")]
@@ -48,7 +47,7 @@ enum OperatorKind {
     Union(UnionMessage),
 }
 
-/// A [`TaskUnionExec`] is no more than its children, which travel by themselves.
+/// A [`TaskUnionExec`] has only children, which are encoded separately.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct UnionMessage {}
 
@@ -57,7 +56,7 @@ struct TrainMessage {
     /// The task as JSON.
     #[prost(bytes, tag = "1")]
     task: Vec<u8>,
-    /// The source as DataFusion's message.
+    /// The source as a DataFusion message.
     #[prost(bytes, tag = "2")]
     source: Vec<u8>,
 }
@@ -70,7 +69,7 @@ struct ExtensionMessage {
     body: Vec<u8>,
 }
 
-/// A table on the wire.
+/// An encoded table.
 #[derive(Clone, PartialEq, Message)]
 struct TableMessage {
     #[prost(oneof = "TableKind", tags = "1, 2")]
@@ -85,33 +84,33 @@ enum TableKind {
     Ballista(Vec<u8>),
 }
 
-/// Operators and tables of a crate above this one.
+/// The operators and tables of another crate.
 pub trait Extension: Debug + Send + Sync {
-    /// A name that no other extension has.
+    /// A unique name.
     fn name(&self) -> &'static str;
 
-    /// The operator's message, if it is this extension's. Children travel by themselves.
+    /// Encodes an operator, or returns `None` if it does not belong to this extension. Children are encoded separately.
     ///
     /// # Errors
-    /// When it is, and cannot be written.
+    /// Returns an error if it belongs to this extension and cannot be encoded.
     fn encode_operator(&self, node: &Arc<dyn ExecutionPlan>) -> Result<Option<Vec<u8>>>;
 
-    /// The operator of a message.
+    /// Decodes an operator.
     ///
     /// # Errors
-    /// When the message is not one of this extension.
+    /// Returns an error if the message does not belong to this extension.
     fn decode_operator(&self, body: &[u8], inputs: &[Arc<dyn ExecutionPlan>]) -> Result<Arc<dyn ExecutionPlan>>;
 
-    /// The table's message, if it is this extension's.
+    /// Encodes a table, or returns `None` if it does not belong to this extension.
     ///
     /// # Errors
-    /// When it is, and cannot be written.
+    /// Returns an error if it belongs to this extension and cannot be encoded.
     fn encode_table(&self, table: &Arc<dyn TableProvider>) -> Result<Option<Vec<u8>>>;
 
-    /// The table of a message.
+    /// Decodes a table.
     ///
     /// # Errors
-    /// When the message is not one of this extension.
+    /// Returns an error if the message does not belong to this extension.
     fn decode_table(&self, body: &[u8]) -> Result<Arc<dyn TableProvider>>;
 }
 
@@ -119,22 +118,22 @@ fn wire(what: &'static str, reason: &dyn Display) -> Error {
     Error::Wire { what, reason: reason.to_string() }
 }
 
-/// Reads bytes that came from another process. Arrow's IPC reader and parts of DataFusion panic on some bytes that are
-/// no plan (an in-memory table with a flipped bit is enough), and no input may take a process down: the panic ends here.
-/// It still prints its own line to stderr. Nothing outlives the call that a panic could leave half-made.
+/// Decodes bytes from another process and converts a panic to an error. The IPC reader of Arrow and parts of DataFusion
+/// panic on some invalid bytes, for example on an in-memory table with a flipped bit. The panic message is still
+/// printed to stderr. The closure leaves no state behind that a panic could corrupt.
 pub(crate) fn guarded<T>(what: &'static str, bytes: &[u8], read: impl FnOnce() -> Result<T>) -> Result<T> {
     check_tables(bytes).map_err(|reason| wire(what, &reason))?;
     caught(what, read)
 }
 
-/// Reads what was looked at already.
+/// Decodes bytes that have been checked.
 pub(crate) fn caught<T>(what: &'static str, read: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(wire(what, &panic_text(panic.as_ref())).into()))
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("its reader gave up: {}", text.unwrap_or("no reason given"))
+    format!("its reader panicked: {}", text.unwrap_or("no reason given"))
 }
 
 /// The codec of logical plans.
@@ -145,7 +144,7 @@ pub struct TuskLogicalCodec {
 }
 
 impl TuskLogicalCodec {
-    /// A codec that also knows these extensions.
+    /// Makes a codec with these extensions.
     #[must_use]
     pub fn new(extensions: Vec<Arc<dyn Extension>>) -> Self {
         Self { extensions, ballista: BallistaLogicalExtensionCodec::default() }
@@ -173,7 +172,7 @@ impl LogicalExtensionCodec for TuskLogicalCodec {
                 find(&self.extensions, &message.name, "table")?.decode_table(&message.body)
             }
             Some(TableKind::Ballista(bytes)) => self.ballista.try_decode_table_provider(&bytes, table_ref, schema, ctx),
-            None => Err(wire("table", &"it is of a kind this version does not know").into()),
+            None => Err(wire("table", &"its kind is unknown to this version").into()),
         })
     }
 
@@ -214,22 +213,22 @@ impl LogicalExtensionCodec for TuskLogicalCodec {
 pub struct TuskPhysicalCodec {
     extensions: Vec<Arc<dyn Extension>>,
     ballista: BallistaPhysicalExtensionCodec,
-    /// Whether this one reads the source of a training operator, in which there can be no other.
+    /// Whether this codec decodes the source of a training operator, which cannot contain another one.
     is_inside_source: bool,
 }
 
 impl TuskPhysicalCodec {
-    /// A codec that also knows these extensions.
+    /// Makes a codec with these extensions.
     #[must_use]
     pub fn new(extensions: Vec<Arc<dyn Extension>>) -> Self {
         Self { extensions, ballista: BallistaPhysicalExtensionCodec::default(), is_inside_source: false }
     }
 
-    /// Reads a training operator.
+    /// Decodes a training operator.
     ///
-    /// Its source is a message inside the message's bytes, so prost's limit on nesting starts anew in it: a source with
-    /// a training operator in it is refused, or a short message of thousands of them would overflow the stack, which
-    /// no process survives.
+    /// The source is a message of its own, so the nesting limit of prost does not cover it. A source that contains a
+    /// training operator is refused, because a short message with thousands of nested operators would overflow the
+    /// stack and abort the process.
     fn train_exec(
         &self,
         message: &TrainMessage,
@@ -238,7 +237,7 @@ impl TuskPhysicalCodec {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let refuse = |reason: &dyn Display| Err(wire("training task", reason).into());
         if self.is_inside_source {
-            return refuse(&"it is inside the source of another");
+            return refuse(&"it is nested in the source of another");
         }
         let task: TrainTask = serde_json::from_slice(&message.task).map_err(|e| wire("training task", &e))?;
         if !(1..=WORKERS_MAX).contains(&task.workers) {
@@ -290,7 +289,7 @@ impl PhysicalExtensionCodec for TuskPhysicalCodec {
                 find(&self.extensions, &message.name, "operator")?.decode_operator(&message.body, inputs)
             }
             Some(OperatorKind::Ballista(bytes)) => self.ballista.try_decode(&bytes, inputs, ctx, proto_converter),
-            None => Err(wire("operator", &"it is of a kind this version does not know").into()),
+            None => Err(wire("operator", &"its kind is unknown to this version").into()),
         })
     }
 
@@ -305,18 +304,18 @@ impl PhysicalExtensionCodec for TuskPhysicalCodec {
     }
 }
 
-/// A physical plan as bytes.
+/// Encodes a physical plan.
 ///
 /// # Errors
-/// When an operator in it cannot travel.
+/// Returns an error if an operator cannot be encoded.
 pub fn encode_plan(plan: Arc<dyn ExecutionPlan>, codec: &dyn PhysicalExtensionCodec) -> Result<Vec<u8>> {
     Ok(PhysicalPlanNode::try_from_physical_plan(plan, codec)?.encode_to_vec())
 }
 
-/// The physical plan of these bytes.
+/// Decodes a physical plan.
 ///
 /// # Errors
-/// When they are no plan, or name something this process does not have.
+/// Returns an error if the bytes are not a plan, or if the plan needs something that this process does not have.
 pub fn decode_plan(
     bytes: &[u8],
     ctx: &TaskContext,

@@ -1,4 +1,4 @@
-//! The traits behind which libtorch lives: the operator and the functions know these, an executor brings them.
+//! The traits that the executor implements with libtorch. The training operator and the SQL functions use them.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::metrics::{Calibration, decide};
 use crate::options::Augment;
 use crate::task_models::TaskModels;
 
-/// Runs one worker's share of a job.
+/// Runs a job for one worker.
 pub trait TrainEngine: Debug + Send + Sync {
-    /// Starts the work and returns its answer as a stream of [`crate::physical::output_schema`] rows. Dropping the
-    /// stream stops the work. `source` gives the rows of the whole table; the worker takes its own.
+    /// Starts the work and returns the task output as a stream of [`crate::physical::output_schema`] rows. Dropping the
+    /// stream stops the work. `source` gives the rows of the whole table, of which the worker uses its shard.
     ///
     /// # Errors
-    /// When the work cannot start; what happens later is an error in the stream.
+    /// Returns an error if the work cannot start. Later errors are in the stream.
     fn run(
         &self,
         task: Arc<TrainTask>,
@@ -31,20 +31,20 @@ pub trait TrainEngine: Debug + Send + Sync {
     ) -> Result<SendableRecordBatchStream>;
 }
 
-/// The engine as an extension of the session that an executor gives its tasks.
+/// The engine as a session extension.
 #[derive(Clone, Debug)]
 pub struct EngineExtension(pub Arc<dyn TrainEngine>);
 
-/// The session configuration with this engine in reach of the tasks.
+/// Adds this engine to a session configuration.
 #[must_use]
 pub fn with_engine(config: SessionConfig, engine: Arc<dyn TrainEngine>) -> SessionConfig {
     config.with_extension(Arc::new(EngineExtension(engine)))
 }
 
-/// The engine of a task's process.
+/// Returns the engine of the process that runs a task.
 ///
 /// # Errors
-/// When this process trains nothing, as a scheduler does not.
+/// Returns an error if this process has no engine, such as a scheduler.
 pub fn engine_of(context: &TaskContext) -> Result<Arc<dyn TrainEngine>> {
     let extension = context.session_config().get_extension::<EngineExtension>();
     extension.map(|e| Arc::clone(&e.0)).ok_or_else(|| {
@@ -56,29 +56,29 @@ pub fn engine_of(context: &TaskContext) -> Result<Arc<dyn TrainEngine>> {
     })
 }
 
-/// What a model says of a column of images.
+/// The predictions of a model for a column of images.
 #[derive(Clone, Debug)]
 pub struct Predictions {
     /// The classes, in the order of the probabilities.
     pub classes: Arc<[String]>,
-    /// Index of the positive class and the threshold of its probability, where there are two classes.
+    /// Index of the positive class and its threshold, if there are two classes.
     pub decision: Option<(usize, f64)>,
     /// Probabilities, one row of `classes.len()` per image, row-major; unspecified where `valid` is false.
     pub probabilities: Vec<f32>,
-    /// What makes of these calibrated probabilities, where the model has it.
+    /// The calibration, if the model has one.
     pub calibration: Option<Calibration>,
-    /// Whether the image was there and readable.
+    /// Whether the image is present and readable.
     pub valid: Vec<bool>,
 }
 
 impl Predictions {
-    /// The index of the class of image `row`, as [`decide`] has it; `None` where its probabilities are no numbers.
+    /// Returns the class index of image `row` from [`decide`], or `None` if its probabilities are NaN.
     #[must_use]
     pub fn class_of(&self, row: usize) -> Option<usize> {
         decide(self.row(row), self.decision)
     }
 
-    /// The same with calibrated probabilities. The decision is that of the raw ones still.
+    /// Returns the predictions with calibrated probabilities. The classes are still decided from the raw probabilities.
     #[must_use]
     pub fn calibrated(mut self) -> Self {
         if let Some(calibration) = self.calibration.take() {
@@ -89,7 +89,7 @@ impl Predictions {
         self
     }
 
-    /// The probabilities of image `row`.
+    /// Returns the probabilities of image `row`.
     #[must_use]
     pub fn row(&self, row: usize) -> &[f32] {
         let width = self.classes.len();
@@ -97,48 +97,48 @@ impl Predictions {
     }
 }
 
-/// Where in its images a model saw what made it decide as it did.
+/// The heat maps of a column of images.
 #[derive(Clone, Debug, Default)]
 pub struct Explanations {
-    /// Side of maps and pictures, in pixels.
+    /// Side of the heat maps and the images, in pixels.
     pub side: u32,
-    /// Samples per pixel of the pictures: 1 or 3.
+    /// Channels of the images: 1 or 3.
     pub channels: u8,
-    /// Per image a map in [0, 1], row by row, and the picture as the net saw it; `None` where the image is not there or
-    /// cannot be read.
+    /// For each image, a heat map in [0, 1], row by row, and the net input before normalization. `None` if the image is
+    /// missing or unreadable.
     pub images: Vec<Option<(Vec<f32>, Vec<u8>)>>,
 }
 
-/// Random changes to images, as training makes them.
+/// Augmentations to apply to a column of images.
 #[derive(Clone, Debug)]
 pub struct Changes {
-    /// Which transforms.
+    /// The transforms.
     pub augment: Augment,
-    /// Per image where its random numbers come from; `None` gives no picture.
+    /// The random seed of each image. `None` gives no image.
     pub seeds: Vec<Option<u64>>,
-    /// Side of the pictures, in pixels.
+    /// Side of the resulting images, in pixels.
     pub side: u32,
 }
 
 /// Applies published models to images.
 pub trait Predictor: Debug + Send + Sync {
-    /// The predictions of a model for every element of `images` (encoded bytes or Spark's image struct). The model is
-    /// that of `tasks`; without them it is as it is published now.
+    /// Predicts every element of `images` (encoded bytes or Spark's image struct) with the model of `tasks`. Without
+    /// `tasks`, the model is read as it is published now.
     ///
     /// # Errors
-    /// When there is no such model, its file is damaged, or the column holds no images.
+    /// Returns an error if the model does not exist, its file is damaged, or the column has no images.
     fn predict(&self, model: &ModelName, images: &dyn Array, tasks: Option<&TaskModels>) -> Result<Predictions>;
 
-    /// What made a model decide, for every element of `images`; of which model as in [`Self::predict`].
+    /// Computes a heat map for every element of `images`.
     ///
     /// # Errors
-    /// As [`Self::predict`], and where the net has no maps to look at.
+    /// The same as [`Self::predict`], and an error if the net has no feature maps.
     fn explain(&self, model: &ModelName, images: &dyn Array, tasks: Option<&TaskModels>) -> Result<Explanations>;
 
-    /// What training may make of every element of `images`: grey squares, row by row; `None` where the image is not there
-    /// or cannot be read.
+    /// Augments every element of `images`. Results are square grey images, row by row. `None` if the image is missing
+    /// or unreadable.
     ///
     /// # Errors
-    /// When the column holds no images, or this process computes nothing.
+    /// Returns an error if the column has no images, or if this process has no libtorch.
     fn augment(&self, images: &dyn Array, changes: &Changes) -> Result<Vec<Option<Vec<u8>>>>;
 }

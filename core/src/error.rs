@@ -1,14 +1,14 @@
-//! The errors of the contract. Each says what, where, and what to do.
+//! The errors of this crate.
 
 use datafusion::error::DataFusionError;
 
 use crate::cause::CauseKind;
 
-/// What can go wrong in this crate.
+/// An error. Its message says what happened, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A statement that does not parse.
+    /// The statement cannot be parsed.
     #[error("{message} at line {line}, column {column}")]
     Syntax {
         /// What was expected and what was found.
@@ -18,53 +18,53 @@ pub enum Error {
         /// Column, from 1.
         column: u64,
     },
-    /// A key of `OPTIONS (...)` that does not exist.
+    /// The option does not exist.
     #[error("unknown option '{option}'{} The options are: {known}", stop_or_suggest(suggestion.as_deref()))]
     UnknownOption {
         /// The key as written.
         option: String,
-        /// The nearest key that exists.
+        /// The nearest existing key.
         suggestion: Option<String>,
         /// All keys.
         known: String,
     },
-    /// A value that its option does not take.
+    /// The option does not accept the value.
     #[error("option '{option}' is {value}; it takes {expected}{}", did_you_mean(suggestion.as_deref()))]
     InvalidOption {
         /// The key.
         option: String,
         /// The value as written.
         value: String,
-        /// What is accepted.
+        /// The accepted values.
         expected: String,
         /// The nearest accepted value.
         suggestion: Option<String>,
     },
-    /// Two options that exclude each other.
+    /// Two options contradict each other.
     #[error("{message}")]
     ConflictingOptions {
-        /// Which, and what to do.
+        /// The options, and what to do.
         message: String,
     },
-    /// A name that cannot be a model's.
-    #[error("'{name}' is no model name: {reason}")]
+    /// The model name is not valid.
+    #[error("'{name}' is not a valid model name: {reason}")]
     InvalidModelName {
         /// The name as written.
         name: String,
         /// Why.
         reason: &'static str,
     },
-    /// A model that is not in the store.
+    /// The model does not exist.
     #[error("there is no model '{name}' in {store}{} SHOW MODELS lists them", stop_or_suggest(suggestion.as_deref()))]
     ModelNotFound {
         /// The name.
         name: String,
         /// The store's URL.
         store: String,
-        /// The nearest name that exists.
+        /// The nearest existing name.
         suggestion: Option<String>,
     },
-    /// A model that is there already.
+    /// The model already exists.
     #[error(
         "model '{name}' exists. Use CREATE OR REPLACE MODEL, CREATE MODEL IF NOT EXISTS, another name, or DROP MODEL {name}"
     )]
@@ -72,7 +72,7 @@ pub enum Error {
         /// The name.
         name: String,
     },
-    /// A file of the model store that is not what was written.
+    /// A file of the model store is damaged.
     #[error("{path} is damaged: {reason}. Restore it from a copy, or train the model again")]
     Damaged {
         /// The file.
@@ -80,34 +80,34 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// The store refused a read or a write.
+    /// An operation of the model store failed.
     #[error("the model store {store} failed to {action} {path}{}: {source}. {advice}", after(*attempts))]
     Store {
         /// The store's URL.
         store: String,
-        /// What was tried.
+        /// The operation.
         action: &'static str,
         /// The object.
         path: String,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
         /// What to do.
         advice: &'static str,
-        /// The store's own words.
+        /// The error of the store.
         source: Box<object_store::Error>,
     },
-    /// A store's URL that cannot be used.
-    #[error("'{url}' is no model store: {reason}")]
+    /// The URL of the model store is not valid.
+    #[error("'{url}' is not a model store: {reason}")]
     InvalidStore {
         /// The URL as written.
         url: String,
         /// Why.
         reason: String,
     },
-    /// A plan or a row that did not come from a Tusk of this version.
+    /// A message was not written by this version of Tusk.
     #[error("a {what} cannot be read: {reason}. Run the same version of Tusk on every node")]
     Wire {
-        /// What kind of message.
+        /// The kind of message.
         what: &'static str,
         /// What is wrong.
         reason: String,
@@ -120,11 +120,11 @@ pub enum Error {
     },
 }
 
-/// The result of this crate.
+/// A result with the error of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// What kind of failure it is.
+    /// Returns the kind of failure.
     #[must_use]
     pub fn kind(&self) -> CauseKind {
         match self {
@@ -145,28 +145,28 @@ impl Error {
 }
 
 impl From<Error> for DataFusionError {
-    /// As it is: [`crate::cause::Cause::of`] finds it again.
+    /// Wraps the error, so that [`crate::cause::Cause::of`] can find it.
     fn from(error: Error) -> Self {
         Self::External(Box::new(error))
     }
 }
 
-/// The part of an error message that says how often something was tried.
+/// Formats the number of attempts for an error message.
 fn after(attempts: u32) -> String {
     if attempts > 1 { format!(" after {attempts} attempts") } else { String::new() }
 }
 
-/// The part of an error message that names the nearest thing that exists.
+/// Formats the suggestion for an error message.
 fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |s| format!("; did you mean '{s}'?"))
 }
 
-/// The same at the end of a sentence that another follows.
+/// Formats the suggestion, or a full stop before the next sentence.
 fn stop_or_suggest(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(|| ".".to_owned(), |s| did_you_mean(Some(s)))
 }
 
-/// The candidate nearest to `word`, if one is near enough to be a slip of the pen.
+/// Returns the candidate nearest to `word`, if it is similar enough.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let word = word.to_lowercase();
     candidates
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_of_the_pen_finds_the_nearest_word_and_a_stranger_finds_none() {
+    fn a_misspelt_word_gets_a_suggestion_and_an_unrelated_word_gets_none() {
         assert_eq!(nearest("epoch", ["epochs", "seed"]), Some("epochs".into()));
         assert_eq!(nearest("lerning_rate", ["learning_rate", "loss"]), Some("learning_rate".into()));
         assert_eq!(nearest("banana", ["epochs", "seed"]), None);

@@ -1,4 +1,4 @@
-//! What a run tells those who watch it.
+//! Events and progress of runs.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -9,75 +9,75 @@ use crate::ids::{ModelName, RunId, WorkerId};
 use crate::manifest::{DataProfile, EpochReport, Manifest};
 use crate::transfer::Transfer;
 
-/// How far a worker is within its task.
+/// The progress of a worker in its task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The run.
     pub run: RunId,
     /// The worker.
     pub worker: WorkerId,
-    /// The epoch, from 1; 0 while images are decoded.
+    /// The epoch, from 1. 0 while images are decoded.
     pub epoch: u32,
-    /// Images done in the epoch.
+    /// Images processed in the epoch.
     pub images: u64,
-    /// How many of them earlier tasks did: an epoch may be trained in parts.
+    /// How many of them were processed by earlier tasks, because an epoch may have several slices.
     #[serde(default)]
     pub images_before: u64,
-    /// Images in all, where that is known.
+    /// Total number of images, if it is known.
     pub images_total: Option<u64>,
-    /// Images per second since the task began.
+    /// Images per second since the start of the task.
     pub images_per_second: f64,
     /// Mean loss so far.
     pub loss: Option<f64>,
 }
 
-/// One step in the life of a run.
+/// An event of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunEvent {
-    /// It has begun, or goes on from a checkpoint.
+    /// The run has started, or continues from a checkpoint.
     Started {
         /// The run.
         run: RunId,
         /// The model.
         model: ModelName,
-        /// Epochs asked for.
+        /// Requested epochs.
         epochs: u32,
-        /// Epochs that a resumed run already has.
+        /// Finished epochs of a resumed run.
         resumed_from: u32,
     },
-    /// The rows are known and decoded.
+    /// The profile job has finished.
     Profiled {
-        /// What was found.
+        /// The result of the profile job.
         data: DataProfile,
         /// Wall time of the profile job.
         seconds: f64,
     },
-    /// The weights to start from are fitted to the net.
+    /// The initial weights are fitted to the net.
     Transferred {
-        /// Where they are from.
+        /// The source of the weights.
         from: String,
-        /// What became of them.
+        /// Which weights fit.
         transfer: Transfer,
     },
-    /// A worker is at work.
+    /// A worker has made progress.
     Progress(Progress),
-    /// An epoch is done and its checkpoint written.
+    /// An epoch has finished and its checkpoint is written.
     Epoch(EpochReport),
     /// The model is published.
     Finished(Box<Manifest>),
 }
 
-/// Called with everything that happens in runs.
+/// A callback for the events of runs.
 pub type OnEvent = Arc<dyn Fn(&RunEvent) + Send + Sync>;
 
-/// Takes the progress of tasks. Must not block.
+/// Receives the progress of tasks. Must not block.
 pub trait ProgressSink: Debug + Send + Sync {
-    /// One report.
+    /// Receives a progress report.
     fn report(&self, progress: Progress);
 }
 
-/// Drops every report.
+/// A sink that ignores all reports.
 #[derive(Debug, Default)]
 pub struct NoProgress;
 

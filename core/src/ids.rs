@@ -1,4 +1,4 @@
-//! Names and numbers that must not be mixed up.
+//! Identifier types.
 
 use std::fmt;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// The longest model name, in bytes.
+/// Maximum length of a model name, in bytes.
 pub const MODEL_NAME_BYTES_MAX: usize = 128;
 
-/// A model's name: a folder of the model store, so letters, digits, `_`, `-` and `.` only.
+/// The name of a model. It is also the name of a folder, so it only contains letters, digits, `_`, `-` and `.`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModelName(String);
@@ -18,8 +18,7 @@ impl ModelName {
     /// Checks the name.
     ///
     /// # Errors
-    /// [`Error::InvalidModelName`] when it is empty, too long, starts with a dot, or has a character that is not
-    /// allowed in a folder name.
+    /// [`Error::InvalidModelName`] if it is empty, too long, starts with a dot, or has a character that is not allowed.
     pub fn new(name: impl Into<String>) -> Result<Self> {
         let name = name.into();
         let reason = if name.is_empty() {
@@ -29,7 +28,7 @@ impl ModelName {
         } else if name.starts_with('.') {
             "it starts with a dot"
         } else if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')) {
-            "it may only hold letters, digits, '_', '-' and '.'"
+            "it may only contain letters, digits, '_', '-' and '.'"
         } else {
             return Ok(Self(name));
         };
@@ -44,18 +43,18 @@ impl ModelName {
 }
 
 impl ModelName {
-    /// The name under which a part of this model's run is kept, such as `pneumonia.fold-1`.
+    /// Returns the name of a part of the run of this model, such as `pneumonia.fold-1`.
     ///
     /// # Errors
-    /// [`Error::InvalidModelName`] when it becomes too long.
+    /// [`Error::InvalidModelName`] if it is too long.
     pub fn part(&self, name: &str) -> Result<Self> {
         Self::new(format!("{self}.{name}"))
     }
 
-    /// Refuses a new model a name that parts of runs take.
+    /// Checks that a new model does not have the name of a part of a run.
     ///
     /// # Errors
-    /// [`Error::InvalidModelName`] for a name such as [`Self::part`] gives.
+    /// [`Error::InvalidModelName`] if it is a name that [`Self::part`] can return.
     pub fn refuse_part(&self) -> Result<()> {
         let is_number = |end: &str| !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit());
         let is_part = |end: &str| {
@@ -64,7 +63,7 @@ impl ModelName {
         match self.0.rsplit_once('.') {
             Some((_, end)) if is_part(end) => Err(Error::InvalidModelName {
                 name: self.0.clone(),
-                reason: "parts of runs are kept under names that end in '.fold-1', '.trial-1' or '.new'",
+                reason: "names that end in '.fold-1', '.trial-1' or '.new' are reserved for parts of runs",
             }),
             _ => Ok(()),
         }
@@ -91,12 +90,12 @@ impl fmt::Display for ModelName {
     }
 }
 
-/// One training run of one model. Sorts by the time it was started.
+/// The id of a run. Ids are ordered by start time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RunId(String);
 
 impl RunId {
-    /// The id of a run that starts at `unix_ms` (milliseconds since 1970).
+    /// Makes the id of a run that starts at `unix_ms` (milliseconds since 1970).
     #[must_use]
     pub fn starting_at(unix_ms: u64) -> Self {
         Self(format!("run-{unix_ms:013}-{:04x}", std::process::id() & 0xffff))
@@ -108,13 +107,13 @@ impl RunId {
         &self.0
     }
 
-    /// The id of a part of this run.
+    /// Returns the id of a part of this run.
     #[must_use]
     pub fn part(&self, name: &str) -> Self {
         Self(format!("{}-{name}", self.0))
     }
 
-    /// Whether this is that run, or a part of it.
+    /// Returns whether this is that run or a part of it.
     #[must_use]
     pub fn belongs_to(&self, run: &Self) -> bool {
         self.0.strip_prefix(&run.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
@@ -133,7 +132,7 @@ impl fmt::Display for RunId {
     }
 }
 
-/// A worker of a run: the partition of the rows that it trains on, from 0.
+/// The number of a worker of a run, from 0. It identifies the shard of the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WorkerId(pub u32);
 

@@ -1,23 +1,23 @@
-//! What both sides of Tusk say to each other.
+//! Types shared by the scheduler, the executors and the client.
 //!
-//! The scheduler (control plane) and the executors (data plane) never import each other: everything they share is
-//! here, without libtorch, without an image decoder, and without either process's crate.
+//! The crates of the scheduler (control plane) and the executor (data plane) do not depend on each other. Everything
+//! that they share is here. This crate depends neither on libtorch nor on an image decoder.
 //!
-//! * [`options`]: what a model is to be: `USING architecture OPTIONS (...)`
-//! * [`nets`]: the nets, their layers as data and the options that they are trained with
-//! * [`sql`]: the statements, their grammar and their text
-//! * [`job`]: the jobs of a run, each with its input, its report and the arrays it answers with
-//! * [`physical`]: [`physical::TrainExec`], the operator that runs a job, and the rows it answers with
-//! * [`engine`]: the two traits behind which libtorch lives; [`task_models`]: what tasks predict with, read once
-//! * [`state`], [`manifest`], [`store`]: named tensors, what is known about a model, and where both are kept
-//! * [`protocol`]: what the processes say to each other beside plans: tickets, actions, headers and their messages
-//! * [`codec`]: how plans travel between the processes
-//! * [`augment`]: the random changes to training images
-//! * [`mode`], [`schedule`], [`outer_optimizer`]: how workers exchange weights, how the learning rate moves, and what becomes
-//!   of the mean of the workers
-//! * [`cause`]: why a query or a task failed, through whatever it was wrapped in; [`results`]: the rows of a statement
-//! * [`transfer`]: what became of the weights that a run starts from
-//! * [`metrics`]: ROC AUC and its neighbours, with bootstrap intervals
+//! * [`options`]: the options of CREATE MODEL: `USING architecture OPTIONS (...)`
+//! * [`nets`]: the nets, their layers as data and their default options
+//! * [`sql`]: the parser of statements
+//! * [`job`]: the jobs of a run, each with its input, report and output arrays
+//! * [`physical`]: [`physical::TrainExec`], the operator that runs a job, and its task output
+//! * [`engine`]: the traits that the executor implements with libtorch; [`task_models`]: the models of tasks that are
+//!   launched together
+//! * [`state`], [`manifest`], [`store`]: named tensors, manifests and run records, and the model store
+//! * [`protocol`]: the messages between processes besides plans
+//! * [`codec`]: the encoding of plans
+//! * [`augment`]: the transforms of augmentation
+//! * [`mode`], [`schedule`], [`outer_optimizer`]: training modes, learning-rate schedules and outer optimizers
+//! * [`cause`]: the cause of a failed query or task; [`results`]: the result rows of a statement
+//! * [`transfer`]: which initial weights fit the net of a run
+//! * [`metrics`]: metrics with bootstrap intervals
 
 pub mod augment;
 pub mod cause;

@@ -116,8 +116,8 @@ fn check_stream(stream: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-const NO_TABLE: &str = "a table in it is none";
-const TOO_SHORT: &str = "a table in it claims more bytes than it has";
+const NO_TABLE: &str = "a table in it is not valid";
+const TOO_SHORT: &str = "a table in it declares more bytes than it has";
 const COMPRESSED: &str = "a table in it is compressed";
 
 fn table_message(bytes: &[u8]) -> Option<arrow::ipc::Message<'_>> {

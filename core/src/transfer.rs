@@ -38,7 +38,7 @@ impl fmt::Display for Transfer {
         for (what, names) in [
             ("adapted to other channels", &self.adapted),
             ("new", &self.fresh),
-            ("in the file without use", &self.unused),
+            ("in the file and not used", &self.unused),
         ] {
             if !names.is_empty() {
                 let shown = names.iter().take(NAMES_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -63,7 +63,7 @@ mod tests {
         assert_eq!(
             some.to_string(),
             "4 of 6 tensors taken; 1 adapted to other channels (t0); 2 new (t0, t1); \
-             8 in the file without use (t0, t1, t2, t3, t4, t5, ...)"
+             8 in the file and not used (t0, t1, t2, t3, t4, t5, ...)"
         );
         assert!(Transfer { fresh: names(2), ..Transfer::default() }.is_empty());
     }

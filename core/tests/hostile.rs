@@ -160,7 +160,7 @@ async fn training_operators_inside_each_other_cannot_overflow_the_stack() {
         bytes = wrapped(bytes, &task);
     }
     let message = decode(&bytes).unwrap_err().to_string();
-    assert!(message.contains("it is inside the source of another"), "{message}");
+    assert!(message.contains("it is nested in the source of another"), "{message}");
 }
 
 #[test]
@@ -219,7 +219,7 @@ async fn a_table_that_claims_a_body_of_gigabytes_is_refused_before_memory_is_ask
         let mut claims = bytes.clone();
         claims[place..place + 8].copy_from_slice(&(1_u64 << 40).to_le_bytes());
         let error = decode_plan(&claims, &context, &codec).err().map(|e| e.to_string()).unwrap_or_default();
-        refused += usize::from(error.contains("claims more bytes than it has"));
+        refused += usize::from(error.contains("declares more bytes than it has"));
     }
     assert!(refused > 0);
 }
@@ -231,7 +231,7 @@ async fn a_table_in_a_plan_must_begin_and_go_on_as_one() {
     let context = SessionContext::new().task_ctx();
     // Without the mark before a message, its first bytes are a length of up to 2 GiB that is allocated at once.
     let mark = bytes.windows(4).position(|window| window == [0xFF; 4]).unwrap();
-    for (place, expected) in [(mark, "is none"), (mark + 6, "claims more bytes than it has")] {
+    for (place, expected) in [(mark, "is not valid"), (mark + 6, "declares more bytes than it has")] {
         let mut damaged = bytes.clone();
         damaged[place] = 0x7E;
         let message = decode_plan(&damaged, &context, &codec).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Images in Arrow columns: encoded bytes, or Spark's image struct.
+//! Reads images from Arrow columns of encoded bytes or of Spark's image struct.
 
 use arrow::array::{Array, AsArray, BinaryArray, BinaryViewArray, Int64Array, LargeBinaryArray, StringArray};
 use arrow::array::{ArrayRef, StructArray};
@@ -13,7 +13,7 @@ use super::{
     decode_input, labels, on_black, probe,
 };
 
-/// What [`ImageColumn::try_new`] accepts, for messages.
+/// Describes the column types that [`ImageColumn::try_new`] accepts, for messages.
 pub fn accepted_image_types() -> String {
     format!(
         "an image is encoded bytes (Binary, LargeBinary or BinaryView: the content of a {} file) or Spark's image \
@@ -36,7 +36,7 @@ pub fn image_struct_fields() -> Fields {
     ])
 }
 
-/// Whether a column of this type can be read as images, judged by the type alone.
+/// Returns whether a column of this type can hold images.
 pub fn is_image_type(data_type: &DataType) -> bool {
     match data_type {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
@@ -55,7 +55,7 @@ fn is_binary(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
 }
 
-/// A column of bytes in any of Arrow's layouts.
+/// A binary column in any of Arrow's layouts.
 #[derive(Debug)]
 enum Bytes<'a> {
     Small(&'a BinaryArray),
@@ -81,7 +81,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// The bytes of a row; `None` for NULL and for a row there is not.
+    /// Returns the bytes of a row, or `None` for NULL and for a row beyond the end.
     fn get(&self, row: usize) -> Option<&'a [u8]> {
         if row >= self.array().len() || self.array().is_null(row) {
             return None;
@@ -94,7 +94,7 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// The children of Spark's image struct. The integers may come in any width and are few, so they are widened once.
+/// The children of Spark's image struct. Integers of any width are accepted and cast to 64 bits once.
 #[derive(Debug)]
 struct SparkImages<'a> {
     rows: &'a StructArray,
@@ -106,7 +106,7 @@ struct SparkImages<'a> {
     data: Bytes<'a>,
 }
 
-/// What one row of Spark's image struct holds, checked.
+/// A validated row of Spark's image struct.
 struct SparkImage<'a> {
     width: u32,
     height: u32,
@@ -202,9 +202,9 @@ impl SparkImage<'_> {
     }
 }
 
-/// OpenCV's type code of 8-bit samples with this many channels.
+/// Returns OpenCV's type code of 8-bit samples with this many channels.
 pub fn spark_mode(channels: usize) -> i32 {
-    // CV_MAKETYPE: depth (CV_8U = 0) plus channels less one, shifted by 3.
+    // CV_MAKETYPE: the depth (CV_8U = 0) plus the number of channels minus one, shifted by 3.
     (channels as i32 - 1) << 3
 }
 
@@ -246,10 +246,10 @@ enum Images<'a> {
 }
 
 impl<'a> ImageColumn<'a> {
-    /// Looks at a column as images.
+    /// Reads a column as images.
     ///
     /// # Errors
-    /// [`PixelsError::ColumnType`] and [`PixelsError::ColumnField`], which list what is accepted.
+    /// Returns [`PixelsError::ColumnType`] or [`PixelsError::ColumnField`], which list the accepted types.
     pub fn try_new(array: &'a dyn Array) -> Result<Self, PixelsError> {
         if let Some(bytes) = Bytes::try_new(array) {
             return Ok(Self(Images::Encoded(bytes)));
@@ -260,7 +260,7 @@ impl<'a> ImageColumn<'a> {
         }
     }
 
-    /// Number of rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         match &self.0 {
             Images::Encoded(bytes) => bytes.array().len(),
@@ -268,12 +268,12 @@ impl<'a> ImageColumn<'a> {
         }
     }
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether a row has no image: NULL, a struct whose data are NULL, or a row beyond the end.
+    /// Returns whether a row has no image: it is NULL, its `data` is NULL, or it is beyond the end.
     pub fn is_null(&self, row: usize) -> bool {
         match &self.0 {
             Images::Encoded(bytes) => bytes.get(row).is_none(),
@@ -281,8 +281,8 @@ impl<'a> ImageColumn<'a> {
         }
     }
 
-    /// The bytes that tell one image from another (to hash them): the encoded file, or the samples of a struct. Empty
-    /// where [`ImageColumn::is_null`].
+    /// Returns the bytes that identify an image, for hashing: the encoded file, or the samples of a struct. Empty if
+    /// [`ImageColumn::is_null`].
     pub fn content(&self, row: usize) -> &'a [u8] {
         match &self.0 {
             Images::Encoded(bytes) => bytes.get(row),
@@ -292,7 +292,7 @@ impl<'a> ImageColumn<'a> {
         .unwrap_or_default()
     }
 
-    /// Where a struct says its image came from; `None` for encoded bytes.
+    /// Returns the `origin` of a struct, or `None` for encoded bytes.
     pub fn origin(&self, row: usize) -> Option<&str> {
         match &self.0 {
             Images::Spark(images) if !images.is_null(row) => {
@@ -302,7 +302,8 @@ impl<'a> ImageColumn<'a> {
         }
     }
 
-    /// A row's header: what [`probe`] says of encoded bytes; of a struct its own fields, with format "raw".
+    /// Returns the header of a row: the result of [`probe`] for encoded bytes, or the fields of a struct, with format
+    /// "raw".
     ///
     /// # Errors
     /// As [`probe`], and [`DecodeError::Null`] for NULL.
@@ -316,7 +317,7 @@ impl<'a> ImageColumn<'a> {
         }
     }
 
-    /// Decodes a row into pixels with the wanted channels, as [`decode`] does.
+    /// Decodes a row into pixels with the given channels, like [`decode`].
     ///
     /// # Errors
     /// As [`decode`]; [`DecodeError::Null`] for NULL and [`DecodeError::Struct`] for a struct whose fields contradict
@@ -328,7 +329,7 @@ impl<'a> ImageColumn<'a> {
         }
     }
 
-    /// Decodes a row to what a net of this preprocessing sees of it, as [`decode_input`] does.
+    /// Decodes a row into the net input of this preprocessing, like [`decode_input`].
     ///
     /// # Errors
     /// As [`ImageColumn::pixels`], and [`DecodeError::Resample`] for a side of zero.
@@ -339,7 +340,7 @@ impl<'a> ImageColumn<'a> {
         }
     }
 
-    /// Decodes a row with the channels it is stored in, as [`decode_as_stored`] does.
+    /// Decodes a row with its stored channels, like [`decode_as_stored`].
     ///
     /// # Errors
     /// As [`ImageColumn::pixels`].

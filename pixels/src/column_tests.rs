@@ -1,4 +1,4 @@
-//! Columns of images in every layout.
+//! Tests of image columns in every layout.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ fn a_spark_image_is_read_as_blue_green_red() {
 }
 
 #[test]
-fn a_struct_of_other_widths_and_without_mode_is_read_too() {
+fn a_struct_with_other_integer_widths_and_without_mode_is_accepted() {
     let fields = vec![
         Field::new("data", DataType::BinaryView, false),
         Field::new("height", DataType::Int64, false),
@@ -108,7 +108,7 @@ fn a_struct_whose_fields_contradict_each_other_is_refused_with_its_reason() {
 }
 
 #[test]
-fn a_null_struct_is_null_whatever_lies_beneath() {
+fn a_null_struct_is_null_even_if_its_fields_are_not() {
     let valid = spark(1, 1, 1, 0, &[9]);
     let (fields, columns, _) = valid.into_parts();
     let array = StructArray::new(fields, columns, Some(NullBuffer::from(vec![false])));
@@ -119,7 +119,7 @@ fn a_null_struct_is_null_whatever_lies_beneath() {
 }
 
 #[test]
-fn a_column_of_another_type_is_refused_and_told_what_is_accepted() {
+fn the_error_for_a_column_of_another_type_lists_the_accepted_types() {
     let text = StringArray::from(vec!["a.jpeg"]);
     assert!(!is_image_type(text.data_type()));
     let message = ImageColumn::try_new(&text).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! What decoding must give, and what it must refuse.
+//! Tests of decoding and of its errors.
 
 use image::{DynamicImage, ImageFormat, RgbaImage};
 
@@ -8,7 +8,7 @@ use super::super::testing::{drawn, pillow_file, pillow_files, png_claiming, writ
 use super::*;
 
 #[test]
-fn every_format_is_known_by_its_bytes_and_decodes() {
+fn every_format_is_detected_and_decoded() {
     for format in FORMATS {
         let (bytes, name) = (format.sample(&drawn()), format.name());
         let info = probe(&bytes).unwrap();
@@ -39,7 +39,7 @@ fn files_made_by_pillow_decode_as_pillow_decodes_them() {
 }
 
 #[test]
-fn headers_tell_channels_and_depth_of_the_file() {
+fn headers_give_the_channels_and_depth_of_the_file() {
     for (name, channels, bit_depth) in
         [("jpeg-grey", 1, 8), ("jpeg-cmyk", 4, 8), ("png-palette", 3, 4), ("png-one-bit", 1, 1)]
     {
@@ -58,7 +58,7 @@ fn grey_files_stay_grey_as_stored() {
 }
 
 #[test]
-fn sixteen_bits_keep_their_upper_eight() {
+fn sixteen_bit_samples_keep_their_upper_eight_bits() {
     let ramp = image::ImageBuffer::from_fn(4, 1, |x, _| image::Luma([[0x00FF, 0x0100, 0x7FFF, 0xFFFF][x as usize]]));
     for format in [ImageFormat::Png, ImageFormat::Tiff] {
         let bytes = written(&DynamicImage::ImageLuma16(ramp.clone()), format);
@@ -95,7 +95,7 @@ fn alpha_is_composited_on_black() {
 }
 
 #[test]
-fn a_picture_of_one_pixel_decodes() {
+fn an_image_of_one_pixel_decodes() {
     let dot = DynamicImage::ImageRgb8(image::RgbImage::from_pixel(1, 1, image::Rgb([9, 99, 199])));
     for format in FORMATS {
         let pixels = decode(&format.sample(&dot), Channels::Rgb).unwrap();
@@ -141,7 +141,7 @@ fn a_truncated_jpeg_is_refused_with_its_reason() {
 }
 
 #[test]
-fn bytes_behind_the_end_of_a_jpeg_do_no_harm() {
+fn bytes_after_the_end_of_a_jpeg_are_ignored() {
     let PillowBytes { mut bytes, pixels } = grey_jpeg();
     bytes.extend([0; 100]);
     assert_eq!(decode(&bytes, Channels::Grey).unwrap(), pixels);
@@ -159,7 +159,7 @@ fn grey_jpeg() -> PillowBytes {
 }
 
 #[test]
-fn a_file_cut_anywhere_is_an_error_or_the_whole_picture() {
+fn a_truncated_file_gives_an_error_or_the_whole_image() {
     for format in FORMATS {
         let (bytes, name) = (format.sample(&drawn()), format.name());
         let whole = decode(&bytes, Channels::Rgb).unwrap();
@@ -172,7 +172,7 @@ fn a_file_cut_anywhere_is_an_error_or_the_whole_picture() {
 }
 
 #[test]
-fn a_header_claiming_3600_million_pixels_is_refused_before_memory_is_taken() {
+fn a_header_with_3600_million_pixels_is_refused_before_allocation() {
     let png = png_claiming(60_000, 60_000);
     let expected = "the PNG image declares 60000 x 60000 pixels, more than the maximum of 178956970; if the size is \
                     genuine, scale it down first";
@@ -189,8 +189,8 @@ fn a_header_claiming_3600_million_pixels_is_refused_before_memory_is_taken() {
 }
 
 #[test]
-fn damaged_bytes_are_an_error_or_a_picture_but_never_a_panic() {
-    // A seeded xorshift; every format is damaged 400 times in one to four places.
+fn damaged_bytes_give_an_error_or_an_image_and_never_a_panic() {
+    // A seeded xorshift. Every file is damaged 400 times, in one to four places.
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut random = move |below: usize| {
         state ^= state << 13;

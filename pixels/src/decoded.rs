@@ -1,4 +1,4 @@
-//! What a format's decoder gives: samples of 8 or 16 bits, and their one way to 8.
+//! The output of decoders: samples of 8 or 16 bits, and their conversion to 8 bits.
 
 use std::ops::RangeInclusive;
 
@@ -7,17 +7,17 @@ use image::{DynamicImage, ImageBuffer};
 
 use super::{Channels, Pixels};
 
-/// A decoded picture with the depth of its file, row by row from the top, channels interleaved.
+/// A decoded image with the bit depth of its file, row by row from the top, channels interleaved.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Decoded {
     pub(super) width: u32,
     pub(super) height: u32,
     pub(super) channels: Channels,
-    /// `height * width * channels` of them.
+    /// `height * width * channels` samples.
     pub(super) samples: Samples,
 }
 
-/// The samples of a picture.
+/// The samples of an image.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Samples {
     /// 0 to 255.
@@ -25,23 +25,23 @@ pub(super) enum Samples {
     /// Samples that need more than 8 bits.
     U16 {
         data: Vec<u16>,
-        /// From black to white. Samples outside are as dark or as bright as its ends.
+        /// The levels of black and white. Samples outside are clamped.
         range: RangeInclusive<u16>,
     },
 }
 
-/// A picture at a fraction of its size, as it is stored: not turned.
+/// An image decoded at a fraction of its size, before its orientation is applied.
 pub(super) struct Reduced {
     pub(super) pixels: Pixels,
-    /// Columns and rows that the picture covers: 187.5 of 188 pixels where 1500 were reduced to an eighth. What lies
-    /// beyond is padding, and to resample it with the rest would stretch the picture.
+    /// Columns and rows that the image covers, such as 187.5 of 188 pixels if 1500 were reduced to an eighth. The rest
+    /// is padding, and must not be resampled with the image.
     pub(super) covered: (f64, f64),
-    /// How the picture is to be turned.
+    /// The orientation to apply.
     pub(super) orientation: Orientation,
 }
 
 impl Decoded {
-    /// The picture with 8 bits: of 16, the upper 8 of the range in use.
+    /// Converts the samples to 8 bits. Samples of 16 bits are scaled by their range.
     pub(super) fn into_pixels(self) -> Pixels {
         let data = match self.samples {
             Samples::U8(data) => data,
@@ -50,13 +50,13 @@ impl Decoded {
         Pixels { width: self.width, height: self.height, channels: self.channels, data }
     }
 
-    /// The picture as it is shown.
+    /// Applies the orientation.
     pub(super) fn turned(self, orientation: Orientation) -> Self {
         if orientation == Orientation::NoTransforms {
             return self;
         }
         let Self { width, height, channels, samples } = self;
-        // `from_raw` refuses only samples that are too short for the sides.
+        // `from_raw` returns `None` only if there are too few samples.
         let turn = |picture: Option<DynamicImage>| {
             let mut picture = picture.unwrap_or_default();
             picture.apply_orientation(orientation);
@@ -91,7 +91,7 @@ impl From<Pixels> for Decoded {
     }
 }
 
-/// The place of each sample in the range, in 256 steps. Over all 16 bits that is `v >> 8`, and over 12 bits `v >> 4`.
+/// Scales each sample from the range to 0 to 255: `v >> 8` for a range of 16 bits, and `v >> 4` for 12 bits.
 fn eight_bits(data: &[u16], range: &RangeInclusive<u16>) -> Vec<u8> {
     let (black, span) = (*range.start(), range.end().saturating_sub(*range.start()));
     match u32::from(span) + 1 {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn sixteen_bits_are_turned_as_eight_are() {
+    fn sixteen_bit_images_are_rotated_like_eight_bit_images() {
         for channels in [Channels::Grey, Channels::Rgb] {
             let count = 2 * 3 * channels.count() as u16;
             let data: Vec<u16> = (0..count).map(|sample| sample << 8).collect();

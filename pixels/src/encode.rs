@@ -1,14 +1,15 @@
-//! Pixels to encoded bytes.
+//! Encodes pixels as image files.
 
 use super::formats::{Format, alternatives};
 use super::{MAX_PIXELS, Pixels, PixelsError, SIDE_MAX};
 
-/// Encodes a picture in a format by its name: `"png"`, or `"jpeg"` (`"jpg"`); case does not matter.
+/// Encodes an image in the named format: `"png"`, or `"jpeg"` (`"jpg"`); case does not matter.
 ///
-/// `quality` runs from 1 to 100 and is JPEG's; PNG is lossless and ignores it.
+/// `quality` is the JPEG quality from 1 to 100. PNG ignores it.
 ///
 /// # Errors
-/// An unknown format, a quality out of range, or a picture whose samples do not fit its sides.
+/// Returns an error if the format is unknown, the quality is out of range, or the number of samples does not match the
+/// sides.
 pub fn encode(pixels: &Pixels, format: &str, quality: u8) -> Result<Vec<u8>, PixelsError> {
     pixels.check()?;
     let Pixels { width, height, .. } = *pixels;
@@ -25,7 +26,7 @@ pub fn encode(pixels: &Pixels, format: &str, quality: u8) -> Result<Vec<u8>, Pix
     }
 }
 
-/// The names that [`encode`] takes, for messages: "'png' or 'jpeg'".
+/// Lists the names that [`encode`] accepts, for messages: "'png' or 'jpeg'".
 pub(super) fn encoded_names() -> String {
     let names: Vec<String> = Format::written().iter().map(|(format, _)| format!("'{}'", format.name())).collect();
     alternatives(&names)
@@ -42,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn a_png_decodes_to_the_pixels_it_was_made_of() {
+    fn a_png_decodes_to_the_encoded_pixels() {
         for channels in [Channels::Grey, Channels::Rgb] {
             let pixels = gradient(channels);
             assert_eq!(decode(&encode(&pixels, "PNG", 0).unwrap(), channels).unwrap(), pixels);
@@ -50,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn jpeg_quality_trades_bytes_for_likeness() {
+    fn a_higher_jpeg_quality_gives_a_larger_file_and_a_smaller_error() {
         let pixels = gradient(Channels::Grey);
         let error_and_length = |quality| {
             let bytes = encode(&pixels, "jpeg", quality).unwrap();

@@ -1,8 +1,8 @@
-//! What can be wrong with a picture.
+//! The errors of this crate.
 
 use super::{MAX_PIXELS, SIDE_MAX};
 
-/// Why bytes are not a picture that Tusk can use.
+/// An error from decoding an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -12,7 +12,7 @@ pub enum DecodeError {
     /// Zero bytes.
     #[error("the image is empty (0 bytes); the file was probably not copied completely")]
     Empty,
-    /// The first bytes belong to no format that is read.
+    /// The format is not supported.
     #[error(
         "unsupported image format; Tusk reads {}. The first bytes are {first_bytes}{hint}",
         super::formats::alternatives(&super::formats::labels())
@@ -20,78 +20,78 @@ pub enum DecodeError {
     UnknownFormat {
         /// The first bytes in hexadecimal, at most 8.
         first_bytes: String,
-        /// What the bytes look like, where that is known: empty or " (...)".
+        /// A guess of what the bytes are: empty or " (...)".
         hint: &'static str,
     },
-    /// The data end before the picture does.
+    /// The file ends before the image is complete.
     #[error("the {format} image is truncated after {length} bytes ({reason}); copy or download the file again")]
     Truncated {
-        /// Format by the first bytes.
+        /// The format.
         format: &'static str,
-        /// Bytes there are.
+        /// Length of the data in bytes.
         length: usize,
-        /// What was missing.
+        /// What is missing.
         reason: String,
     },
     /// The data contradict the format.
     #[error("the {format} image is corrupt: {reason}")]
     Corrupt {
-        /// Format by the first bytes.
+        /// The format.
         format: &'static str,
-        /// The decoder's words.
+        /// The error of the decoder.
         reason: String,
     },
-    /// A variant of the format that is not read.
+    /// The variant of the format is not supported.
     #[error("unsupported {format} image: {reason}; convert it to an 8-bit JPEG or PNG")]
     Unsupported {
-        /// Format by the first bytes.
+        /// The format.
         format: &'static str,
-        /// The decoder's words.
+        /// The error of the decoder.
         reason: String,
     },
-    /// The header announces more pixels than are allowed. Nothing was allocated.
+    /// The header declares more than [`MAX_PIXELS`] pixels. Nothing was allocated.
     #[error(
         "the {format} image declares {width} x {height} pixels, more than the maximum of {MAX_PIXELS}; if the size is \
          genuine, scale it down first"
     )]
     TooLarge {
-        /// Format by the first bytes.
+        /// The format.
         format: &'static str,
-        /// Columns claimed.
+        /// The declared width.
         width: u32,
-        /// Rows claimed.
+        /// The declared height.
         height: u32,
     },
     /// The file has fewer frames.
     #[error("the {format} image has no frame {frame}; frames count from 0, and it has {frames}")]
     NoFrame {
-        /// Format by the first bytes.
+        /// The format.
         format: &'static str,
-        /// What was asked for.
+        /// The requested value.
         frame: u32,
-        /// Frames there are.
+        /// The number of frames.
         frames: u32,
     },
     /// The pixels do not fit into memory.
     #[error("not enough memory to decode the {format} image: {bytes} bytes needed")]
     OutOfMemory {
-        /// Format by the first bytes.
+        /// The format.
         format: &'static str,
-        /// Bytes of the decoder's output.
+        /// Size of the decoded samples.
         bytes: u64,
     },
-    /// The field of an image struct holds a value that makes no picture.
+    /// A field of an image struct has an invalid value.
     #[error("invalid image struct: {reason}")]
     Struct {
-        /// Which field, its value, and what would be right.
+        /// The field, its value, and the accepted values.
         reason: String,
     },
-    /// The picture was decoded and cannot be resampled as asked.
+    /// The decoded image cannot be resampled.
     #[error(transparent)]
     Resample(#[from] PixelsError),
 }
 
-/// Why pixels cannot be resampled, encoded or read from a column.
+/// An error from resampling, encoding or reading a column.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PixelsError {
@@ -103,13 +103,13 @@ pub enum PixelsError {
         /// Rows.
         height: u32,
     },
-    /// More samples or fewer than the sides say.
+    /// The number of samples does not match the sides.
     #[error(
         "an image of {width} x {height} pixels and {channels} channels has {} samples, got {length}",
         u128::from(*width) * u128::from(*height) * *channels as u128
     )]
     WrongLength {
-        /// Samples there are.
+        /// The number of samples.
         length: usize,
         /// Columns.
         width: u32,
@@ -118,7 +118,7 @@ pub enum PixelsError {
         /// Samples per pixel.
         channels: usize,
     },
-    /// A side or the area exceeds what is resampled or encoded.
+    /// The image is too large to be resampled or encoded.
     #[error(
         "an image of {width} x {height} pixels is too large; the maximum is {SIDE_MAX} per side and {MAX_PIXELS} pixels"
     )]
@@ -131,30 +131,30 @@ pub enum PixelsError {
     /// No resampling filter has this name.
     #[error("unknown filter '{name}'; use 'nearest', 'box', 'bilinear', 'bicubic' or 'lanczos'")]
     UnknownFilter {
-        /// What was asked for.
+        /// The requested value.
         name: String,
     },
-    /// Pictures are not written in this format.
+    /// Images cannot be encoded in this format.
     #[error("unknown format '{format}'; use {}", super::encode::encoded_names())]
     UnknownFormat {
-        /// What was asked for.
+        /// The requested value.
         format: String,
     },
     /// A JPEG quality outside 1 to 100.
     #[error("JPEG quality must be from 1 (smallest file) to 100 (best quality), got {quality}")]
     Quality {
-        /// What was asked for.
+        /// The requested value.
         quality: u8,
     },
-    /// The library that does the work refused.
+    /// The underlying library returned an error.
     #[error("the image could not be {task}: {reason}")]
     Backend {
         /// "resized" or "encoded".
         task: &'static str,
-        /// The library's words.
+        /// The error of the library.
         reason: String,
     },
-    /// The column holds no images.
+    /// The column has a type that cannot hold images.
     #[error("a column of type {found} cannot hold images; {}", super::accepted_image_types())]
     ColumnType {
         /// The column's Arrow type.

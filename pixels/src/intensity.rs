@@ -1,4 +1,4 @@
-//! What happens to the grey levels of a square before a net sees it.
+//! Adjusts the grey levels of a net input.
 
 use tusk_core::options::Intensity;
 
@@ -7,16 +7,16 @@ use super::Pixels;
 /// Levels of an 8-bit sample.
 const LEVELS: usize = 256;
 
-/// Tiles along each side of the picture, each with a histogram of its own.
+/// Number of tiles along each side. Each tile has its own histogram.
 const TILES: usize = 8;
 
-/// How many times the mean of its tile's histogram a level may count, at most.
+/// Maximum count of a level, as a multiple of the mean count in the histogram of a tile.
 const CLIP_LIMIT: f64 = 2.0;
 
-/// The share of samples that a stretch makes black, and the share that it makes white.
+/// The fraction of samples that `stretch` makes black, and the fraction that it makes white.
 const TAIL: f64 = 0.01;
 
-/// Changes the levels of a square whose side is a multiple of 8 pixels.
+/// Adjusts the levels of a square image whose side is a multiple of 8 pixels.
 pub(super) fn change(pixels: &mut Pixels, intensity: Intensity) {
     match intensity {
         Intensity::None => {}
@@ -30,7 +30,8 @@ pub(super) fn change(pixels: &mut Pixels, intensity: Intensity) {
     }
 }
 
-/// Makes the 1st percentile of the samples 0 and the 99th 255; both are levels that occur (numpy's `inverted_cdf`).
+/// Maps the 1st percentile of the samples to 0 and the 99th to 255. Percentiles are those of numpy's `inverted_cdf`
+/// method.
 fn stretch(samples: &mut [u8]) {
     let mut counts = [0_usize; LEVELS];
     samples.iter().for_each(|sample| counts[usize::from(*sample)] += 1);
@@ -52,9 +53,9 @@ fn stretch(samples: &mut [u8]) {
     samples.iter_mut().for_each(|sample| *sample = table[usize::from(*sample)]);
 }
 
-/// Contrast-limited adaptive histogram equalisation of one channel, as OpenCV's `createCLAHE(2.0, (8, 8))` does it: each
-/// tile's clipped histogram gives a table of levels, and a pixel takes the mean of the four nearest tiles' tables by its
-/// distance from their middles.
+/// Contrast-limited adaptive histogram equalisation of one channel, as in OpenCV's `createCLAHE(2.0, (8, 8))`. The
+/// clipped histogram of each tile gives a table of levels, and a pixel is interpolated between the tables of the four
+/// nearest tiles.
 fn equalize(samples: &mut [u8], side: usize, (channel, channels): (usize, usize)) {
     let tile = side / TILES;
     if tile == 0 || tile * TILES != side {
@@ -73,7 +74,7 @@ fn equalize(samples: &mut [u8], side: usize, (channel, channels): (usize, usize)
             *table = equalizing(counts, tile * tile);
         }
     }
-    // The two tiles on whose middles a place lies or between which it lies, and how far it is on the way to the second.
+    // The two nearest tiles of a position, and the weight of the second.
     let between = |place: usize| {
         let tiles = place as f32 / tile as f32 - 0.5;
         let first = tiles.floor();
@@ -95,7 +96,7 @@ fn equalize(samples: &mut [u8], side: usize, (channel, channels): (usize, usize)
     }
 }
 
-/// The table of levels that a tile's histogram gives: what exceeds the limit is spread over all levels first.
+/// Computes the table of levels of a tile from its histogram. Counts above the limit are spread over all levels first.
 fn equalizing(mut counts: [usize; LEVELS], pixels: usize) -> [u8; LEVELS] {
     let limit = ((CLIP_LIMIT * pixels as f64 / LEVELS as f64) as usize).max(1);
     let clipped: usize = counts.iter().map(|count| count.saturating_sub(limit)).sum();
@@ -116,7 +117,8 @@ mod tests {
     use super::super::Channels;
     use super::*;
 
-    // From pixels/tests/reference/intensity.py with OpenCV 5.0.0 and numpy 2.4.6: the sum of all levels, and some of them.
+    // From pixels/tests/reference/intensity.py with OpenCV 5.0.0 and numpy 2.4.6: the sum of all levels, and some of
+    // them.
     const CLAHE_64: (u64, &[u8], &[u8]) = (
         499_890,
         &[48, 80, 116, 147, 80, 114, 142, 72, 106, 135, 65, 94],
@@ -125,7 +127,7 @@ mod tests {
     const STRETCH_64: (u64, &[u8], &[u8]) =
         (301_284, &[0, 8, 25, 40, 8, 25, 40, 8, 25, 40, 8, 23], &[33, 50, 65, 33, 50, 65, 33, 48, 65, 33, 48, 65]);
 
-    /// A dim picture with a bright edge, of whole numbers only.
+    /// A dark image with a bright corner, computed in integers.
     fn picture(side: usize) -> Vec<u8> {
         let level = |place: usize| {
             let (x, y) = (place % side, place / side);
@@ -141,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn clahe_is_opencvs() {
+    fn clahe_equals_that_of_opencv() {
         let found = changed(64, Intensity::Clahe);
         let sum: u64 = found.iter().map(|level| u64::from(*level)).sum();
         assert_eq!((sum, &found[..12], &found[64 * 40 + 20..64 * 40 + 32]), CLAHE_64);
     }
 
     #[test]
-    fn a_stretch_ends_where_numpys_percentiles_are() {
+    fn stretch_uses_the_percentiles_of_numpy() {
         let found = changed(64, Intensity::Stretch);
         let sum: u64 = found.iter().map(|level| u64::from(*level)).sum();
         assert_eq!((sum, &found[..12], &found[64 * 40 + 20..64 * 40 + 32]), STRETCH_64);
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_in_grey_colours_is_changed_as_its_grey_is() {
+    fn an_rgb_image_with_equal_channels_is_changed_like_its_grey_image() {
         for intensity in [Intensity::None, Intensity::Stretch, Intensity::Clahe] {
             let mut rgb = Pixels::new(64, 64, Channels::Grey, picture(64)).unwrap().into_channels(Channels::Rgb);
             change(&mut rgb, intensity);

@@ -1,8 +1,8 @@
-//! Images as pixels: decoding, resampling, encoding, and reading them out of Arrow columns.
+//! Decoding, resampling and encoding of images, and reading them from Arrow columns.
 //!
-//! The SQL functions and the training operator share this crate, so that an image looks the same to a query as it did
-//! to the model. It is a crate of its own because it runs once per pixel and is optimized in every profile. Input is hostile by default: every function answers with an error, never with a panic, and a
-//! header is believed only after its size was checked against [`MAX_PIXELS`].
+//! The SQL functions and training share this crate, so both see the same pixels. It is a separate crate so that it can
+//! be optimized in every build profile. Input is not trusted: functions return errors and do not panic, and the size in
+//! a header is checked against [`MAX_PIXELS`] before anything is allocated.
 
 mod column;
 mod decode;
@@ -26,13 +26,13 @@ pub use net_input::{decode_input, decode_square};
 pub use perceptual_hash::perceptual_hash;
 pub use resize::{Filter, SIDE_MAX, resize, resize_with};
 
-/// The most pixels a picture may have: 178,956,970.
+/// The maximum number of pixels of an image: 178,956,970.
 ///
-/// Pillow's bomb limit: it warns at 1 GiB / 4 / 3 = 89,478,485 pixels (a quarter of a GiB of 24-bit colour) and refuses
-/// at twice that. The largest radiographs are about 20 million pixels.
+/// This is the limit of Pillow, which warns at 1 GiB / 4 / 3 = 89,478,485 pixels (a quarter of a GiB of 24-bit colour)
+/// and refuses at twice that. The largest radiographs are about 20 million pixels.
 pub const MAX_PIXELS: u64 = 178_956_970;
 
-/// How many samples a pixel has.
+/// The channels of an image.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Channels {
     /// One sample: luma.
@@ -51,7 +51,7 @@ impl Channels {
     }
 }
 
-/// A decoded picture: 8-bit samples, row by row from the top, channels interleaved (height, width, channels).
+/// A decoded image: 8-bit samples, row by row from the top, channels interleaved (height, width, channels).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pixels {
     /// Columns.
@@ -65,17 +65,19 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// A picture over samples that exist already.
+    /// Makes an image from its samples.
     ///
     /// # Errors
-    /// [`PixelsError::ZeroSide`] and [`PixelsError::WrongLength`] where the samples are not `height * width * channels`.
+    /// [`PixelsError::ZeroSide`] and [`PixelsError::WrongLength`] if the number of samples is not `height * width *
+    /// channels`.
     pub fn new(width: u32, height: u32, channels: Channels, data: Vec<u8>) -> Result<Self, PixelsError> {
         let pixels = Self { width, height, channels, data };
         pixels.check()?;
         Ok(pixels)
     }
 
-    /// The fields are public, so whoever hands the samples to unchecked code asks first.
+    /// Checks that the sides and the number of samples match. The fields are public, so callers check before they pass
+    /// the samples to other libraries.
     fn check(&self) -> Result<(), PixelsError> {
         if self.width == 0 || self.height == 0 {
             return Err(PixelsError::ZeroSide { width: self.width, height: self.height });
@@ -92,10 +94,10 @@ impl Pixels {
         Ok(())
     }
 
-    /// The same picture with the wanted channels: luma of the colours, or the grey level repeated.
+    /// Converts the image to the given channels: to the luma of the colours, or by repeating the grey level.
     ///
-    /// Luma is ITU-R 601 in 16-bit fixed point, `(R * 19595 + G * 38470 + B * 7471 + 0x8000) >> 16`, to the bit what
-    /// Pillow's `convert("L")` computes: a grey picture stored as RGB keeps its levels.
+    /// Luma is ITU-R 601 in 16-bit fixed point, `(R * 19595 + G * 38470 + B * 7471 + 0x8000) >> 16`, exactly as in
+    /// Pillow's `convert("L")`. A grey image stored as RGB keeps its levels.
     pub fn into_channels(self, channels: Channels) -> Self {
         let data = match (self.channels, channels) {
             (Channels::Grey, Channels::Rgb) => self.data.iter().flat_map(|&level| [level; 3]).collect(),
@@ -112,7 +114,7 @@ fn luma([red, green, blue]: [u8; 3]) -> u8 {
     ((u32::from(red) * 19595 + u32::from(green) * 38470 + u32::from(blue) * 7471 + 0x8000) >> 16) as u8
 }
 
-/// A sample composited on black.
+/// Composites a sample on black.
 fn on_black(level: u8, alpha: u8) -> u8 {
     ((u16::from(level) * u16::from(alpha) + 127) / 255) as u8
 }
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn luma_is_pillows_to_the_bit() {
+    fn luma_equals_that_of_pillow() {
         // Image.new("RGB", (1, 1), colour).convert("L").getpixel((0, 0)) of Pillow 13.
         for (colour, level) in [([255, 0, 0], 76), ([0, 255, 0], 150), ([0, 0, 255], 29), ([12, 200, 99], 132)] {
             assert_eq!(luma(colour), level, "{colour:?}");
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn grey_to_rgb_and_back_is_the_same_picture() {
+    fn grey_to_rgb_and_back_gives_the_same_image() {
         let grey = Pixels::new(2, 1, Channels::Grey, vec![7, 250]).unwrap();
         let rgb = grey.clone().into_channels(Channels::Rgb);
         assert_eq!(rgb.data, [7, 7, 7, 250, 250, 250]);
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_that_do_not_fill_the_picture_are_refused() {
+    fn samples_that_do_not_match_the_sides_are_refused() {
         let error = Pixels::new(2, 2, Channels::Rgb, vec![0; 11]).unwrap_err();
         assert_eq!(error.to_string(), "an image of 2 x 2 pixels and 3 channels has 12 samples, got 11");
         assert!(matches!(Pixels::new(0, 2, Channels::Rgb, vec![]), Err(PixelsError::ZeroSide { .. })));

@@ -1,7 +1,7 @@
-//! From encoded bytes to the square that a net takes: what training and prediction read.
+//! Decodes images into square net inputs, for training and prediction.
 //!
-//! A format may decode to a smaller size at once, as JPEG does. The square then differs from a full decode's by less than
-//! a grey level on average (`squares_of_large_jpegs_are_those_of_the_full_decode`), and takes half the time.
+//! Some formats, such as JPEG, can decode to a smaller size directly. This takes half the time, and the result differs
+//! by less than a grey level on average from that of full decoding (see the tests).
 
 use tusk_core::manifest::Preprocessing;
 
@@ -11,7 +11,7 @@ use super::intensity::change;
 use super::resize::{Part, resize_part};
 use super::{Channels, DecodeError, Pixels};
 
-/// Decodes a picture to what a net of this preprocessing sees of it, before its levels are centred.
+/// Decodes an image into the net input of this preprocessing, before normalization.
 ///
 /// # Errors
 /// As [`decode_square`].
@@ -22,7 +22,7 @@ pub fn decode_input(bytes: &[u8], preprocessing: &Preprocessing) -> Result<Pixel
     Ok(square)
 }
 
-/// The same of a picture that is decoded already.
+/// Computes the net input of a decoded image.
 pub(super) fn input_of(pixels: Pixels, preprocessing: &Preprocessing) -> Result<Pixels, DecodeError> {
     let (channels, side) = (channels(preprocessing), preprocessing.image_size);
     let pixels = pixels.into_channels(channels);
@@ -36,19 +36,20 @@ fn channels(preprocessing: &Preprocessing) -> Channels {
     if preprocessing.channels == 3 { Channels::Rgb } else { Channels::Grey }
 }
 
-/// Decodes a picture and resamples it to `side` x `side`, as [`decode`](super::decode()) and [`resize`](super::resize()) do;
-/// a large JPEG is decoded at a half, a quarter or an eighth of its size, as long as neither side falls below `side`.
+/// Decodes an image and resamples it to `side` x `side`, like [`decode`](super::decode()) and
+/// [`resize`](super::resize()). A large JPEG is decoded at a half, a quarter or an eighth of its size, as long as
+/// neither side falls below `side`.
 ///
 /// # Errors
-/// As [`decode`](super::decode()), and [`DecodeError::Resample`] for what [`resize`](super::resize()) refuses.
+/// As [`decode`](super::decode()), and [`DecodeError::Resample`] for errors of [`resize`](super::resize()).
 pub fn decode_square(bytes: &[u8], channels: Channels, side: u32) -> Result<Pixels, DecodeError> {
     cropped_square(bytes, channels, side, 0.0)
 }
 
-/// [`decode_square`] of what is left when a share `crop` of each side is cut off at each border.
+/// Like [`decode_square`], after a fraction `crop` of each side is cut off at each border.
 fn cropped_square(bytes: &[u8], channels: Channels, side: u32, crop: f64) -> Result<Pixels, DecodeError> {
     let format = Format::of(bytes)?;
-    // What is left must not fall below `side`.
+    // The remaining part must not be smaller than `side`.
     let whole = (f64::from(side) / (1.0 - 2.0 * crop)).ceil() as u32;
     if let Some(reduced) = format.reduced(bytes, channels, whole)? {
         return square_of(&reduced, side, crop);
@@ -57,7 +58,7 @@ fn cropped_square(bytes: &[u8], channels: Channels, side: u32, crop: f64) -> Res
     Ok(resize_part(&pixels, Part::of(&pixels).without_border(crop), side, side)?)
 }
 
-/// The square is turned, not the larger picture that it is made of.
+/// Resamples first and applies the orientation to the square, which is smaller.
 fn square_of(reduced: &Reduced, side: u32, crop: f64) -> Result<Pixels, DecodeError> {
     let (columns, rows) = reduced.covered;
     let part = Part { left: 0.0, top: 0.0, columns, rows }.without_border(crop);
@@ -85,7 +86,7 @@ mod tests {
         Ok(resize(&decode(bytes, channels)?, side, side)?)
     }
 
-    /// Something like a radiograph: soft shadows, ribs with edges, grain; in slightly different colours.
+    /// A synthetic radiograph: soft shadows, ribs with edges, and noise, in slightly different colours.
     fn radiograph(width: u32, height: u32) -> DynamicImage {
         let mut grain = 0x9E37_79B9_u32;
         DynamicImage::ImageRgb8(RgbImage::from_fn(width, height, |x, y| {
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn squares_of_large_jpegs_are_those_of_the_full_decode() {
+    fn reduced_decoding_of_large_jpegs_gives_nearly_the_same_squares_as_full_decoding() {
         let drawn = radiograph(1500, 1201);
         let grey = DynamicImage::ImageLuma8(drawn.to_luma8());
         for (name, picture) in [("colour", &drawn), ("grey", &grey)] {
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_that_are_not_reduced_and_those_that_are_refused_are_as_the_full_decode_says() {
+    fn other_images_and_errors_are_the_same_as_with_full_decoding() {
         for file in pillow_files() {
             match (full(&file.bytes, Channels::Rgb, 224), decode_square(&file.bytes, Channels::Rgb, 224)) {
                 (Ok(full), Ok(square)) => {
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_border_is_cut_off_whatever_the_format() {
+    fn the_border_is_cut_off_in_every_format() {
         // A frame of a tenth of the side around a ramp.
         let framed = |width: u32, height: u32| {
             DynamicImage::ImageRgb8(RgbImage::from_fn(width, height, |x, y| {
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn truncated_and_damaged_pictures_are_refused_or_pictures_but_never_a_panic() {
+    fn truncated_and_damaged_files_give_an_error_or_an_image_and_never_a_panic() {
         for name in ["jpeg-grey", "jpeg-rgb-444", "jpeg-progressive", "jpeg-restart", "jpeg-cmyk", "jpeg-exif-6"] {
             let bytes = pillow_file(name).bytes;
             for length in 0..bytes.len() {

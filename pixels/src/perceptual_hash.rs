@@ -1,30 +1,31 @@
-//! What a picture looks like, in 64 bits.
+//! Perceptual hashing.
 
 use std::f64::consts::PI;
 
 use super::Pixels;
 
-/// Cells along each side that a picture is averaged into.
+/// Number of cells along each side that an image is averaged into.
 const CELLS: usize = 32;
 
-/// Frequencies along each side that are kept.
+/// Number of frequencies kept along each side.
 const FREQUENCIES: usize = 8;
 
-/// The perceptual hash of a picture: its 8 x 8 lowest frequencies, each above or below their median (pHash; Zauner 2010,
-/// "Implementation and Benchmarking of Perceptual Image Hash Functions"). Nine in ten pictures keep it when they are
-/// written again as a JPEG of quality 50, enlarged or brightened; of 5,216 chest X-rays no two had the same one but the
-/// 28 pairs that show the same pixels.
+/// The perceptual hash of an image: its 8 x 8 lowest frequencies, each above or below their median (pHash; Zauner 2010,
+/// "Implementation and Benchmarking of Perceptual Image Hash Functions"). Nine in ten images keep their hash when they
+/// are re-encoded as JPEG of quality 50, enlarged or brightened. Among 5,216 chest X-rays, only the 28 pairs with the
+/// same pixels had equal hashes.
 #[must_use]
 pub fn perceptual_hash(pixels: &Pixels) -> u64 {
     let cells = cells(pixels);
-    // The cosine transform of the rows, then of the columns; the constant factors change no order.
+    // The cosine transform of the rows, then of the columns. Constant factors are omitted because they do not change
+    // the order.
     let mut rows = [[0.0; FREQUENCIES]; CELLS];
     for (row, cells) in rows.iter_mut().zip(&cells) {
         *row = transform(cells);
     }
     let columns: [[f64; FREQUENCIES]; FREQUENCIES] =
         std::array::from_fn(|frequency| transform(&rows.map(|row| row[frequency])));
-    // Without the mean level: brightness is no look.
+    // Skip the mean level, so that brightness does not matter.
     let mut amounts: Vec<f64> = columns.iter().flatten().copied().skip(1).collect();
     let bits = amounts.clone();
     amounts.sort_unstable_by(f64::total_cmp);
@@ -32,7 +33,7 @@ pub fn perceptual_hash(pixels: &Pixels) -> u64 {
     bits.iter().fold(0, |hash, amount| hash << 1 | u64::from(*amount > median))
 }
 
-/// The mean level of each cell.
+/// Computes the mean level of each cell.
 fn cells(pixels: &Pixels) -> [[f64; CELLS]; CELLS] {
     let (width, height) = (pixels.width as usize, pixels.height as usize);
     let (mut sums, mut counts) = ([[0_u64; CELLS]; CELLS], [[0_u64; CELLS]; CELLS]);
@@ -47,7 +48,7 @@ fn cells(pixels: &Pixels) -> [[f64; CELLS]; CELLS] {
     })
 }
 
-/// The lowest frequencies of a line (DCT-II, without its constant factors).
+/// Computes the lowest frequencies of a line (DCT-II, without its constant factors).
 fn transform(line: &[f64; CELLS]) -> [f64; FREQUENCIES] {
     std::array::from_fn(|frequency| {
         let wave = |place: usize| (PI * frequency as f64 * (place as f64 + 0.5) / CELLS as f64).cos();
@@ -64,7 +65,7 @@ mod tests {
     use super::super::{Channels, decode, resize};
     use super::*;
 
-    /// Soft shadows that differ from seed to seed: eight by eight levels at random, enlarged.
+    /// Eight by eight random levels, enlarged.
     fn shadows(seed: u64) -> Pixels {
         let level = |place: u64| derive(seed, "shadow", &[place]) as u8;
         let small = Pixels::new(8, 8, Channels::Grey, (0..64).map(level).collect()).unwrap();
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_looks_nearly_the_same_and_another_picture_does_not() {
+    fn a_copy_has_nearly_the_same_hash_and_another_image_does_not() {
         let looks: Vec<u64> = (0..40).map(|seed| perceptual_hash(&shadows(seed))).collect();
         let mut same = 0;
         for (seed, look) in looks.iter().enumerate() {

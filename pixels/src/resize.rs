@@ -1,4 +1,4 @@
-//! Resampling, to within a grey level of Pillow's.
+//! Resamples images. The result differs from that of Pillow by at most one grey level.
 
 use std::str::FromStr;
 
@@ -7,17 +7,17 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 
 use super::{Channels, MAX_PIXELS, Pixels, PixelsError};
 
-/// The longest side that is resampled or encoded, JPEG's own limit. It bounds the table of filter weights, whose size
-/// is the longer side times the filter's width.
+/// The longest side that can be resampled or encoded, which is the limit of JPEG. It also bounds the size of the table
+/// of filter weights.
 pub const SIDE_MAX: u32 = 65_535;
 
-/// How a pixel of the new picture is computed from the old ones.
+/// A resampling filter.
 ///
-/// All but [`Filter::Nearest`] are convolutions whose support grows with the reduction, which is what Pillow's
-/// `Image.resize` and torchvision's `antialias=True` do. Without that a shrunk radiograph aliases.
+/// All filters except [`Filter::Nearest`] are antialiased convolutions, as in Pillow's `Image.resize` and torchvision's
+/// `antialias=True`: their support grows with the reduction.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Filter {
-    /// The one pixel under the new pixel's centre.
+    /// The pixel under the centre of the new pixel.
     Nearest,
     /// The mean of the pixels covered.
     Box,
@@ -46,7 +46,7 @@ impl FromStr for Filter {
 }
 
 impl Filter {
-    /// The weights of a convolution; `None` for the filter that is none.
+    /// Returns the convolution filter, or `None` for [`Filter::Nearest`].
     fn weights(self) -> Option<FilterType> {
         match self {
             Filter::Nearest => None,
@@ -58,7 +58,7 @@ impl Filter {
     }
 }
 
-/// Resamples a picture to `width` x `height` with [`Filter::Bilinear`]. The aspect ratio is the caller's affair.
+/// Resamples an image to `width` x `height` with [`Filter::Bilinear`]. The aspect ratio is not preserved.
 ///
 /// # Errors
 /// As [`resize_with`].
@@ -66,10 +66,11 @@ pub fn resize(pixels: &Pixels, width: u32, height: u32) -> Result<Pixels, Pixels
     resize_with(pixels, width, height, Filter::Bilinear)
 }
 
-/// Resamples a picture to `width` x `height`. The aspect ratio is the caller's affair.
+/// Resamples an image to `width` x `height`. The aspect ratio is not preserved.
 ///
 /// # Errors
-/// A side of zero or above [`SIDE_MAX`], an area above [`MAX_PIXELS`], or samples that do not fit the picture's sides.
+/// Returns an error if a side is zero or above [`SIDE_MAX`], if an area is above [`MAX_PIXELS`], or if the number of
+/// samples does not match the sides.
 pub fn resize_with(pixels: &Pixels, width: u32, height: u32, filter: Filter) -> Result<Pixels, PixelsError> {
     check_sides(pixels, width, height)?;
     if (pixels.width, pixels.height) == (width, height) {
@@ -80,10 +81,10 @@ pub fn resize_with(pixels: &Pixels, width: u32, height: u32, filter: Filter) -> 
     };
     let (rows_first, columns_first) = ((pixels.width, height), (width, pixels.height));
     let area = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
-    // Shrinking the rows first is faster, as the library knows. But a filter with negative lobes overshoots, what lies
-    // beyond 0 or 255 is cut between the passes, and so the order shows: Pillow does the columns first. Either order
-    // may meet a picture that is long one way and a target that is long the other, and of the two intermediate areas
-    // one is always below the limit, because their product is that of the two pictures.
+    // Reducing the rows first is faster. Filters with negative lobes overshoot and are clamped between the passes, so
+    // the order changes the result. For them, start with the columns as Pillow does. The intermediate image may be too
+    // large if the image is wide and the target tall. The other order is then below the limit, because the product of
+    // both intermediate areas equals the product of the areas of the image and the target.
     let preferred = if matches!(filter, Filter::Bicubic | Filter::Lanczos) { columns_first } else { rows_first };
     let middle = match preferred {
         middle if area(middle) <= MAX_PIXELS => middle,
@@ -106,7 +107,7 @@ fn check_sides(pixels: &Pixels, width: u32, height: u32) -> Result<(), PixelsErr
     Ok(())
 }
 
-/// A part of a picture, in pixels; it may begin and end within one.
+/// A rectangle of an image, in fractional pixels.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Part {
     pub(super) left: f64,
@@ -116,12 +117,12 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// All of a picture.
+    /// Returns the whole image.
     pub(super) fn of(pixels: &Pixels) -> Self {
         Self { left: 0.0, top: 0.0, columns: f64::from(pixels.width), rows: f64::from(pixels.height) }
     }
 
-    /// What is left without a share `crop` of each side at each border.
+    /// Returns the part left after a fraction `crop` of each side is cut off at each border.
     pub(super) fn without_border(self, crop: f64) -> Self {
         Self {
             left: self.left + self.columns * crop,
@@ -132,7 +133,7 @@ impl Part {
     }
 }
 
-/// Resamples a part of a picture with [`Filter::Bilinear`].
+/// Resamples a part of an image with [`Filter::Bilinear`].
 pub(super) fn resize_part(pixels: &Pixels, part: Part, width: u32, height: u32) -> Result<Pixels, PixelsError> {
     if part == Part::of(pixels) {
         return resize(pixels, width, height);
@@ -142,7 +143,7 @@ pub(super) fn resize_part(pixels: &Pixels, part: Part, width: u32, height: u32) 
     resampled(pixels, (width, height), &options.crop(part.left, part.top, part.columns, part.rows))
 }
 
-/// Convolves a picture with a filter's weights, along the sides whose length changes.
+/// Convolves an image with a filter along the sides whose length changes.
 fn convolved(pixels: &Pixels, sides: (u32, u32), weights: FilterType) -> Result<Pixels, PixelsError> {
     resampled(pixels, sides, &ResizeOptions::new().resize_alg(ResizeAlg::Convolution(weights)))
 }
@@ -160,10 +161,10 @@ fn resampled(pixels: &Pixels, (width, height): (u32, u32), options: &ResizeOptio
     Pixels::new(width, height, pixels.channels, target.into_vec())
 }
 
-/// Takes the source pixel under each new pixel's centre.
+/// Resamples with [`Filter::Nearest`].
 ///
-/// `fast_image_resize` has this filter too, but where a centre falls on the border of two pixels it may take another
-/// one than Pillow, whose positions are sums of the step and carry its rounding.
+/// `fast_image_resize` also has this filter, but it may choose another pixel than Pillow if a centre falls on the
+/// border of two pixels. Pillow adds up the step, with its rounding errors, and so does this function.
 fn nearest(pixels: &Pixels, width: u32, height: u32) -> Pixels {
     let positions = |old: u32, new: u32| -> Vec<usize> {
         let step = f64::from(old) / f64::from(new);
@@ -184,7 +185,7 @@ fn nearest(pixels: &Pixels, width: u32, height: u32) -> Pixels {
 mod tests {
     use super::*;
 
-    /// The picture of tests/reference/pillow_resize.py.
+    /// The image of tests/reference/pillow_resize.py.
     fn drawn(channels: Channels) -> Pixels {
         let drawn_level = |x: usize, y: usize, channel: usize| {
             let checker = if (x / 3 + y / 2 + channel).is_multiple_of(2) { 90 } else { 0 };
@@ -223,13 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn a_single_pixel_grows_into_a_flat_picture() {
+    fn a_single_pixel_is_enlarged_to_a_uniform_image() {
         let dot = Pixels::new(1, 1, Channels::Rgb, vec![1, 2, 3]).unwrap();
         assert_eq!(resize(&dot, 4, 2).unwrap().data, [1, 2, 3].repeat(8));
     }
 
     #[test]
-    fn a_line_turned_from_long_to_tall_takes_no_square_of_memory() {
+    fn resizing_a_wide_line_to_a_tall_line_allocates_no_large_intermediate_image() {
         for filter in [Filter::Box, Filter::Bilinear, Filter::Bicubic, Filter::Lanczos] {
             for (old, new) in [((SIDE_MAX, 1), (1, SIDE_MAX)), ((1, SIDE_MAX), (SIDE_MAX, 1))] {
                 let line = Pixels::new(old.0, old.1, Channels::Grey, vec![80; SIDE_MAX as usize]).unwrap();

@@ -1,10 +1,10 @@
-//! Pictures for the tests, drawn in memory, and the files that Pillow wrote.
+//! Test images: generated in memory, and files written by Pillow.
 
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat, RgbaImage};
 
-/// A colour picture of 21 x 13 pixels without symmetry.
+/// A colour image of 21 x 13 pixels without symmetry.
 pub(crate) fn drawn() -> DynamicImage {
     let mut picture = RgbaImage::new(21, 13);
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
@@ -13,14 +13,14 @@ pub(crate) fn drawn() -> DynamicImage {
     DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(picture).into_rgb8())
 }
 
-/// Encodes a picture with the `image` crate.
+/// Encodes an image with the `image` crate.
 pub(crate) fn written(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     picture.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
-/// A file of tests/reference/pillow_files.txt and how Pillow reads it.
+/// A file of tests/reference/pillow_files.txt and its pixels as decoded by Pillow.
 pub(crate) struct PillowFile {
     pub(crate) name: &'static str,
     pub(crate) bytes: Vec<u8>,
@@ -51,7 +51,7 @@ pub(crate) fn pillow_files() -> Vec<PillowFile> {
         .collect()
 }
 
-/// The file of that name.
+/// Returns the file with this name.
 pub(crate) fn pillow_file(name: &str) -> PillowFile {
     pillow_files().into_iter().find(|file| file.name == name).unwrap()
 }
@@ -60,7 +60,7 @@ fn unhex(digits: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 
-/// A PNG whose header claims these sides and which has hardly any data.
+/// Returns a PNG whose header declares these sides and which has almost no data.
 pub(crate) fn png_claiming(width: u32, height: u32) -> Vec<u8> {
     let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut header = b"IHDR".to_vec();

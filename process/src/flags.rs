@@ -6,13 +6,13 @@ use std::ffi::{OsStr, OsString};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command};
 
-/// What the names of environment variables start with.
+/// The prefix of environment variables.
 const PREFIX: &str = "TUSK_";
 
-/// The flag with the path of the file.
+/// The flag that gives the path of the configuration file.
 const CONFIG: &str = "config";
 
-/// The similarity from which one name is suggested for another.
+/// The similarity at or above which a name is suggested.
 const SIMILAR_ENOUGH: f64 = 0.7;
 
 /// Parses the flags of this process, or prints help, version or the error, and exits. `adjust` changes the derived
@@ -26,8 +26,8 @@ pub fn parse_or_exit<T: clap::Parser>(adjust: impl FnOnce(Command) -> Command) -
 /// TOML file of `--config` (the key is the flag's name).
 ///
 /// # Errors
-/// When a flag, a variable, a key or a value is invalid, or the file cannot be read. Help and version are clap errors
-/// too.
+/// Returns an error if a flag, a variable, a key or a value is invalid, or if the file cannot be read. Clap also
+/// returns help and version as errors.
 pub fn parse<T: clap::Parser>(
     arguments: impl IntoIterator<Item = OsString>,
     adjust: impl FnOnce(Command) -> Command,
@@ -35,7 +35,7 @@ pub fn parse<T: clap::Parser>(
     parse_from(arguments, |name| std::env::var_os(name), adjust)
 }
 
-/// The variable of a flag.
+/// Returns the name of the environment variable of a flag.
 #[must_use]
 pub fn variable(flag: &str) -> String {
     format!("{PREFIX}{}", flag.to_uppercase().replace('-', "_"))
@@ -50,7 +50,7 @@ fn parse_from<T: clap::Parser>(
     let mut arguments = arguments.into_iter();
     let program = arguments.next().unwrap_or_default();
     let given: Vec<OsString> = arguments.collect();
-    // An empty variable is one that is not set: that is how compose files leave them out.
+    // An empty variable counts as unset, because compose files cannot leave a variable out.
     let variables = |flag: &str| variables(&variable(flag)).filter(|value| !value.is_empty());
     let file = config_file(&given).or_else(|| variables(CONFIG));
     let mut values = match file {
@@ -73,7 +73,7 @@ fn parse_from<T: clap::Parser>(
     parsed.map_err(|error| with_origin(&mut command, error, &given, &values))
 }
 
-/// The command with the flag `--config`, and with the variable of each flag in its help.
+/// Adds the flag `--config` to the command and the environment variable of each flag to its help.
 fn prepare(command: Command) -> Command {
     let config = Arg::new(CONFIG).long(CONFIG).value_name("FILE").help(
         "TOML file with flags; the keys are the flags' names. The command line and the environment take precedence",
@@ -95,7 +95,7 @@ fn flags(command: &Command) -> Vec<String> {
     command.get_arguments().filter_map(|arg| arg.get_long().map(str::to_owned)).collect()
 }
 
-/// The file that the command line names.
+/// Returns the configuration file given on the command line.
 fn config_file(given: &[OsString]) -> Option<OsString> {
     let long = format!("--{CONFIG}");
     given.iter().enumerate().rev().find_map(|(at, word)| {
@@ -106,7 +106,7 @@ fn config_file(given: &[OsString]) -> Option<OsString> {
     })
 }
 
-/// Values by flag, each with where it comes from.
+/// The values of each flag and their origin.
 type Values = BTreeMap<String, (Vec<OsString>, String)>;
 
 fn read(command: &mut Command, file: &OsStr) -> Result<Values, clap::Error> {
@@ -156,7 +156,7 @@ fn suggestion(key: &str, known: &[String]) -> String {
     }
 }
 
-/// A flag with its values as it would stand on the command line.
+/// Formats a flag and its values as command-line arguments.
 fn words_of(arg: &Arg, words: &[OsString]) -> Vec<OsString> {
     let long = arg.get_long().unwrap_or_default();
     let with_value = |value: &OsStr| {
@@ -172,7 +172,7 @@ fn words_of(arg: &Arg, words: &[OsString]) -> Vec<OsString> {
     }
 }
 
-/// The error, with the file or the variable that the value came from.
+/// Adds to the error the file or the variable that the value came from.
 fn with_origin(command: &mut Command, error: clap::Error, given: &[OsString], values: &Values) -> clap::Error {
     let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else { return error };
     let flag = arg.trim_start_matches("--").split([' ', '=']).next().unwrap_or_default();
@@ -195,10 +195,10 @@ mod tests {
         /// Where to listen.
         #[arg(long, default_value_t = 1)]
         bind_port: u16,
-        /// Tells all.
+        /// Prints more.
         #[arg(long)]
         verbose: bool,
-        /// Several.
+        /// The devices.
         #[arg(long, value_delimiter = ',')]
         devices: Vec<String>,
         #[command(flatten)]
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+    fn the_command_line_overrides_the_environment_and_the_environment_overrides_the_file() {
         let file = "bind-port = 2\nstore = 's3://file'";
         let variables = [("TUSK_BIND_PORT", "3"), ("TUSK_VERBOSE", "true")];
         let port = |file, variables: &[_], line: &[_]| parse_with(file, variables, line).unwrap().bind_port;
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_switches_come_from_the_file_and_empty_variables_count_for_nothing() {
+    fn lists_and_switches_are_read_from_the_file_and_empty_variables_are_ignored() {
         let found = parse_with("devices = ['a', 'b']\nverbose = true", &[("TUSK_BIND_PORT", "")], &[]).unwrap();
         assert_eq!(found.devices, ["a", "b"]);
         assert!(found.verbose);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_refused_with_the_nearest_one() {
+    fn an_unknown_key_is_refused_with_the_nearest_known_key() {
         let error = parse_with("bind-prt = 2", &[], &[]).unwrap_err();
         assert!(error.contains("unknown key 'bind-prt'; did you mean 'bind-port'?"), "{error}");
         let error = parse_with("zzz = 2", &[], &[]).unwrap_err();
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_names_where_it_comes_from() {
+    fn the_error_for_an_invalid_value_names_its_origin() {
         let error = parse_with("", &[("TUSK_BIND_PORT", "many")], &[]).unwrap_err();
         assert!(error.contains("invalid value 'many' for '--bind-port"), "{error}");
         assert!(error.contains("(from TUSK_BIND_PORT)"), "{error}");
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn help_shows_variables_and_no_values_of_theirs() {
+    fn help_shows_the_names_of_variables_and_not_their_values() {
         let error = parse_with("", &[("TUSK_STORE", "s3://user:secret@host")], &["--help"]).unwrap_err();
         assert!(error.contains("[env: TUSK_STORE]") && error.contains("[env: TUSK_CONFIG]"), "{error}");
         assert!(!error.contains("secret"), "{error}");

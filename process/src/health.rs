@@ -1,11 +1,11 @@
-//! Whether a process lives and whether it is ready for work.
+//! HTTP routes for liveness and readiness checks.
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 
-/// The routes `/healthz`, which answers while the process lives, and `/readyz`, which asks `ready`: `Err` says what is
-/// missing.
+/// Returns the routes `/healthz`, which responds with 200 while the process runs, and `/readyz`, which responds with
+/// 503 and the message if `ready` returns an error.
 pub fn routes<S, R>(ready: R) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What every process of a Tusk cluster needs: flags, logs, certificates, metrics, an end.
+//! Code that every process of a Tusk cluster shares: flags, logs, TLS, metrics and shutdown.
 
 pub mod exit;
 pub mod flags;

@@ -1,36 +1,36 @@
-//! Logs go to stderr, for people or for programs. Ballista's, written through the `log` crate, go the same way.
+//! Logging to stderr, as text or JSON. The messages that Ballista writes through the `log` crate are included.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// How a line of the log looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// An object per line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Why logs cannot be written.
+/// An error from starting the log.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// A level that is none.
+    /// The level is invalid.
     #[error("invalid log level '{level}': {source}; use for example info, or info,ballista_executor=debug")]
     Level {
-        /// As given.
+        /// The level as given.
         level: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// Somebody else logs already.
+    /// A logger is already installed.
     #[error("logging is already initialized: {0}")]
     Twice(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Starts logging. `level` is a level, or levels per module: `info,tusk_executor=debug`.
+/// Starts logging. `level` is a level or a list of levels per module, such as `info,tusk_executor=debug`.
 ///
 /// # Errors
 /// [`LogError`].

@@ -1,4 +1,4 @@
-//! The figures of a process in Prometheus' text format.
+//! The metrics of a process in the text format of Prometheus.
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -7,17 +7,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus::{Encoder, TextEncoder};
 
-/// Everything in the default registry as text.
+/// Returns the metrics of the default registry as text.
 ///
 /// # Errors
-/// When a figure has a name or a label that the format does not know.
+/// Returns an error if the name or a label of a metric is invalid.
 pub fn text() -> prometheus::Result<String> {
     let mut text = Vec::new();
     TextEncoder::new().encode(&prometheus::gather(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The route `/metrics`; `refresh` sets the gauges that nothing else sets in time.
+/// Returns the route `/metrics`. Each request first calls `refresh`, which updates gauges that are not kept up to date
+/// otherwise.
 pub fn routes<S: Clone + Send + Sync + 'static>(refresh: impl Fn() + Clone + Send + Sync + 'static) -> Router<S> {
     let scraped = move || {
         refresh();
@@ -36,7 +37,7 @@ fn answer() -> Response {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_registered_counter_is_in_the_text() {
+    fn the_text_contains_a_registered_counter() {
         let counter = prometheus::register_int_counter!("tusk_test_total", "A test.").unwrap();
         counter.inc_by(3);
         assert!(super::text().unwrap().contains("tusk_test_total 3"));

@@ -1,11 +1,11 @@
-//! The request to end.
+//! Waiting for a shutdown signal.
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Waits until the process is asked to end: by SIGTERM or, from a terminal, by ctrl-c.
+/// Waits for SIGTERM or ctrl-c.
 ///
 /// # Errors
-/// When the system does not let the process listen for signals.
+/// Returns an error if the process cannot listen for signals.
 pub async fn terminated() -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {

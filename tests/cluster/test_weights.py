@@ -83,7 +83,7 @@ def test_what_a_web_server_must_not_answer_is_refused_with_the_reason(cluster, w
         web.answers["/moved"] = (302, {"Location": f"{plain.url}/net", "Content-Length": 0}, b"")
         plain.answers["/net"] = (200, {"Content-Length": 4}, b"byte")
         for location, reason in [
-            (f"{web.url}/large", f"it has {WEIGHTS_BYTES_MAX + 1} bytes, and {WEIGHTS_BYTES_MAX} are the most"),
+            (f"{web.url}/large", f"it has {WEIGHTS_BYTES_MAX + 1} bytes; the maximum is {WEIGHTS_BYTES_MAX}"),
             (f"{web.url}/endless", "Content-Length"),
             (f"{web.url}/none", "not found"),
             (f"{web.url}/moved", "redirect"),

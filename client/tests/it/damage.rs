@@ -11,7 +11,7 @@ async fn a_store_below_a_file_is_refused_when_it_is_opened() {
     std::fs::write(&file, b"no folder").unwrap();
     let error = TuskContext::embedded_with(context_options(&file, CacheLimits::default())).await.unwrap_err();
     let expected = format!(
-        "'{}/store' is no model store: the folder cannot be made (Not a directory (os error 20)); give --store a \
+        "'{}/store' is not a model store: the folder cannot be made (Not a directory (os error 20)); give --store a \
          folder you may write to",
         file.display()
     );

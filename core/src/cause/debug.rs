@@ -1,17 +1,18 @@
-//! Errors in Rust's Debug form, as Ballista writes them into its messages: `DataFusionError(Shared(Execution("...")))`.
+//! Parses errors in Rust's `Debug` form, which Ballista writes into its messages:
+//! `DataFusionError(Shared(Execution("...")))`.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use super::{Cause, CauseKind};
 
-/// The longest text that is looked at, in bytes.
+/// Maximum length of a text, in bytes.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
-/// The deepest nesting that is read.
+/// Maximum nesting.
 const DEPTH_MAX: usize = 64;
 
-/// The errors in which Ballista wraps others. Names of types look like values, too, as in `Utf8("a")`.
+/// The Ballista errors that wrap others. Other names, as in `Utf8("a")`, are not errors.
 const BALLISTAS: [&str; 10] = [
     "ArrowError",
     "Configuration",
@@ -25,18 +26,18 @@ const BALLISTAS: [&str; 10] = [
     "TokioError",
 ];
 
-/// A value in Debug's form.
+/// A value in `Debug` form.
 #[derive(Debug, PartialEq, Eq)]
 enum Value {
     /// A string.
     Text(String),
-    /// A variant or a struct, a list or a tuple (without a name), and what is in it, by field where fields have names.
+    /// A variant, a struct, a list or a tuple (without a name), with its fields.
     Node { name: String, parts: Vec<(Option<String>, Value)> },
-    /// A number or the like.
+    /// Another value, such as a number.
     Other,
 }
 
-/// The first cause of the first error of Ballista's in Debug's form that a text holds.
+/// Finds the root cause of the first Ballista error in `Debug` form in a text.
 pub(super) fn cause(text: &str) -> Option<Cause> {
     if text.len() > TEXT_BYTES_MAX {
         return None;
@@ -59,7 +60,7 @@ pub(super) fn cause(text: &str) -> Option<Cause> {
     None
 }
 
-/// A string in Debug's form, without its quotes.
+/// Unescapes a string in `Debug` form, without its quotes.
 pub(super) fn unquoted(text: &str) -> Option<String> {
     match Reader::new(text).value(0)? {
         Value::Text(text) => Some(text),
@@ -67,10 +68,10 @@ pub(super) fn unquoted(text: &str) -> Option<String> {
     }
 }
 
-/// The innermost error of a value.
+/// Finds the innermost error of a value.
 fn first_cause(value: &Value) -> Option<Cause> {
     let Value::Node { name, parts } = value else { return None };
-    // A backtrace, or none.
+    // An optional backtrace.
     if name == "Some" || name == "None" {
         return None;
     }
@@ -91,11 +92,11 @@ fn first_cause(value: &Value) -> Option<Cause> {
     }
 }
 
-/// The cause that a variant with a text is, in the words in which its error displays itself.
+/// Converts a variant with a text to a cause, with the message that the error displays.
 fn own(name: &str, text: &str) -> Cause {
     let (kind, words) = match name {
         "Execution" | "External" | "ExternalError" | "General" => return Cause::of_text(text),
-        // Of Ballista's, where a task panicked: its text is a string in Debug's form.
+        // Ballista uses this variant for panics. Its text is a string in `Debug` form.
         "Internal" => match unquoted(text) {
             Some(message) => return Cause::panicked(&message),
             None => (CauseKind::Internal, "Internal error: "),
@@ -130,7 +131,7 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_' || character == ':'
 }
 
-/// Reads values. Where a text is cut, what is there counts.
+/// A parser of values. If the text is truncated, it returns the part that exists.
 struct Reader<'a> {
     rest: Peekable<Chars<'a>>,
 }
@@ -182,7 +183,7 @@ impl<'a> Reader<'a> {
             let field = has_fields.then(|| self.field());
             parts.push((field, self.value(depth + 1)?));
             self.skip_space();
-            // Something else than a value: as far as it goes.
+            // Other text, up to the next delimiter.
             if !matches!(self.rest.peek(), None | Some(',' | ')' | ']' | '}')) {
                 return None;
             }
@@ -190,7 +191,7 @@ impl<'a> Reader<'a> {
         Some(Value::Node { name, parts })
     }
 
-    /// A field's name and its colon.
+    /// Parses the name of a field and its colon.
     fn field(&mut self) -> String {
         let mut name = String::new();
         while let Some(character) = self.rest.next_if(|c| c.is_alphanumeric() || *c == '_') {
@@ -212,7 +213,7 @@ impl<'a> Reader<'a> {
         while self.rest.next_if(|c| c.is_whitespace()).is_some() {}
     }
 
-    /// A string, from its opening quote to its closing one.
+    /// Parses a string from its opening to its closing quote.
     fn string(&mut self) -> String {
         self.rest.next();
         let mut text = String::new();

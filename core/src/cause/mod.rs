@@ -1,10 +1,9 @@
-//! Why a query or a task failed: the first cause, out of whatever it was wrapped in.
+//! The root cause of a failed query or task.
 //!
-//! An error of a task goes through many hands before a user sees it: DataFusion's streams share it, Ballista writes it as
-//! Rust's Debug text into its own messages and quotes those in others, Flight sends it on. So executors turn it into a
-//! [`Cause`] while it is still an error with a type (`tusk_executor`'s `stage`) and code it into a text that survives any
-//! quoting (`wire`). What was formatted where none of our code comes in between, as when a job is planned, is read back
-//! from Debug's form (`debug`).
+//! An error of a task is wrapped several times before a user sees it: DataFusion shares it, and Ballista formats it
+//! with `Debug` into messages that quote each other. Executors therefore convert it to a [`Cause`] while it still has a
+//! type (`stage` in `tusk_executor`), and encode it as text that survives quoting (`wire`). Errors that Ballista
+//! formats elsewhere, such as while it plans a job, are parsed from their `Debug` form (`debug`).
 
 mod debug;
 #[cfg(test)]
@@ -20,36 +19,36 @@ use datafusion::error::DataFusionError;
 
 use crate::error::Error;
 
-/// What a task that panicked says of itself: tokio's words.
+/// The words in the message of tokio for a panicked task.
 const PANICKED: &str = "panicked with message ";
 
-/// What kind of failure it is: what whoever asked can do about it.
+/// The kind of a failure, by what the user can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CauseKind {
-    /// The statement or its data: it would fail again.
+    /// The statement or its data is invalid. It would fail again.
     Invalid,
-    /// Something that is named is not there.
+    /// Something named in the statement does not exist.
     NotFound,
-    /// Something of this name is there already.
+    /// The name already exists.
     Exists,
-    /// Memory or disk.
+    /// There is not enough memory or disk space.
     Exhausted,
-    /// A file, a store or a connection, for now.
+    /// A file, a store or a connection is temporarily unavailable.
     Unavailable,
-    /// The program.
+    /// A bug.
     Internal,
 }
 
-/// Why something failed, in the words that a user is to read.
+/// The cause of a failure, with a message for the user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}", hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default())]
 pub struct Cause {
-    /// What kind of failure it is.
+    /// The kind of the failure.
     pub kind: CauseKind,
-    /// What failed, without the names of what it was wrapped in.
+    /// The message, without the names of wrapping errors.
     pub message: String,
-    /// What to do, where the message does not say it.
+    /// What to do, if the message does not say it.
     pub hint: Option<String>,
 }
 
@@ -58,7 +57,7 @@ impl Cause {
         Self { kind, message: message.into(), hint: None }
     }
 
-    /// The first cause of an error.
+    /// Finds the root cause of an error.
     #[must_use]
     pub fn of(error: &DataFusionError) -> Self {
         match error {
@@ -83,7 +82,7 @@ impl Cause {
         }
     }
 
-    /// The first cause in a text: one that executors have coded, one in Debug's form, or the text itself.
+    /// Finds the root cause in a text: an encoded cause, an error in `Debug` form, or the text itself.
     #[must_use]
     pub fn of_text(text: &str) -> Self {
         wire::decode(text)
@@ -113,7 +112,7 @@ impl Cause {
         Self::new(kind, text)
     }
 
-    /// Errors that DataFusion and Arrow carry without knowing their type.
+    /// Errors inside DataFusion and Arrow errors as trait objects.
     fn of_any(error: &(dyn StdError + Send + Sync + 'static)) -> Self {
         if let Some(error) = error.downcast_ref::<DataFusionError>() {
             return Self::of(error);
@@ -136,7 +135,7 @@ impl Cause {
         }
     }
 
-    /// Ballista's shuffle writer carries the errors of its input in its own.
+    /// The shuffle writer of Ballista wraps the errors of its input.
     fn of_ballista(error: &BallistaError) -> Self {
         match error {
             BallistaError::ArrowError(inner) => Self::of_arrow(inner),
@@ -146,23 +145,22 @@ impl Cause {
         }
     }
 
-    /// A task that panicked with this message.
+    /// Makes the cause for a task that panicked with this message.
     #[must_use]
     pub fn panicked(message: &str) -> Self {
         Self {
             kind: CauseKind::Internal,
             message: format!("a task panicked: {message}"),
-            hint: Some("this is a fault of the program; the executor's log says where".to_owned()),
+            hint: Some("this is a bug in Tusk; see the log of the executor".to_owned()),
         }
     }
 
-    /// The cause of something larger.
+    /// Adds a context to the message.
     fn within(self, what: &str) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
     }
 
-    /// The text in which the cause travels: whatever quotes it, and however often, it can be read back by
-    /// [`Self::of_text`].
+    /// Encodes the cause as text. [`Self::of_text`] can decode it even if it has been quoted several times.
     #[must_use]
     pub fn to_wire(&self) -> String {
         wire::encode(self)
@@ -170,7 +168,7 @@ impl Cause {
 }
 
 impl From<Cause> for DataFusionError {
-    /// An error of a task that was coded already.
+    /// An error of a task that is already encoded.
     fn from(cause: Cause) -> Self {
         Self::Execution(cause.to_wire())
     }
@@ -185,7 +183,7 @@ fn kind_of_store(error: &datafusion::object_store::Error) -> CauseKind {
     }
 }
 
-/// A panic, in a text that says that a task of tokio's panicked.
+/// Finds the panic message in the message of tokio for a panicked task.
 fn panic_of(text: &str) -> Option<Cause> {
     let quoted = &text[text.find(PANICKED)? + PANICKED.len()..];
     Some(Cause::panicked(&debug::unquoted(quoted).unwrap_or_else(|| quoted.to_owned())))

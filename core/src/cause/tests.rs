@@ -1,4 +1,4 @@
-//! Real errors, as executors code them and as Ballista writes them.
+//! Tests with real errors, as executors encode them and as Ballista formats them.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ fn io(text: &str) -> std::io::Error {
     std::io::Error::other(text)
 }
 
-/// Errors of tasks and what is to be read of them.
+/// Errors of tasks and the expected causes.
 fn errors() -> Vec<(DataFusionError, CauseKind, &'static str)> {
     let missing = Error::ModelNotFound { name: "bar".into(), store: "file:///s".into(), suggestion: None };
     let cast = || ArrowError::CastError("Cannot cast string 'a \"b\" \\ c' to value of Int64 type".into());
@@ -49,27 +49,27 @@ fn errors() -> Vec<(DataFusionError, CauseKind, &'static str)> {
     ]
 }
 
-/// What a job's failure says to whoever submitted it.
+/// Formats the failure of a job like Ballista.
 fn job_error(task: DataFusionError) -> String {
     let task = FailedTask::from(BallistaError::from(task));
     format!("Job 038 failed: Job failed due to stage 0 failed: {}\n", task.error)
 }
 
 #[test]
-fn the_first_cause_is_found_in_the_error_in_its_code_and_in_debugs_form() {
+fn the_root_cause_is_found_in_the_error_in_its_encoding_and_in_debug_form() {
     for (error, kind, message) in errors() {
         let cause = Cause::of(&error);
         assert_eq!((cause.kind, cause.message.as_str()), (kind, message));
         let coded = job_error(cause.clone().into());
         assert_eq!(Cause::of_text(&coded), cause, "{coded}");
-        // Quoted once more, and read by who has an error with a type.
+        // Quoted once more, inside a typed error.
         let twice = DataFusionError::Execution(format!("{coded:?} {coded:?}"));
         assert_eq!(Cause::of(&twice), cause);
     }
     for (error, _, message) in errors() {
         let formatted = job_error(error);
         let told = Cause::of_text(&formatted).message;
-        // Debug does not say how an error of ours displays itself.
+        // The `Debug` form does not contain the displayed message of our own errors.
         if !formatted.contains("ModelNotFound") {
             assert_eq!(told, message, "{formatted}");
         }
@@ -77,16 +77,16 @@ fn the_first_cause_is_found_in_the_error_in_its_code_and_in_debugs_form() {
 }
 
 #[test]
-fn a_panic_that_ballista_caught_is_told_as_one() {
+fn a_panic_caught_by_ballista_is_reported_as_a_panic() {
     let caught = BallistaError::Internal(format!("{:#?}", "index out of \"bounds\"".to_owned()));
     let text = FailedTask::from(caught).error;
     let cause = Cause::of_text(&text);
     assert_eq!((cause.kind, cause.message.as_str()), (CauseKind::Internal, "a task panicked: index out of \"bounds\""));
-    assert!(cause.to_string().ends_with("; this is a fault of the program; the executor's log says where"), "{cause}");
+    assert!(cause.to_string().ends_with("; this is a bug in Tusk; see the log of the executor"), "{cause}");
 }
 
 #[test]
-fn a_text_that_is_no_error_of_a_job_stays_as_it_is() {
+fn other_text_is_not_changed() {
     for text in [
         "no executor",
         "Job x failed",
@@ -99,12 +99,12 @@ fn a_text_that_is_no_error_of_a_job_stays_as_it_is() {
         assert_eq!(Cause::of_text(text).message, text);
     }
     let long = format!("{}{}", "ArrowError(".repeat(5_000), "\"x\"");
-    // Too deep to be read from its beginning, it is read from further inside.
+    // If the nesting is too deep, parsing starts at an inner value.
     assert_eq!(Cause::of_text(&long).message, "x");
 }
 
 #[test]
-fn a_cause_that_was_cut_short_is_told_as_far_as_it_came() {
+fn a_truncated_cause_is_decoded_as_far_as_possible() {
     let coded = Cause::new(CauseKind::NotFound, "there is 100 % nothing").to_wire();
     assert_eq!(coded, "tusk-error[not-found|there is 100 %25 nothing|]");
     assert_eq!(Cause::of_text(&coded[..coded.len() - 5]).message, "there is 100 % noth");

@@ -1,8 +1,7 @@
-//! A cause as text that survives being quoted: `tusk-error[kind|message|hint]`.
+//! Encodes a cause as text that survives quoting: `tusk-error[kind|message|hint]`.
 //!
-//! Rust's Debug form escapes quotes, backslashes and control characters, once more with each layer. None of them is in this
-//! text: they are written as bytes in hexadecimal behind a percent sign, as in a URL. Everything else stays readable, so
-//! that Ballista's own logs and its REST API are too.
+//! Each `Debug` layer escapes quotes, backslashes and control characters again. The encoded text contains none of them:
+//! they are percent-encoded, as in a URL. The rest of the text stays readable in the logs and the REST API of Ballista.
 
 use super::{Cause, CauseKind};
 
@@ -11,10 +10,10 @@ const END: char = ']';
 const BETWEEN: char = '|';
 const ESCAPE: char = '%';
 
-/// The most characters of a message or a hint: an error may quote a value of any length.
+/// Maximum number of characters of a message or a hint, because an error may quote a value of any length.
 const CHARACTERS_MAX: usize = 8192;
 
-/// The kinds and their words.
+/// The kinds and their names.
 const KINDS: [(CauseKind, &str); 6] = [
     (CauseKind::Invalid, "invalid"),
     (CauseKind::NotFound, "not-found"),
@@ -24,17 +23,17 @@ const KINDS: [(CauseKind, &str); 6] = [
     (CauseKind::Internal, "internal"),
 ];
 
-/// The text of a cause.
+/// Encodes a cause.
 pub(super) fn encode(cause: &Cause) -> String {
     let kind = KINDS.iter().find(|(kind, _)| *kind == cause.kind).map_or("internal", |(_, word)| word);
     let (message, hint) = (escaped(&cause.message), escaped(cause.hint.as_deref().unwrap_or_default()));
     format!("{BEGIN}{kind}{BETWEEN}{message}{BETWEEN}{hint}{END}")
 }
 
-/// The cause that is coded in a text, wherever in it.
+/// Finds and decodes an encoded cause in a text.
 pub(super) fn decode(text: &str) -> Option<Cause> {
     let coded = &text[text.find(BEGIN)? + BEGIN.len()..];
-    // Whoever cut the text short took away its end, and no more.
+    // If the text is truncated, only its end is missing.
     let coded = coded.split(END).next()?;
     let mut parts = coded.split(BETWEEN);
     let (kind, message) = (parts.next()?, unescaped(parts.next()?));
@@ -51,7 +50,7 @@ fn escaped(text: &str) -> String {
             break;
         }
         let is_ours = [ESCAPE, BETWEEN, END, '['].contains(&character);
-        // Debug leaves a single quote inside a string alone.
+        // `Debug` does not escape a single quote inside a string.
         if is_ours || (character != '\'' && character.escape_debug().len() > 1) {
             let mut buffer = [0; 4];
             for byte in character.encode_utf8(&mut buffer).bytes() {

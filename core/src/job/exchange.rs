@@ -1,4 +1,5 @@
-//! Trains all epochs, exchanging weights with the parameter service; answers with a report alone.
+//! The exchange job: trains all epochs and exchanges weights with the parameter server. Its task output is only a
+//! report.
 
 use std::fmt;
 
@@ -12,13 +13,14 @@ use crate::protocol::parameters::SessionKey;
 /// The input of an exchange.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exchange {
-    /// The rows to learn from.
+    /// The training rows.
     pub selection: Selection,
-    /// The first epoch that a worker has not ended, from 1. The service says where each worker goes on.
+    /// The first epoch that some worker has not finished, from 1. The parameter server tells each worker where to
+    /// continue.
     pub first_epoch: u32,
-    /// The weights to start from; `None` means those that the seed gives.
+    /// The initial weights. `None` means random weights from the seed.
     pub weights: Option<FileRef>,
-    /// How the workers are known to the parameter service.
+    /// The session with the parameter server.
     pub session: SessionKey,
 }
 
@@ -38,10 +40,10 @@ impl fmt::Display for Exchange {
     }
 }
 
-/// What a worker did between its first pull and its last push.
+/// The report of a worker on all its epochs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExchangeReport {
-    /// As of any task; its rows are those of all epochs.
+    /// The common part. Its rows are the sum over all epochs.
     pub task: TaskReport,
 }
 

@@ -1,7 +1,8 @@
-//! Fits the weights of another model or file to the net; answers with the state that the net starts from.
+//! The fit-weights job: fits the weights of another model or file to the net. Its task output is the initial state of
+//! the net.
 //!
-//! The first worker answers with the tensors, for all. Its report counts one row, so that the mean over the workers is
-//! its state.
+//! Only the first worker returns tensors. Its report counts one row and the others count none, so the weighted mean
+//! over the workers is its state.
 
 use std::fmt;
 
@@ -35,12 +36,12 @@ impl fmt::Display for FitWeights {
     }
 }
 
-/// What became of the weights.
+/// The report of a worker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FitWeightsReport {
-    /// As of any task; its rows are 1 for the first worker and 0 for the others.
+    /// The common part. Its rows are 1 for the first worker and 0 for the others.
     pub task: TaskReport,
-    /// Which tensors fitted; `None` of all workers but the first.
+    /// Which tensors fit. `None` for all workers except the first.
     pub transfer: Option<Transfer>,
 }
 

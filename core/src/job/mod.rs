@@ -1,7 +1,7 @@
-//! The jobs of a run: what each one asks of a worker, what a worker reports, and the arrays it answers with.
+//! The jobs of a run: the input, the report and the output arrays of each.
 //!
-//! A job has a file of its own name in three crates: here its input, its report and its arrays; in the executor what a
-//! worker does; in the scheduler what becomes of the answers. It is a variant of [`Job`].
+//! Each job is a variant of [`Job`] and has a file of its name in three crates: its types are here, the computation is
+//! in the executor, and the use of the task outputs is in the scheduler.
 
 mod exchange;
 mod fit_weights;
@@ -24,45 +24,45 @@ pub use validate::{Scores, Validate, ValidateReport};
 use crate::ids::{RunId, WorkerId};
 use crate::manifest::ModelDefinition;
 
-/// Which of its rows a worker uses.
+/// Which rows of its shard a worker uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Rows {
-    /// All of them.
+    /// All rows.
     All,
-    /// Those that are not held out.
+    /// Rows that are not held out.
     Training,
-    /// Those that are held out.
+    /// Rows that are held out.
     HeldOut,
 }
 
-/// The rows that a worker learns from.
+/// The training rows of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Selection {
     /// Which rows.
     pub rows: Rows,
-    /// Content hashes of rows that are not trained on; sorted.
+    /// Content hashes of rows that are left out, sorted.
     pub dropped: Vec<u64>,
 }
 
-/// What a job asks of every worker.
+/// A job with its input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Job {
-    /// Decode the rows into shards and count them.
+    /// Decode the rows into shards and count classes and pixels.
     Profile(Profile),
     /// Fit the weights of another model or file to the net.
     FitWeights(FitWeights),
-    /// Train an epoch, or a slice of one.
+    /// Train an epoch slice.
     Train(Train),
-    /// Train all epochs, exchanging weights with the parameter service.
+    /// Train all epochs and exchange weights with the parameter server.
     Exchange(Exchange),
     /// Score rows.
     Validate(Validate),
 }
 
 impl Job {
-    /// Its name in plans, logs and metrics.
+    /// The name in plans, logs and metrics.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -74,7 +74,7 @@ impl Job {
         }
     }
 
-    /// The epoch, from 1: the one that is trained or validated, or the first of those that an exchange trains.
+    /// The epoch that is trained or validated, or the first epoch of an exchange, from 1.
     #[must_use]
     pub fn epoch(&self) -> Option<u32> {
         match self {
@@ -86,7 +86,7 @@ impl Job {
     }
 }
 
-/// As EXPLAIN shows it: the name, then what tells it from other jobs of its kind.
+/// Formats the job for EXPLAIN: the name and its parameters.
 impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let input: &dyn fmt::Display = match self {
@@ -100,35 +100,36 @@ impl fmt::Display for Job {
     }
 }
 
-/// The input of a kind of job.
+/// The input of one kind of job.
 pub trait JobInput: Into<Job> {
-    /// What a worker reports on it.
+    /// The report of a worker.
     type Report: Report;
 }
 
-/// A job with what every job of its run has: with a worker's number and the rows it is a pure function, so that a task
-/// that is tried again, anywhere, answers the same. An exchange is the exception: its answer depends on the service.
+/// A job and the properties that all jobs of its run share. The task output is a pure function of the task, the worker
+/// and the rows, so a retried task has the same output on any executor. The exchange job is the exception, because it
+/// depends on the parameter server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainTask {
     /// The run.
     pub run: RunId,
-    /// The workers that share the table.
+    /// The number of workers that share the table.
     pub workers: u32,
-    /// Threads that each uses.
+    /// Threads per worker.
     pub threads: u32,
-    /// The model; while profiling its classes are empty and its normalisation is not known yet.
+    /// The model. During the profile job its classes are empty and its normalisation is not known yet.
     pub definition: ModelDefinition,
     /// The model store's URL.
     pub store: String,
-    /// The checksum of the source's plan: with the preprocessing it tells which decoded shard serves.
+    /// The checksum of the plan of the source. With the preprocessing it identifies decoded shards.
     pub source_checksum: String,
-    /// What is done.
+    /// The job.
     pub job: Job,
 }
 
 impl TrainTask {
-    /// The name of the decoded shard that a worker of this task reads: the same for every job over the same rows, pixels
-    /// and number of workers, whichever run it belongs to.
+    /// Returns the key of the decoded shard of a worker. It is the same for all jobs, of any run, with the same rows,
+    /// preprocessing and number of workers.
     #[must_use]
     pub fn shard_key(&self, worker: WorkerId) -> String {
         let Self { source_checksum, workers, definition, .. } = self;

@@ -1,4 +1,5 @@
-//! Decodes the rows into shards and counts them; answers with hashes that find rows on both sides of a split.
+//! The profile job: decodes the rows into shards and counts classes and pixels. Its task output has the hashes that
+//! find leaks.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +16,7 @@ use crate::physical::{TaskOutput, output_rows};
 /// The input of a profile.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
-    /// The rows that are to be trained on; where some are held out, those are counted apart.
+    /// The training rows. Held-out rows are counted separately.
     pub selection: Selection,
 }
 
@@ -35,41 +36,41 @@ impl fmt::Display for Profile {
     }
 }
 
-/// An image that could not be used.
+/// An unreadable image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnreadableImage {
-    /// Its path, or its place in the table.
+    /// Its path, or its position in the table.
     pub name: String,
-    /// Why.
+    /// The cause.
     pub reason: String,
 }
 
-/// What a worker found in its rows.
+/// The report of a worker on its rows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProfileReport {
-    /// As of any task; its rows are the readable ones.
+    /// The common part. Its rows are the readable rows.
     pub task: TaskReport,
-    /// Rows of the whole table that the worker looked through: the same for all, or some saw only a part.
+    /// Rows of the whole table that the worker read. If it is not the same for all workers, some have read only a part.
     pub rows_seen: u64,
-    /// Rows per class that would be trained on.
+    /// Training rows per class.
     pub train_rows: BTreeMap<String, u64>,
-    /// Rows per class that would be held out.
+    /// Held-out rows per class.
     pub val_rows: BTreeMap<String, u64>,
     /// Rows without a label.
     pub null_labels: u64,
-    /// Rows without an image or with one that cannot be read.
+    /// Rows with a missing or unreadable image.
     pub skipped: u64,
-    /// The first few of them.
+    /// The first of the unreadable images.
     pub unreadable: Vec<UnreadableImage>,
     /// Sum of the pixel values of the training rows.
     pub pixel_sum: u64,
-    /// Sum of their squares.
+    /// Sum of the squares of the pixel values.
     pub pixel_square_sum: u64,
-    /// How many pixel values these are.
+    /// Number of the pixel values.
     pub pixel_count: u64,
-    /// Sum, modulo 2^64, of the content hashes of the rows: the same in any order.
+    /// Sum, modulo 2^64, of the content hashes of the rows: independent of their order.
     pub fingerprint: u64,
-    /// Whether the processor has bf16 instructions.
+    /// Whether the processor supports bf16.
     pub has_bf16: bool,
 }
 
@@ -93,35 +94,38 @@ const CONTENTS: &str = "contents";
 const LOOKS: &str = "looks";
 const KEYS: &str = "keys";
 
-/// Hashes of a worker's readable rows, one of each kind per row, in one order.
+/// The hashes of the readable rows of a worker. All lists have one hash per row, in the same order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowHashes {
-    /// Of the image's bytes.
+    /// Content hashes.
     pub contents: Vec<u64>,
-    /// Of what the picture looks like.
+    /// Perceptual hashes.
     pub looks: Vec<u64>,
-    /// Of the group, or of the content where there is none: what a split keeps together.
+    /// Split keys.
     pub keys: Vec<u64>,
 }
 
 impl RowHashes {
-    /// The hashes as rows of a worker's answer.
+    /// Converts the hashes to rows of a task output.
     pub fn rows(&self, worker: WorkerId) -> impl Iterator<Item = Result<RecordBatch>> {
         let columns = [(CONTENTS, &self.contents), (LOOKS, &self.looks), (KEYS, &self.keys)];
         columns.into_iter().flat_map(move |(name, hashes)| output_rows(worker, name, bytemuck::cast_slice(hashes)))
     }
 
-    /// Takes a row of an answer. A kind of which there are `hashes_max` takes no more.
+    /// Adds a row of a task output. At most `hashes_max` hashes of each kind are kept.
     ///
     /// # Errors
-    /// [`Error::Wire`] when it carries something else.
+    /// Returns [`Error::Wire`] if the row has an unexpected array.
     pub fn fold(&mut self, answer: &TaskOutput<'_>, hashes_max: usize) -> Result<()> {
         let hashes = match answer.name {
             CONTENTS => &mut self.contents,
             LOOKS => &mut self.looks,
             KEYS => &mut self.keys,
             other => {
-                return Err(Error::Wire { what: "profile's answer", reason: format!("it has an array '{other}'") });
+                return Err(Error::Wire {
+                    what: "profile output",
+                    reason: format!("it has the unexpected array '{other}'"),
+                });
             }
         };
         if hashes.len() < hashes_max {
@@ -136,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hashes_come_back_from_the_rows_of_an_answer_and_other_arrays_are_refused() {
+    fn hashes_survive_the_task_output_and_other_arrays_are_refused() {
         let hashes = RowHashes { contents: vec![1, u64::MAX], looks: vec![2, 3], keys: vec![4, 5] };
         let (mut found, mut few) = (RowHashes::default(), RowHashes::default());
         for worker in [0, 1] {
@@ -152,7 +156,7 @@ mod tests {
         assert_eq!(few, hashes);
         let other = TaskOutput { worker: WorkerId(0), name: "truth", piece: 0, data: &[] };
         let message = few.fold(&other, 2).unwrap_err().to_string();
-        assert!(message.contains("it has an array 'truth'"), "{message}");
+        assert!(message.contains("it has the unexpected array 'truth'"), "{message}");
     }
 
     #[test]
@@ -166,7 +170,7 @@ mod tests {
             ProfileReport { val_rows: rows(u64::MAX), ..fits.clone() },
             ProfileReport { skipped: u64::MAX, ..fits },
         ] {
-            assert_eq!(report.check(), Err(format!("a count of {}", u64::MAX)));
+            assert_eq!(report.check(), Err(format!("the count {} is too large", u64::MAX)));
         }
     }
 }

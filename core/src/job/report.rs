@@ -1,52 +1,52 @@
-//! What the reports of all jobs have in common.
+//! The common part of the reports of all jobs.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::Timing;
 
-/// The largest count in a report: sums over all workers cannot overflow.
+/// Maximum count in a report, so that sums over all workers cannot overflow.
 const COUNT_MAX: u64 = 1 << 40;
 
-/// What a worker reports on its task, whatever the job.
+/// The part of a report that all jobs share.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskReport {
-    /// Rows used. A mean over workers is weighted by them.
+    /// Rows used. They are the weight of the worker in means.
     pub rows: u64,
-    /// Images decoded for this task; 0 when the shard was there already.
+    /// Images decoded for this task. 0 if the shard was already decoded.
     pub decoded: u64,
-    /// Where the time went.
+    /// Times of parts of the task.
     pub timing: Timing,
 }
 
-/// A worker's report on its task: the first row of its answer, as JSON.
+/// The report of a worker. It is the first row of the task output, as JSON.
 pub trait Report: Serialize + DeserializeOwned {
-    /// What all reports have.
+    /// The common part.
     fn task(&self) -> &TaskReport;
 
-    /// The same, to be completed.
+    /// The common part, mutable.
     fn task_mut(&mut self) -> &mut TaskReport;
 
-    /// Whether its numbers can be added up with those of the other workers.
+    /// Checks that the counts can be summed over all workers.
     ///
     /// # Errors
-    /// Which number cannot be.
+    /// Returns a message with the count that is too large.
     fn check(&self) -> Result<(), String> {
         self.task().check_counts([])
     }
 }
 
 impl TaskReport {
-    /// The report of a task that used so many rows.
+    /// Makes a report with this number of rows.
     #[must_use]
     pub fn of_rows(rows: u64) -> Self {
         Self { rows, ..Self::default() }
     }
 
-    /// Whether its counts and these of the job can be added up over workers.
+    /// Checks that these counts and the common counts can be summed over all workers.
     pub(super) fn check_counts(&self, counts: impl IntoIterator<Item = u64>) -> Result<(), String> {
         match [self.rows, self.decoded].into_iter().chain(counts).max().filter(|count| *count > COUNT_MAX) {
-            Some(count) => Err(format!("a count of {count}")),
+            Some(count) => Err(format!("the count {count} is too large")),
             None => Ok(()),
         }
     }

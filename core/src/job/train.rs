@@ -1,4 +1,4 @@
-//! Trains an epoch, or a slice of one; answers with the weights and moments after it.
+//! The train job: trains an epoch slice. Its task output is the weights and moments after it.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,16 +9,16 @@ use super::report::{Report, TaskReport};
 use super::{Job, JobInput, Selection};
 use crate::manifest::FileRef;
 
-/// The input of an epoch.
+/// The input of the train job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Train {
-    /// The rows to learn from.
+    /// The training rows.
     pub selection: Selection,
     /// The epoch, from 1.
     pub epoch: u32,
-    /// Which of the epoch's batches.
+    /// The epoch slice.
     pub slice: EpochSlice,
-    /// The weights and moments to start from; `None` means those that the seed gives.
+    /// The weights and moments to start from. `None` means random weights from the seed.
     pub weights: Option<FileRef>,
 }
 
@@ -38,20 +38,20 @@ impl fmt::Display for Train {
     }
 }
 
-/// A slice of an epoch's batches: workers that are averaged several times an epoch train it slice by slice.
+/// An epoch slice: a part of the batches of an epoch. Workers are averaged after each slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochSlice {
-    /// Which, from 0.
+    /// The index of the slice, from 0.
     pub index: u32,
-    /// Of how many.
+    /// The number of slices per epoch.
     pub count: u32,
 }
 
 impl EpochSlice {
-    /// All of it.
+    /// The whole epoch.
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 
-    /// The range of this slice among so many steps.
+    /// Returns the steps of this slice, if the epoch has `steps` steps.
     #[must_use]
     pub fn steps(self, total: usize) -> Range<usize> {
         let (index, count) = (self.index as usize, (self.count as usize).max(1));
@@ -59,10 +59,10 @@ impl EpochSlice {
     }
 }
 
-/// What a worker learned from.
+/// The report of a worker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrainReport {
-    /// As of any task; its rows are those that were trained on.
+    /// The common part. Its rows are the rows trained on.
     pub task: TaskReport,
     /// Sum over rows of the training loss.
     pub loss_sum: f64,

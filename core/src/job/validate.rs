@@ -1,4 +1,4 @@
-//! Scores rows with a checkpoint; answers with what the rows are and what the net says of them.
+//! The validate job: scores rows with a checkpoint. Its task output has the classes and the probabilities of the rows.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use crate::physical::{TaskOutput, output_rows};
 pub struct Validate {
     /// The rows to score.
     pub rows: Rows,
-    /// The epoch whose weights these are, from 1.
+    /// The epoch of the weights, from 1.
     pub epoch: u32,
     /// The weights.
     pub weights: FileRef,
@@ -39,10 +39,10 @@ impl fmt::Display for Validate {
     }
 }
 
-/// How many rows a worker scored, and how long it took.
+/// The report of a worker.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ValidateReport {
-    /// As of any task; its rows are those that were scored.
+    /// The common part. Its rows are the scored rows.
     pub task: TaskReport,
 }
 
@@ -60,19 +60,19 @@ const TRUTH: &str = "truth";
 const PROBABILITIES: &str = "probabilities";
 const GROUPS: &str = "groups";
 
-/// The scores of rows, in one order.
+/// The scores of rows. All lists are in the same order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scores {
-    /// Per row the index of its class.
+    /// The class index of each row.
     pub truth: Vec<u32>,
-    /// Per row a probability of each class, row-major.
+    /// The probabilities, rows x classes, row-major.
     pub probabilities: Vec<f32>,
-    /// Per row a hash of what a split keeps together.
+    /// The split key of each row.
     pub groups: Vec<u64>,
 }
 
 impl Scores {
-    /// The scores as rows of a worker's answer.
+    /// Converts the scores to rows of a task output.
     pub fn rows(&self, worker: WorkerId) -> impl Iterator<Item = Result<RecordBatch>> {
         let columns: [(&str, &[u8]); 3] = [
             (TRUTH, bytemuck::cast_slice(&self.truth)),
@@ -82,10 +82,10 @@ impl Scores {
         columns.into_iter().flat_map(move |(name, bytes)| output_rows(worker, name, bytes))
     }
 
-    /// Takes a row of an answer.
+    /// Adds a row of a task output.
     ///
     /// # Errors
-    /// [`Error::Wire`] when it carries something else.
+    /// Returns [`Error::Wire`] if the row has an unexpected array.
     pub fn fold(&mut self, answer: &TaskOutput<'_>) -> Result<()> {
         let words = answer.data.as_chunks::<4>().0;
         match answer.name {
@@ -93,7 +93,10 @@ impl Scores {
             PROBABILITIES => self.probabilities.extend(words.iter().map(|word| f32::from_le_bytes(*word))),
             GROUPS => self.groups.extend(answer.data.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word))),
             other => {
-                return Err(Error::Wire { what: "validation answer", reason: format!("it has an array '{other}'") });
+                return Err(Error::Wire {
+                    what: "validation output",
+                    reason: format!("it has the unexpected array '{other}'"),
+                });
             }
         }
         Ok(())
@@ -105,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scores_come_back_from_the_rows_of_an_answer_and_other_arrays_are_refused() {
+    fn scores_survive_the_task_output_and_other_arrays_are_refused() {
         let scores =
             Scores { truth: vec![1, 0], probabilities: vec![0.25, 0.75, 1e-40, 1.0], groups: vec![9, u64::MAX] };
         let mut found = Scores::default();
@@ -117,6 +120,6 @@ mod tests {
         assert_eq!(found, scores);
         let other = TaskOutput { worker: WorkerId(0), name: "keys", piece: 0, data: &[] };
         let message = found.fold(&other).unwrap_err().to_string();
-        assert!(message.contains("it has an array 'keys'"), "{message}");
+        assert!(message.contains("it has the unexpected array 'keys'"), "{message}");
     }
 }

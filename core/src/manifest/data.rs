@@ -1,51 +1,51 @@
-//! The rows that a model learned from, in numbers.
+//! Statistics of the training rows of a model.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What the profile job found out about the rows.
+/// The result of the profile job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DataProfile {
     /// Readable training rows per class.
     pub train_rows: BTreeMap<String, u64>,
     /// Readable held-out rows per class.
     pub val_rows: BTreeMap<String, u64>,
-    /// Rows that could not be read.
+    /// Unreadable rows.
     pub skipped: u64,
     /// Readable rows per worker.
     pub rows_per_worker: Vec<u64>,
     /// Readable training rows per worker.
     #[serde(default)]
     pub train_rows_per_worker: Vec<u64>,
-    /// A digest of the readable rows' content and labels, the same in whatever order they stand.
+    /// A checksum of the content and labels of the readable rows, independent of their order.
     pub fingerprint: String,
-    /// What of the training rows is among the validation rows; `None` where nothing is held out.
+    /// The leaks. `None` if nothing is held out.
     #[serde(default)]
     pub leak: Option<Leak>,
 }
 
-/// Training rows that are among the validation rows, too, each counted by the first of these that it is found by.
+/// Counts of leaks. Each leaked row is counted once, in the first field that applies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leak {
-    /// Rows with the very bytes of a validation row.
+    /// Rows with the content hash of a validation row.
     pub content: u64,
-    /// Rows that look like one: equal perceptual hashes.
+    /// Rows with the perceptual hash of a validation row.
     pub look: u64,
-    /// Rows of a group (a patient) that has validation rows.
+    /// Rows of a group that also has validation rows.
     pub group: u64,
-    /// How many of them were left out of training.
+    /// Number of leaked rows that were left out of training.
     pub dropped: u64,
 }
 
 impl Leak {
-    /// All of them.
+    /// Returns the number of leaked rows.
     #[must_use]
     pub fn rows(&self) -> u64 {
         self.content + self.look + self.group
     }
 
-    /// Those of two splits.
+    /// Adds the counts of two splits.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {

@@ -1,56 +1,57 @@
-//! One epoch, and where its time went.
+//! The report of an epoch.
 
 use serde::{Deserialize, Serialize};
 
 /// One epoch, as CREATE MODEL and SHOW TRAINING report it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochReport {
-    /// From 1.
+    /// The epoch, from 1.
     pub epoch: u32,
     /// Mean loss of the training rows, augmented and weighted.
     pub train_loss: f64,
     /// Mean weighted loss of the held-out rows.
     pub val_loss: Option<f64>,
-    /// Share of held-out rows whose likeliest class is the true one, the first of equals being the likeliest.
+    /// Share of held-out rows whose most probable class is the true one. Of equal probabilities, the first class
+    /// counts.
     pub val_accuracy: Option<f64>,
-    /// ROC AUC of the held-out rows (the mean over classes where there are more than two).
+    /// ROC AUC of the held-out rows (the mean over classes if there are more than two).
     pub val_roc_auc: Option<f64>,
-    /// Learning rate at the epoch's last step.
+    /// Learning rate of the last step.
     pub learning_rate: f64,
     /// Training rows used.
     pub images: u64,
-    /// Rows that could not be read.
+    /// Unreadable rows.
     pub skipped: u64,
-    /// Workers.
+    /// Number of workers.
     pub workers: u32,
-    /// The fold or trial whose epoch it is, such as `fold-1`, where there are several.
+    /// The fold or trial, such as `fold-1`, if the run has several.
     #[serde(default)]
     pub part: Option<String>,
-    /// Images that had to be decoded for it: 0 where every worker found its shard.
+    /// Images decoded in this epoch. 0 if all shards were already decoded.
     #[serde(default)]
     pub decoded: u64,
-    /// Wall time of the epoch, validation and checkpoint included.
+    /// Wall time of the epoch, including validation and checkpoint.
     pub seconds: f64,
-    /// Parts of that time.
+    /// Times of the parts of the epoch.
     pub timing: Timing,
 }
 
-/// Where time went, in seconds. Workers that run side by side add up.
+/// Times of parts of a task or an epoch, in seconds, summed over workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timing {
     /// Reading, decoding and resizing images into shards.
     pub decode: f64,
-    /// The training loops.
+    /// Training.
     pub train: f64,
     /// Scoring held-out rows.
     pub validate: f64,
     /// The part of `train` and `validate` spent inside calls to libtorch.
     pub libtorch: f64,
-    /// Averaging the workers' updates.
+    /// Averaging the weights of workers.
     pub aggregate: f64,
     /// Writing checkpoints.
     pub checkpoint: f64,
-    /// Pulling weights from the parameter service and pushing what was learned.
+    /// Pulls from and pushes to the parameter server.
     #[serde(default)]
     pub exchange: f64,
 }

@@ -1,4 +1,4 @@
-//! A run that may not be finished: enough to go on with it.
+//! The record of a run, from which it can be resumed.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,11 +7,11 @@ use crate::ids::{ModelName, RunId};
 use crate::options::OptionValue;
 use crate::transfer::Transfer;
 
-/// How far a run is.
+/// The state of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
-    /// Epochs are under way (or the process that ran them is gone).
+    /// It is running, or its process has ended.
     Running,
     /// The model is published.
     Finished,
@@ -22,7 +22,7 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
-    /// The word that SHOW TRAINING shows.
+    /// Returns the word that SHOW TRAINING prints.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -34,90 +34,90 @@ impl RunStatus {
     }
 }
 
-/// Everything needed to go on with a run, written after every epoch.
+/// The record of a run, written after every epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The run.
     pub run: RunId,
-    /// The model it is to become.
+    /// The model that it trains.
     pub model: ModelName,
-    /// How far it is.
+    /// The state.
     pub status: RunStatus,
-    /// Why it failed.
+    /// The error, if it failed.
     pub error: Option<String>,
     /// When it was started, in milliseconds since 1970.
     pub started_unix_ms: u64,
-    /// What it trains; its spec is what a resumed statement must ask for.
+    /// The definition of the model. A statement that resumes the run must have the same spec.
     pub definition: ModelDefinition,
-    /// Workers.
+    /// Number of workers.
     pub workers: u32,
-    /// Threads per worker: part of the arithmetic's order, so part of the run.
+    /// Threads per worker. They affect the order of floating-point operations, so a resumed run uses the same number.
     pub threads: u32,
-    /// The rows.
+    /// Statistics of the rows.
     pub data: DataProfile,
-    /// Seconds of the profile job, with the decoding in it.
+    /// Seconds of the profile job, including decoding.
     pub profile_seconds: f64,
-    /// The decoding in it, added up over workers.
+    /// Seconds of decoding, summed over workers.
     pub profile_timing: Timing,
-    /// What became of the weights it started from, where these were not the seed's.
+    /// Which initial weights fit, if the run did not start from random weights.
     #[serde(default)]
     pub transfer: Option<Transfer>,
-    /// Epochs so far.
+    /// The finished epochs.
     pub epochs: Vec<EpochReport>,
-    /// The best of them.
+    /// The best epoch.
     pub best_epoch: Option<u32>,
     /// Weights and moments after the last epoch.
     pub last: Option<FileRef>,
     /// Weights after the best epoch.
     pub best: Option<FileRef>,
-    /// How far the workers are that exchange by the parameter service; `None` in synchronous mode.
+    /// The progress of the workers of an asynchronous or hogwild run. `None` in synchronous mode.
     #[serde(default)]
     pub exchange: Option<ExchangeRecord>,
-    /// Content hashes of rows that are not trained on, because they are among the validation rows; sorted.
+    /// Content hashes of leaked rows that are left out of training, sorted.
     #[serde(default)]
     pub dropped: Vec<u64>,
-    /// The folds or trials that the run is made of, in their order.
+    /// The folds or trials of the run, in order.
     #[serde(default)]
     pub parts: Vec<PartRecord>,
 }
 
-/// A fold, or a trial of a search: a run of its own.
+/// A fold, or a trial of a search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PartRecord {
     /// Its name within the run, such as `fold-1`.
     pub name: String,
-    /// The options that it tries.
+    /// The options of the trial.
     pub options: Vec<(String, OptionValue)>,
-    /// How far it is.
+    /// The state.
     pub status: PartStatus,
-    /// Epochs it has trained.
+    /// Number of trained epochs.
     pub epochs: u32,
-    /// What it is compared by, at its best epoch.
+    /// The objective at its best epoch.
     pub objective: Option<f64>,
     /// Wall time of its epochs.
     pub seconds: f64,
-    /// Why it failed.
+    /// The error, if it failed.
     pub error: Option<String>,
 }
 
-/// How far a part is.
+/// The state of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PartStatus {
-    /// It has not begun.
+    /// It has not started.
     Waiting,
-    /// It is being trained, or waits for others to come as far.
+    /// It is running, or paused until other trials have trained as many epochs.
     Running,
-    /// It has trained to its end.
+    /// It has finished.
     Finished,
-    /// It was stopped early: others were better.
+    /// It was stopped because other trials were better.
     Stopped,
-    /// It could not be trained.
+    /// It failed.
     Failed,
 }
 
 impl PartStatus {
-    /// The word that SHOW TRIALS shows.
+    /// Returns the word that SHOW TRIALS prints.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -130,20 +130,20 @@ impl PartStatus {
     }
 }
 
-/// How far the workers of an asynchronous run are, as of its last checkpoint: with it every worker goes on at the batch
-/// where it was.
+/// The progress of the workers of an asynchronous run at its last checkpoint. A resumed worker continues at the next
+/// batch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExchangeRecord {
-    /// Per worker, how far it is and how stale its pushes were.
+    /// The progress and staleness of each worker.
     pub workers: Vec<WorkerExchange>,
-    /// Epochs that some workers have begun and not all have ended, and what is known of them.
+    /// Epochs that some workers have started and not all have finished.
     pub open: Vec<EpochTally>,
-    /// Epochs that are checkpointed and not validated yet.
+    /// Epochs with a checkpoint that are not validated yet.
     pub unvalidated: Vec<Unvalidated>,
 }
 
 impl ExchangeRecord {
-    /// How stale the pushes of all workers were.
+    /// The staleness of the pushes of all workers.
     #[must_use]
     pub fn staleness(&self) -> Staleness {
         self.workers.iter().fold(Staleness::default(), |all, worker| Staleness {
@@ -157,41 +157,41 @@ impl ExchangeRecord {
 /// One worker of an asynchronous run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WorkerExchange {
-    /// The last push that was applied; they are numbered from 1.
+    /// The number of the last applied push, from 1.
     pub step: u64,
-    /// The epochs it has ended.
+    /// The number of finished epochs.
     pub epochs: u32,
-    /// How stale its pushes were.
+    /// The staleness of its pushes.
     pub staleness: Staleness,
 }
 
-/// Staleness of a worker's pushes: how many pushes of others were applied between its pull and its push.
+/// Statistics of staleness: the number of pushes by other workers between a pull and a push.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Staleness {
-    /// Pushes counted.
+    /// Number of pushes.
     pub pushes: u64,
-    /// The sum over them.
+    /// Sum of the staleness.
     pub sum: u64,
-    /// The largest.
+    /// Maximum staleness.
     pub max: u64,
 }
 
 impl Staleness {
-    /// Counts a push.
+    /// Adds a push.
     pub fn count(&mut self, staleness: u64) {
         self.pushes += 1;
         self.sum = self.sum.saturating_add(staleness);
         self.max = self.max.max(staleness);
     }
 
-    /// The mean; `None` before the first push.
+    /// Returns the mean, or `None` before the first push.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
         (self.pushes > 0).then(|| self.sum as f64 / self.pushes as f64)
     }
 }
 
-/// What is known of an epoch of an asynchronous run.
+/// Sums over the workers of an epoch of an asynchronous run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochTally {
     /// The epoch, from 1.
@@ -202,34 +202,37 @@ pub struct EpochTally {
     pub loss_sum: f64,
     /// Learning rate of the last step.
     pub learning_rate: f64,
-    /// Workers that have ended it.
+    /// Number of workers that have finished it.
     pub workers: u32,
-    /// Images that had to be decoded for it.
+    /// Decoded images.
     pub decoded: u64,
-    /// Where their time went.
+    /// Times of the workers.
     pub timing: Timing,
-    /// Wall time since the epoch before.
+    /// Wall time since the previous epoch.
     pub seconds: f64,
 }
 
-/// Epochs whose checkpoint is written and whose validation is still to come.
+/// Epochs whose checkpoint is written and not validated yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Unvalidated {
-    /// Epochs that ended before the checkpoint was taken; more than one where the checkpoint came late.
+    /// The epochs that finished before the checkpoint. There may be several if the checkpoint was late.
     pub epochs: Vec<EpochTally>,
     /// The checkpoint.
     pub file: FileRef,
 }
 
 impl RunRecord {
-    /// Whether the run can be gone on with.
+    /// Checks that the run can be resumed.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Returns a description of what is invalid.
     pub fn check(&self) -> Result<(), String> {
         let Self { workers, threads, .. } = self;
         if !(1..=WORKERS_MAX).contains(workers) || !(1..=THREADS_MAX).contains(threads) {
-            return Err(format!("{workers} workers of {threads} threads cannot be"));
+            return Err(format!(
+                "a run must have 1 to {WORKERS_MAX} workers of 1 to {THREADS_MAX} threads, got {workers} workers of {threads} \
+                 threads"
+            ));
         }
         self.definition.check_net()
     }

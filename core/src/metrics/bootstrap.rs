@@ -1,4 +1,4 @@
-//! How far a figure could have been off by the luck of which rows were there.
+//! Bootstrap intervals.
 
 use std::collections::BTreeMap;
 
@@ -6,30 +6,30 @@ use rand_pcg::Pcg64;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
-/// The share of resamples that lie between the bounds of an [`Interval`].
+/// The fraction of resamples between the bounds of an [`Interval`].
 pub const CONFIDENCE: f64 = 0.95;
 
-/// A figure with the bounds of its 95 % bootstrap interval.
+/// A metric with the bounds of its 95 % bootstrap interval.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The figure of the rows themselves; `None` where it is not defined for them.
+    /// The metric of the rows, or `None` if it is not defined.
     pub value: Option<f64>,
-    /// The 2.5th percentile of the figure over the resamples; `None` where it was defined for none of them.
+    /// The 2.5th percentile of the metric over the resamples; `None` if it was not defined for any.
     pub low: Option<f64>,
-    /// The 97.5th percentile of the figure over the resamples; `None` where it was defined for none of them.
+    /// The 97.5th percentile of the metric over the resamples; `None` if it was not defined for any.
     pub high: Option<f64>,
 }
 
-/// The 95 % percentile bootstrap interval of each of `K` figures (Efron 1979; clusters after Davison and Hinkley 1997).
+/// The 95 % percentile bootstrap interval of each of `K` metrics (Efron 1979; clusters after Davison and Hinkley 1997).
 ///
-/// `units` are groups of row numbers that stay together, such as the images of one patient: each resample draws as
-/// many units as there are, with replacement, and hands `statistic` the rows of the drawn ones, repeats included. A
-/// unit of one row each is the ordinary bootstrap. The value of each interval is the statistic of all rows, in the
-/// order of the units. Percentiles are interpolated linearly, as numpy's are.
+/// `units` are groups of row numbers that stay together, such as the images of one patient: each resample draws as many
+/// units as there are, with replacement, and calls `statistic` with the rows of the drawn units, including repeats.
+/// With one row per unit, this is the ordinary bootstrap. The value of each interval is the statistic of all rows, in
+/// the order of the units. Percentiles are interpolated linearly, as in numpy.
 ///
-/// A resample for which a figure is `None` or NaN is left out of that figure's bounds. With fewer than two units there
-/// is nothing to resample and no bound. The draws come from PCG-XSL-RR-128/64 alone, so the same units and `seed` give
-/// the same bounds on every platform.
+/// A resample for which a metric is `None` or NaN is left out of that metric's bounds. With fewer than two units there
+/// are no bounds. The draws come only from PCG-XSL-RR-128/64, so the same units and `seed` give the same bounds on
+/// every platform.
 pub fn bootstrap<const K: usize>(
     units: &[Vec<usize>],
     seed: u64,
@@ -48,8 +48,8 @@ pub fn bootstrap<const K: usize>(
     })
 }
 
-/// [`bootstrap`] for statistics that take how often each of `rows` rows was drawn: what can be sorted once need not be
-/// sorted again for every resample. The same seed makes the same draws in both.
+/// [`bootstrap`] for statistics of row weights, which are the number of times that each of `rows` rows was drawn. Such
+/// statistics can sort the rows once for all resamples. Both functions make the same draws from a seed.
 pub(super) fn bootstrap_weights<const K: usize>(
     rows: usize,
     units: &Units,
@@ -76,17 +76,18 @@ pub(super) fn bootstrap_weights<const K: usize>(
     })
 }
 
-/// What a resample draws.
+/// The units of a resample.
 #[derive(Debug)]
 pub(super) enum Units {
-    /// So many rows, each on its own.
+    /// This many rows, one per unit.
     Rows(usize),
-    /// Rows that stay together.
+    /// Groups of rows.
     Groups(Vec<Vec<usize>>),
 }
 
 impl Units {
-    /// The rows of each group, in the order of the group's number, so that only the grouping decides the draws.
+    /// Returns the rows of each group, in the order of the group numbers, so that the order of rows does not change the
+    /// draws.
     pub(super) fn groups(groups: &[u64]) -> Self {
         let mut rows_of: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (row, &group) in groups.iter().enumerate() {
@@ -103,8 +104,7 @@ impl Units {
     }
 }
 
-/// Draws `units` of `units` numbers with replacement, `resamples` times, and takes the percentiles of what
-/// `statistic` makes of each draw.
+/// Draws `units` of `units` numbers with replacement, `resamples` times, and returns the percentiles of `statistic`.
 fn resample<const K: usize>(
     units: usize,
     seed: u64,
@@ -131,13 +131,13 @@ fn resample<const K: usize>(
     })
 }
 
-/// A number below `bound`: the high half of a 128-bit product (Lemire 2019). What its rejection step would correct is
-/// a bias of at most bound / 2^64.
+/// Returns a number below `bound`: the high half of a 128-bit product (Lemire 2019), without the rejection step. The
+/// bias is at most bound / 2^64.
 fn below(generator: &mut Pcg64, bound: usize) -> usize {
     ((u128::from(generator.next_u64()) * bound as u128) >> 64) as usize
 }
 
-/// The `share` quantile of ascending numbers, interpolated linearly; `None` of nothing.
+/// The `share` quantile of ascending numbers, interpolated linearly, or `None` if there are none.
 fn percentile(ascending: &[f64], share: f64) -> Option<f64> {
     let place = share * ascending.len().checked_sub(1)? as f64;
     let (lower, fraction) = (place.floor() as usize, place.fract());
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_draws_of_a_seed_are_pinned() {
-        // These numbers are part of every stored report: if they change, so do its bounds.
+        // Intervals in stored reports depend on these numbers.
         let mut generator = Pcg64::seed_from_u64(42);
         let draws: Vec<usize> = (0..8).map(|_| below(&mut generator, 100)).collect();
         assert_eq!(draws, [22, 23, 76, 52, 97, 37, 18, 52]);
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn undefined_resamples_are_left_out() {
-        // Undefined whenever row 0 was drawn, and NaN whenever row 1 was.
+        // Undefined if row 0 was drawn, and NaN if row 1 was drawn.
         let [interval] = bootstrap(&singles(4), 5, 400, |rows| {
             if rows.contains(&0) { [None] } else { [Some(if rows.contains(&1) { f64::NAN } else { 2.5 })] }
         });

@@ -1,26 +1,27 @@
-//! Whether probabilities mean what they say, and how to make them: reliability, Brier score, temperature and bias.
+//! Calibration: reliability tables, the Brier score, and fitting a temperature and biases.
 
 use serde::{Deserialize, Serialize};
 
-/// Bins of a reliability table, as usual.
+/// Default number of bins of a reliability table.
 pub const RELIABILITY_BINS: usize = 10;
 
-/// Rows whose probabilities lie in one bin.
+/// A bin of a reliability table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReliabilityBin {
-    /// Where the bin begins; only the first one holds its beginning.
+    /// Lower end of the bin. It is exclusive, except in the first bin.
     pub low: f64,
-    /// Where it ends.
+    /// Upper end of the bin, inclusive.
     pub high: f64,
-    /// Rows in it.
+    /// Number of rows.
     pub rows: u64,
-    /// Their mean probability; `None` in an empty bin.
+    /// Mean probability. `None` for an empty bin.
     pub mean_probability: Option<f64>,
-    /// The share of them that is positive; `None` in an empty bin.
+    /// Fraction of positive rows. `None` for an empty bin.
     pub positive_share: Option<f64>,
 }
 
-/// The rows in `bins` bins of equal width over `[0, 1]`. A row whose probability is no number in `[0, 1]` is in none.
+/// Counts the rows in `bins` bins of equal width over `[0, 1]`. Rows whose probability is NaN or outside `[0, 1]` are
+/// ignored.
 pub fn reliability(truth: &[bool], probability: &[f64], bins: usize) -> Vec<ReliabilityBin> {
     let width = 1.0 / bins.max(1) as f64;
     let mut sums = vec![(0_u64, 0.0, 0_u64); bins];
@@ -40,56 +41,58 @@ pub fn reliability(truth: &[bool], probability: &[f64], bins: usize) -> Vec<Reli
     sums.into_iter().enumerate().map(of).collect()
 }
 
-/// The mean distance between what the bins say and what is so, every row counting the same (ECE; Naeini et al. 2015).
-/// `None` without rows.
+/// The expected calibration error (Naeini et al. 2015): the mean gap between the mean probability and the fraction of
+/// positive rows of the bins, weighted by rows. `None` without rows.
 pub fn expected_calibration_error(bins: &[ReliabilityBin]) -> Option<f64> {
     let rows: u64 = bins.iter().map(|bin| bin.rows).sum();
     let apart = |bin: &ReliabilityBin| Some((bin.mean_probability? - bin.positive_share?).abs() * bin.rows as f64);
     (rows > 0).then(|| bins.iter().filter_map(apart).sum::<f64>() / rows as f64)
 }
 
-/// The mean squared distance between the probability and what is so (Brier 1950). `None` without rows.
+/// The mean squared difference between the probability and the truth, which is 0 or 1 (Brier 1950). `None` without
+/// rows.
 pub fn brier_score(truth: &[bool], probability: &[f64]) -> Option<f64> {
     let squares = truth.iter().zip(probability).map(|(truth, p)| (p - f64::from(u8::from(*truth))).powi(2));
     (!truth.is_empty() && truth.len() == probability.len()).then(|| squares.sum::<f64>() / truth.len() as f64)
 }
 
-/// Temperatures that say something: beyond them rows are all told apart, or not at all.
+/// Range of valid temperatures. A best temperature outside means that the rows are separated perfectly, or not at all.
 const TEMPERATURES: std::ops::RangeInclusive<f64> = 0.05..=20.0;
 
-/// The most classes whose biases are sought: a step takes the square of their number per row.
+/// Maximum number of classes for which biases are fitted. The time per row and step is quadratic in it.
 const BIASES_MAX: usize = 20;
 
-/// Newton's steps. A dozen are enough; rows without a best calibration take them all.
+/// Maximum number of Newton steps. About twelve are enough if there is a minimum.
 const STEPS_MAX: usize = 100;
 
-/// Halvings of a step that leads too far.
+/// Maximum number of halvings of a step that increases the loss.
 const HALVINGS_MAX: usize = 30;
 
-/// Where the slope of the mean loss counts as none.
+/// The slope of the mean loss below which the fit has converged.
 const FLAT: f64 = 1e-10;
 
 /// Probabilities are clipped to this before their logarithm is taken.
 const LEAST: f64 = 1e-12;
 
-/// What is done to a net's probabilities so that they mean what they say: the softmax of `logarithm / temperature + bias`.
+/// A calibration of probabilities: the softmax of `logarithm / temperature + bias`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// Above 1 where a net is too sure of itself.
+    /// The temperature. It is above 1 if the net is overconfident.
     pub temperature: f64,
-    /// One per class, 0 on average: above 0 for a class that class weights, or another mix of classes, made look too rare.
-    /// Empty where there is none.
+    /// The bias of each class, with mean 0. It is above 0 for a class whose probability is too low, for example because
+    /// of class weights. Empty if there is no bias.
     #[serde(default)]
     pub bias: Vec<f64>,
 }
 
 impl Calibration {
-    /// The calibration with which the cross-entropy of these rows is least: a temperature (Guo et al. 2017, arXiv 1706.04599)
-    /// with a bias per class (Alexandari et al. 2020, arXiv 1901.06852). `probabilities` are rows x classes, row-major.
+    /// Fits the calibration with the least cross-entropy on these rows: a temperature (Guo et al. 2017, arXiv
+    /// 1706.04599) with a bias per class (Alexandari et al. 2020, arXiv 1901.06852). `probabilities` are rows x
+    /// classes, row-major.
     ///
-    /// There is no bias where the rows do not tell it from a temperature, lack a class, or have more than 20. `None`
-    /// without rows, where a truth is no class, and where the best temperature is not between 0.05 and 20: rows that are all told
-    /// apart do not say how sure one may be.
+    /// No bias is fitted if the rows do not determine it, if a class has no rows, or if there are more than 20 classes.
+    /// Returns `None` if there are no rows, if a truth is not a class index, or if the best temperature is not between
+    /// 0.05 and 20, as for rows that are all classified correctly.
     pub fn fit(truth: &[usize], probabilities: &[f32], classes: usize) -> Option<Self> {
         let fits = classes > 1 && !truth.is_empty() && probabilities.len() == truth.len() * classes;
         if !fits || truth.iter().any(|truth| *truth >= classes) || probabilities.iter().any(|p| p.is_nan()) {
@@ -102,14 +105,14 @@ impl Calibration {
         with_bias.or_else(|| Self::least(&rows, classes, 1))
     }
 
-    /// Newton's method for the inverse of the temperature and the biases of all classes but the first, or for the former
-    /// alone where there is one parameter: the loss is convex in them.
+    /// Newton's method. The parameters are the inverse of the temperature and the biases of all classes except the
+    /// first, or only the inverse of the temperature. The loss is convex in them.
     fn least(rows: &[(usize, Vec<f64>)], classes: usize, parameters: usize) -> Option<Self> {
         let mut point = vec![0.0; parameters];
         point[0] = 1.0;
         let mut here = Loss::at(rows, classes, &point);
         for _ in 0..STEPS_MAX {
-            // Where rows do not tell the parameters apart there is no single least.
+            // The rows do not determine the parameters, so there is no unique minimum.
             let step = solve(here.curvature.clone(), here.slope.clone())?;
             if here.slope.iter().all(|slope| slope.abs() < FLAT) {
                 break;
@@ -118,7 +121,7 @@ impl Calibration {
             let shares = std::iter::successors(Some(1.0), |share| Some(share / 2.0)).take(HALVINGS_MAX);
             let found =
                 shares.map(along).map(|to| (Loss::at(rows, classes, &to), to)).find(|(loss, _)| loss.mean < here.mean);
-            // No step is better: this is the least that these numbers can tell.
+            // No step decreases the loss, so this is the minimum to within rounding.
             let Some((loss, to)) = found else { break };
             (here, point) = (loss, to);
         }
@@ -131,7 +134,7 @@ impl Calibration {
         TEMPERATURES.contains(&temperature).then_some(Self { temperature, bias })
     }
 
-    /// Whether it can be applied to so many classes: what comes from a file may hold anything.
+    /// Checks that the calibration is valid for this number of classes, because files are not trusted.
     #[must_use]
     pub fn is_for(&self, classes: usize) -> bool {
         let Self { temperature, bias } = self;
@@ -139,7 +142,7 @@ impl Calibration {
         is_whole && TEMPERATURES.contains(temperature) && bias.iter().all(|bias| bias.is_finite())
     }
 
-    /// A row's probabilities, calibrated.
+    /// Calibrates the probabilities of a row.
     #[must_use]
     pub fn apply(&self, probabilities: &[f32]) -> Vec<f32> {
         softmax(&logarithms(probabilities), 1.0 / self.temperature, &self.bias).into_iter().map(|p| p as f32).collect()
@@ -163,7 +166,7 @@ impl Loss {
         for (truth, logs) in rows {
             let softened = softmax(logs, point[0], &bias);
             loss.mean -= share * softened[*truth].max(f64::MIN_POSITIVE).ln();
-            // What a class's logit changes by with each parameter: its logarithm, and 1 with its own bias.
+            // The derivative of the logit of a class by each parameter: its logarithm, and 1 for its own bias.
             let change = |class: usize, by: usize| if by == 0 { logs[class] } else { f64::from(u8::from(by == class)) };
             let mean: Vec<f64> =
                 (0..parameters).map(|by| (0..classes).map(|class| softened[class] * change(class, by)).sum()).collect();
@@ -179,7 +182,7 @@ impl Loss {
     }
 }
 
-/// Solves a system of linear equations by elimination with pivots; `None` where it has no single solution.
+/// Solves a system of linear equations by elimination with pivots. Returns `None` if there is no unique solution.
 fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Option<Vec<f64>> {
     let size = right.len();
     for column in 0..size {
@@ -203,7 +206,7 @@ fn logarithms(probabilities: &[f32]) -> Vec<f64> {
     probabilities.iter().map(|p| f64::from(*p).max(LEAST).ln()).collect()
 }
 
-/// The softmax of logarithms times a factor plus a bias, where there is one.
+/// Returns the softmax of logarithms times a factor plus an optional bias.
 fn softmax(logs: &[f64], factor: f64, bias: &[f64]) -> Vec<f64> {
     let of = |(class, log): (usize, &f64)| log * factor + bias.get(class).copied().unwrap_or(0.0);
     let logits: Vec<f64> = logs.iter().enumerate().map(of).collect();
@@ -218,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn probabilities_that_are_right_on_average_have_no_error() {
+    fn probabilities_that_match_the_frequencies_have_no_calibration_error() {
         let truth = [true, false, true, true, false, false, false, true];
         let p = [0.75, 0.75, 0.75, 0.75, 0.25, 0.25, 0.25, 0.25];
         let bins = reliability(&truth, &p, 10);
@@ -235,7 +238,7 @@ mod tests {
         assert_eq!(brier_score(&[], &[]), None);
     }
 
-    /// Rows of a net that says `said` where the truth is as likely as `so` says, half of them cases of a logit of 1, half of -1.
+    /// Rows with probability `said` and true frequency `so`, half of them for a logit of 1 and half for -1.
     fn rows(said: impl Fn(f64) -> f64, so: impl Fn(f64) -> f64) -> (Vec<usize>, Vec<f32>) {
         let p = |logit: f64| 1.0 / (1.0 + (-logit).exp());
         let (mut truth, mut probabilities) = (Vec::new(), Vec::new());
@@ -249,20 +252,20 @@ mod tests {
     }
 
     #[test]
-    fn a_net_that_is_twice_too_sure_gets_a_temperature_of_two() {
+    fn a_net_with_doubled_logits_gets_a_temperature_of_two() {
         let (truth, probabilities) = rows(|logit| 2.0 * logit, |logit| logit);
         let found = Calibration::fit(&truth, &probabilities, 2).unwrap();
         assert!((found.temperature - 2.0).abs() < 1e-3 && found.bias[1].abs() < 1e-3, "{found:?}");
         let calibrated = found.apply(&probabilities[..2]);
         assert!((f64::from(calibrated[1]) - 1.0 / (1.0 + (-1.0_f64).exp())).abs() < 1e-4, "{calibrated:?}");
-        // Rows that all say the same cannot tell a temperature from a bias.
+        // Rows with equal probabilities do not determine both a temperature and a bias.
         let found = Calibration::fit(&truth[..10_000], &probabilities[..20_000], 2).unwrap();
         assert!((found.temperature - 2.0).abs() < 1e-3 && found.bias.is_empty(), "{found:?}");
     }
 
     #[test]
-    fn what_class_weights_took_from_a_class_is_given_back() {
-        // Trained with the negatives weighing e^1.5 times as much, and too timid besides.
+    fn the_bias_corrects_the_effect_of_class_weights() {
+        // As if negatives had e^1.5 times the weight, and the net were underconfident.
         let (truth, probabilities) = rows(|logit| (logit - 1.5) / 2.0, |logit| logit);
         let found = Calibration::fit(&truth, &probabilities, 2).unwrap();
         assert!((found.temperature - 0.5).abs() < 1e-3, "{found:?}");
@@ -280,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_calibrated_is_not_and_extremes_stay_finite() {
+    fn separable_rows_are_not_calibrated_and_extreme_probabilities_stay_finite() {
         assert_eq!(Calibration::fit(&[], &[], 2), None);
         assert_eq!(Calibration::fit(&[2], &[0.5, 0.5], 2), None);
         assert_eq!(Calibration::fit(&[0], &[f32::NAN, 0.5], 2), None);

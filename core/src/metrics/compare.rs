@@ -1,4 +1,4 @@
-//! Whether one model is better than another on the same rows, or was lucky with them.
+//! Compares two models on the same rows.
 
 use std::cell::Cell;
 
@@ -6,23 +6,23 @@ use super::Interval;
 use super::bootstrap::{Units, bootstrap_weights};
 use super::roc::Ranking;
 
-/// Two scores of the same rows, compared by their ROC AUC.
+/// The comparison of two scores by their ROC AUC.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Comparison {
     /// The ROC AUC of the first.
     pub first: Interval,
     /// The ROC AUC of the second.
     pub second: Interval,
-    /// First minus second, over the same draws.
+    /// The difference, first minus second, with an interval from paired draws.
     pub difference: Interval,
-    /// How likely a difference as far from zero would be if there were none: twice the smaller share of draws on either
-    /// side of zero, at most 1 (Davison and Hinkley 1997, section 4.4).
+    /// The two-sided p-value of no difference: twice the smaller fraction of draws on either side of zero, at most 1
+    /// (Davison and Hinkley 1997, section 4.4).
     pub p_value: Option<f64>,
 }
 
-/// Compares two scores of the same rows by a paired bootstrap: each resample draws the same rows (whole groups, where
-/// `groups` names each row's) for both. All figures are `None` where a class has no rows, a score is NaN, or the slices
-/// differ in length.
+/// Compares two scores of the same rows by a paired bootstrap: each resample draws the same rows (or whole groups, if
+/// `groups` gives the group of each row) for both. All metrics are `None` where a class has no rows, a score is NaN, or
+/// the slices differ in length.
 pub fn compare_roc_auc(
     truth: &[bool],
     (first, second): (&[f64], &[f64]),
@@ -35,8 +35,8 @@ pub fn compare_roc_auc(
     let ranked = |score: &[f64]| fits.then(|| Ranking::new(score, |row| truth[row])).flatten();
     let (Some(first), Some(second)) = (ranked(first), ranked(second)) else { return Comparison::default() };
     let units = groups.map_or(Units::Rows(rows), Units::groups);
-    // Draws that have both classes, and those of them in which the first is not better, and not worse. The first call is
-    // for the rows as they are.
+    // Draws with both classes, and how many of them have the first score not better and not worse. The first call is
+    // for all rows and is not a draw.
     let is_draw = Cell::new(false);
     let (draws, not_better, not_worse) = (Cell::new(0_u32), Cell::new(0_u32), Cell::new(0_u32));
     let [first, second, difference] = bootstrap_weights(rows, &units, seed, resamples, |weights| {
@@ -62,7 +62,7 @@ pub fn compare_roc_auc(
 mod tests {
     use super::*;
 
-    /// Truth, a score that follows it, and one that follows it less.
+    /// The truth, a good score, and a worse score.
     fn rows(count: usize) -> (Vec<bool>, Vec<f64>, Vec<f64>) {
         let mut state = 5_u64;
         let mut uniform = move || {
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_better_score_has_a_difference_above_zero_and_a_small_p_value() {
+    fn a_better_score_has_a_positive_difference_and_a_small_p_value() {
         let (truth, good, poor) = rows(300);
         let found = compare_roc_auc(&truth, (&good, &poor), None, 1, 1000);
         let difference = found.difference.value.unwrap();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_of_a_patients_rows_make_no_difference_surer() {
+    fn copies_of_rows_in_a_group_do_not_narrow_the_interval_of_a_difference() {
         let (truth, good, poor) = rows(100);
         let truth: Vec<bool> = truth.iter().flat_map(|&truth| [truth; 4]).collect();
         let [good, poor] = [good, poor].map(|score| score.iter().flat_map(|&score| [score; 4]).collect::<Vec<f64>>());

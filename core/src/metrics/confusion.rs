@@ -1,4 +1,4 @@
-//! Counts of right and wrong decisions between two classes.
+//! The confusion matrix of two classes.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,25 +6,25 @@ use super::is_positive;
 
 /// The four counts of a decision between a positive and a negative class.
 ///
-/// Each figure is `None` where its denominator is zero (scikit-learn's `zero_division=nan`): a precision of 0 would
-/// say that positives were found and were wrong, when none was looked for.
+/// Each metric is `None` where its denominator is zero (scikit-learn's `zero_division=nan`): a precision of 0 would
+/// mean that rows were predicted positive and all were wrong.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confusion {
-    /// Positive rows that were called positive.
+    /// True positives.
     pub tp: u64,
-    /// Negative rows that were called positive.
+    /// False positives.
     pub fp: u64,
-    /// Negative rows that were called negative.
+    /// True negatives.
     pub tn: u64,
-    /// Positive rows that were called negative.
+    /// False negatives.
     pub fn_: u64,
 }
 
 impl Confusion {
     /// Counts the decisions "`score >= threshold` is positive".
     ///
-    /// Both slices have one element per row; where they differ in length, what is beyond the shorter one is not
-    /// counted. A score that is NaN is below every threshold, so it counts as called negative.
+    /// Both slices have one element per row; if their lengths differ, the rest of the longer one is ignored. NaN is
+    /// below every threshold, so it counts as predicted negative.
     pub fn at_threshold(truth: &[bool], score: &[f64], threshold: f64) -> Self {
         let mut counts = Self::default();
         for (&truth, &score) in truth.iter().zip(score) {
@@ -33,7 +33,7 @@ impl Confusion {
         counts
     }
 
-    /// Counts `rows` more rows of class `truth` that were called `predicted` (`true` is the positive class).
+    /// Counts `rows` more rows of class `truth` that were predicted as `predicted` (`true` is the positive class).
     pub fn add(&mut self, truth: bool, predicted: bool, rows: u64) {
         let cell = match (truth, predicted) {
             (true, true) => &mut self.tp,
@@ -44,35 +44,37 @@ impl Confusion {
         *cell = cell.saturating_add(rows);
     }
 
-    /// How many rows were counted.
+    /// Returns the number of rows.
     pub fn rows(&self) -> u64 {
         self.tp.saturating_add(self.fp).saturating_add(self.tn).saturating_add(self.fn_)
     }
 
-    /// The share of rows that were decided rightly; `None` without rows.
+    /// The fraction of rows that were classified correctly; `None` without rows.
     pub fn accuracy(&self) -> Option<f64> {
         let right = self.tp as f64 + self.tn as f64;
         ratio(right, right + self.fp as f64 + self.fn_ as f64)
     }
 
-    /// The share of rows called positive that are (positive predictive value); `None` where none was called positive.
+    /// The fraction of predicted positives that are positive (positive predictive value). `None` without predicted
+    /// positives.
     pub fn precision(&self) -> Option<f64> {
         ratio(self.tp as f64, self.tp as f64 + self.fp as f64)
     }
 
-    /// The share of positive rows that were found (sensitivity, true positive rate); `None` without positive rows.
+    /// The fraction of positive rows that were predicted positive (sensitivity, true positive rate); `None` without
+    /// positive rows.
     pub fn recall(&self) -> Option<f64> {
         ratio(self.tp as f64, self.tp as f64 + self.fn_ as f64)
     }
 
-    /// The share of negative rows that were called negative (true negative rate); `None` without negative rows.
+    /// The fraction of negative rows that were predicted negative (true negative rate); `None` without negative rows.
     pub fn specificity(&self) -> Option<f64> {
         ratio(self.tn as f64, self.tn as f64 + self.fp as f64)
     }
 
     /// The harmonic mean of precision and recall, 2tp / (2tp + fp + fn).
     ///
-    /// `None` only where no row is positive and none was called so; where just one of the two holds it is 0.
+    /// `None` only if no row is positive and no row was predicted positive. If only one of both holds, it is 0.
     pub fn f1(&self) -> Option<f64> {
         let twice = 2.0 * self.tp as f64;
         ratio(twice, twice + self.fp as f64 + self.fn_ as f64)
@@ -80,14 +82,13 @@ impl Confusion {
 
     /// The mean of recall and specificity; `None` where either class has no rows.
     ///
-    /// scikit-learn averages what is left when a class is absent; that number is the recall of one class under the
-    /// name of two, so it is not given here.
+    /// If a class is missing, scikit-learn returns the recall of the other class. This function returns `None`.
     pub fn balanced_accuracy(&self) -> Option<f64> {
         Some(f64::midpoint(self.recall()?, self.specificity()?))
     }
 }
 
-/// `numerator / denominator`, or `None` where there is nothing to divide by.
+/// Returns `numerator / denominator`, or `None` if the denominator is zero.
 pub(super) fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
     (denominator > 0.0).then(|| numerator / denominator)
 }
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_figure_is_its_textbook_ratio() {
+    fn each_metric_equals_its_definition() {
         let counts = Confusion { tp: 6, fp: 2, tn: 10, fn_: 3 };
         assert_eq!(counts.rows(), 21);
         assert_eq!(counts.accuracy(), Some(16.0 / 21.0));
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_counted_gives_no_figure() {
+    fn without_rows_there_is_no_metric() {
         let none = Confusion::at_threshold(&[], &[], 0.5);
         assert_eq!(none, Confusion::default());
         let figures =

@@ -1,19 +1,19 @@
-//! What a score comes to at every threshold: ROC and precision-recall curves, and the threshold for a wanted recall.
+//! ROC and precision-recall curves, and the threshold for a given sensitivity or specificity.
 
 use super::Confusion;
 use super::roc::Ranking;
 
-/// The counts when every row with a score of at least `threshold` is called positive.
+/// The counts at one threshold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CurvePoint {
-    /// From which score on.
+    /// The threshold.
     pub threshold: f64,
-    /// What comes of it.
+    /// The counts.
     pub counts: Confusion,
 }
 
-/// A point for every score that occurs, the highest first; before them one whose threshold is infinite, at which nothing
-/// is called positive. `None` where a class has no rows, a score is NaN, or the slices differ in length.
+/// A point for every score that occurs, the highest first; before them one whose threshold is infinite, at which no row
+/// is positive. `None` where a class has no rows, a score is NaN, or the slices differ in length.
 ///
 /// `counts.recall()` over `1 - counts.specificity()` is the ROC curve, `counts.precision()` over `counts.recall()` the
 /// precision-recall curve.
@@ -56,17 +56,17 @@ pub fn average_precision(truth: &[bool], score: &[f64]) -> Option<f64> {
     points.windows(2).map(gain).sum()
 }
 
-/// A figure that a threshold is wanted for.
+/// The metric that a threshold must reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// The share of positive rows that are found (recall).
+    /// Sensitivity (recall).
     Sensitivity,
-    /// The share of negative rows that are called negative.
+    /// Specificity.
     Specificity,
 }
 
-/// The threshold that reaches at least `least` of the wanted figure and gives up as little as possible of the other: the
-/// highest one for sensitivity, the lowest one for specificity. `None` where no threshold reaches it.
+/// Returns the threshold that reaches at least `least` of the target metric and loses as little as possible of the
+/// other: the highest one for sensitivity, the lowest one for specificity. `None` if no threshold reaches it.
 pub fn threshold_for(truth: &[bool], score: &[f64], wanted: Wanted, least: f64) -> Option<f64> {
     let points = curve(truth, score)?;
     let reaches = |figure: Option<f64>| figure.is_some_and(|figure| figure >= least);
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_curve_goes_from_nothing_to_everything_through_every_score_once() {
+    fn a_curve_has_one_point_per_score_from_no_positives_to_all() {
         let points = curve(&[false, true, false, true], &[0.1, 0.4, 0.4, 0.8]).unwrap();
         let found: Vec<(f64, u64, u64)> = points.iter().map(|p| (p.threshold, p.counts.tp, p.counts.fp)).collect();
         assert_eq!(found, [(f64::INFINITY, 0, 0), (0.8, 1, 0), (0.4, 2, 1), (0.1, 2, 2)]);
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_threshold_for_a_wanted_figure_gives_up_the_least_of_the_other() {
+    fn the_threshold_for_a_target_loses_the_least_of_the_other_metric() {
         let (truth, score) = ([false, false, true, false, true, true], [0.1, 0.3, 0.4, 0.5, 0.7, 0.9]);
         let at = |wanted, least| threshold_for(&truth, &score, wanted, least);
         assert_eq!(at(Wanted::Sensitivity, 1.0), Some(0.4));

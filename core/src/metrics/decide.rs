@@ -1,18 +1,18 @@
-//! From probabilities to a class: the one rule behind `predict`, EVALUATE, validation and explanations.
+//! Decides the class of a row from its probabilities, for `predict`, EVALUATE, validation and heat maps.
 
-/// Whether a score is called positive: from the threshold on. NaN is below every threshold.
+/// Returns whether a score is at or above the threshold. NaN is below every threshold.
 #[must_use]
 pub fn is_positive(score: f64, threshold: f64) -> bool {
     score >= threshold
 }
 
-/// The class that a row's probabilities decide on. `cut` is the index of the positive class and its threshold, where there
-/// are two classes: the positive class from the threshold on, else the other one. Without a cut it is the class with the
-/// highest probability, the first of equals; a NaN is never the highest.
+/// Returns the class of a row. With two classes, `cut` is the index of the positive class and its threshold: the
+/// positive class is chosen if its probability is at or above the threshold, else the other class. Without `cut`, the
+/// class with the highest probability is chosen, the first one of equal probabilities. NaN is never the highest.
 ///
-/// `None` where there is nothing to decide on: no probability is a number or, with a cut, that of the positive class is
-/// not. A class would claim that the model had seen something. So `predict` gives NULL, a figure counts the row as called
-/// no class (of two classes: not called positive), and the confusion matrix has no cell for it.
+/// Returns `None` if all probabilities are NaN or, with `cut`, that of the positive class. `predict` then returns NULL,
+/// metrics count the row as wrong (with two classes: as predicted negative), and the confusion matrix does not count
+/// it.
 #[must_use]
 pub fn decide(probabilities: &[f32], cut: Option<(usize, f64)>) -> Option<usize> {
     if let Some((positive, threshold)) = cut {
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_equals_is_the_likeliest_and_a_nan_never_is() {
+    fn the_first_of_equal_probabilities_is_chosen_and_nan_is_not() {
         assert_eq!(decide(&[0.5, 0.5], None), Some(0));
         assert_eq!(decide(&[0.2, 0.4, 0.4], None), Some(1));
         assert_eq!(decide(&[0.1, f32::NAN, 0.3], None), Some(2));
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn the_positive_class_is_decided_on_from_its_threshold_on_whichever_it_is() {
+    fn the_positive_class_is_chosen_at_or_above_its_threshold() {
         for (positive, other) in [(0, 1), (1, 0)] {
             let class = |score: f32| {
                 let mut probabilities = [1.0 - score; 2];

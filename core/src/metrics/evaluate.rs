@@ -1,4 +1,4 @@
-//! All the figures of one evaluation, those that are resampled with their interval.
+//! Computes all metrics of an evaluation, with intervals.
 
 use super::bootstrap::{Units, bootstrap_weights};
 use super::definitions::{Figure, INTERVALS, Metric, Sample, with_interval};
@@ -7,7 +7,7 @@ use super::multi::rank_classes;
 use super::roc::Ranking;
 use super::{Confusion, MultiConfusion, Report, decide, is_positive};
 
-/// Rows that were scored and decided, with what all figures and resamples need of them prepared once.
+/// Scored rows, prepared for all metrics and resamples.
 #[derive(Debug)]
 pub struct Judgement<'a> {
     rows: usize,
@@ -18,13 +18,13 @@ pub struct Judgement<'a> {
     losses: Option<Vec<f64>>,
 }
 
-/// How each row was decided.
+/// The decision of each row.
 #[derive(Debug)]
 enum Decisions<'a> {
     Two {
         truth: &'a [bool],
         score: &'a [f64],
-        /// Which of the four counts each row goes to: 2 if it is positive, plus 1 if it was called so.
+        /// The index of the count of each row: 2 if it is positive, plus 1 if it was predicted positive.
         cells: Vec<u8>,
     },
     Many {
@@ -35,8 +35,8 @@ enum Decisions<'a> {
 }
 
 impl<'a> Judgement<'a> {
-    /// Rows of two classes: whether each is positive, and its score, which calls it positive from `threshold` on. `None`
-    /// where the slices differ in length. A score that is NaN is not called positive.
+    /// Rows of two classes: whether each is positive, and its score, which calls it positive from `threshold` on.
+    /// `None` where the slices differ in length. A NaN score is predicted negative.
     #[must_use]
     pub fn binary(truth: &'a [bool], score: &'a [f64], threshold: f64) -> Option<Self> {
         if truth.len() != score.len() {
@@ -72,12 +72,12 @@ impl<'a> Judgement<'a> {
         })
     }
 
-    /// The figures that have an interval.
+    /// The metrics that have an interval.
     ///
     /// The bounds are 95 % percentile bootstrap intervals over `resamples` draws from `seed`, of whole groups where
-    /// `groups` names each row's (the images of one patient are not independent), of rows otherwise. About 1000 resamples
-    /// are usual. The scores are sorted once; a resample costs time proportional to rows x classes. Nothing where
-    /// `groups` has not one element per row.
+    /// `groups` names each row's (the images of one patient are not independent), of rows otherwise. Usually there are
+    /// about 1000 resamples. The scores are sorted once; a resample costs time proportional to rows x classes. Nothing
+    /// where `groups` has not one element per row.
     #[must_use]
     pub fn report(&self, groups: Option<&[u64]>, seed: u64, resamples: usize) -> Report {
         if groups.is_some_and(|groups| groups.len() != self.rows) {
@@ -87,7 +87,7 @@ impl<'a> Judgement<'a> {
         Report::new(self.rows, bootstrap_weights(self.rows, &units, seed, resamples, |weights| self.figures(weights)))
     }
 
-    /// The figure of the rows as they are, if it has no interval; those that have one are in the [`Self::report`]. `None`
+    /// The metric of the rows as they are, if it has no interval; those that have one are in the [`Self::report`]. `None`
     /// where it is not defined for them.
     #[must_use]
     pub fn scored(&self, metric: &Metric) -> Option<f64> {
@@ -97,7 +97,7 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// The figures that have an interval, of one draw.
+    /// The metrics that have an interval, of one draw.
     fn figures(&self, weights: &[u32]) -> [Option<f64>; INTERVALS] {
         let (rankings, losses) = (self.rankings.as_deref(), self.losses.as_deref());
         match &self.decisions {
@@ -119,7 +119,7 @@ impl<'a> Judgement<'a> {
     }
 }
 
-/// One value of each figure that has an interval.
+/// One value of each metric that has an interval.
 fn each(value: impl Fn(&Metric) -> Option<f64>) -> [Option<f64>; INTERVALS] {
     let mut metrics = with_interval();
     std::array::from_fn(|_| metrics.next().and_then(&value))
@@ -142,7 +142,7 @@ fn count_many(classes: usize, decided: &[(usize, usize)], weights: &[u32]) -> Mu
     counts
 }
 
-/// The figures of a binary classifier that have an interval: [`Judgement::binary`] and [`Judgement::report`]. Nothing where
+/// The metrics of a binary classifier that have an interval: [`Judgement::binary`] and [`Judgement::report`]. Nothing where
 /// the slices do not fit together.
 #[must_use]
 pub fn evaluate_binary(
@@ -157,7 +157,7 @@ pub fn evaluate_binary(
     judgement.map_or_else(Report::default, |judgement| judgement.report(groups, seed, resamples))
 }
 
-/// The figures of a classifier of `classes` classes that have an interval: [`Judgement::multi`] and [`Judgement::report`].
+/// The metrics of a classifier of `classes` classes that have an interval: [`Judgement::multi`] and [`Judgement::report`].
 /// Nothing where the shapes do not fit together.
 #[must_use]
 pub fn evaluate_multi(
@@ -180,7 +180,7 @@ mod tests {
     };
     use crate::metrics::{Interval, average_precision, bootstrap};
 
-    /// Rows with ties whose scores say something about their class.
+    /// Rows with tied scores that correlate with the class.
     fn rows(count: usize) -> (Vec<bool>, Vec<f64>) {
         let mut state = 12_345_u64;
         let mut next = move || {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn weighing_rows_gives_what_sorting_every_resample_again_gives() {
+    fn weighted_rows_give_the_same_metrics_as_sorted_resamples() {
         let (truth, score) = rows(150);
         let report = evaluate_binary(&truth, &score, None, 0.5, 11, 200);
         let units: Vec<Vec<usize>> = (0..150).map(|row| vec![row]).collect();
@@ -210,13 +210,13 @@ mod tests {
         assert_eq!(report.figure(&precision::METRIC), precision);
         assert_eq!(report.figure(&f1::METRIC), f1);
         assert_eq!(report.figure(&roc_auc::METRIC), auc);
-        // A sum in another order: equal to rounding, not to the bit.
+        // The sum is in another order, so it is equal only to within rounding.
         assert!((report.figure(&log_loss::METRIC).high.unwrap() - loss.high.unwrap()).abs() < 1e-12);
         assert!((report.figure(&log_loss::METRIC).value.unwrap() - loss.value.unwrap()).abs() < 1e-12);
     }
 
     #[test]
-    fn every_bound_lies_around_its_figure() {
+    fn every_interval_contains_its_metric() {
         let (truth, score) = rows(400);
         let groups: Vec<u64> = (0..400).map(|row| row / 3).collect();
         let report = evaluate_binary(&truth, &score, Some(&groups), 0.5, 42, 500);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_of_a_patients_rows_make_no_figure_surer() {
+    fn copies_of_rows_in_a_group_do_not_narrow_the_interval_of_a_metric() {
         let (truth, score) = rows(100);
         let truth: Vec<bool> = truth.iter().flat_map(|&truth| [truth; 4]).collect();
         let score: Vec<f64> = score.iter().flat_map(|&score| [score; 4]).collect();
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn two_classes_as_many_agree_with_two_classes_as_one_score() {
+    fn two_classes_give_the_same_metrics_as_one_score() {
         let (truth, score) = rows(120);
         // Back through f32, so that both see the same numbers; eighths keep 1 - p exact.
         let score: Vec<f64> = score.iter().map(|score| (score * 8.0).round() / 8.0).collect();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_class_takes_away_only_what_needs_it() {
+    fn a_missing_class_leaves_only_its_own_metrics_undefined() {
         let report = evaluate_binary(&[true; 4], &[0.9, 0.8, 0.2, 0.7], None, 0.5, 1, 50);
         assert_eq!(report.figure(&recall::METRIC).value, Some(0.75));
         assert!(report.figure(&recall::METRIC).low.unwrap() < 0.75);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn nan_is_a_wrong_answer_and_ends_area_and_loss() {
+    fn nan_counts_as_wrong_and_leaves_area_and_loss_undefined() {
         let binary = evaluate_binary(&[true, false], &[f64::NAN, 0.1], None, 0.5, 1, 50);
         assert_eq!(binary.figure(&accuracy::METRIC).value, Some(0.5));
         assert_eq!(
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_has_a_value_for_the_classes_that_it_is_for() {
+    fn a_metric_has_a_value_for_its_number_of_classes() {
         let (truth, score) = rows(60);
         let probs: Vec<f32> = score.iter().flat_map(|&score| [(1.0 - score) as f32, score as f32]).collect();
         let classes: Vec<usize> = truth.iter().map(|&truth| usize::from(truth)).collect();

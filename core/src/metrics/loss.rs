@@ -1,6 +1,6 @@
 //! Cross-entropy of probabilities.
 
-/// What keeps the logarithm finite: probabilities are clipped to `[1e-7, 1 - 1e-7]`, as Keras clips its f32 outputs.
+/// Keeps the logarithm finite: probabilities are clipped to `[1e-7, 1 - 1e-7]`, as Keras clips its f32 outputs.
 pub const PROBABILITY_EPSILON: f64 = 1e-7;
 
 /// How far outside `[0, 1]` the rounding of an f32 softmax may put a probability.
@@ -8,7 +8,7 @@ const ROUNDING: f64 = 1e-6;
 
 /// The mean of -ln(p) over `probabilities`, the probability that each row's true class was given, in nats.
 ///
-/// Each is clipped to `[epsilon, 1 - epsilon]` first ([`PROBABILITY_EPSILON`] for figures that agree with Keras).
+/// Each is clipped to `[epsilon, 1 - epsilon]` first ([`PROBABILITY_EPSILON`] for metrics that agree with Keras).
 /// `None` without rows, and where one of them is no probability (NaN, or outside `[0, 1]` by more than rounding).
 pub fn log_loss(probabilities: &[f64], epsilon: f64) -> Option<f64> {
     if probabilities.is_empty() {
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn certainty_costs_nothing_and_certain_error_is_finite() {
+    fn a_certain_correct_row_has_no_loss_and_a_certain_wrong_row_a_finite_loss() {
         let right = log_loss(&[1.0], PROBABILITY_EPSILON).unwrap();
         assert!((0.0..2e-7).contains(&right), "{right}");
         let wrong = log_loss(&[0.0], PROBABILITY_EPSILON).unwrap();
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_probability_has_no_loss() {
+    fn values_that_are_not_probabilities_have_no_loss() {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1.01, -0.2] {
             assert_eq!(log_loss(&[0.5, bad], PROBABILITY_EPSILON), None, "{bad}");
         }

@@ -1,21 +1,22 @@
-//! Figures of merit of classifiers, with bootstrap intervals.
+//! Metrics of merit of classifiers, with bootstrap intervals.
 //!
-//! Everything here is a pure function of slices in f64: no I/O, no clock, no panic on NaN, on an absent class or on
-//! nothing at all. A figure whose denominator is zero is `None`, never 0 or 1: that is scikit-learn's
-//! `zero_division=nan`, and the constants of the tests are scikit-learn's (`tests/reference/sklearn_metrics.py`).
+//! All functions are pure and do not panic on NaN, on a missing class or on empty input. A metric whose denominator is
+//! zero is `None`, as with scikit-learn's `zero_division=nan`. The expected values in the tests are from scikit-learn
+//! (`tests/reference/sklearn_metrics.py`).
 //!
-//! * [`roc_auc`], [`best_threshold`]: what a score is worth, and where to cut it
-//! * [`smooth_threshold`]: where to cut a probability of which a few hundred rows are known
-//! * [`decide`]: which class a row's probabilities decide on
-//! * [`Confusion`], [`MultiConfusion`]: counts of decisions and the figures made of them
-//! * [`log_loss`]: how wrong the probabilities are
-//! * [`figures`]: what EVALUATE answers with, a file per figure, listed in [`METRICS`]
-//! * [`Judgement`]: rows prepared for all figures; [`evaluate_binary`], [`evaluate_multi`]: a whole [`Report`], each figure
+//! * [`roc_auc`], [`best_threshold`]: the area under the ROC curve, and the threshold with the best balanced accuracy
+//! * [`smooth_threshold`]: a smoothed threshold, for a few hundred rows
+//! * [`decide`]: the class of a row from its probabilities
+//! * [`Confusion`], [`MultiConfusion`]: counts of decisions and their metrics
+//! * [`log_loss`]: the cross-entropy
+//! * [`figures`]: the metrics of EVALUATE, one per file, listed in [`METRICS`]
+//! * [`Judgement`]: rows prepared for all metrics; [`evaluate_binary`], [`evaluate_multi`]: a whole [`Report`], each metric
 //!   with its 95 % [`Interval`]
-//! * [`curve`], [`threshold_for`], [`average_precision`]: every threshold, and the one for a wanted recall
-//! * [`reliability`], [`brier_score`], [`Calibration`]: whether probabilities mean what they say
-//! * [`compare_roc_auc`]: whether one model is better than another
-//! * [`bootstrap`]: the same interval for any other figure
+//! * [`curve`], [`threshold_for`], [`average_precision`]: curves over all thresholds, and the threshold for a given
+//!   recall
+//! * [`reliability`], [`brier_score`], [`Calibration`]: calibration
+//! * [`compare_roc_auc`]: comparison of two models
+//! * [`bootstrap`]: intervals for any other statistic
 
 mod bootstrap;
 mod calibration;

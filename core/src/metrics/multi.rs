@@ -1,4 +1,4 @@
-//! Decisions between any number of classes, averaged over the classes.
+//! The confusion matrix of any number of classes, and averages over the classes.
 
 use super::Confusion;
 use super::confusion::ratio;
@@ -6,9 +6,9 @@ use super::roc::Ranking;
 
 /// Counts of decisions between classes 0 to n - 1.
 ///
-/// The `macro` figures are the plain mean of the figure of each class against all the others, over the classes for
-/// which it is defined (scikit-learn's `average="macro", zero_division=nan`); `None` where it is defined for none.
-/// An index outside the classes belongs to none of them: such a truth is nobody's positive, such a decision is wrong.
+/// The `macro` metrics are the plain mean of the metric of each class against all the others, over the classes for
+/// which it is defined (scikit-learn's `average="macro", zero_division=nan`); `None` where it is defined for none. A
+/// truth outside the classes is not a positive of any class, and a decision outside the classes is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MultiConfusion {
     rows: u64,
@@ -23,12 +23,12 @@ struct Class {
 }
 
 impl MultiConfusion {
-    /// No rows yet, of `classes` classes.
+    /// Makes an empty matrix of `classes` classes.
     pub fn new(classes: usize) -> Self {
         Self { rows: 0, classes: vec![Class::default(); classes] }
     }
 
-    /// Counts `rows` more rows of class `truth` that were called `predicted`.
+    /// Counts `rows` more rows of class `truth` that were predicted as `predicted`.
     pub fn add(&mut self, truth: usize, predicted: usize, rows: u64) {
         self.rows = self.rows.saturating_add(rows);
         if let Some(class) = self.classes.get_mut(truth) {
@@ -42,7 +42,7 @@ impl MultiConfusion {
         }
     }
 
-    /// How many rows were counted.
+    /// Returns the number of rows.
     pub fn rows(&self) -> u64 {
         self.rows
     }
@@ -56,7 +56,7 @@ impl MultiConfusion {
         })
     }
 
-    /// The share of rows that were decided rightly; `None` without rows.
+    /// The fraction of rows that were classified correctly; `None` without rows.
     pub fn accuracy(&self) -> Option<f64> {
         ratio(self.classes.iter().map(|class| class.right as f64).sum(), self.rows as f64)
     }
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_classes_are_the_binary_counts_seen_from_both_sides() {
+    fn two_classes_give_the_binary_counts_of_both_classes() {
         let mut counts = MultiConfusion::new(2);
         for (truth, predicted, rows) in [(1, 1, 6), (0, 1, 2), (0, 0, 10), (1, 0, 3)] {
             counts.add(truth, predicted, rows);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_counted_gives_no_figure() {
+    fn without_rows_there_is_no_metric() {
         for classes in [0, 3] {
             let none = MultiConfusion::new(classes);
             let figures = [
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_outside_the_classes_is_a_wrong_answer_of_no_class() {
+    fn an_index_outside_the_classes_counts_as_wrong_for_no_class() {
         let mut counts = MultiConfusion::new(2);
         counts.add(0, 0, 1);
         counts.add(1, 9, 1);

@@ -1,4 +1,4 @@
-//! The figures of scikit-learn 1.9.1, printed by tests/reference/sklearn_metrics.py on the data written out here.
+//! The metrics of scikit-learn 1.9.1, printed by tests/reference/sklearn_metrics.py on the data written out here.
 
 use super::definitions::{accuracy, balanced_accuracy, f1, precision, recall, specificity};
 use super::*;
@@ -77,7 +77,7 @@ fn agree(figure: Option<f64>, scikit_learn: f64) {
 }
 
 #[test]
-fn binary_figures_with_ties_are_those_of_scikit_learn() {
+fn binary_metrics_with_ties_equal_those_of_scikit_learn() {
     let counts = Confusion::at_threshold(&truth(), &SCORE, THRESHOLD);
     assert_eq!(counts, Confusion { tp: 9, fp: 4, tn: 5, fn_: 2 });
     let report = evaluate_binary(&truth(), &SCORE, None, THRESHOLD, 42, 100);

@@ -1,4 +1,4 @@
-//! The figures that are kept with a model, each with its interval.
+//! The stored metrics of a model, with intervals.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::Interval;
 use super::definitions::{INTERVALS, Metric, with_interval};
 
-/// The figures of a classifier on a set of rows: those of [`super::METRICS`] that have an interval.
+/// The metrics of a classifier on a set of rows: those of [`super::METRICS`] that have an interval.
 ///
-/// In JSON it is an object with `rows` and a field for each figure, by its name. A figure that came later than a stored
-/// report is absent there, and undefined in what is read.
+/// In JSON it is an object with `rows` and a field for each metric, by its name. Metrics that are missing in an older
+/// report are undefined.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Report {
-    /// How many rows were judged; 0 where the slices did not fit together, and then no figure is there.
+    /// Number of rows. 0 if the slices did not fit together, in which case no metric is defined.
     pub rows: u64,
     figures: [Interval; INTERVALS],
 }
@@ -25,12 +25,12 @@ impl Report {
         Self { rows: rows as u64, figures }
     }
 
-    /// The figures, in the order of [`super::METRICS`].
+    /// The metrics, in the order of [`super::METRICS`].
     pub fn figures(&self) -> impl Iterator<Item = (&'static Metric, Interval)> {
         with_interval().zip(self.figures)
     }
 
-    /// One of the figures; undefined where it has no interval and so is in no report.
+    /// Returns one of the metrics. It is undefined if the metric has no interval.
     #[must_use]
     pub fn figure(&self, metric: &Metric) -> Interval {
         let mut figures = self.figures();
@@ -98,13 +98,13 @@ mod tests {
     }
 
     #[test]
-    fn the_json_of_a_report_is_rows_and_a_field_per_figure_in_the_order_of_the_list() {
+    fn the_json_of_a_report_has_rows_and_a_field_per_metric_in_order() {
         let text = serde_json::to_string(&Report::default()).unwrap();
         let field =
             |(metric, _): (&Metric, Interval)| format!(r#","{}":{{"value":null,"low":null,"high":null}}"#, metric.name);
         let fields: String = Report::default().figures().map(field).collect();
         assert_eq!(text, format!(r#"{{"rows":0{fields}}}"#));
-        // Stored models have these.
+        // Stored models have these metrics.
         for name in ["accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "roc_auc", "log_loss"]
         {
             assert!(text.contains(&format!(r#""{name}":{{"#)), "{name} is not in {text}");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_of_before_a_figure_and_one_of_after_it_are_read() {
+    fn reports_with_missing_and_unknown_metrics_are_read() {
         let text = r#"{"later":{"value":0.1},"rows":4,"accuracy":{"value":0.5,"low":0.25,"high":null},"odd":[1]}"#;
         let read: Report = serde_json::from_str(text).unwrap();
         assert_eq!(read.rows, 4);

@@ -1,27 +1,27 @@
-//! What a score is worth at every threshold, and where to cut it.
+//! The area under the ROC curve and the threshold with the best balanced accuracy.
 
 use std::cmp::Ordering;
 
-/// Rows in ascending order of score, with the ends of their ties: sorted once, then weighed as often as one likes.
+/// Rows in ascending order of score, with the ends of ties. They are sorted once and can be weighted many times.
 #[derive(Debug)]
 pub(super) struct Ranking {
     /// Row numbers, lowest score first.
     order: Vec<usize>,
-    /// Whether the row at each place is positive.
+    /// Whether the row at each position is positive.
     positive: Vec<bool>,
-    /// Whether the place is the last one with its score.
+    /// Whether the position is the last one with its score.
     tie_ends: Vec<bool>,
 }
 
 impl Ranking {
-    /// Ranks `scores`, one per row; `None` where one of them is NaN, which has no place in an order.
+    /// Ranks `scores`, one per row; `None` if one of them is NaN.
     pub(super) fn new(scores: &[f64], positive: impl Fn(usize) -> bool) -> Option<Self> {
         if scores.iter().any(|score| score.is_nan()) {
             return None;
         }
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_unstable_by(|&a, &b| scores[a].total_cmp(&scores[b]));
-        // Compared with `!=` so that -0.0 and 0.0, which total_cmp tells apart, are a tie.
+        // Compared with `!=`, so that -0.0 and 0.0 are a tie, unlike with total_cmp.
         let ends = order.windows(2).map(|pair| scores[pair[0]] != scores[pair[1]]);
         let tie_ends = ends.chain((!order.is_empty()).then_some(true)).collect();
         let positive = order.iter().map(|&row| positive(row)).collect();
@@ -36,8 +36,8 @@ impl Ranking {
 
     /// The area under the ROC curve when row r counts `weight(r)` times; `None` where a class weighs nothing.
     ///
-    /// The Mann-Whitney statistic: the share of (positive, negative) pairs in which the positive has the higher
-    /// score, a tie counting half. Summed in integers, so the order of rows inside a tie cannot matter.
+    /// The Mann-Whitney statistic: the fraction of (positive, negative) pairs in which the positive has the higher
+    /// score, where a tie counts half. Summed in integers, so the order of rows inside a tie cannot matter.
     pub(super) fn auc(&self, weight: impl Fn(usize) -> u64) -> Option<f64> {
         let (mut positives, mut negatives) = (0_u64, 0_u64);
         let (mut tied_positives, mut tied_negatives) = (0_u64, 0_u64);
@@ -58,9 +58,9 @@ impl Ranking {
 
 /// The area under the ROC curve of `score` for the rows where `truth` holds.
 ///
-/// This is the probability that a positive row drawn at random has a higher score than a negative one, a tie counting
-/// half (Mann and Whitney 1947; Hanley and McNeil 1982). Both slices have one element per row; the scores may be on
-/// any scale. `None` where a class has no rows, where a score is NaN, and where the slices differ in length.
+/// This is the probability that a positive row drawn at random has a higher score than a negative one, where a tie
+/// counts half (Mann and Whitney 1947; Hanley and McNeil 1982). Both slices have one element per row; the scores may be
+/// on any scale. `None` where a class has no rows, where a score is NaN, and where the slices differ in length.
 pub fn roc_auc(truth: &[bool], score: &[f64]) -> Option<f64> {
     if truth.len() != score.len() {
         return None;
@@ -75,8 +75,8 @@ pub fn roc_auc(truth: &[bool], score: &[f64]) -> Option<f64> {
 /// stands farthest from the scores on which the decision turns; of several equally wide ones, the lowest, because it
 /// misses fewer positives. Counts are compared as integers, so the answer does not depend on the order of the rows.
 ///
-/// `None` where no cut is better than chance, where a class has no rows, where a score is NaN, and where the slices
-/// differ in length: the data then say nothing about a threshold, and the caller keeps its default.
+/// Returns `None` if no cut is better than chance, if a class has no rows, if a score is NaN, or if the slices differ
+/// in length. Callers then keep their default.
 pub fn best_threshold(truth: &[bool], score: &[f64]) -> Option<f64> {
     if truth.len() != score.len() {
         return None;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_perfect_score_is_one_its_reverse_zero_and_a_constant_a_half() {
+    fn the_area_of_a_perfect_score_is_one_of_its_reverse_zero_and_of_a_constant_a_half() {
         let truth = [false, false, true, true];
         assert_eq!(roc_auc(&truth, &[0.1, 0.2, 0.3, 0.4]), Some(1.0));
         assert_eq!(roc_auc(&truth, &[0.4, 0.3, 0.2, 0.1]), Some(0.0));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn without_both_classes_or_an_order_there_is_no_area_and_no_cut() {
+    fn without_both_classes_or_with_nan_there_is_no_area_and_no_threshold() {
         let cases: [(&[bool], &[f64]); 5] = [
             (&[], &[]),
             (&[true, true], &[0.1, 0.9]),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_is_worth_as_many_copies_of_the_row() {
+    fn a_weight_equals_as_many_copies_of_the_row() {
         let truth = [true, false, true, false, true, false];
         let score = [0.4, 0.4, 0.9, 0.1, 0.3, 0.7];
         let weights = [3, 1, 0, 2, 1, 4];
@@ -200,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn equally_good_neighbouring_cuts_give_the_middle_of_their_run() {
+    fn of_equally_good_neighbouring_cuts_the_middle_is_chosen() {
         // 0.4 is held by one row of each class, so the cuts on either side of it are equally good: 0.2 to 0.8.
         let truth = [false, false, true, true];
         assert_eq!(best_threshold(&truth, &[0.2, 0.4, 0.4, 0.8]), Some(0.5));
     }
 
     #[test]
-    fn of_equally_good_runs_the_widest_wins_and_then_the_lowest() {
+    fn of_equally_good_runs_the_widest_is_chosen_and_then_the_lowest() {
         // J is 1/2 between the first two rows and between the last two, and 0 in the middle.
         let truth = [false, true, false, true];
         assert_eq!(best_threshold(&truth, &[0.0, 0.1, 0.5, 0.9]), Some(0.7));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbouring_floats_and_infinities_are_still_told_apart() {
+    fn neighbouring_floats_and_infinities_are_separated() {
         let next = 1.0_f64.next_up();
         let cases = [
             (1.0, next),

@@ -1,42 +1,42 @@
-//! Where to cut a probability.
+//! Smooth estimates of the best threshold.
 
 use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{Units, bootstrap_weights};
 
-/// Log-odds beyond which probabilities are all alike: 6 in a million.
+/// Log-odds are clamped to this: 6 in a million.
 const LIMIT: f64 = 12.0;
 
-/// Cells that the log-odds between the limits are counted in.
+/// Number of histogram cells between the limits.
 const CELLS: usize = 240;
 
-/// Log-odds of a cell.
+/// Width of a cell in log-odds.
 const WIDTH: f64 = 2.0 * LIMIT / CELLS as f64;
 
-/// The least standard deviation of the kernel, in log-odds.
+/// Minimum standard deviation of the kernel, in log-odds.
 const BANDWIDTH_MIN: f64 = 0.25;
 
-/// Makes the logistic function the normal distribution's, to within 0.01 (Camilli 1994).
+/// Factor with which the logistic function approximates the normal distribution to within 0.01 (Camilli 1994).
 const LOGISTIC_OF_NORMAL: f64 = 1.702;
 
-/// Resamples that the range of a threshold is taken from.
+/// Number of resamples for the interval of a threshold.
 const RESAMPLES: usize = 200;
 
-/// A threshold, and how sure it is.
+/// A threshold with its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
-    /// The probability from which a row is positive.
+    /// The probability at or above which a row is positive.
     pub threshold: f64,
-    /// Between which values 95 % of the thresholds lie that resampled rows give; `None` where it was given.
+    /// The interval over resampled rows. `None` if the threshold was given.
     pub range: Option<(f64, f64)>,
 }
 
-/// The threshold of a probability that maximises balanced accuracy, as a smooth estimate of it says.
+/// Returns the threshold that maximises a smooth estimate of balanced accuracy.
 ///
-/// The maximum over the rows themselves ([`super::best_threshold`]) hangs on a handful of them: over a few hundred it
-/// jumps by tenths from sample to sample. Here the scores of each class, as log-odds, are smoothed by a normal kernel
-/// (bandwidth after Silverman 1986, section 3.4), recall and specificity are those of the smoothed scores, and the
-/// maximum is theirs. `groups` are rows that are resampled together.
+/// The maximum over the rows themselves ([`super::best_threshold`]) depends on a few of them: with a few hundred rows
+/// it varies by tenths from sample to sample. Here the scores of each class, as log-odds, are smoothed by a normal
+/// kernel (bandwidth after Silverman 1986, section 3.4), recall and specificity are those of the smoothed scores, and
+/// the maximum is theirs. `groups` are rows that are resampled together.
 ///
 /// `None` where a class has no rows, a score is NaN, or no cut is better than chance.
 #[must_use]
@@ -57,7 +57,7 @@ pub fn smooth_threshold(truth: &[bool], score: &[f64], groups: Option<&[u64]>, s
     Some(Decision { threshold: found.value?, range: found.low.zip(found.high) })
 }
 
-/// The cell of a probability.
+/// Returns the cell of a probability.
 fn cell(probability: f64) -> usize {
     let log_odds = (probability / (1.0 - probability)).ln().clamp(-LIMIT, LIMIT);
     (((log_odds + LIMIT) / WIDTH) as usize).min(CELLS - 1)
@@ -73,10 +73,10 @@ fn best_cut(counts: &[[f64; CELLS]; 2]) -> Option<f64> {
     let best = merit.iter().position(is_best)?;
     let equals = merit[best..].iter().take_while(|merit| is_best(merit)).count();
     if equals > 1 {
-        // Classes that are far apart: as far from the one as from the other.
+        // The classes are far apart, so take the middle.
         return Some((best as f64 + (equals - 1) as f64 / 2.0) * WIDTH - LIMIT);
     }
-    // The top of the parabola through the best cut and its neighbours.
+    // The vertex of the parabola through the best cut and its neighbours.
     let offset = match (best.checked_sub(1).and_then(|place| merit.get(place)), merit.get(best + 1)) {
         (Some(before), Some(after)) if 2.0 * most - before - after > 1e-12 => {
             0.5 * (after - before) / (2.0 * most - before - after)
@@ -86,14 +86,14 @@ fn best_cut(counts: &[[f64; CELLS]; 2]) -> Option<f64> {
     Some((best as f64 + offset) * WIDTH - LIMIT)
 }
 
-/// The share of the smoothed scores below the lower edge of each cell; `None` without scores.
+/// The fraction of the smoothed scores below the lower edge of each cell; `None` without scores.
 fn smoothed(counts: &[f64; CELLS]) -> Option<Vec<f64>> {
     let total: f64 = counts.iter().sum();
     if total <= 0.0 {
         return None;
     }
     let bandwidth = bandwidth(counts, total);
-    // The share of a kernel that lies below an edge so many cells above the kernel's own cell.
+    // The fraction of a kernel that lies below an edge so many cells above the kernel's own cell.
     let below = |cells: f64| 1.0 / (1.0 + (-LOGISTIC_OF_NORMAL * (cells - 0.5) * WIDTH / bandwidth).exp());
     let kernel: Vec<f64> = (0..2 * CELLS).map(|lag| below(lag as f64 - CELLS as f64)).collect();
     let share = |edge: usize| {
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cut_of_two_normal_classes_is_midway_and_steadier_than_the_raw_one() {
+    fn the_smooth_threshold_of_two_normal_classes_is_midway_and_varies_less() {
         let (mut smooth, mut raw) = (Vec::new(), Vec::new());
         for seed in 0..20 {
             let (truth, score) = sample(seed * 2, 500);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_are_apart_are_cut_in_the_middle() {
+    fn separated_classes_have_a_threshold_in_the_middle() {
         let truth = [vec![false; 40], vec![true; 60]].concat();
         let score = [vec![0.02; 40], vec![0.98; 60]].concat();
         let decision = smooth_threshold(&truth, &score, None, 1).unwrap();
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_the_rows_and_their_number_decide_nothing() {
+    fn the_threshold_does_not_depend_on_the_order_or_repetition_of_rows() {
         let (truth, score) = sample(9, 300);
         let found = smooth_threshold(&truth, &score, None, 1).unwrap().threshold;
         let reversed = |values: &[f64]| values.iter().rev().copied().collect::<Vec<_>>();
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_of_a_patients_rows_make_no_threshold_surer() {
+    fn copies_of_rows_in_a_group_do_not_narrow_the_interval_of_a_threshold() {
         let (mut alone, mut together) = (0.0, 0.0);
         // Where the best cut lies is no mean: of one sample the ratio of the ranges is anything between one and three.
         for seed in 0..5 {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_say_nothing_give_no_threshold() {
+    fn uninformative_rows_give_no_threshold() {
         assert_eq!(smooth_threshold(&[true, true], &[0.1, 0.9], None, 1), None);
         assert_eq!(smooth_threshold(&[true, false], &[f64::NAN, 0.9], None, 1), None);
         assert_eq!(smooth_threshold(&[true, false], &[0.5], None, 1), None);

@@ -1,4 +1,4 @@
-//! `cnn`: a residual net of 0.9 million parameters for grey pictures of 128 pixels.
+//! `cnn`: a residual net of 0.9 million parameters for grey images of 128 pixels.
 //!
 //! ResNet's basic blocks (He et al. 2015, arXiv 1512.03385) behind a stem that folds each square of 4 x 4 pixels into
 //! 16 channels (pixel unshuffle: Shi et al. 2016, arXiv 1609.05158) before a 3 x 3 convolution: one layer sees 12 x 12

@@ -1,7 +1,7 @@
 //! `cnn_reference`: the plain net that comparisons with other systems train, so that both sides do the same work.
 //!
 //! Four times a 3 x 3 convolution, normalisation, ReLU and a maximum over 2 x 2 pixels, as VGG does (Simonyan &
-//! Zisserman 2014, arXiv 1409.1556), then the mean over the picture and two layers: 0.42 million parameters. In PyTorch
+//! Zisserman 2014, arXiv 1409.1556), then the mean over the image and two layers: 0.42 million parameters. In PyTorch
 //! `features` is a `Sequential` of these sixteen layers, `hidden` and `fc` are `Linear`; `benches/peers/reference.py` has it.
 
 use super::layers::{ConvBn2d, Kernel, Layer, Layers, Linear, Pool2d};

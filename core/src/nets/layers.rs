@@ -3,7 +3,7 @@
 /// The layers of a net.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layers {
-    /// Pictures `[n, channels, side, side]` to maps of what was found where, `[n, features, height, width]`.
+    /// Images `[n, channels, side, side]` to maps of what was found where, `[n, features, height, width]`.
     pub features: Vec<Layer>,
     /// Such maps to `[n, values]` in f32, which the head takes.
     pub classify: Vec<Layer>,
@@ -51,7 +51,7 @@ pub enum Layer {
     Linear(Linear),
     /// Zeroes values in training.
     Dropout(Dropout),
-    /// Zeroes all values of some pictures in training (Huang et al. 2016, arXiv 1603.09382).
+    /// Zeroes all values of some images in training (Huang et al. 2016, arXiv 1603.09382).
     StochasticDepth(Dropout),
     /// What a branch makes of its input, added to what a shortcut makes of it (He et al. 2015, arXiv 1512.03385).
     Residual {
@@ -234,7 +234,7 @@ pub struct Dropout {
     pub fraction: f64,
 }
 
-/// Histograms of oriented gradients (Dalal & Triggs 2005): their best figures for 9 orientations without sign, cells of
+/// Histograms of oriented gradients (Dalal & Triggs 2005): their best results: 9 orientations without sign, cells of
 /// 8 x 8 pixels, and overlapping blocks of 2 x 2 cells, each normalised, clipped at 0.2 and normalised again (L2-Hys).
 #[derive(Clone, Copy, Debug)]
 pub struct Hog;
@@ -249,7 +249,7 @@ impl Hog {
     /// The largest value of a block that was normalised once.
     pub const CLIP: f64 = 0.2;
 
-    /// Values of a picture of this side.
+    /// Values of an image of this side.
     #[must_use]
     pub fn values(side: i64) -> i64 {
         Self::ORIENTATIONS * Self::BLOCK.pow(2) * (side / Self::CELL - Self::BLOCK + 1).max(0).pow(2)

@@ -65,7 +65,7 @@ pub struct Net {
     pub names: TensorNames,
     /// What it trains with when the statement does not say.
     pub defaults: Defaults,
-    /// Its layers for pictures of one kind.
+    /// Its layers for images of one kind.
     pub layers: fn(&Input) -> Layers,
 }
 
@@ -81,7 +81,7 @@ pub enum TensorNames {
 /// The options whose defaults depend on the net.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Defaults {
-    /// The side of the square picture that the net is made for, in pixels.
+    /// The side of the square image that the net is made for, in pixels.
     pub image_size: u32,
     /// Peak learning rate.
     pub learning_rate: f64,
@@ -110,7 +110,7 @@ impl Defaults {
 /// What a net is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// Channels of a picture.
+    /// Channels of an image.
     pub channels: i64,
     /// Its side, in pixels.
     pub side: i64,
@@ -121,7 +121,7 @@ pub struct Input {
 }
 
 impl Net {
-    /// Learned values of the net for grey pictures of its own size and one output, which two classes need.
+    /// Learned values of the net for grey images of its own size and one output, which two classes need.
     #[must_use]
     pub fn parameters(&self) -> i64 {
         self.plain().parameters()
@@ -133,7 +133,7 @@ impl Net {
         !self.plain().features.is_empty()
     }
 
-    /// Inputs of the first convolution for each channel of a picture: more than one where pixels are folded into
+    /// Inputs of the first convolution for each channel of an image: more than one where pixels are folded into
     /// channels first.
     #[must_use]
     pub fn inputs_per_channel(&self) -> i64 {

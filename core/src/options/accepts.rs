@@ -1,39 +1,39 @@
-//! Which values an option takes, how each is read, and how it is described.
+//! The accepted values of options: parsing, formatting and description.
 
 use std::str::FromStr;
 
 use super::OptionValue;
 
-/// The values of a type that an option takes.
+/// The accepted values of an option.
 pub(super) trait Accepts<T> {
-    /// The value of a literal, if it is one of these.
+    /// Returns the value of a literal, or `None` if it is not accepted.
     fn parse(&self, literal: &OptionValue) -> Option<T>;
 
-    /// What is accepted, as documentation and error messages say it.
+    /// Describes the accepted values, for documentation and error messages.
     fn expected(&self) -> String;
 
-    /// The literal of a value; `None` for a value that only leaving the option out gives.
+    /// Returns the literal of a value, or `None` if the value can only be given by leaving the option out.
     fn literal(&self, value: &T) -> Option<OptionValue>;
 
-    /// How documentation calls a value without a literal.
+    /// Describes a value without a literal, for documentation.
     fn unset(&self) -> &'static str {
         "none"
     }
 }
 
-/// A type whose values are written as text in quotes.
+/// A type whose values are written as quoted text.
 pub(crate) trait QuotedText: Sized {
-    /// The value of a text without spaces around it.
+    /// Parses a trimmed text.
     fn from_text(text: &str) -> Option<Self>;
 
-    /// The texts that there are.
+    /// Lists the accepted texts.
     fn expected() -> String;
 
-    /// The text of a value.
+    /// Formats a value.
     fn to_text(&self) -> String;
 }
 
-/// What the type itself reads from text.
+/// The values that the type parses from text.
 pub(super) struct Quoted;
 
 impl<T: QuotedText> Accepts<T> for Quoted {
@@ -50,7 +50,7 @@ impl<T: QuotedText> Accepts<T> for Quoted {
     }
 }
 
-/// Any text, described by these words.
+/// Any text, with this description.
 pub(super) struct Text(pub(super) &'static str);
 
 impl Accepts<String> for Text {
@@ -67,7 +67,7 @@ impl Accepts<String> for Text {
     }
 }
 
-/// A class as it stands in a label column: numbers and booleans too.
+/// A class of a label column: text, a number or a boolean.
 pub(super) struct Class;
 
 impl Accepts<String> for Class {
@@ -138,7 +138,7 @@ impl Accepts<u32> for Whole {
     }
 }
 
-/// Any whole number of 64 bits that is not negative.
+/// Any unsigned 64-bit integer.
 pub(super) struct AnyWhole;
 
 impl Accepts<u64> for AnyWhole {
@@ -185,7 +185,7 @@ pub(super) enum Number {
     ZeroOr(f64, f64),
 }
 
-/// The largest fraction below 1 that a decay may be: one nearer to 1 would never forget.
+/// The largest decay below 1. A decay closer to 1 would have no effect.
 pub(super) const DECAY_MAX: f64 = 0.999_999;
 
 impl Accepts<f64> for Number {
@@ -214,7 +214,7 @@ impl Accepts<f64> for Number {
     }
 }
 
-/// A word for `None`, or what the other accepts.
+/// A word for `None`, or the values of the other.
 pub(super) struct WordOr<A>(pub(super) &'static str, pub(super) A);
 
 impl<T, A: Accepts<T>> Accepts<Option<T>> for WordOr<A> {
@@ -234,7 +234,7 @@ impl<T, A: Accepts<T>> Accepts<Option<T>> for WordOr<A> {
     }
 }
 
-/// What the other accepts; `None`, which documentation calls by these words, is an option that is left out.
+/// The values of the other. `None` is given by leaving the option out, and documentation shows this text for it.
 pub(super) struct Unset<A>(pub(super) &'static str, pub(super) A);
 
 impl<T, A: Accepts<T>> Accepts<Option<T>> for Unset<A> {
@@ -255,7 +255,7 @@ impl<T, A: Accepts<T>> Accepts<Option<T>> for Unset<A> {
     }
 }
 
-/// Words as documentation lists what is accepted: each in quotes.
+/// Lists words in quotes, for documentation.
 pub(crate) fn quoted(words: &[&str]) -> String {
     format!("'{}'", words.join("', '"))
 }

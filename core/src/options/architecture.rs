@@ -1,9 +1,9 @@
-//! The architecture of a statement.
+//! Parses the architecture of a statement.
 
 use crate::error::{Error, Result, nearest};
 use crate::nets::Architecture;
 
-/// The architecture of this name.
+/// Returns the architecture with this name.
 ///
 /// # Errors
 /// [`Error::InvalidOption`] with the nearest name.

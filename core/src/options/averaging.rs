@@ -1,18 +1,18 @@
-//! How often workers are averaged, and how fast they learn then.
+//! The number of averages per epoch and the learning rate of averaged workers.
 
 use super::ModelSpec;
 
-/// Batches that a worker learns from before it is averaged, at least.
+/// Minimum number of batches between two averages.
 const STEPS_BETWEEN_AVERAGES: u64 = 8;
 
-/// Averages of an epoch that nobody asked for, at most: each moves the whole model to and from every worker.
+/// Maximum number of averages per epoch of 'auto'. Each average sends all weights to and from every worker.
 const AVERAGES_MAX: u32 = 8;
 
 impl ModelSpec {
-    /// How often an epoch's workers are averaged, where the busiest of them has so many batches.
+    /// Returns the number of averages per epoch. `steps` is the number of batches of the worker with the most rows.
     ///
-    /// The farther workers go apart before they are averaged, the less the mean is worth; averaged often, they come
-    /// close to learning from batches of all their sizes together (local SGD; Stich 2018, arXiv 1805.09767).
+    /// The more the workers diverge before an average, the worse the mean. Frequent averages come close to training
+    /// with one batch of the combined size (local SGD; Stich 2018, arXiv 1805.09767).
     #[must_use]
     pub fn averages(&self, workers: u32, steps: u64) -> u32 {
         if !self.distribution.mode.takes_mean() || workers < 2 {
@@ -25,9 +25,9 @@ impl ModelSpec {
         wanted.min(u32::try_from(most).unwrap_or(u32::MAX)).max(1)
     }
 
-    /// What the learning rate is multiplied by: the square root of the workers that are averaged, since a mean over n
-    /// workers is as good as a batch n times as large (Krizhevsky 2014, arXiv 1404.5997; for Adam, Malladi et al. 2022,
-    /// arXiv 2205.10287).
+    /// Returns the factor of the learning rate: the square root of the number of averaged workers, because a mean over
+    /// n workers is similar to a batch n times as large (Krizhevsky 2014, arXiv 1404.5997; for Adam, Malladi et al.
+    /// 2022, arXiv 2205.10287).
     #[must_use]
     pub fn learning_rate_factor(&self, workers: u32) -> f64 {
         if self.distribution.mode.takes_mean() && self.distribution.scale_learning_rate {
@@ -44,7 +44,7 @@ mod tests {
     use crate::options::Architecture;
 
     #[test]
-    fn averages_are_as_many_as_workers_with_eight_batches_in_between() {
+    fn there_is_one_average_per_worker_with_at_least_eight_batches_in_between() {
         let spec = ModelSpec::new(Architecture::CNN);
         for (workers, steps, averages) in
             [(1, 1000, 1), (2, 75, 2), (4, 38, 4), (8, 19, 2), (8, 7, 1), (8, 0, 1), (1000, 900, 8)]

@@ -4,15 +4,15 @@ use super::accepts::{Number, Text, Unset};
 use super::declare::options;
 
 options! {
-    /// Which columns of the table hold what.
+    /// The columns of the training table.
     "Data" data: DataOptions {
         /// Column of the images: encoded bytes, or Spark's image struct.
         image: String = "image".to_owned(), Text("a column name"), [Fixed, Ensemble];
         /// Column of the classes: text, whole numbers or booleans.
         label: String = "label".to_owned(), Text("a column name"), [Fixed, Ensemble];
-        /// Column whose rows stay together in a split (the patient).
+        /// Column of the group, such as the patient. Rows of one group stay together in a split.
         group: Option<String> = None, Unset("none", Text("a column name")), before None, [Fixed, Ensemble];
-        /// Largest fraction of unreadable images before training fails.
+        /// Maximum fraction of unreadable images; training fails if there are more.
         max_bad_fraction: f64 = 0.01, Number::From(0.0, 1.0), [Fixed];
     }
 }

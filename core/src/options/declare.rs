@@ -1,26 +1,26 @@
-//! The declaration of a group of options.
+//! Declares groups of options.
 
 use serde::{Deserialize, Deserializer};
 
 use super::{Architecture, ModelSpec, OptionValue};
 
-/// Options that belong together.
+/// A group of options.
 #[derive(Debug)]
 pub struct OptionGroup {
-    /// Its heading in the manual.
+    /// The heading in the manual.
     pub title: &'static str,
-    /// What its options are about, in a sentence.
+    /// A sentence that describes the group.
     pub meaning: &'static str,
-    /// Its options.
+    /// The options of the group.
     pub options: &'static [OptionDef],
 }
 
 /// One option of CREATE MODEL.
 #[derive(Debug)]
 pub struct OptionDef {
-    /// The key.
+    /// The key in SQL.
     pub name: &'static str,
-    /// What it means, in sentences.
+    /// The description.
     pub meaning: &'static str,
     pub(super) marks: &'static [Mark],
     pub(super) expected: fn() -> String,
@@ -30,25 +30,25 @@ pub struct OptionDef {
     pub(super) set: fn(&mut ModelSpec, &OptionValue) -> Option<()>,
 }
 
-/// What sets an option apart from the others.
+/// A special property of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// It says what the rows are or how a search goes, and is the same for all its trials.
+    /// The option cannot be searched.
     Fixed,
-    /// An ensemble takes it, too.
+    /// The option applies to ensembles.
     Ensemble,
-    /// Nets have defaults of their own: [`super::Architecture::defaults`].
+    /// The default depends on the net: [`super::Architecture::defaults`].
     PerNet,
 }
 
 impl OptionDef {
-    /// What it accepts, as documentation and error messages say it.
+    /// Describes the accepted values, for documentation and error messages.
     #[must_use]
     pub fn expected(&self) -> String {
         (self.expected)()
     }
 
-    /// Its default, as documentation shows it; where nets have defaults of their own, theirs too.
+    /// Describes the default, including those of nets, for documentation.
     #[must_use]
     pub fn default(&self) -> String {
         let text = |literal: Option<OptionValue>| literal.map_or_else(|| (self.unset)().to_owned(), |l| l.to_string());
@@ -66,32 +66,32 @@ impl OptionDef {
         default + &others.collect::<String>()
     }
 
-    /// What a statement would write to ask for what the spec has; `None` where it would leave the option out.
+    /// Returns the literal of the value in a spec, or `None` if the option would be left out.
     #[must_use]
     pub fn value(&self, spec: &ModelSpec) -> Option<OptionValue> {
         (self.value)(spec)
     }
 
-    /// Whether the trials of a search may differ in it.
+    /// Returns whether the option can be searched.
     #[must_use]
     pub fn is_searchable(&self) -> bool {
         !self.marks.contains(&Mark::Fixed)
     }
 
-    /// Whether an ensemble takes it: its nets keep what they were trained with.
+    /// Returns whether the option applies to ensembles. The nets of an ensemble keep their own options.
     #[must_use]
     pub fn is_for_ensembles(&self) -> bool {
         self.marks.contains(&Mark::Ensemble)
     }
 
-    /// Whether nets have defaults of their own.
+    /// Returns whether the default depends on the net.
     #[must_use]
     pub fn is_per_net(&self) -> bool {
         self.marks.contains(&Mark::PerNet)
     }
 }
 
-/// The architectures that learn.
+/// Returns the architectures that are trained.
 fn nets() -> impl Iterator<Item = Architecture> {
     let all = Architecture::NAMES.iter().filter_map(|name| Architecture::from_name(name));
     all.filter(|architecture| *architecture != Architecture::Ensemble)
@@ -105,14 +105,14 @@ fn nets() -> impl Iterator<Item = Architecture> {
 /// field: Type = default, what it accepts;
 /// ```
 ///
-/// and may have more:
+/// and may also have:
 ///
-/// * `field as "option"`: the option is not called as the field is;
-/// * `before value`, behind what it accepts: files from before the option was there mean this value, where a file
-///   without the field would else be refused;
+/// * `field as "option"`: the name of the option differs from that of the field;
+/// * `before value`, after the accepted values: the value for stored files that are older than the option. Without it,
+///   a file without the field is refused;
 /// * `[Fixed, Ensemble, PerNet]`, at the end: [`Mark`]s.
 ///
-/// `beside { ... }` holds fields that are part of the group and no options.
+/// `beside { ... }` holds fields of the group that are not options.
 macro_rules! options {
     (
         $(#[doc = $about:literal])+
@@ -197,7 +197,7 @@ macro_rules! options {
 }
 pub(super) use options;
 
-/// The value of a field that is there, null included.
+/// Deserializes the value of a present field, including null.
 pub(super) fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,

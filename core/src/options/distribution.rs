@@ -1,4 +1,4 @@
-//! Options of the workers: how many there are, how they exchange what they learned, and which ways go together.
+//! Options of distributed training, and the checks of their combinations.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,40 +10,42 @@ use crate::mode::{self, Mode};
 use crate::outer_optimizer::{self, OUTER_OPTIMIZERS, OuterOptimizer};
 
 options! {
-    /// Who trains, and how workers exchange what they learned.
+    /// How many workers train, where, and how they exchange weights.
     "Distribution" distribution: DistributionOptions {
-        /// Workers; 'auto' is one per executor device.
+        /// Number of workers; 'auto' is one per executor device.
         workers: Option<u32> = None, WordOr("auto", Whole::Within(1, 10_000)), before None, [Fixed];
-        /// Where a worker trains.
+        /// The device of a worker.
         device: Device = Device::Auto, Quoted;
-        /// When workers exchange what they learned: all at once, one after another, or all over each other.
+        /// How workers exchange weights: by synchronous averages, or by asynchronous pushes that lock all tensors or
+        /// (hogwild) one tensor at a time.
         mode: Mode = mode::synchronous::MODE, Quoted, [Fixed];
-        /// How often workers exchange; 'batch' with mode 'asynchronous' or 'hogwild'.
+        /// How often workers exchange weights; 'batch' requires mode 'asynchronous' or 'hogwild'.
         frequency: Frequency = Frequency::Epoch, Quoted, before Frequency::Epoch;
-        /// What the scheduler does with the mean of the workers: take it, or add momentum (SlowMo, FedAvgM).
+        /// How the scheduler updates the weights from the mean of the workers: by taking the mean, or with momentum
+        /// (SlowMo, FedAvgM).
         outer_optimizer: OuterOptimizer = outer_optimizer::average::OUTER_OPTIMIZER, Quoted,
             before outer_optimizer::average::OUTER_OPTIMIZER;
-        /// Fraction of its last step that outer_optimizer = 'momentum' repeats.
+        /// Momentum of outer_optimizer = 'momentum'.
         outer_momentum: f64 = OUTER_MOMENTUM, Number::From(0.0, DECAY_MAX), before OUTER_MOMENTUM;
-        /// How far outer_optimizer = 'momentum' goes towards the mean.
+        /// Learning rate of outer_optimizer = 'momentum'; 1 steps to the mean.
         outer_learning_rate: f64 = 1.0, Number::Above(0.0, 10.0), before 1.0;
-        /// How often an epoch's synchronous workers are averaged; 'auto' is once per worker, at most 8 times, with 8
-        /// batches in between or more.
+        /// Averages per epoch in synchronous mode, which is the number of epoch slices; 'auto' is one per worker, at
+        /// most 8, with at least 8 batches in between.
         averages_per_epoch: Option<u32> = None, WordOr("auto", Whole::Within(1, 10_000)), before Some(1);
-        /// Whether learning_rate is multiplied by the square root of the workers that are averaged.
+        /// Whether learning_rate is multiplied by the square root of the number of workers that are averaged.
         scale_learning_rate: bool = true, Flag, before false;
     }
 }
 
-/// There are some tens of outer steps, or a few hundred, too few for a longer memory; a steady direction is then followed
-/// twice as far. SlowMo's authors found 0.4 to 0.8 good, and larger values to diverge with few steps.
+/// A run has tens to a few hundred outer steps, which is too few for a larger momentum. The authors of SlowMo recommend
+/// 0.4 to 0.8, and larger values diverged with few steps.
 const OUTER_MOMENTUM: f64 = 0.5;
 
-/// Which device a worker trains on.
+/// The device of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Device {
-    /// The first CUDA device, or the CPU where there is none.
+    /// The first CUDA device, or the CPU if there is none.
     Auto,
     /// The CPU.
     Cpu,
@@ -74,7 +76,7 @@ impl QuotedText for Device {
     }
 }
 
-/// Refuses ways to exchange that exclude each other.
+/// Returns an error if options contradict each other.
 pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
     let refuse = |message: String| Err(Error::ConflictingOptions { message });
     if spec.optimizer.ema.is_some() && !spec.distribution.mode.takes_mean() {
@@ -101,7 +103,7 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
         }
         _ => {}
     }
-    // An option that belongs to other outer optimizers alone.
+    // The option applies only to other outer optimizers.
     let unused = OUTER_OPTIMIZERS.iter().find_map(|other| {
         let is_unused = |name: &&&str| is_given(name) && !outer_optimizer.options().contains(name);
         other.options().iter().find(is_unused).map(|name| (name, other))
@@ -121,7 +123,7 @@ mod tests {
     use crate::options::{Architecture, OptionValue, parse};
 
     #[test]
-    fn ways_to_exchange_that_exclude_each_other_are_refused_with_the_reason() {
+    fn contradicting_options_are_refused_with_the_reason() {
         let refusal = |options: &[(&str, OptionValue)]| {
             let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
             parse(Architecture::CNN, &options).map(|(spec, _)| spec.distribution.mode).unwrap_err().to_string()

@@ -1,4 +1,4 @@
-//! Options of the pictures that the net sees.
+//! Options of preprocessing and augmentation.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,26 +7,27 @@ use super::declare::options;
 use super::{Augment, Intensity};
 
 options! {
-    /// What happens to an image before the net sees it.
+    /// How images are prepared for the net.
     "Input" input: InputOptions {
-        /// Side of the square picture that the net sees, in pixels.
+        /// Side of the square net input, in pixels.
         image_size: u32 = 224, Whole::MultipleOf(32, 1024), [PerNet];
         /// 1 is grey, 3 is RGB.
         channels: u8 = 1, Either(1, 3);
-        /// How pixel values are centred and scaled.
+        /// How pixel values are normalized.
         normalize: Normalize = Normalize::FromData, Quoted;
-        /// Fraction of the side that is cut off at each border, before anything else.
+        /// Fraction of the side that is cut off at each border before resizing.
         border_crop: f64 = 0.0, Number::From(0.0, 0.4), before 0.0;
-        /// What happens to grey levels: percentiles 1 to 99 stretched, or contrast-limited adaptive equalisation.
+        /// How grey levels are adjusted: by stretching percentiles 1 to 99, or by contrast-limited adaptive histogram
+        /// equalisation.
         intensity: Intensity = Intensity::None, Quoted, before Intensity::None;
-        /// Random changes to training pictures.
+        /// Random changes to training images.
         augment: Augment = Augment::xray(), Quoted;
-        /// Both parameters of the beta distribution by which pictures of a batch are mixed; 0 mixes none.
+        /// Both parameters of the beta distribution of mixup weights; 0 turns mixup off.
         mixup: f64 = 0.0, Number::ZeroOr(0.01, 1.0), before 0.0;
     }
 }
 
-/// Subtracted and divided by, per picture value in [0, 1].
+/// Mean and standard deviation for values in [0, 1].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalize {

@@ -1,4 +1,4 @@
-//! What a model is to be: the validated form of `USING architecture OPTIONS (...)`.
+//! The options of CREATE MODEL: the validated form of `USING architecture OPTIONS (...)`.
 //!
 //! An option is one entry in the file of its group, such as `training.rs`: field, type, default, accepted values,
 //! documentation. How it is written in a statement, read from JSON and shown in the manual follows from that.
@@ -64,47 +64,47 @@ pub fn option_defs() -> impl Iterator<Item = &'static OptionDef> {
     GROUPS.iter().flat_map(|group| group.options)
 }
 
-/// Everything that a statement asks of a model. Two equal specs on equal data give equal models.
+/// All options of a model. Equal specs on equal data give equal models.
 ///
-/// Its JSON has one level, whatever the group, but for the search.
+/// In JSON, the options of all groups are fields of one object, except the search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelSpec {
     /// The net.
     pub architecture: Architecture,
-    /// What the net is made of.
+    /// The net and its number format.
     #[serde(flatten)]
     pub net: NetOptions,
-    /// Which columns hold what.
+    /// The columns of the training table.
     #[serde(flatten)]
     pub data: DataOptions,
-    /// What happens to an image before the net sees it.
+    /// How images are prepared for the net.
     #[serde(flatten)]
     pub input: InputOptions,
-    /// How long it trains, and on what loss.
+    /// How long it trains, and which loss it minimises.
     #[serde(flatten)]
     pub training: TrainingOptions,
-    /// How weights follow gradients.
+    /// How weights are updated from gradients.
     #[serde(flatten)]
     pub optimizer: OptimizerOptions,
-    /// Where it starts.
+    /// The initial weights.
     #[serde(flatten)]
     pub start: StartOptions,
-    /// Who trains, and how workers exchange what they learned.
+    /// How many workers train, where, and how they exchange weights.
     #[serde(flatten)]
     pub distribution: DistributionOptions,
-    /// Which rows are held out.
+    /// Which rows are held out for validation.
     #[serde(flatten)]
     pub split: SplitOptions,
-    /// How outputs become an answer.
+    /// How probabilities become a class.
     #[serde(flatten)]
     pub prediction: PredictionOptions,
-    /// What is to be tried, and how.
+    /// The search, if there is one.
     #[serde(default)]
     pub search: SearchOptions,
 }
 
 impl ModelSpec {
-    /// The defaults of an architecture.
+    /// Returns the defaults of an architecture.
     #[must_use]
     pub fn new(architecture: Architecture) -> Self {
         let net = architecture.defaults();
@@ -129,7 +129,7 @@ impl ModelSpec {
         }
     }
 
-    /// This spec after a change.
+    /// Returns the spec after a change.
     #[must_use]
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);

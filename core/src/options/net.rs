@@ -7,9 +7,9 @@ use crate::error::{Error, Result};
 use crate::ids::ModelName;
 
 options! {
-    /// What the net is made of.
+    /// The net and its number format.
     "Net" net: NetOptions {
-        /// What an svm sees: oriented gradients, or pixels.
+        /// Features of an svm: histograms of oriented gradients, or pixels.
         features: Features = Features::Hog, Quoted, before Features::Hog;
         /// The models of an ensemble.
         members: Vec<ModelName> = Vec::new(), Names, before Vec::new(), [Fixed, Ensemble];
@@ -18,7 +18,7 @@ options! {
     }
 }
 
-/// Names of models with commas between them.
+/// Names of models, separated by commas.
 struct Names;
 
 impl Accepts<Vec<ModelName>> for Names {
@@ -28,7 +28,7 @@ impl Accepts<Vec<ModelName>> for Names {
     }
 
     fn expected(&self) -> String {
-        "models' names with commas between".to_owned()
+        "names of models, separated by commas".to_owned()
     }
 
     fn literal(&self, names: &Vec<ModelName>) -> Option<OptionValue> {
@@ -37,7 +37,7 @@ impl Accepts<Vec<ModelName>> for Names {
     }
 }
 
-/// Refuses members of what is no ensemble, and what an ensemble has from its members.
+/// Returns an error if a net has members, or if an ensemble has options that its members define.
 pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
     let refuse = |message: String| Err(Error::ConflictingOptions { message });
     match (spec.architecture, spec.net.members.is_empty()) {
@@ -64,7 +64,7 @@ mod tests {
     use crate::options::parse;
 
     #[test]
-    fn what_an_ensemble_cannot_be_is_refused() {
+    fn invalid_options_of_an_ensemble_are_refused() {
         let refusal = |architecture, options: &[(&str, OptionValue)]| {
             let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
             parse(architecture, &options).map(|(spec, _)| spec.net.members).unwrap_err().to_string()

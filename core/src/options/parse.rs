@@ -1,14 +1,14 @@
-//! From the options of a statement to a spec, or to what is wrong with them.
+//! Parses the options of a statement into a spec.
 
 use super::accepts::{Accepts, Flag};
 use super::search::{self, Values};
 use super::{Architecture, ModelSpec, OptionDef, OptionValue, distribution, net, option_defs, split, start};
 use crate::error::{Error, Result, nearest};
 
-/// The spec that a statement asks for, and whether it asks to resume.
+/// Returns the spec of a statement, and whether it has `resume`.
 ///
 /// # Errors
-/// [`Error::UnknownOption`] and [`Error::InvalidOption`], each with the nearest thing that exists;
+/// [`Error::UnknownOption`] and [`Error::InvalidOption`], each with the nearest existing name or value;
 /// [`Error::ConflictingOptions`] for an option given twice.
 pub fn parse(architecture: Architecture, options: &[(String, OptionValue)]) -> Result<(ModelSpec, bool)> {
     let mut spec = ModelSpec::new(architecture);
@@ -32,7 +32,7 @@ pub fn parse(architecture: Architecture, options: &[(String, OptionValue)]) -> R
         }
     }
     let is_given = |name: &str| options.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
-    // Of a search, each trial is.
+    // For a search, each trial is checked.
     if spec.search.space.is_empty() {
         distribution::check(&spec, is_given)?;
         start::check(&spec)?;
@@ -59,7 +59,7 @@ pub(super) fn set(spec: &mut ModelSpec, key: &str, value: &OptionValue) -> Resul
 }
 
 fn invalid(option: &str, value: &OptionValue, expected: String) -> Error {
-    // The words an option takes stand in quotes in its description; the nearest of them may be what was meant.
+    // Suggest the nearest of the quoted words in the description of the option.
     let words = expected.split('\'').skip(1).step_by(2);
     let suggestion = match value {
         OptionValue::Text(text) => nearest(text, words).filter(|word| !word.eq_ignore_ascii_case(text)),

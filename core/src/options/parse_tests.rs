@@ -1,4 +1,4 @@
-//! Options as they are written, and as they are refused.
+//! Tests of parsing options and of the errors.
 
 use super::*;
 use crate::augment::{cutout, noise};
@@ -9,13 +9,13 @@ fn message(key: &str, value: impl Into<OptionValue>) -> String {
 }
 
 #[test]
-fn a_misspelt_option_is_answered_with_the_nearest_one() {
+fn the_error_for_a_misspelt_option_suggests_the_nearest_one() {
     let message = message("epoch", 3_u64);
     assert!(message.starts_with("unknown option 'epoch'; did you mean 'epochs'?"), "{message}");
 }
 
 #[test]
-fn a_misspelt_value_is_answered_with_the_nearest_one() {
+fn the_error_for_a_misspelt_value_suggests_the_nearest_one() {
     assert_eq!(
         message("optimizer", "adamm"),
         "option 'optimizer' is 'adamm'; it takes 'sgd', 'adam', 'adamw'; did you mean 'adam'?"
@@ -55,7 +55,7 @@ fn an_option_given_twice_is_refused() {
 }
 
 #[test]
-fn every_option_is_understood() {
+fn every_option_is_parsed() {
     let given: Vec<(String, OptionValue)> = vec![
         ("group".into(), "patient".into()),
         ("loss".into(), "mean_squared_error".into()),

@@ -7,25 +7,26 @@ use super::accepts::{Accepts, Class, Number, Unset, Whole, WordOr};
 use super::declare::options;
 
 options! {
-    /// How outputs become an answer, in validation and prediction alike.
+    /// How probabilities become a class, in validation and prediction.
     "Prediction" prediction: PredictionOptions {
-        /// The class whose probability is thresholded.
+        /// The positive class, whose probability is compared with the threshold.
         positive: Option<String> = None, Unset("last class", Class), before None, [Fixed];
-        /// From which probability on an image is positive; 'auto' is the cut with the best balanced accuracy on the
-        /// validation rows.
+        /// Probability at or above which an image is positive; 'auto' is the threshold with the best balanced accuracy
+        /// on the validation rows.
         threshold: Threshold = Threshold::Auto, Cut, [Ensemble];
-        /// Views of a picture whose probabilities are averaged: itself, and turned, shifted and zoomed ones.
+        /// Number of views of an image whose probabilities are averaged: the image itself, and rotated, shifted and
+        /// zoomed copies.
         tta: u32 = 1, Whole::Within(1, 64), before 1;
     }
 }
 
-/// Where a probability becomes the positive class.
+/// The threshold option.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Threshold {
-    /// The cut with the best balanced accuracy on the validation rows.
+    /// The threshold with the best balanced accuracy on the validation rows.
     Auto,
-    /// Given, in (0, 1).
+    /// A given value in (0, 1).
     Given(f64),
 }
 

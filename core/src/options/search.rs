@@ -1,4 +1,4 @@
-//! Hyper-parameter search: which options are tried, and which value each trial takes.
+//! Options of a search, and the option values of each trial.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,31 +9,32 @@ use super::{Architecture, ModelSpec, Objective, OptionDef, OptionValue, SearchSt
 use crate::error::{Error, Result};
 use crate::random::derive;
 
-/// The most trials of a search.
+/// Maximum number of trials of a search.
 const TRIALS_MAX: u32 = 1000;
 
-/// A range whose bounds differ by this factor or more is searched by its logarithm.
+/// A range whose bounds differ by at least this factor is searched on a logarithmic scale.
 const LOGARITHMIC_FROM: f64 = 10.0;
 
 options! {
-    /// How the best of several trials is found, where an option is range(low, high) or candidates(a, b, ...).
+    /// How a search chooses and compares trials. A search is a statement in which an option is range(low, high) or
+    /// candidates(a, b, ...).
     "Search" search: SearchOptions {
         /// How trials are chosen.
         strategy as "search": SearchStrategy = SearchStrategy::Random, Quoted, [Fixed];
-        /// Trials of a search, at most; a grid has its own number.
+        /// Maximum number of trials; a grid has one trial per combination.
         trials: u32 = 16, Whole::Within(1, TRIALS_MAX), [Fixed];
-        /// Trials that run side by side.
+        /// Number of trials that run at the same time.
         parallel_trials: u32 = 1, Whole::Within(1, 100), [Fixed];
-        /// What makes a trial better than another, on the validation rows.
+        /// Metric of the validation rows that compares trials.
         objective: Objective = Objective::RocAuc, Quoted, [Fixed];
     }
     beside {
-        /// The options that are searched; without any there is no search.
+        /// The searched options. Empty if there is no search.
         space: Vec<Dimension> = Vec::new();
     }
 }
 
-/// An option and what it may be.
+/// A searched option and its values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dimension {
     /// The option.
@@ -42,18 +43,18 @@ pub struct Dimension {
     pub values: Values,
 }
 
-/// What an option may be.
+/// The values of a searched option.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Values {
-    /// Any number from the first to the second; whole numbers where both are.
+    /// Any number from the first to the second. Whole numbers if both bounds are whole numbers.
     Range(String, String),
-    /// One of these.
+    /// One of the given values.
     Candidates(Vec<OptionValue>),
 }
 
 impl Values {
-    /// The value at a place in [0, 1).
+    /// Returns the value at a position in [0, 1).
     fn at(&self, place: f64) -> OptionValue {
         match self {
             Self::Candidates(values) => {
@@ -63,7 +64,7 @@ impl Values {
             Self::Range(low, high) => {
                 let is_whole = [low, high].into_iter().all(|bound| bound.bytes().all(|b| b.is_ascii_digit()));
                 let (low, high): (f64, f64) = (low.parse().unwrap_or(0.0), high.parse().unwrap_or(0.0));
-                // Whole numbers: the interval that rounds down to each is as wide as every other.
+                // All whole numbers are equally likely.
                 let high = if is_whole { high + 1.0 } else { high };
                 let number = if low > 0.0 && high / low >= LOGARITHMIC_FROM {
                     low * (high / low).powf(place)
@@ -73,14 +74,14 @@ impl Values {
                 if is_whole {
                     return OptionValue::Number((number as u64).to_string());
                 }
-                // Four digits say enough, and can be read.
+                // Four digits are precise enough and readable.
                 let rounded: f64 = format!("{number:.3e}").parse().unwrap_or(number);
                 OptionValue::from(rounded.clamp(low, high))
             }
         }
     }
 
-    /// What it can be at most and at least, for a check of each.
+    /// Returns the values to check: the bounds, or every candidate.
     fn bounds(&self) -> Vec<OptionValue> {
         match self {
             Self::Candidates(values) => values.clone(),
@@ -90,7 +91,7 @@ impl Values {
 }
 
 impl ModelSpec {
-    /// How many trials the search has.
+    /// Returns the number of trials.
     #[must_use]
     pub fn trials(&self) -> u32 {
         let SearchOptions { strategy, trials, space, .. } = &self.search;
@@ -104,7 +105,7 @@ impl ModelSpec {
         u32::try_from(combinations).unwrap_or(u32::MAX)
     }
 
-    /// The options of a trial, from 0.
+    /// Returns the options of a trial. Trials are numbered from 0.
     #[must_use]
     pub fn trial_options(&self, trial: u32) -> Vec<(String, OptionValue)> {
         let mut rest = trial as usize;
@@ -125,7 +126,7 @@ impl ModelSpec {
         self.search.space.iter().enumerate().map(value).collect()
     }
 
-    /// The spec of a trial.
+    /// Returns the spec of a trial.
     ///
     /// # Errors
     /// As [`super::parse`].
@@ -137,19 +138,21 @@ impl ModelSpec {
         Ok(spec)
     }
 
-    /// Takes an option into the search, after every value of it was seen to be one.
+    /// Checks the values of an option and adds it to the search.
     pub(super) fn search_for(&mut self, def: &OptionDef, values: Values) -> Result<()> {
         let refuse = |message: String| Err(Error::ConflictingOptions { message });
         let option = def.name;
         if !def.is_searchable() {
-            return refuse(format!("{option} is the same for all trials; give it one value"));
+            return refuse(format!("{option} cannot be searched; give it one value"));
         }
         let is_ordered = match &values {
             Values::Range(low, high) => low.parse::<f64>().ok() < high.parse::<f64>().ok(),
             Values::Candidates(values) => !values.is_empty(),
         };
         if !is_ordered {
-            return refuse(format!("{option} has nothing to try: range(low, high) and candidates(a, b, ...) take two"));
+            return refuse(format!(
+                "{option} has no values to search; write range(low, high) with low < high, or candidates(a, b, ...)"
+            ));
         }
         for value in values.bounds() {
             set(&mut self.clone(), option, &value)?;
@@ -159,7 +162,7 @@ impl ModelSpec {
     }
 }
 
-/// Refuses searches that are none.
+/// Returns an error if the search options are invalid.
 pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
     let refuse = |message: String| Err(Error::ConflictingOptions { message });
     let SearchOptions { strategy, space, .. } = &spec.search;
@@ -173,7 +176,7 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
         };
     }
     if spec.architecture == Architecture::Ensemble {
-        return refuse("an ensemble learns nothing: there is nothing to search".to_owned());
+        return refuse("an ensemble is not trained, so there is nothing to search".to_owned());
     }
     let is_searched = |name: &str| space.iter().any(|dimension| dimension.option == name);
     if spec.search.objective == Objective::Loss
@@ -185,19 +188,17 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
     }
     match strategy {
         SearchStrategy::Halving if !spec.distribution.mode.takes_mean() => {
-            return refuse(
-                "search = 'halving' pauses trials, which mode 'synchronous' can; choose 'random'".to_owned(),
-            );
+            return refuse("search = 'halving' requires mode 'synchronous'; choose 'random'".to_owned());
         }
         SearchStrategy::Grid => {
             if let Some(dimension) = space.iter().find(|dimension| matches!(dimension.values, Values::Range(..))) {
                 return refuse(format!(
-                    "search = 'grid' goes through candidates, and {} is a range; write candidates(a, b, ...)",
+                    "search = 'grid' requires candidates, and {} is a range; write candidates(a, b, ...)",
                     dimension.option
                 ));
             }
             if spec.trials() > TRIALS_MAX {
-                return refuse(format!("the grid has {} points; {TRIALS_MAX} trials are the most", spec.trials()));
+                return refuse(format!("the grid has {} trials; the maximum is {TRIALS_MAX}", spec.trials()));
             }
         }
         _ => {}
@@ -208,7 +209,7 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
             start::check(&spec)
         });
         if let Err(error) = checked {
-            return refuse(format!("trial {} would be refused: {error}", trial + 1));
+            return refuse(format!("trial {} is invalid: {error}", trial + 1));
         }
     }
     Ok(())
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn trials_are_drawn_from_the_space_by_the_seed() {
+    fn the_seed_decides_the_options_of_trials() {
         let spec = asked(&[
             ("learning_rate", range("1e-4", "1e-2")),
             ("batch_size", range("16", "18")),
@@ -244,7 +245,7 @@ mod tests {
                 .iter()
                 .all(|trial| (1e-4..=1e-2).contains(&trial.optimizer.learning_rate) && trial.search.space.is_empty())
         );
-        // By the logarithm: a tenth of the range's length is half of it.
+        // On a logarithmic scale, half of the draws fall into the lowest tenth of the range.
         let small = trials.iter().filter(|trial| trial.optimizer.learning_rate < 1e-3).count();
         assert!((80..120).contains(&small), "{small}");
         for size in 16..=18 {
@@ -273,30 +274,30 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_searched_is_refused_before_anything_is_trained() {
+    fn an_invalid_search_is_refused_before_training() {
         let refusal = |options: &[(&str, OptionValue)]| asked(options).unwrap_err().to_string();
         let message = refusal(&[("label", OptionValue::Candidates(vec!["a".into()]))]);
-        assert_eq!(message, "label is the same for all trials; give it one value");
+        assert_eq!(message, "label cannot be searched; give it one value");
         let message = refusal(&[("optimizer", OptionValue::Candidates(vec!["sgd".into(), "adamm".into()]))]);
         assert!(message.contains("did you mean 'adam'?"), "{message}");
         let message = refusal(&[("learning_rate", range("1e-2", "1e-4"))]);
-        assert!(message.starts_with("learning_rate has nothing to try"), "{message}");
+        assert!(message.starts_with("learning_rate has no values to search"), "{message}");
         let message = refusal(&[("learning_rate", range("1e-4", "1e-2")), ("search", "grid".into())]);
-        assert!(message.starts_with("search = 'grid' goes through candidates"), "{message}");
+        assert!(message.starts_with("search = 'grid' requires candidates"), "{message}");
         let message = refusal(&[("trials", 4_u64.into())]);
         assert!(message.starts_with("trials is for a search, and no option is searched"), "{message}");
-        assert!(refusal(&[("seed", range("1", "9"))]).starts_with("seed is the same for all trials"));
+        assert!(refusal(&[("seed", range("1", "9"))]).starts_with("seed cannot be searched"));
         let message = refusal(&[("image_size", range("96", "256"))]);
-        assert!(message.starts_with("trial 1 would be refused: ") && message.contains("a multiple of 32"), "{message}");
+        assert!(message.starts_with("trial 1 is invalid: ") && message.contains("a multiple of 32"), "{message}");
         let words = |words: &[&str]| OptionValue::Candidates(words.iter().map(|word| (*word).into()).collect());
         let message = refusal(&[("freeze", words(&["backbone", "none"])), ("search", "grid".into())]);
-        assert!(message.starts_with("trial 1 would be refused: freeze = 'backbone'"), "{message}");
+        assert!(message.starts_with("trial 1 is invalid: freeze = 'backbone'"), "{message}");
         let losses = words(&["binary_crossentropy", "mean_squared_error"]);
         let message = refusal(&[("loss", losses), ("objective", "loss".into())]);
         assert!(message.starts_with("losses of trials that differ in loss cannot be compared"), "{message}");
         let outer = [("outer_optimizer", words(&["average", "momentum"])), ("outer_momentum", range("0.1", "0.9"))];
         assert!(asked(&outer).is_ok(), "an option that only some trials use");
         let message = refusal(&[("folds", 3_u64.into()), ("epochs", range("1", "9"))]);
-        assert!(message.starts_with("a search and folds are two statements"), "{message}");
+        assert!(message.starts_with("a search and folds exclude each other"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Options of validation: which rows are held out, and which options of that go together.
+//! Options of the split, and the checks of their combinations.
 
 use super::accepts::{Number, Quoted, Unset, Whole};
 use super::declare::options;
@@ -7,24 +7,25 @@ use crate::error::{Error, Result};
 use crate::random;
 
 options! {
-    /// Which rows are held out.
+    /// Which rows are held out for validation.
     "Split" split: SplitOptions {
-        /// Fraction of the rows held out; of the groups, where there are groups.
+        /// Fraction of the rows held out, or of the groups if there are groups.
         validation_fraction: f64 = 0.1, Number::From(0.0, 0.9), [Fixed];
-        /// Parts of the rows, each held out once by a net of its own; the model is the mean of these nets, and its figures
-        /// are out of fold.
+        /// Number of folds of cross-validation. The model is an ensemble of one net per fold, and its metrics are
+        /// out-of-fold.
         folds: Option<u32> = None, Unset("none", Whole::Within(2, 20)), before None, [Fixed];
-        /// What becomes of training rows that are among the validation rows, too: by content, by look, or by group.
+        /// What to do with leaks: training rows that are also among the validation rows, by content hash, perceptual
+        /// hash or group.
         on_leak: OnLeak = OnLeak::Warn, Quoted, before OnLeak::Warn, [Fixed];
     }
     beside {
-        /// Which of the folds this net holds out, from 0.
+        /// The fold that this net holds out, from 0.
         fold: Option<u32> = None, before None;
     }
 }
 
 impl ModelSpec {
-    /// Whether the row or group with this hash is held out for validation.
+    /// Returns whether the row or group with this split key is held out for validation.
     #[must_use]
     pub fn is_held_out(&self, key: u64) -> bool {
         match (self.split.fold, self.split.folds) {
@@ -33,13 +34,13 @@ impl ModelSpec {
         }
     }
 
-    /// Whether rows of the training table are held out at all.
+    /// Returns whether any rows of the training table are held out.
     #[must_use]
     pub fn holds_out(&self) -> bool {
         self.split.fold.is_some() || self.split.validation_fraction > 0.0
     }
 
-    /// The parts of a run that is made of several: the word for each, and how many there are.
+    /// Returns the word for a part of the run and the number of parts, if the run has several.
     #[must_use]
     pub fn parts(&self) -> Option<(&'static str, u32)> {
         match self.split.folds {
@@ -49,14 +50,14 @@ impl ModelSpec {
         }
     }
 
-    /// The spec of the net that holds this fold out.
+    /// Returns the spec of the net that holds out this fold.
     #[must_use]
     pub fn of_fold(&self, fold: u32) -> Self {
         self.clone().with(|spec| spec.split.fold = Some(fold))
     }
 }
 
-/// Refuses folds where they cannot be.
+/// Returns an error if folds are combined with options that exclude them.
 pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result<()> {
     let refuse = |message: &str| Err(Error::ConflictingOptions { message: message.to_owned() });
     if spec.split.folds.is_some() {
@@ -69,10 +70,12 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
             });
         }
         if !spec.distribution.mode.takes_mean() {
-            return refuse("folds are for mode 'synchronous'; leave one of them out");
+            return refuse("folds require mode 'synchronous'; leave one of them out");
         }
         if !spec.search.space.is_empty() {
-            return refuse("a search and folds are two statements: search first, then train the best options in folds");
+            return refuse(
+                "a search and folds exclude each other; search first, then train the best options with folds",
+            );
         }
     }
     Ok(())
@@ -84,7 +87,7 @@ mod tests {
     use crate::options::{Architecture, OptionValue, parse};
 
     #[test]
-    fn every_row_is_held_out_by_one_fold() {
+    fn every_row_is_held_out_by_exactly_one_fold() {
         let spec = ModelSpec::new(Architecture::CNN).with(|spec| spec.split.folds = Some(5));
         assert!(spec.of_fold(0).holds_out());
         let mut sizes = [0; 5];
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_folds_cannot_be_is_refused() {
+    fn invalid_options_of_folds_are_refused() {
         let refusal = |options: &[(&str, OptionValue)]| {
             let options: Vec<_> = options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
             parse(Architecture::CNN, &options).map(|(spec, _)| spec.split.folds).unwrap_err().to_string()
@@ -105,6 +108,6 @@ mod tests {
         let message = refusal(&[("folds", 5_u64.into()), ("early_stop", true.into())]);
         assert!(message.starts_with("early_stop is not for folds: each fold is held out once"), "{message}");
         let message = refusal(&[("folds", 5_u64.into()), ("mode", "hogwild".into())]);
-        assert!(message.starts_with("folds are for mode 'synchronous'"), "{message}");
+        assert!(message.starts_with("folds require mode 'synchronous'"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Options of transfer learning, and which of them go together.
+//! Options of transfer learning, and the checks of their combinations.
 
 use super::accepts::{Quoted, QuotedText, Text, Unset};
 use super::declare::options;
@@ -8,13 +8,14 @@ use crate::ids::ModelName;
 use crate::store::refuse_keys;
 
 options! {
-    /// Where a run starts, if not from random numbers.
+    /// The initial weights of a run, if they are not random.
     "Start" start: StartOptions {
-        /// A model whose weights are the start.
+        /// Name of a published model whose weights the run starts from.
         warm_start: Option<ModelName> = None, Unset("none", Quoted), before None;
-        /// A file whose tensors are the start where name and shape fit: torchvision's names, but for cnn's own.
+        /// File of initial weights. Tensors are used if their name and shape match; names are those of torchvision,
+        /// except for the nets of Tusk.
         weights: Option<String> = None, Unset("none", Text("a path or URL of a safetensors file")), before None;
-        /// Which weights stay as they start: none, or all but the last layer's.
+        /// Which weights are not trained: none, or those of the backbone.
         freeze: Freeze = Freeze::None, Quoted, before Freeze::None;
     }
 }
@@ -33,16 +34,16 @@ impl QuotedText for ModelName {
     }
 }
 
-/// Refuses a location with a key in it, two starts, and weights that are frozen before they have learned anything.
+/// Returns an error if the location contains a key, if two starts are given, or if random weights would be frozen.
 pub(super) fn check(spec: &ModelSpec) -> Result<()> {
     if let Some(weights) = &spec.start.weights {
         refuse_keys(weights)?;
     }
     let refuse = |message: &str| Err(Error::ConflictingOptions { message: message.to_owned() });
     match (&spec.start.weights, &spec.start.warm_start, spec.start.freeze) {
-        (Some(_), Some(_), _) => refuse("weights and warm_start are both where to start from; keep one"),
+        (Some(_), Some(_), _) => refuse("weights and warm_start exclude each other; keep one"),
         (None, None, Freeze::Backbone) => refuse(
-            "freeze = 'backbone' keeps all but the last layer as it starts, and it would start from random numbers; \
+            "freeze = 'backbone' trains only the last layer, so the others would stay random; \
              give weights = 'file.safetensors' or warm_start = 'model' too",
         ),
         _ => Ok(()),
@@ -54,16 +55,16 @@ mod tests {
     use crate::options::{Architecture, Freeze, OptionValue, parse};
 
     #[test]
-    fn a_run_has_one_start_and_freezes_only_what_has_learned() {
+    fn two_starts_and_frozen_random_weights_are_refused() {
         let parsed = |options: &[(&str, &str)]| {
             let options: Vec<_> =
                 options.iter().map(|(key, value)| ((*key).to_owned(), OptionValue::from(*value))).collect();
             parse(Architecture::RESNET18, &options).map(|(spec, _)| spec)
         };
         let message = parsed(&[("weights", "a.safetensors"), ("warm_start", "m")]).unwrap_err().to_string();
-        assert_eq!(message, "weights and warm_start are both where to start from; keep one");
+        assert_eq!(message, "weights and warm_start exclude each other; keep one");
         let message = parsed(&[("freeze", "backbone")]).unwrap_err().to_string();
-        assert!(message.contains("it would start from random numbers; give weights = "), "{message}");
+        assert!(message.contains("so the others would stay random; give weights = "), "{message}");
         let message = parsed(&[("weights", "https://host.example/a?sig=open-sesame")]).unwrap_err().to_string();
         assert!(message.contains("a URL must not hold keys") && !message.contains("sesame"), "{message}");
         let spec = parsed(&[("freeze", "backbone"), ("weights", "s3://b/a.safetensors")]).unwrap();

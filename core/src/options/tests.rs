@@ -1,4 +1,4 @@
-//! What every declaration of an option keeps to, and specs from before.
+//! Tests of option declarations and of stored specs.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::parse::set;
 use super::*;
 
-/// A spec as it was stored before any option came later, with none of the defaults of today.
+/// A stored spec of the first version, with values that differ from the current defaults.
 fn oldest() -> Value {
     json!({
         "architecture": "cnn", "image": "picture", "label": "kind", "group": null, "epochs": 3, "batch_size": 8, "seed": 7,
@@ -24,7 +24,7 @@ fn object(spec: &ModelSpec) -> Map<String, Value> {
 }
 
 #[test]
-fn a_default_that_can_be_written_is_read_as_itself() {
+fn a_default_with_a_literal_is_parsed_to_the_same_value() {
     for architecture in [Architecture::CNN, Architecture::CNN_REFERENCE, Architecture::VGG16] {
         let spec = ModelSpec::new(architecture);
         for def in option_defs() {
@@ -37,7 +37,7 @@ fn a_default_that_can_be_written_is_read_as_itself() {
 }
 
 #[test]
-fn a_value_that_is_written_is_read_as_itself() {
+fn a_formatted_value_is_parsed_to_the_same_value() {
     let spec: ModelSpec = serde_json::from_value(oldest()).unwrap();
     let mut again = ModelSpec::new(Architecture::CNN);
     for def in option_defs() {
@@ -59,18 +59,18 @@ fn a_net_differs_from_the_declared_defaults_only_where_it_may() {
 }
 
 #[test]
-fn an_option_has_a_name_and_a_field_of_its_own() {
+fn every_option_has_a_unique_name_and_field() {
     let mut names = HashSet::from(["resume"]);
     for def in option_defs() {
         assert!(names.insert(def.name), "{} is declared twice", def.name);
         assert!(def.meaning.ends_with('.') && !def.meaning.contains("  "), "{}", def.meaning);
     }
-    // Of the spec's JSON: all but the architecture, the fold and the search; and the four of the search.
+    // All fields of the JSON except the architecture, the fold and the search, and the four options of the search.
     assert_eq!(option_defs().count(), object(&ModelSpec::new(Architecture::CNN)).len() - 3 + 4);
 }
 
 #[test]
-fn the_json_of_a_spec_has_one_level() {
+fn the_json_of_a_spec_is_flat() {
     let spec = object(&ModelSpec::new(Architecture::CNN));
     for key in oldest().as_object().unwrap().keys() {
         assert!(spec.contains_key(key), "{key}");
@@ -83,12 +83,12 @@ fn the_json_of_a_spec_has_one_level() {
 }
 
 #[test]
-fn a_spec_from_before_an_option_is_read_as_it_was_meant() {
+fn a_spec_stored_before_an_option_existed_keeps_its_meaning() {
     let spec: ModelSpec = serde_json::from_value(oldest()).unwrap();
     assert_eq!((spec.optimizer.algorithm, spec.optimizer.ema), (Optimizer::Sgd, None));
     assert_eq!(spec.input.normalize, Normalize::Given { mean: 0.5, std: 0.25 });
     assert_eq!(spec.distribution.device, Device::Cuda(1));
-    // Today's defaults are others.
+    // The current defaults differ.
     assert_eq!((spec.distribution.averages_per_epoch, spec.distribution.scale_learning_rate), (Some(1), false));
     let mut expected = ModelSpec::new(Architecture::CNN);
     expected.distribution.averages_per_epoch = Some(1);
@@ -99,14 +99,14 @@ fn a_spec_from_before_an_option_is_read_as_it_was_meant() {
 }
 
 #[test]
-fn null_is_a_value_and_not_an_option_that_came_later() {
+fn null_is_a_value_and_not_a_missing_option() {
     let spec = ModelSpec::new(Architecture::CNN);
     assert_eq!(object(&spec)["averages_per_epoch"], Value::Null);
     assert_eq!(serde_json::from_value::<ModelSpec>(object(&spec).into()).unwrap(), spec);
 }
 
 #[test]
-fn a_spec_without_what_was_always_there_is_refused() {
+fn a_spec_without_a_required_field_is_refused() {
     for missing in ["architecture", "epochs", "batch_size", "optimizer", "learning_rate", "augment", "threshold"] {
         let mut json = oldest();
         json.as_object_mut().unwrap().remove(missing).unwrap();

@@ -1,4 +1,4 @@
-//! Options of a run: how long it trains, on what loss, from which seed.
+//! Options of training: epochs, loss and seed.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use super::{Loss, ModelSpec};
 use crate::error::{Error, Result};
 
 options! {
-    /// How long a run trains, and what it minimises.
+    /// How long a run trains, and which loss it minimises.
     "Training" training: TrainingOptions {
         /// Passes over the training rows.
         epochs: u32 = 20, Whole::Within(1, 10_000);
         /// Rows per step and worker.
         batch_size: u32 = 32, Whole::Within(1, 65_536);
-        /// Where every random number of the run comes from. Which rows are held out follows from it, too.
+        /// Seed of all random numbers of the run, including the split.
         seed: u64 = 42, AnyWhole, [Fixed];
-        /// What training minimises: 'binary_crossentropy' for two classes, 'categorical_crossentropy' for more, 'hinge'
-        /// for svm.
+        /// The loss that training minimises. By default 'binary_crossentropy' for two classes,
+        /// 'categorical_crossentropy' for more, 'hinge' for svm.
         loss: Option<Loss> = None, Unset("by classes", Quoted), before None;
-        /// How much a class counts in the loss.
+        /// Weight of each class in the loss.
         class_weights: ClassWeights = ClassWeights::Auto, Quoted;
         /// Whether to stop when validation stops improving.
         early_stop: bool = true, Flag;
@@ -30,15 +30,15 @@ options! {
     }
 }
 
-/// How much a row of a class counts in the loss.
+/// The weight of each class in the loss.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClassWeights {
-    /// total / (rows of the class * classes), so that every class weighs the same.
+    /// total / (rows of the class * classes), so that all classes have the same total weight.
     Auto,
     /// 1 for every class.
     None,
-    /// Given per class; classes not named weigh 1.
+    /// Given per class. Other classes have weight 1.
     Given(BTreeMap<String, f64>),
 }
 
@@ -78,7 +78,7 @@ impl QuotedText for ClassWeights {
 }
 
 impl ModelSpec {
-    /// The loss for a number of classes.
+    /// Returns the loss for a number of classes.
     ///
     /// # Errors
     /// [`Error::ConflictingOptions`] for a binary loss on more than two classes.

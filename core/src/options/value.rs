@@ -1,26 +1,26 @@
-//! A value of `OPTIONS (key = value)` as it was written.
+//! The unparsed value of `OPTIONS (key = value)`.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A literal: text in quotes (or a bare word), a number, true and false; or several of them, to be tried.
+/// A literal: quoted text (or a bare word), a number, true or false, or a set of them to search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OptionValue {
     /// Text.
     Text(String),
-    /// A number, in its own digits.
+    /// A number, as written.
     Number(String),
     /// true or false.
     Bool(bool),
-    /// `range(low, high)`, whose bounds are numbers in their own digits: any number in it may be tried.
+    /// `range(low, high)`: any number between the bounds. The bounds are numbers as written.
     Range(String, String),
-    /// `candidates(a, b, ...)`: each of them may be tried.
+    /// `candidates(a, b, ...)`: one of the values.
     Candidates(Vec<OptionValue>),
 }
 
 impl fmt::Display for OptionValue {
-    /// As SQL.
+    /// Formats the value as SQL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text(text) => write!(f, "'{}'", text.replace('\'', "''")),

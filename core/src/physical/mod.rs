@@ -1,4 +1,4 @@
-//! The operator of training jobs and the rows it answers with; and that of UNION ALL.
+//! The physical operators of training jobs and UNION ALL, and task outputs.
 
 mod task_output;
 mod train_exec;

@@ -1,7 +1,8 @@
-//! The rows that a worker answers with: its report first, then named arrays cut into pieces.
+//! Task outputs: the rows that a worker returns. The first row is its report. The others are named arrays, split into
+//! pieces.
 //!
-//! gRPC messages are limited (16 MiB by default), tensors are not (VGG16 has one of 411 MB): so a row carries at most
-//! [`MESSAGE_BYTES_MAX`] bytes of one array.
+//! A gRPC message has a size limit (16 MiB by default), and tensors may be larger (VGG16 has one of 411 MB). A row
+//! therefore has at most [`MESSAGE_BYTES_MAX`] bytes of one array.
 
 use std::sync::{Arc, LazyLock};
 
@@ -15,26 +16,26 @@ use crate::ids::WorkerId;
 use crate::job::Report;
 use crate::state::NamedTensor;
 
-/// The most bytes of an array in one row.
+/// Maximum bytes of an array in one row.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
-/// The name of the row that carries the report.
+/// The name of the row with the report.
 pub const REPORT: &str = "#report";
 
-/// One row of an answer.
+/// One row of a task output.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TaskOutput<'a> {
-    /// Who answers.
+    /// The worker.
     pub worker: WorkerId,
-    /// Which array, or [`REPORT`].
+    /// The name of the array, or [`REPORT`].
     pub name: &'a str,
-    /// Which piece of it, from 0.
+    /// The index of the piece, from 0.
     pub piece: u32,
-    /// Its bytes: little-endian numbers, or the report as JSON.
+    /// The bytes: little-endian numbers, or the report as JSON.
     pub data: &'a [u8],
 }
 
-/// The schema of answers.
+/// Returns the schema of task outputs.
 #[must_use]
 pub fn output_schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -48,8 +49,8 @@ pub fn output_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
-/// One array as rows of an answer, each of at most [`MESSAGE_BYTES_MAX`] bytes and each a batch of its own: they are made
-/// one at a time, so that an array is never held twice.
+/// Splits an array into rows of at most [`MESSAGE_BYTES_MAX`] bytes. Each row is a batch and is made when it is needed,
+/// so the array is not held twice.
 pub fn output_rows<'a>(
     worker: WorkerId,
     name: &'a str,
@@ -58,16 +59,17 @@ pub fn output_rows<'a>(
     rows(worker, name, &[], data)
 }
 
-/// A worker's report as rows of its answer: it comes first.
+/// Converts the report of a worker to the first row of its task output.
 ///
 /// # Errors
-/// [`Error::Wire`] when it cannot be written.
+/// Returns [`Error::Wire`] if the report cannot be serialized.
 pub fn report_rows(worker: WorkerId, report: &impl Report) -> Result<Vec<RecordBatch>> {
     let json = serde_json::to_vec(report).map_err(|e| wire(e.to_string()))?;
     output_rows(worker, REPORT, &json).collect()
 }
 
-/// A tensor as rows of an answer: how many sides it has and how long they are (u64 each), then its values (f32).
+/// Converts a tensor to rows of a task output: the number of dimensions and the dimensions (u64 each), then the values
+/// (f32).
 pub fn tensor_rows(worker: WorkerId, tensor: &NamedTensor) -> impl Iterator<Item = Result<RecordBatch>> {
     let shape = std::iter::once(tensor.shape.len() as u64).chain(tensor.shape.iter().map(|side| *side as u64));
     let header: Vec<u8> = shape.flat_map(u64::to_le_bytes).collect();
@@ -95,10 +97,10 @@ fn rows<'a>(
 }
 
 impl<'a> TaskOutput<'a> {
-    /// The rows of a batch.
+    /// Reads the rows of a batch.
     ///
     /// # Errors
-    /// [`Error::Wire`] when the batch is no answer.
+    /// Returns [`Error::Wire`] if the batch is not a task output.
     pub fn rows(batch: &'a RecordBatch) -> Result<impl Iterator<Item = TaskOutput<'a>>> {
         if batch.schema().fields() != output_schema().fields() {
             return Err(wire(format!("its columns are {}", batch.schema())));
@@ -108,7 +110,7 @@ impl<'a> TaskOutput<'a> {
         let piece = batch.column(2).as_primitive::<UInt32Type>();
         let data = batch.column(3).as_binary::<i32>();
         if batch.columns().iter().any(|column| column.null_count() > 0) {
-            return Err(wire("it has NULLs".to_owned()));
+            return Err(wire("it contains NULLs".to_owned()));
         }
         Ok((0..batch.num_rows()).map(move |row| TaskOutput {
             worker: WorkerId(worker.value(row)),
@@ -118,10 +120,10 @@ impl<'a> TaskOutput<'a> {
         }))
     }
 
-    /// The report, if this row carries it.
+    /// Returns the report, if this row has it.
     ///
     /// # Errors
-    /// [`Error::Wire`] when it is no report of that job.
+    /// Returns [`Error::Wire`] if it is not a report of this job.
     pub fn report<R: Report>(&self) -> Result<Option<R>> {
         if self.name != REPORT {
             return Ok(None);
@@ -132,10 +134,10 @@ impl<'a> TaskOutput<'a> {
     }
 }
 
-/// The shape in the first piece of a tensor, and the bytes of values that follow it in that piece.
+/// Returns the shape in the first piece of a tensor, and the bytes of values after it.
 ///
 /// # Errors
-/// [`Error::Wire`] when the piece is too short for its shape.
+/// Returns [`Error::Wire`] if the piece is too short for its shape.
 pub fn tensor_header(first_piece: &[u8]) -> Result<(Vec<usize>, &[u8])> {
     let short = || wire("a tensor is shorter than its shape".to_owned());
     let (sides, rest) = first_piece.split_first_chunk::<8>().ok_or_else(short)?;
@@ -155,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_array_larger_than_a_message_is_cut_and_put_together_again() {
+    fn an_array_larger_than_a_message_is_split_and_joined() {
         let data: Vec<u8> = (0..MESSAGE_BYTES_MAX * 2 + 5).map(|i| (i % 251) as u8).collect();
         let mut joined = Vec::new();
         for (i, batch) in output_rows(WorkerId(3), "scores", &data).enumerate() {
@@ -170,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_has_its_shape_in_its_first_piece() {
+    fn the_first_piece_of_a_tensor_contains_its_shape() {
         let numel = MESSAGE_BYTES_MAX / 2;
         let data: Vec<f32> = (0..numel).map(|i| i as f32).collect();
         let tensor = NamedTensor { name: "fc.weight".into(), shape: vec![2, numel / 2], data };

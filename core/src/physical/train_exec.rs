@@ -1,12 +1,12 @@
 //! The operator of a training job: one output partition per worker.
 //!
-//! A distributed scheduler slices a stage by partition: it cuts scans and in-memory tables down to the partitions of a
-//! task, and an operator never learns which those are. So the workers' numbers are data: the child is an in-memory
-//! table with one row (a worker's number) per partition, and slicing it hands each task its workers.
+//! Ballista restricts the scans and in-memory tables of a stage to the partitions of a task, and does not tell other
+//! operators which partitions those are. The worker numbers are therefore data: the child is an in-memory table with
+//! one row (a worker number) per partition, and each task reads the numbers of its workers.
 //!
-//! The rows to learn from are *not* a child. Every worker reads the whole `source` and keeps the rows whose content
-//! hashes to it, so each sees every class however the table is sorted, no epoch shuffles images over the network, and
-//! an executor that holds the worker's decoded shard never opens the table at all.
+//! The source of the rows is *not* a child. Every worker reads the whole `source` and keeps the rows whose content hash
+//! belongs to it. Each worker sees every class even if the table is sorted, no images are shuffled over the network,
+//! and an executor that has the decoded shard of a worker does not read the table again.
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,23 +41,23 @@ pub struct TrainExec {
 }
 
 impl TrainExec {
-    /// The operator for all workers of a task.
+    /// Makes the operator for all workers of a task.
     ///
-    /// `source` must give the columns `image`, `label` (text), `group` (text, may be NULL) and `name` (text, may be
+    /// `source` must have the columns `image`, `label` (text), `group` (text, may be NULL) and `name` (text, may be
     /// NULL), in this order.
     ///
     /// # Errors
-    /// When the in-memory table of workers cannot be made.
+    /// Returns an error if the in-memory table of workers cannot be made.
     pub fn try_new(task: Arc<TrainTask>, source: Arc<dyn ExecutionPlan>) -> Result<Self> {
         let partitions = task.workers;
         Self::in_partitions(task, source, partitions)
     }
 
-    /// The operator for all workers of a task in at most this many partitions. The workers of one partition run side by
-    /// side in one task, so that workers that exchange all run at once even where there are fewer slots than workers.
+    /// Makes the operator with at most this many partitions. The workers of one partition run concurrently in one task,
+    /// so all workers of an exchange run at the same time even if there are fewer slots than workers.
     ///
     /// # Errors
-    /// When the in-memory table of workers cannot be made.
+    /// Returns an error if the in-memory table of workers cannot be made.
     pub fn in_partitions(task: Arc<TrainTask>, source: Arc<dyn ExecutionPlan>, partitions: u32) -> Result<Self> {
         let schema = Arc::new(Schema::new(vec![Field::new("worker", DataType::UInt32, false)]));
         let partitions = partitions.clamp(1, task.workers.max(1));
@@ -72,7 +72,7 @@ impl TrainExec {
         Ok(Self::with_workers(task, source, workers))
     }
 
-    /// The operator over a given table of workers, as it arrives over the wire.
+    /// Makes the operator from a decoded table of workers.
     #[must_use]
     pub fn with_workers(task: Arc<TrainTask>, source: Arc<dyn ExecutionPlan>, workers: Arc<dyn ExecutionPlan>) -> Self {
         let properties = Arc::new(PlanProperties::new(
@@ -84,19 +84,19 @@ impl TrainExec {
         Self { task, source, workers, properties }
     }
 
-    /// What the workers are asked to do.
+    /// The task of the workers.
     #[must_use]
     pub fn task(&self) -> &Arc<TrainTask> {
         &self.task
     }
 
-    /// Where the rows come from.
+    /// The source of the rows.
     #[must_use]
     pub fn source(&self) -> &Arc<dyn ExecutionPlan> {
         &self.source
     }
 
-    /// The plan as text, with the source that `EXPLAIN` would not show as a child.
+    /// Formats the plan with the source, which `EXPLAIN` does not show because it is not a child.
     #[must_use]
     pub fn explain(&self) -> String {
         let mut text = displayable(self).indent(false).to_string();
@@ -164,8 +164,9 @@ impl ExecutionPlan for TrainExec {
             .map(move |batch| {
                 let batch = batch?;
                 let numbers = batch.columns().first().and_then(|column| column.as_primitive_opt::<UInt32Type>());
-                let numbers = numbers
-                    .ok_or_else(|| DataFusionError::Execution("TrainExec's input is no table of workers".to_owned()))?;
+                let numbers = numbers.ok_or_else(|| {
+                    DataFusionError::Execution("the input of TrainExec is not a table of workers".to_owned())
+                })?;
                 let streams = numbers
                     .values()
                     .iter()

@@ -1,11 +1,10 @@
-//! UNION ALL whose tasks run a branch each.
+//! A UNION ALL operator whose tasks run one branch each.
 //!
-//! A distributed scheduler slices a stage by partition. Ballista 55.0 does it by cutting the scans below, which leaves a branch
-//! that gathers its rows (ORDER BY, LIMIT, an aggregate without groups) with its one partition: under DataFusion's own
-//! union every task ran it again (datafusion-ballista issue 2184). Its rows came as often as the stage had tasks, and a task
-//! with a partition more than it was given wrote two branches into one file at a time. So the branches' numbers are data
-//! here, as the workers' numbers are in [`TrainExec`](super::TrainExec): the last child is an in-memory table with one row
-//! (a branch's number) per partition, and slicing it hands each task its branches.
+//! Ballista 55.0 restricts only the scans of a stage to the partitions of a task. A branch that merges its rows into
+//! one partition (ORDER BY, LIMIT, an aggregate without groups) is not restricted, so with the union of DataFusion
+//! every task ran the branch again and its rows were repeated (datafusion-ballista issue 2184). Here the branch numbers
+//! are data, like the worker numbers in [`TrainExec`](super::TrainExec): the last child is an in-memory table with one
+//! row (a branch number) per partition, and each task reads the numbers of its branches.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,19 +26,19 @@ use datafusion::physical_plan::{
 };
 use futures::{StreamExt, TryStreamExt};
 
-/// The rows of its branches, one partition per branch.
+/// The union of branches, with one partition per branch.
 #[derive(Clone, Debug)]
 pub struct TaskUnionExec {
-    /// The branches, each of one partition, and the table of their numbers.
+    /// The branches, each with one partition, and the table of their numbers.
     children: Vec<Arc<dyn ExecutionPlan>>,
     properties: Arc<PlanProperties>,
 }
 
 impl TaskUnionExec {
-    /// The union of branches whose columns agree.
+    /// Makes the union of branches with the same columns.
     ///
     /// # Errors
-    /// When they do not, or when there are none.
+    /// Returns an error if the columns differ or there are no branches.
     pub fn try_new(branches: Vec<Arc<dyn ExecutionPlan>>) -> Result<Self> {
         let schema = Arc::new(Schema::new(vec![Field::new("branch", DataType::UInt32, false)]));
         let numbers = (0_u32..)
@@ -57,10 +56,10 @@ impl TaskUnionExec {
         Self::of_children(gathered.chain([numbers]).collect())
     }
 
-    /// The union of these children, as it arrives over the wire: the branches, and the table of their numbers.
+    /// Makes the union from decoded children: the branches and the table of their numbers.
     ///
     /// # Errors
-    /// When they are not that.
+    /// Returns an error if the last child is not such a table.
     pub fn of_children(children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Self> {
         let Some((numbers, branches @ [_, ..])) = children.split_last() else {
             return Err(internal(format!("a union has branches and their numbers, not {} children", children.len())));
@@ -95,7 +94,7 @@ impl ExecutionPlan for TaskUnionExec {
         self.children.iter().collect()
     }
 
-    /// A branch is read whole, however few of the numbers are left.
+    /// A branch is always read completely.
     fn input_distribution_requirements(&self) -> InputDistributionRequirements {
         let mut wanted = vec![Distribution::SinglePartition; self.children.len()];
         if let Some(numbers) = wanted.last_mut() {
@@ -129,8 +128,8 @@ impl ExecutionPlan for TaskUnionExec {
             .map(move |batch| {
                 let batch = batch?;
                 let numbers = batch.columns().first().and_then(|column| column.as_primitive_opt::<UInt32Type>());
-                let numbers =
-                    numbers.ok_or_else(|| internal("a union's last child is no table of numbers".to_owned()))?;
+                let numbers = numbers
+                    .ok_or_else(|| internal("the last child of a union is not a table of numbers".to_owned()))?;
                 let run = |number: &u32| match branches.get(*number as usize) {
                     Some(branch) => branch.execute(0, Arc::clone(&context)),
                     None => Err(internal(format!("a union has no branch {number}"))),
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_partition_is_a_branch_and_a_slice_of_the_numbers_is_its_branches() {
+    async fn a_task_with_some_of_the_numbers_runs_only_their_branches() {
         let union = TaskUnionExec::try_new(vec![table(&[&[1, 2]]), table(&[&[3], &[4]]), table(&[&[5]])]).unwrap();
         let union: Arc<dyn ExecutionPlan> = Arc::new(union);
         assert_eq!(union.output_partitioning().partition_count(), 3);
@@ -198,10 +197,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn children_that_are_no_union_are_refused() {
+    async fn invalid_children_of_a_union_are_refused() {
         assert!(TaskUnionExec::of_children(Vec::new()).is_err());
         assert!(TaskUnionExec::of_children(vec![table(&[&[1]])]).is_err());
-        // Numbers of another type, and of branches that are not there.
+        // Numbers of another type, and of missing branches.
         let strange = Arc::new(TaskUnionExec::of_children(vec![table(&[&[1]]), table(&[&[0]])]).unwrap());
         assert!(collect(strange, SessionContext::new().task_ctx()).await.is_err());
         let numbers: ArrayRef = Arc::new(UInt32Array::from(vec![7]));

@@ -1,10 +1,10 @@
-//! The rows of a run.
+//! The result rows of CREATE MODEL.
 
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-/// The columns of CREATE MODEL's rows: an epoch each.
+/// Returns the columns of the rows of CREATE MODEL. Each row is an epoch.
 #[must_use]
 pub fn epoch_schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {

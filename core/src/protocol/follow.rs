@@ -1,4 +1,4 @@
-//! A run that is watched by one who did not start it, or lost sight of it.
+//! The request to follow a run that was started earlier.
 
 use std::collections::HashSet;
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::ModelName;
 
-/// Which run to follow.
+/// A request to follow a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Follow {
     /// The model.
     pub model: ModelName,
-    /// The epochs that are known already: the model's name in their rows, and their number.
+    /// The epochs that the client already has: the model name in their rows, and their number.
     pub seen: HashSet<(String, u32)>,
 }

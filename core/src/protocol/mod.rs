@@ -1,13 +1,11 @@
-//! What the processes of Tusk say to each other beside plans, over Arrow Flight: the names of tickets, actions and
-//! headers, and a file per message.
+//! The messages between the processes of Tusk, over Arrow Flight. Plans are in [`crate::codec`].
 //!
-//! * [`TrainingRequest`]: a run that is asked for; [`Follow`]: a run that is watched; [`RunStarted`]: the run that a statement
-//!   has begun
-//! * [`epoch_schema`]: the columns of the rows of all three
-//! * [`StatementHelp`]: a statement about models, for help and completion
-//! * [`ClusterStatus`], [`RunSummary`]: what a cluster is doing
-//! * [`ExecutorReport`]: what an executor tells the scheduler about itself
-//! * [`parameters`]: what workers and the parameter service say to each other
+//! * [`TrainingRequest`]: a request to start a run; [`Follow`]: a request to follow a run; [`RunStarted`]: the run that
+//!   a statement has started
+//! * [`epoch_schema`]: the columns of their result rows
+//! * [`ClusterStatus`], [`RunSummary`]: the state of a cluster
+//! * [`ExecutorReport`]: the state of an executor
+//! * [`parameters`]: the messages between workers and the parameter server
 
 mod epochs;
 mod follow;
@@ -26,8 +24,8 @@ pub use started::RunStarted;
 pub use statements::StatementHelp;
 pub use status::{ClusterStatus, RunSummary};
 
-/// The version of the messages between Tusk's processes. Raised when a reader of the old form would misread the new
-/// one; a process of another version is refused.
+/// The version of the messages between processes. It is raised when an older process would misread a message. Processes
+/// of another version are refused.
 pub const WIRE_VERSION: u32 = 4;
 
 /// The ticket that starts a run: its value is a [`TrainingRequest`] as bytes, its rows are the epochs.
@@ -39,10 +37,10 @@ pub const FOLLOW_TICKET: &str = "type.googleapis.com/tusk.Follow";
 /// The action that carries an [`ExecutorReport`] as JSON.
 pub const REPORT_ACTION: &str = "tusk.report";
 
-/// The action that gives the manifest of a model, whose name is its body, as JSON.
+/// The action that returns the manifest of a model as JSON. Its body is the name of the model.
 pub const MANIFEST_ACTION: &str = "tusk.manifest";
 
-/// The action that gives a [`ClusterStatus`] as JSON.
+/// The action that returns a [`ClusterStatus`] as JSON.
 pub const STATUS_ACTION: &str = "tusk.status";
 
 /// The action that parses a statement, whose text is its body, without running it.
@@ -52,9 +50,9 @@ pub const CHECK_ACTION: &str = "tusk.check";
 pub const STATEMENTS_ACTION: &str = "tusk.statements";
 
 /// The request header by which a client asks for events between the rows. They come as messages without data, whose
-/// metadata is a [`crate::event::RunEvent`] in JSON; other clients never see one.
+/// metadata is a [`crate::event::RunEvent`] in JSON; other clients do not receive them.
 pub const EVENTS_HEADER: &str = "tusk-events";
 
-/// How the rows of a run end when the scheduler does: `Unavailable`, with these words. Who wants to see more of the run
-/// looks for the scheduler again.
-pub const ENDING: &str = "the scheduler is ending; the run goes on when it is started again";
+/// The message of the `Unavailable` error that ends the rows of a run when the scheduler shuts down. Clients reconnect
+/// to see more rows.
+pub const ENDING: &str = "the scheduler is shutting down; the run continues when it restarts";

@@ -1,10 +1,10 @@
-//! What workers and the parameter service say to each other, over Arrow Flight.
+//! The messages between workers and the parameter server, over Arrow Flight.
 //!
-//! A **pull** is a `DoGet` whose ticket is a protobuf `Any` of type [`PULL_TYPE_URL`] with a [`Pull`] as JSON in it. The
-//! first message of the answer carries [`Pulled`] as JSON in its `app_metadata`; the tensors follow.
+//! A **pull** is a `DoGet` whose ticket is a protobuf `Any` of type [`PULL_TYPE_URL`] with a [`Pull`] as JSON in it.
+//! The first message of the response carries [`Pulled`] as JSON in its `app_metadata`; the tensors follow.
 //!
 //! A **push** is a `DoPut` whose first message's descriptor has a command, an `Any` of type [`PUSH_TYPE_URL`] with a
-//! [`Push`] as JSON in it; the tensors follow. The answer is one `PutResult` with [`Pushed`] as JSON.
+//! [`Push`] as JSON in it; the tensors follow. The response is one `PutResult` with [`Pushed`] as JSON.
 //!
 //! **Tensors** travel in pieces of at most [`PIECE_BYTES_MAX`]: one message each, with a [`Piece`] as JSON in its
 //! `app_metadata` and little-endian f32 values in its body. The pieces of a tensor follow each other in order.
@@ -23,19 +23,19 @@ pub const PULL_TYPE_URL: &str = "type.googleapis.com/tusk.Pull";
 /// The type of a push's `Any`.
 pub const PUSH_TYPE_URL: &str = "type.googleapis.com/tusk.Push";
 
-/// The most bytes of values in one message.
+/// Maximum bytes of values in one message.
 pub const PIECE_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 
-/// The most bytes of a message's JSON.
+/// Maximum bytes of the JSON of a message.
 pub const HEADER_BYTES_MAX: usize = 64 << 10;
 
-/// What the parameter service knows this life of a run by: a secret of the run's tasks, so that nobody else can push, nor
-/// a task of before a restart. The service is that of the executor's scheduler.
+/// The secret that identifies a run at the parameter server. Only tasks of the run know it, and it changes when the run
+/// restarts, so older tasks cannot push. The parameter server is part of the scheduler of the executor.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionKey(pub String);
 
 impl fmt::Debug for SessionKey {
-    /// Without the secret.
+    /// Hides the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionKey(...)")
     }
@@ -48,107 +48,107 @@ pub struct Pull {
     pub wire_version: u32,
     /// The run.
     pub run: RunId,
-    /// Shows that it may ask.
+    /// The secret of the run.
     pub session: SessionKey,
-    /// Who asks.
+    /// The worker.
     pub worker: WorkerId,
-    /// What the service called this try of the worker's task; `None` asks for a name, and ends the tries before.
+    /// The attempt number of the task. `None` requests a new number and ends earlier attempts.
     pub attempt: Option<u64>,
     /// The version that the worker has.
     pub have_version: Option<u64>,
 }
 
-/// What a pull gives.
+/// The response to a pull.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulled {
-    /// What the service calls this try of the worker's task.
+    /// The attempt number of the task.
     pub attempt: u64,
-    /// The version of the weights: how many pushes are in it.
+    /// The version of the weights, which is the number of pushes applied.
     pub version: u64,
-    /// The worker's last push that was applied; it goes on with the next.
+    /// The last applied push of the worker. The worker continues with the next one.
     pub step: u64,
-    /// Whether the worker is to stop.
+    /// Whether the worker must stop.
     pub stop: bool,
-    /// What follows.
+    /// The content that follows.
     pub weights: PulledWeights,
 }
 
-/// What follows the first message of a pull's answer.
+/// The content after the first message of the response to a pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PulledWeights {
-    /// Nothing: the service has no weights yet. The worker pushes those it was told to start from.
+    /// Nothing, because the parameter server has no weights yet. The worker pushes its initial weights.
     Missing,
-    /// Nothing: the worker has them.
+    /// Nothing, because the worker already has this version.
     Unchanged,
     /// This many tensors.
     Follow(u32),
 }
 
-/// What a push is.
+/// The kind of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PushKind {
-    /// The weights to start from. The first to come is taken; all are the same.
+    /// The initial weights. They are the same for all workers, and the first push is used.
     Start,
-    /// What the worker changed since its last pull: differences of learned tensors, values of running statistics.
+    /// The changes since the last pull: differences of learned tensors and values of running statistics.
     Update,
 }
 
-/// Gives what a worker learned.
+/// Sends the changes of a worker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Push {
     /// [`super::WIRE_VERSION`].
     pub wire_version: u32,
     /// The run.
     pub run: RunId,
-    /// Shows that it may ask.
+    /// The secret of the run.
     pub session: SessionKey,
-    /// Who pushes.
+    /// The worker.
     pub worker: WorkerId,
-    /// What the service called this try of the worker's task.
+    /// The attempt number of the task.
     pub attempt: u64,
-    /// What it is.
+    /// The kind of push.
     pub kind: PushKind,
     /// The number of the worker's push, from 1; 0 for a start.
     pub step: u64,
     /// The epoch, from 1.
     pub epoch: u32,
-    /// Whether it is the worker's last of this epoch.
+    /// Whether it is the last push of the worker in this epoch.
     pub ends_epoch: bool,
-    /// The version that was pulled before.
+    /// The version of the last pull.
     pub base_version: u64,
-    /// Rows trained on since.
+    /// Rows trained on since the last push.
     pub rows: u64,
     /// Sum of their losses.
     pub loss_sum: f64,
     /// Learning rate of the last step.
     pub learning_rate: f64,
-    /// Where the time went since.
+    /// Times since the last push.
     pub timing: Timing,
     /// How many tensors follow.
     pub tensors: u32,
 }
 
-/// What became of a push.
+/// The response to a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pushed {
-    /// Whether it was applied; a push that was applied before is not applied again.
+    /// Whether it was applied. A repeated push is not applied again.
     pub applied: bool,
-    /// The version after it.
+    /// The version after the push.
     pub version: u64,
-    /// The worker's last push that was applied.
+    /// The last applied push of the worker.
     pub step: u64,
-    /// Whether the worker is to stop.
+    /// Whether the worker must stop.
     pub stop: bool,
 }
 
-/// What a message of values belongs to.
+/// The header of a message with values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// The tensor.
     pub name: String,
-    /// Which piece of it, from 0.
+    /// The index of the piece, from 0.
     pub piece: u32,
     /// Its shape, with the first piece.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -158,13 +158,13 @@ pub struct Piece {
 /// Values in one message.
 const PIECE_VALUES: usize = PIECE_BYTES_MAX / size_of::<f32>();
 
-/// How many messages a tensor of so many values takes.
+/// Returns the number of messages for a tensor with this many values.
 #[must_use]
 pub fn pieces(values: usize) -> u32 {
     u32::try_from(values.div_ceil(PIECE_VALUES).max(1)).unwrap_or(u32::MAX)
 }
 
-/// One message of a tensor: its header and its bytes.
+/// Returns the header and the bytes of one message of a tensor.
 #[must_use]
 pub fn piece_of(name: &str, shape: &[usize], values: &[f32], piece: u32) -> (Piece, Vec<u8>) {
     let start = (piece as usize).saturating_mul(PIECE_VALUES).min(values.len());
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tensor_is_cut_into_pieces_that_fit_a_message_and_lose_nothing() {
+    fn a_tensor_is_split_into_pieces_that_fit_a_message() {
         let values: Vec<f32> = (0..PIECE_VALUES * 2 + 5).map(|i| i as f32).collect();
         assert_eq!([0, 1, PIECE_VALUES, PIECE_VALUES + 1, values.len()].map(pieces), [1, 1, 1, 2, 3]);
         let mut joined = Vec::new();

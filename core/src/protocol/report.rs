@@ -1,33 +1,33 @@
-//! What an executor tells the scheduler about itself, once a second: its devices, the shards it holds, its progress.
+//! The report that an executor sends to the scheduler once a second: its devices, shards and progress.
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::Progress;
 use crate::ids::{RunId, WorkerId};
 
-/// The most shards that one report names.
+/// Maximum number of shards in a report.
 pub const SHARDS_MAX: usize = 1024;
 
-/// One executor, as it sees itself.
+/// The state of an executor.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExecutorReport {
     /// [`super::WIRE_VERSION`].
     pub wire_version: u32,
-    /// The id under which Ballista knows it.
+    /// The Ballista id of the executor.
     pub executor_id: String,
-    /// Its address for others.
+    /// The address for other processes.
     pub host: String,
-    /// Its version of Tusk.
+    /// The version of Tusk.
     pub version: String,
-    /// What it trains on: one worker each.
+    /// The devices. Each runs one worker at a time.
     pub devices: Vec<DeviceReport>,
     /// Threads that a worker may use.
     pub threads_per_device: u32,
     /// Keys of the shards in its cache, see [`crate::job::TrainTask::shard_key`]; the most recently used first.
     pub shards: Vec<String>,
-    /// How far its tasks are.
+    /// The progress of its tasks.
     pub progress: Vec<Progress>,
-    /// Totals since it started.
+    /// Totals since the executor started.
     pub totals: ExecutorTotals,
 }
 
@@ -36,7 +36,7 @@ pub struct ExecutorReport {
 pub struct DeviceReport {
     /// `cpu`, `cuda:0` and so on.
     pub name: String,
-    /// What it works on.
+    /// The current task.
     pub busy: Option<DeviceWork>,
 }
 
@@ -60,9 +60,9 @@ pub struct ExecutorTotals {
     pub images_trained: u64,
     /// Images scored.
     pub images_scored: u64,
-    /// Tasks that found their shard.
+    /// Tasks whose shard was in the cache.
     pub shard_hits: u64,
-    /// Tasks that had to build it.
+    /// Tasks whose shard had to be built.
     pub shard_misses: u64,
     /// Bytes of shards in memory.
     pub shard_memory_bytes: u64,

@@ -1,5 +1,5 @@
-//! What a run was asked to do, as bytes: so that a scheduler that is started again can go on with it, and so that a
-//! program elsewhere can ask for it.
+//! The request to start a run, which can be stored and sent as bytes. A restarted scheduler uses the stored request to
+//! continue the run.
 
 use std::sync::Arc;
 
@@ -15,22 +15,22 @@ use crate::error::Error;
 use crate::ids::ModelName;
 use crate::options::ModelSpec;
 
-/// What a validated CREATE MODEL asks of the training service.
+/// A validated CREATE MODEL.
 #[derive(Clone, Debug)]
 pub struct TrainingRequest {
     /// The model.
     pub name: ModelName,
-    /// What it is to be.
+    /// The options.
     pub spec: ModelSpec,
-    /// The rows to learn from: columns image, label, group, name.
+    /// The training rows, with columns image, label, group and name.
     pub train: Arc<dyn ExecutionPlan>,
-    /// The rows to validate on, if they are not a share of the training rows.
+    /// The validation rows, if they are not split from the training rows.
     pub validate: Option<Arc<dyn ExecutionPlan>>,
-    /// How errors call the rows: the table's name, or "the query".
+    /// The name of the rows in errors: the table's name, or "the query".
     pub train_name: String,
     /// Whether a model of this name may be replaced.
     pub or_replace: bool,
-    /// Whether to go on from the last checkpoint.
+    /// Whether to continue from the last checkpoint.
     pub resume: bool,
 }
 
@@ -56,10 +56,10 @@ struct RequestMessage {
 }
 
 impl TrainingRequest {
-    /// The request as bytes.
+    /// Encodes the request.
     ///
     /// # Errors
-    /// When a plan cannot travel.
+    /// Returns an error if a plan cannot be encoded.
     pub fn encode(&self, codec: &dyn PhysicalExtensionCodec) -> Result<Vec<u8>> {
         let validate = self.validate.as_ref().map(|plan| encode_plan(Arc::clone(plan), codec)).transpose()?;
         let message = RequestMessage {
@@ -75,15 +75,15 @@ impl TrainingRequest {
         Ok(message.encode_to_vec())
     }
 
-    /// The request of these bytes.
+    /// Decodes a request.
     ///
     /// # Errors
-    /// When they are no request, or of another version.
+    /// Returns an error if the bytes are not a request of this version.
     pub fn decode(bytes: &[u8], context: &TaskContext, codec: &dyn PhysicalExtensionCodec) -> Result<Self> {
         let message = RequestMessage::decode(bytes).map_err(|e| wire(e.to_string()))?;
         if message.wire_version != WIRE_VERSION {
             let version = message.wire_version;
-            return Err(wire(format!("it is of version {version} and this process of {WIRE_VERSION}")).into());
+            return Err(wire(format!("it has version {version} and this process has version {WIRE_VERSION}")).into());
         }
         let plan = |bytes: &Vec<u8>| decode_plan(bytes, context, codec);
         Ok(Self {

@@ -1,11 +1,11 @@
-//! What the answer to a statement says of the run that the statement has begun.
+//! The response metadata of a statement that has started a run.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ModelName;
 
-/// In the `app_metadata` of a `FlightInfo`, as JSON, where the rows are a run's epochs: a client learns from it which run
-/// to follow and to cancel, and needs no parser.
+/// The run that a statement has started, as JSON in the `app_metadata` of its `FlightInfo`. A client can follow or
+/// cancel the run without parsing the statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunStarted {
     /// The model that is trained.

@@ -1,36 +1,36 @@
-//! What a cluster is doing.
+//! The state of a cluster.
 
 use serde::{Deserialize, Serialize};
 
 use super::ExecutorReport;
 use crate::ids::{ModelName, RunId};
 
-/// What a cluster is doing.
+/// The state of a cluster.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ClusterStatus {
-    /// The executors that have reported lately.
+    /// The executors that have reported recently.
     pub executors: Vec<ExecutorReport>,
-    /// The runs under way.
+    /// The active runs.
     pub runs: Vec<RunSummary>,
-    /// Jobs under way, of runs and queries alike.
+    /// Active jobs of runs and queries.
     pub jobs_running: usize,
-    /// Jobs that wait to be planned.
+    /// Jobs that are waiting to be planned.
     pub jobs_queued: usize,
 }
 
-/// A run under way, in a line.
+/// A summary of an active run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunSummary {
     /// The model.
     pub model: ModelName,
     /// The run.
     pub run: RunId,
-    /// The last epoch that is done; 0 before the first.
+    /// The last finished epoch. 0 before the first.
     pub epoch: u32,
-    /// Epochs asked for; 0 while the rows are read.
+    /// Requested epochs. 0 while the rows are read.
     pub epochs: u32,
     /// ROC AUC of the held-out rows after the last epoch.
     pub val_roc_auc: Option<f64>,
-    /// Milliseconds since 1970 when it was started, or resumed.
+    /// When it was started or resumed, in milliseconds since 1970.
     pub started_unix_ms: u64,
 }

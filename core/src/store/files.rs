@@ -216,7 +216,7 @@ fn remove_unfinished(folder: &FsPath) -> io::Result<()> {
         let is_unfinished =
             name.to_str().is_some_and(|name| name.split('#').next().unwrap_or("").ends_with(UNFINISHED));
         if is_unfinished && std::fs::remove_file(entry.path()).is_ok() {
-            tracing::info!(file = %entry.path().display(), "removed what an interrupted write left");
+            tracing::info!(file = %entry.path().display(), "removed the remains of an interrupted write");
         }
     }
     Ok(())

@@ -52,7 +52,7 @@ fn unreadable(location: &str, reason: &str) -> Error {
 /// [`Error::Data`] when it cannot be read or is too large.
 pub async fn read_weights(location: &str) -> Result<Bytes> {
     let failed = |reason: String| unreadable(location, &reason);
-    let too_large = |bytes: u64| failed(format!("it has {bytes} bytes, and {WEIGHTS_BYTES_MAX} are the most"));
+    let too_large = |bytes: u64| failed(format!("it has {bytes} bytes; the maximum is {WEIGHTS_BYTES_MAX}"));
     let path = location.strip_prefix("file://").unwrap_or(location);
     if !path.contains("://") {
         let no_file = |e: std::io::Error| failed(format!("{e}; the scheduler's machine must have the file"));
@@ -65,7 +65,7 @@ pub async fn read_weights(location: &str) -> Result<Bytes> {
     refuse_keys(location)?;
     let url = Url::parse(location).map_err(|e| failed(e.to_string()))?;
     let (store, path, secrets) = match url.scheme() {
-        "http" => return Err(failed("over http:// it can be changed on its way; use https://".to_owned())),
+        "http" => return Err(failed("http:// is not secure; use https://".to_owned())),
         "https" => {
             let (store, path) = over_https(&url).map_err(|e| failed(e.to_string()))?;
             (store, path, location::Secrets::default())
@@ -123,7 +123,7 @@ mod tests {
         // A hole: it takes no room on the disk.
         file.as_file().set_len(WEIGHTS_BYTES_MAX + 1).unwrap();
         let location = file.path().display().to_string();
-        let reason = "it has 6442450945 bytes, and 6442450944 are the most";
+        let reason = "it has 6442450945 bytes; the maximum is 6442450944";
         assert_eq!(refusal(&location).await, format!("weights = '{location}' cannot be read: {reason}"));
     }
 
@@ -153,7 +153,7 @@ mod tests {
         let location = format!("http://{}/net.safetensors", server.local_addr().unwrap());
         let message = refusal(&location).await;
         assert!(message.starts_with(&format!("weights = '{location}' cannot be read: ")), "{message}");
-        assert!(message.ends_with("over http:// it can be changed on its way; use https://"), "{message}");
+        assert!(message.ends_with("http:// is not secure; use https://"), "{message}");
         assert_eq!(server.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "somebody was asked");
     }
 

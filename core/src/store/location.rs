@@ -131,7 +131,7 @@ fn configured(
     let url = Url::parse(location).map_err(|e| e.to_string())?;
     if let Some((key, _)) = plain_endpoint(&settings) {
         return Err(format!(
-            "{} is plain http, which anyone on the way can read and change; set AWS_ALLOW_HTTP=true (or \
+            "{} is plain http, which is not secure; set AWS_ALLOW_HTTP=true (or \
              AZURE_ALLOW_HTTP, GOOGLE_ALLOW_HTTP) if that is meant",
             key.to_ascii_uppercase()
         ));
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_store_that_is_none_is_refused_with_what_to_use() {
         for location in ["memory:///models", "http://host/models", "ftp://host/x", "s3://", "://"] {
-            assert!(refusal(location, &[]).contains("is no model store: "), "{location}");
+            assert!(refusal(location, &[]).contains("is not a model store: "), "{location}");
         }
         assert!(refusal("memory:///models", &[]).contains("a folder that every node sees"));
     }

@@ -87,7 +87,7 @@ impl ModelStore {
         for name in self.model_names().await? {
             match self.find_manifest(&name).await {
                 Ok(manifest) => manifests.extend(manifest),
-                Err(error @ Error::Damaged { .. }) => tracing::warn!(model = %name, %error, "model left out"),
+                Err(error @ Error::Damaged { .. }) => tracing::warn!(model = %name, %error, "skipped a damaged model"),
                 Err(error) => return Err(error),
             }
         }

@@ -343,7 +343,7 @@ async fn a_tampered_record_is_refused_before_anything_is_made_of_it() {
         edit(&mut edited);
         std::fs::write(&path, edited.to_string()).unwrap();
         let message = store.run(&fixture.name).await.unwrap_err().to_string();
-        assert!(message.starts_with("runs/m/run.json is damaged: ") && message.contains("cannot be"), "{message}");
+        assert!(message.starts_with("runs/m/run.json is damaged: ") && message.contains(" must "), "{message}");
     }
     for nested in ["[", "{\"x\":", "{\"epochs\":[", "{\"definition\":{\"x\":"] {
         std::fs::write(&path, nested.repeat(100_000)).unwrap();

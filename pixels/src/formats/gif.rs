@@ -42,11 +42,11 @@ impl Decoder for Gif {
     }
 }
 
-/// Plays an animation up to a frame, which may show parts of those before it.
+/// Decodes an animation up to a frame, which may show parts of earlier frames.
 fn animated(bytes: &[u8], frame: u32) -> Result<Decoded, DecodeError> {
     let refused = |error| image_crate::refused(&Gif, bytes, &error);
     let mut decoder = image_crate::ImageFile::new(&Gif, bytes, GifDecoder::new(Cursor::new(bytes)))?.into_decoder();
-    // The canvas, and the frame before and after it was drawn there.
+    // The canvas, and the frame before and after it is drawn.
     let limits = image_crate::limits(decoder.total_bytes().saturating_mul(3));
     decoder.set_limits(limits).map_err(refused)?;
     let mut shown = None;
@@ -62,9 +62,9 @@ fn animated(bytes: &[u8], frame: u32) -> Result<Decoded, DecodeError> {
 /// Counts the frames that begin in these bytes, by their image descriptors (GIF89a, section 20).
 fn frames(bytes: &[u8]) -> u32 {
     let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
-    // Bytes of the colour table that the flags announce.
+    // Size in bytes of the colour table declared by the flags.
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3_usize << ((flags & 7) + 1) };
-    // The offset behind a sequence of sub-blocks, which a block of length 0 ends.
+    // Returns the offset after a sequence of sub-blocks, which ends with a block of length 0.
     let behind_blocks = |mut at: usize| {
         while let Some(&length) = bytes.get(at) {
             at += 1 + usize::from(length);
@@ -80,7 +80,7 @@ fn frames(bytes: &[u8]) -> u32 {
         match byte(at) {
             b',' => {
                 frames += 1;
-                // Behind the descriptor and its colour table stands one byte, the code size.
+                // The descriptor and its colour table are followed by one byte, the code size.
                 at = behind_blocks(at + 10 + table(byte(at + 9)) + 1);
             }
             b'!' => at = behind_blocks(at + 2),
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn every_frame_of_an_animation_is_decoded_as_a_viewer_shows_it() {
+    fn every_frame_of_an_animation_is_decoded_as_it_is_displayed() {
         let bytes = animation();
         assert_eq!(probe(&bytes).unwrap().frames, 3);
         let row = |frame| decode_frame(&bytes, frame, Channels::Grey).unwrap().data[..4].to_vec();
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_animation_cut_anywhere_is_an_error_or_the_whole_frame() {
+    fn a_truncated_animation_gives_an_error_or_the_whole_frame() {
         let bytes = animation();
         let whole = decode_frame(&bytes, 2, Channels::Grey).unwrap();
         let mut refused = 0;

@@ -1,4 +1,4 @@
-//! What the formats share that the `image` crate reads and writes.
+//! Decoding and encoding with the `image` crate, shared by several formats.
 
 use std::error::Error;
 use std::io::{Cursor, ErrorKind};
@@ -10,10 +10,10 @@ use super::{Channels, DecodeError, Decoded, Decoder, ImageInfo, Pixels, PixelsEr
 use crate::decoded::Samples;
 use crate::on_black;
 
-/// What a decoder may allocate beside its output (colour profiles, rows, palettes).
+/// Bytes that a decoder may allocate in addition to its output (colour profiles, rows, palettes).
 const SCRATCH_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// A file whose header was read and whose size was checked.
+/// A file whose header has been read and whose size has been checked.
 pub(super) struct ImageFile<'a, D> {
     format: &'a dyn Decoder,
     bytes: &'a [u8],
@@ -22,7 +22,7 @@ pub(super) struct ImageFile<'a, D> {
     height: u32,
 }
 
-/// Opens a file with the decoder that the `image` crate has for it.
+/// Opens a file with the decoder of the `image` crate.
 pub(super) fn open<'a>(
     format: &'a dyn Decoder,
     decoder: ImageFormat,
@@ -34,7 +34,7 @@ pub(super) fn open<'a>(
 }
 
 impl<'a, D: ImageDecoder> ImageFile<'a, D> {
-    /// A file that one of the crate's decoders has opened.
+    /// Wraps a file opened by one of the decoders.
     pub(super) fn new(format: &'a dyn Decoder, bytes: &'a [u8], opened: ImageResult<D>) -> Result<Self, DecodeError> {
         let decoder = opened.map_err(|error| refused(format, bytes, &error))?;
         let (width, height) = decoder.dimensions();
@@ -42,7 +42,7 @@ impl<'a, D: ImageDecoder> ImageFile<'a, D> {
         Ok(Self { format, bytes, decoder, width, height })
     }
 
-    /// What the header says, as the decoder sees it.
+    /// Returns the properties in the header, as reported by the decoder.
     pub(super) fn info(mut self) -> Result<ImageInfo, DecodeError> {
         let orientation = self.orientation()?;
         let (width, height) = shown(self.width, self.height, orientation);
@@ -52,13 +52,13 @@ impl<'a, D: ImageDecoder> ImageFile<'a, D> {
         Ok(ImageInfo { width, height, channels, bit_depth, frames: 1, format: self.format.name() })
     }
 
-    /// Decodes the first frame and turns it as the file says.
+    /// Decodes the first frame and applies the orientation of the file.
     pub(super) fn pixels(mut self) -> Result<Decoded, DecodeError> {
         let orientation = self.orientation()?;
         self.pixels_turned(orientation)
     }
 
-    /// Decodes the first frame where the orientation is known already.
+    /// Decodes the first frame and applies this orientation.
     pub(super) fn pixels_turned(mut self, orientation: Orientation) -> Result<Decoded, DecodeError> {
         let limits = limits(self.decoder.total_bytes().saturating_mul(2));
         self.decoder.set_limits(limits).map_err(|error| refused(self.format, self.bytes, &error))?;
@@ -67,7 +67,7 @@ impl<'a, D: ImageDecoder> ImageFile<'a, D> {
         Ok(Decoded { width, height, channels, samples }.turned(orientation))
     }
 
-    /// The decoder, for what is not the same in every format.
+    /// Returns the decoder, for code specific to a format.
     pub(super) fn into_decoder(self) -> D {
         self.decoder
     }
@@ -76,7 +76,7 @@ impl<'a, D: ImageDecoder> ImageFile<'a, D> {
         self.decoder.orientation().map_err(|error| refused(self.format, self.bytes, &error))
     }
 
-    /// Grey or colour in the file's depth. Samples with alpha and floats are reduced to 8 bits.
+    /// Converts to grey or colour with the bit depth of the file. Samples with alpha and floats are reduced to 8 bits.
     fn samples(self) -> Result<(Channels, Samples), DecodeError> {
         let colour = self.decoder.color_type();
         Ok(match colour {
@@ -99,7 +99,7 @@ impl<'a, D: ImageDecoder> ImageFile<'a, D> {
         })
     }
 
-    /// The decoder's output, in the machine's byte order as `image` gives it.
+    /// The output of the decoder, in native byte order.
     fn read<T: bytemuck::Pod + Default>(self) -> Result<Vec<T>, DecodeError> {
         let mut samples: Vec<T> = zeroed(self.format.label(), self.decoder.total_bytes())?;
         let read = self.decoder.read_image(bytemuck::cast_slice_mut(samples.as_mut_slice()));
@@ -108,7 +108,7 @@ impl<'a, D: ImageDecoder> ImageFile<'a, D> {
     }
 }
 
-/// Lets a decoder allocate its scratch memory and this many bytes of pixels.
+/// Limits the allocations of a decoder to its scratch memory and this many bytes of pixels.
 pub(super) fn limits(bytes: u64) -> Limits {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(bytes.saturating_add(SCRATCH_BYTES_MAX));
@@ -132,7 +132,7 @@ pub(super) fn without_alpha(colour: ColorType, samples: Vec<u8>) -> (Channels, S
     (channels, Samples::U8(samples))
 }
 
-/// Names what the decoder refused.
+/// Converts an error of the decoder.
 pub(super) fn refused(format: &dyn Decoder, bytes: &[u8], error: &ImageError) -> DecodeError {
     let (format, reason) = (format.label(), error.to_string());
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
@@ -148,7 +148,7 @@ pub(super) fn refused(format: &dyn Decoder, bytes: &[u8], error: &ImageError) ->
     }
 }
 
-/// The sides after the orientation was applied.
+/// The sides after the orientation is applied.
 pub(super) fn shown(width: u32, height: u32, orientation: Orientation) -> (u32, u32) {
     match orientation {
         Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
@@ -158,7 +158,7 @@ pub(super) fn shown(width: u32, height: u32, orientation: Orientation) -> (u32, 
     }
 }
 
-/// Writes a picture with one of the crate's encoders.
+/// Encodes an image with one of the encoders of the `image` crate.
 pub(super) fn written(
     pixels: &Pixels,
     encode: impl FnOnce(&mut Vec<u8>, ExtendedColorType) -> ImageResult<()>,

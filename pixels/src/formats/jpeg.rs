@@ -1,13 +1,13 @@
 //! JPEG (ITU-T T.81).
 //!
-//! A picture is decoded in full by the `image` crate, which has the last word on what is wrong with a file. Before that
-//! the markers (annex B) are read here, for three things that the decoder does not give: the true number of components,
-//! where the Exif block lies, and whether the file is complete. The last one matters most: the decoder is lenient and
-//! paints what is missing in a uniform grey, and a half-grey radiograph trains a model as if it were a finding.
+//! An image is decoded in full by the `image` crate, which also reports its errors. The markers (annex B) are read here
+//! first, for three things that the decoder does not report: the number of components, the position of the Exif block,
+//! and whether the file is complete. The last one matters most: the decoder fills missing parts with grey, and a model
+//! could learn from that as if it were a finding.
 //!
-//! A picture that will be resampled to a small square need not be decoded at full size: the inverse transform of a block
-//! of 8 x 8 pixels can give 4 x 4, 2 x 2 or 1 at once (libjpeg's "scaled IDCT"), and the conversion to grey is the luma
-//! plane, so colour is not decoded at all. libjpeg-turbo does this.
+//! An image that will be resampled to a small square is decoded at a reduced size by libjpeg-turbo: the inverse
+//! transform of a block of 8 x 8 pixels can produce 4 x 4, 2 x 2 or 1 pixel directly ("scaled IDCT"). For grey, only
+//! the luma plane is decoded.
 
 use std::cell::RefCell;
 
@@ -23,7 +23,8 @@ use super::{
 
 const LABEL: &str = "JPEG";
 
-/// Scans of a progressive picture; a few kilobytes can hold tens of thousands of them, each over the whole picture.
+/// Maximum number of scans of a progressive image. A few kilobytes can contain tens of thousands of scans, each over
+/// the whole image.
 const SCANS_MAX: u32 = 500;
 
 /// The reductions that libjpeg-turbo has vector code for, the largest first.
@@ -49,7 +50,7 @@ impl Decoder for Jpeg {
         bytes.starts_with(&[0xFF, 0xD8, 0xFF])
     }
 
-    /// The markers alone: the decoder would copy the whole file, and reports three channels for CMYK.
+    /// Reads only the markers, because the decoder would copy the whole file and reports three channels for CMYK.
     fn header(&self, bytes: &[u8]) -> Result<ImageInfo, DecodeError> {
         let header = header(bytes)?;
         let (width, height) = header.checked_size()?;
@@ -59,7 +60,7 @@ impl Decoder for Jpeg {
     }
 
     fn pixels(&self, bytes: &[u8], _: u32) -> Result<Decoded, DecodeError> {
-        // To ask the decoder for the orientation would read the header a third time.
+        // The orientation is known from the markers. The decoder would read the header once more.
         let orientation = complete_orientation(bytes)?;
         image_crate::open(self, ImageFormat::Jpeg, bytes)?.pixels_turned(orientation)
     }
@@ -89,7 +90,7 @@ fn write(pixels: &Pixels, quality: u8) -> Result<Vec<u8>, PixelsError> {
     })
 }
 
-/// How a picture is to be turned, after a look at all that its markers say: its size, and that it is complete.
+/// Checks the size and completeness of an image by its markers and returns its orientation.
 fn complete_orientation(bytes: &[u8]) -> Result<Orientation, DecodeError> {
     let header = header(bytes)?;
     header.checked_size()?;
@@ -97,7 +98,7 @@ fn complete_orientation(bytes: &[u8]) -> Result<Orientation, DecodeError> {
     Ok(header.orientation())
 }
 
-/// Lends this thread's decompressor. One that met a broken picture is not used again.
+/// Calls a function with the decompressor of this thread. After an error, the decompressor is not reused.
 fn with_decompressor<T>(work: impl FnOnce(&mut Decompressor) -> Option<T>) -> Option<T> {
     DECOMPRESSOR.with_borrow_mut(|slot| {
         let mut decompressor = match slot.take() {
@@ -110,7 +111,7 @@ fn with_decompressor<T>(work: impl FnOnce(&mut Decompressor) -> Option<T>) -> Op
     })
 }
 
-/// `None` where libjpeg-turbo refuses or warns, so that one decoder says what is wrong.
+/// Returns `None` if libjpeg-turbo reports an error or a warning, so that all errors come from one decoder.
 fn reduced(
     decompressor: &mut Decompressor,
     bytes: &[u8],
@@ -142,7 +143,7 @@ fn reduced(
     Some(Reduced { pixels, covered: (covered(header.width), covered(header.height)), orientation })
 }
 
-/// What the segments ahead of the first scan say.
+/// The content of the segments before the first scan.
 struct JpegHeader<'a> {
     width: u16,
     height: u16,
@@ -150,12 +151,12 @@ struct JpegHeader<'a> {
     bit_depth: u8,
     /// The TIFF structure inside the Exif segment.
     exif: Option<&'a [u8]>,
-    /// Offset of the first scan's header, just behind its marker.
+    /// Offset of the header of the first scan, after its marker.
     scan: usize,
 }
 
 impl JpegHeader<'_> {
-    /// Columns and rows as they are stored.
+    /// Width and height before the orientation is applied.
     fn checked_size(&self) -> Result<(u32, u32), DecodeError> {
         let (width, height) = (u32::from(self.width), u32::from(self.height));
         check_size(LABEL, width, height)?;
@@ -167,13 +168,13 @@ impl JpegHeader<'_> {
     }
 }
 
-/// A marker and the offset behind it.
+/// A marker and the offset after it.
 struct Marker {
     code: u8,
     end: usize,
 }
 
-/// The next marker at or after `from`. Whatever stands before it is skipped, as libjpeg does.
+/// Finds the next marker at or after `from`. Other bytes before it are skipped, as in libjpeg.
 fn next_marker(bytes: &[u8], from: usize) -> Option<Marker> {
     let mut start = from + bytes.get(from..)?.iter().position(|&byte| byte == 0xFF)?;
     // A marker may be preceded by any number of fill bytes 0xFF.
@@ -183,7 +184,7 @@ fn next_marker(bytes: &[u8], from: usize) -> Option<Marker> {
     bytes.get(start).map(|&code| Marker { code, end: start + 1 })
 }
 
-/// The content of the segment whose length field stands at `at`.
+/// Returns the content of the segment whose length field is at `at`.
 fn segment(bytes: &[u8], at: usize) -> Result<&[u8], DecodeError> {
     let Some(&[high, low]) = bytes.get(at..at + 2) else {
         return Err(truncated(bytes, "a segment has no length"));
@@ -231,9 +232,10 @@ fn header(bytes: &[u8]) -> Result<JpegHeader<'_>, DecodeError> {
     Err(truncated(bytes, "there is no scan"))
 }
 
-/// Refuses a file whose end-of-image marker is missing.
+/// Returns an error if the end-of-image marker is missing.
 fn require_end(bytes: &[u8], header: &JpegHeader<'_>) -> Result<(), DecodeError> {
-    // The common case at once. FF D9 cannot occur inside entropy-coded data, where FF is followed by 00 or a restart.
+    // Check the common case first. FF D9 cannot occur inside entropy-coded data, where FF is followed by 00 or a
+    // restart.
     if bytes.len() >= header.scan + 2 && bytes.ends_with(&[0xFF, 0xD9]) {
         return Ok(());
     }

@@ -13,12 +13,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::decoded::{Decoded, Reduced};
 use super::{Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError};
 
-/// The formats that are read. The first that knows a file's bytes reads it.
+/// The supported formats. A file is decoded by the first format that matches its bytes.
 pub(super) const FORMATS: &[&dyn Decoder] = &[&jpeg::Jpeg, &png::Png, &bmp::Bmp, &tiff::Tiff, &webp::WebP, &gif::Gif];
 
-/// An image format: how its files are recognised, read and, in some formats, written.
+/// An image format: how its files are detected, decoded and, for some formats, encoded.
 ///
-/// Files are hostile. A decoder calls [`check_size`] before it allocates anything of the size that a header claims.
+/// Files are not trusted. A decoder calls [`check_size`] before it allocates memory for the size in a header.
 pub(super) trait Decoder: Sync {
     /// The name in SQL: "jpeg".
     fn name(&self) -> &'static str;
@@ -26,50 +26,49 @@ pub(super) trait Decoder: Sync {
     /// The name in messages: "JPEG".
     fn label(&self) -> &'static str;
 
-    /// Whether the bytes are of this format, judged by its signature. File names lie: many a ".jpg" is a PNG, or the
-    /// login page of a picture archive.
+    /// Returns whether the bytes have the signature of this format. File names are not used because they are often
+    /// wrong.
     fn sniff(&self, bytes: &[u8]) -> bool;
 
-    /// Reads the header and decodes no pixel. The bytes may be only the first part of a file.
+    /// Reads the header without decoding pixels. The bytes may be only the first part of a file.
     fn header(&self, bytes: &[u8]) -> Result<ImageInfo, DecodeError>;
 
-    /// Decodes a frame as it is shown: turned as the file says, alpha composited on black. Frames count from 0, and
-    /// there are as many as the header says.
+    /// Decodes a frame, applies its orientation and composites alpha on black. Frames are numbered from 0 to the number
+    /// in the header minus one.
     fn pixels(&self, bytes: &[u8], frame: u32) -> Result<Decoded, DecodeError>;
 
-    /// Decodes the first frame to the smallest size that the format gives at once and of which neither side falls below
-    /// `side`. `None` where [`Decoder::pixels`] must decode the file: the format has no such way, or the file is not fit
-    /// for it.
+    /// Decodes the first frame at the smallest size that the format supports and whose sides are at least `side`.
+    /// Returns `None` if the format or the file does not support reduced decoding.
     fn reduced(&self, _bytes: &[u8], _channels: Channels, _side: u32) -> Result<Option<Reduced>, DecodeError> {
         Ok(None)
     }
 
-    /// How pictures are written; `None` for a format that is only read.
+    /// The encoder, or `None` if the format can only be decoded.
     fn encoder(&self) -> Option<Encoder> {
         None
     }
 
-    /// A file of 8-bit colour for the tests that every format must pass.
+    /// Encodes an 8-bit colour image for the tests of all formats.
     #[cfg(test)]
     fn sample(&self, picture: &image::DynamicImage) -> Vec<u8>;
 }
 
-/// How pictures are written in a format.
+/// The encoder of a format.
 pub struct Encoder {
-    /// What SQL takes beside the format's name.
+    /// Other names in SQL.
     pub(super) aliases: &'static [&'static str],
     /// Whether the file decodes to the same pixels.
     pub is_lossless: bool,
-    /// Writes a picture with a quality from 1 to 100, which lossless formats ignore.
+    /// Encodes an image with a quality from 1 to 100. Lossless formats ignore the quality.
     pub(super) write: fn(&Pixels, quality: u8) -> Result<Vec<u8>, PixelsError>,
 }
 
-/// A format of [`FORMATS`]. Everything that is decoded goes through it.
+/// A format of [`FORMATS`]. All decoding goes through this type.
 #[derive(Clone, Copy)]
 pub struct Format(&'static dyn Decoder);
 
 impl Format {
-    /// The format of a file, by its bytes.
+    /// Detects the format of a file from its bytes.
     pub(super) fn of(bytes: &[u8]) -> Result<Self, DecodeError> {
         if bytes.is_empty() {
             return Err(DecodeError::Empty);
@@ -88,7 +87,7 @@ impl Format {
         Err(DecodeError::UnknownFormat { first_bytes: first.join(" "), hint })
     }
 
-    /// The formats that are written, the lossless ones first.
+    /// Returns the formats with an encoder, lossless ones first.
     pub fn written() -> Vec<(Self, Encoder)> {
         let mut written: Vec<_> =
             FORMATS.iter().filter_map(|&format| format.encoder().map(|encoder| (Self(format), encoder))).collect();
@@ -111,10 +110,10 @@ impl Format {
         self.guarded(|| self.0.header(bytes))
     }
 
-    /// See [`Decoder::pixels`]; a frame that the file does not have is an error.
+    /// See [`Decoder::pixels`]; a missing frame is an error.
     pub(super) fn pixels(self, bytes: &[u8], frame: u32) -> Result<Decoded, DecodeError> {
         self.guarded(|| {
-            // Every file has a first frame, so only those behind it cost a look at the header.
+            // Every file has a first frame, so the header is read only for later frames.
             let frames = if frame == 0 { 1 } else { self.0.header(bytes)?.frames };
             if frame >= frames {
                 return Err(DecodeError::NoFrame { format: self.label(), frame, frames });
@@ -128,8 +127,8 @@ impl Format {
         self.guarded(|| self.0.reduced(bytes, channels, side))
     }
 
-    /// Runs a decoder and turns its panic into an error. The decoders are safe Rust, yet they assert and index; a file
-    /// made to hit such a line must cost its row, not the executor.
+    /// Runs a decoder and turns its panic into an error. The decoders are safe Rust, but assertions and indexing may
+    /// panic on a malformed file. Such a file must fail its row and not the executor.
     fn guarded<T>(self, decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
         catch_unwind(AssertUnwindSafe(decoder)).unwrap_or_else(|_| {
             let reason = "the image data are inconsistent".to_string();
@@ -138,12 +137,12 @@ impl Format {
     }
 }
 
-/// The names in messages of the formats that are read.
+/// Returns the names of the supported formats, for messages.
 pub fn labels() -> Vec<&'static str> {
     FORMATS.iter().map(|format| format.label()).collect()
 }
 
-/// "a, b or c".
+/// Joins names as "a, b or c".
 pub fn alternatives(words: &[impl AsRef<str>]) -> String {
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     match words.as_slice() {
@@ -152,7 +151,7 @@ pub fn alternatives(words: &[impl AsRef<str>]) -> String {
     }
 }
 
-/// Refuses a picture without pixels, and one with more than [`MAX_PIXELS`].
+/// Returns an error if the image has no pixels or more than [`MAX_PIXELS`].
 fn check_size(label: &'static str, width: u32, height: u32) -> Result<(), DecodeError> {
     if width == 0 || height == 0 {
         let reason = format!("its header declares {width} x {height} pixels");
@@ -164,7 +163,7 @@ fn check_size(label: &'static str, width: u32, height: u32) -> Result<(), Decode
     Ok(())
 }
 
-/// Zeroed samples that fill this many bytes, without aborting the process where memory is short.
+/// Allocates zeroed samples of this many bytes. Returns an error if memory is short, and does not abort the process.
 fn zeroed<T: Clone + Default>(label: &'static str, bytes: u64) -> Result<Vec<T>, DecodeError> {
     let too_much = || DecodeError::OutOfMemory { format: label, bytes };
     let length = usize::try_from(bytes).map_err(|_| too_much())? / size_of::<T>();
@@ -179,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alternatives_read_as_a_sentence_does() {
+    fn alternatives_are_joined_with_commas_and_or() {
         for (words, text) in [
             (&[][..], ""),
             (&["png"][..], "png"),
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_formats_share_a_name_and_none_knows_the_files_of_another() {
+    fn formats_have_different_names_and_do_not_match_the_files_of_others() {
         let picture = super::super::testing::drawn();
         for format in FORMATS {
             let bytes = format.sample(&picture);

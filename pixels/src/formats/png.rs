@@ -23,7 +23,7 @@ impl Decoder for Png {
 
     fn header(&self, bytes: &[u8]) -> Result<ImageInfo, DecodeError> {
         let info = image_crate::open(self, ImageFormat::Png, bytes)?.info()?;
-        // The decoder widens small samples and palettes, so the header itself (section 11.2.1) is asked.
+        // The decoder expands small samples and palettes, so the depth is read from the header (section 11.2.1).
         let Some(&[bit_depth, colour]) = bytes.get(24..26) else { return Ok(info) };
         let channels = match colour {
             0 => 1,

@@ -1,4 +1,4 @@
-//! Listening with and without TLS.
+//! A listener with or without TLS.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,27 +15,27 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-/// How long a handshake may take.
+/// The time limit of a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Handshakes at a time; a client beyond them waits to be accepted.
+/// The maximum number of concurrent handshakes. Further clients wait to be accepted.
 const HANDSHAKES_MAX: usize = 256;
 
-/// Connections that wait for the server after their handshake.
+/// The maximum number of connections that wait for the server after their handshake.
 const ACCEPTED_MAX: usize = 64;
 
-/// How long a connection may be silent before the system asks whether its peer is there.
+/// The idle time after which the system probes a connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
-/// How long to wait after the system refused a connection: it has most likely run out of file descriptors.
+/// The wait after a failed accept. The usual cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its address.
     pub addr: SocketAddr,
-    /// Whether it showed a certificate that our authority signed.
+    /// Whether it presented a certificate signed by the configured authority.
     pub certificate: bool,
 }
 
@@ -53,18 +53,19 @@ enum Source {
 }
 
 impl Listener {
-    /// Without TLS.
+    /// Makes a listener without TLS.
     ///
     /// # Errors
-    /// When the system does not say where it listens.
+    /// Returns an error if the local address cannot be read.
     pub fn plain(listener: TcpListener) -> io::Result<Self> {
         Ok(Self { local: listener.local_addr()?, source: Source::Plain(listener) })
     }
 
-    /// With TLS. Handshakes happen beside each other and have a time limit, so that a slow client delays no other.
+    /// Makes a listener with TLS. Handshakes run concurrently and have a time limit, so a slow client does not delay
+    /// others.
     ///
     /// # Errors
-    /// When the system does not say where it listens.
+    /// Returns an error if the local address cannot be read.
     pub fn tls(listener: TcpListener, acceptor: TlsAcceptor) -> io::Result<Self> {
         let local = listener.local_addr()?;
         let (sender, accepted) = mpsc::channel(ACCEPTED_MAX);
@@ -72,7 +73,7 @@ impl Listener {
         Ok(Self { local, source: Source::Tls { accepted, task } })
     }
 
-    /// The address that it listens on.
+    /// The local address.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.local
@@ -99,7 +100,7 @@ impl axum::serve::Listener for Listener {
             }
             Source::Tls { accepted, .. } => match accepted.recv().await {
                 Some((stream, peer)) => (Either::Right(stream), peer),
-                // The task ends with this listener only.
+                // The task ends only when this listener is dropped.
                 None => std::future::pending().await,
             },
         }
@@ -120,8 +121,8 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, addr)) => {
-                // Small messages must not wait for each other, and a peer whose line is cut must be noticed. A socket that
-                // is gone already says so when it is read.
+                // Send small messages at once, and notice a peer that has disappeared. If the socket is already closed,
+                // the next read reports it.
                 let _ = stream.set_nodelay(true);
                 let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEP_ALIVE));
                 return (stream, addr);
@@ -149,7 +150,7 @@ async fn accept_all(
                 Ok(Ok(stream)) => {
                     drop(permit);
                     let certificate = stream.get_ref().1.peer_certificates().is_some_and(|c| !c.is_empty());
-                    // Nobody listens any more when this fails.
+                    // The send fails only if the listener has been dropped.
                     let _ = accepted.send((stream, Peer { addr, certificate })).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%addr, %error, "TLS handshake failed"),

@@ -1,6 +1,6 @@
-//! Certificates: who a process says it is, and whom it believes.
+//! TLS for servers and clients.
 //!
-//! Every port of the cluster is served through [`Listener`]; clients become [`ClientTls::endpoint_override`].
+//! Every port of the cluster is served through [`Listener`]. Clients connect with [`ClientTls::endpoint_override`].
 
 mod listener;
 #[cfg(test)]
@@ -21,79 +21,79 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 pub use listener::{Listener, Peer};
 
-/// How long a client waits for a connection.
+/// The time limit for opening a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long a client waits for the beginning of an answer.
+/// The time limit for the start of a response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How often a client asks whether the other side lives.
+/// The interval of keep-alive pings.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// What is wrong with certificates.
+/// An error in a certificate or key file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file that cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
         /// The file.
         path: String,
-        /// The system's words.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// A file that holds something else.
+    /// The file has no such content.
     #[error("{path} contains no {what} in PEM format: {reason}")]
     Pem {
         /// The file.
         path: String,
-        /// What it should hold.
+        /// The expected content.
         what: &'static str,
-        /// What the parser says.
+        /// The error of the parser.
         reason: String,
     },
-    /// A certificate and a key that do not belong together, or are not accepted.
+    /// The certificate and the key do not match or are not accepted.
     #[error("cannot use the certificate {path}: {source}")]
     Unusable {
-        /// The certificate's file.
+        /// The file of the certificate.
         path: String,
-        /// Why not.
+        /// The cause.
         source: rustls::Error,
     },
-    /// An authority that cannot be used.
+    /// The certificate authority cannot be used.
     #[error("cannot use the certificate authority {path}: {source}")]
     Authority {
-        /// Its file.
+        /// The file of the authority.
         path: String,
-        /// Why not.
+        /// The cause.
         source: VerifierBuilderError,
     },
-    /// A client's certificates that tonic does not take.
+    /// Tonic refuses the certificates of a client.
     #[error("cannot use the client certificates: {source}")]
     Client {
-        /// Why not.
+        /// The cause.
         source: tonic::transport::Error,
     },
 }
 
-/// What a server shows and asks for: files in PEM form.
+/// The certificate files of a server, in PEM format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerTls {
-    /// Its certificate, followed by those of the authorities in between.
+    /// The certificate, followed by those of the intermediate authorities.
     pub cert: PathBuf,
-    /// Its private key.
+    /// The private key.
     pub key: PathBuf,
-    /// The authority that signs clients; without it no client is asked for a certificate.
+    /// The authority that signs client certificates. Without it, clients are not asked for a certificate.
     pub client_ca: Option<PathBuf>,
     /// Whether a client without a certificate is refused.
     pub client_certificate_required: bool,
 }
 
 impl ServerTls {
-    /// What turns connections into TLS connections, for HTTP/2 and HTTP/1.1.
+    /// Returns an acceptor of TLS connections for HTTP/2 and HTTP/1.1.
     ///
     /// # Errors
-    /// When a file cannot be read or does not hold what it should.
+    /// Returns an error if a file cannot be read or has the wrong content.
     pub fn acceptor(&self) -> Result<TlsAcceptor, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let unusable = |source| TlsError::Unusable { path: self.cert.display().to_string(), source };
@@ -123,20 +123,20 @@ impl ServerTls {
     }
 }
 
-/// Whom a client believes, and what it shows: files in PEM form.
+/// The certificate files of a client, in PEM format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientTls {
-    /// The authority that signs servers.
+    /// The authority that signs server certificates.
     pub ca: PathBuf,
-    /// Its own certificate and private key.
+    /// The certificate and private key of the client.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl ClientTls {
-    /// The same for tonic.
+    /// Returns the TLS configuration for tonic.
     ///
     /// # Errors
-    /// When a file cannot be read or holds no certificate.
+    /// Returns an error if a file cannot be read or contains no certificate.
     pub fn config(&self) -> Result<ClientTlsConfig, TlsError> {
         certificates(&self.ca)?;
         let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&self.ca)?));
@@ -149,11 +149,11 @@ impl ClientTls {
         })
     }
 
-    /// Makes every endpoint of Ballista one that speaks TLS. Ballista writes most of its addresses with `http`, for
-    /// which tonic would speak plaintext.
+    /// Returns a function that makes every Ballista endpoint use TLS. Ballista writes most addresses with `http`, for
+    /// which tonic would not use TLS.
     ///
     /// # Errors
-    /// As [`Self::config`].
+    /// The same as [`Self::config`].
     pub fn endpoint_override(&self) -> Result<EndpointOverrideFn, TlsError> {
         let config = self.config()?;
         Ok(Arc::new(move |endpoint: Endpoint| {

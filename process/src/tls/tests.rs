@@ -1,4 +1,4 @@
-//! Handshakes with certificates made here.
+//! Tests of TLS handshakes with generated certificates.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::*;
 
-/// An authority and a certificate for localhost that it signed.
+/// An authority and a certificate for localhost signed by it.
 struct Certificates {
     folder: TempDir,
 }
@@ -74,7 +74,7 @@ async fn socket() -> (TcpListener, SocketAddr) {
 
 use std::net::SocketAddr;
 
-/// The answer to a GET over TLS.
+/// Returns the response to a GET request over TLS.
 async fn ask(connector: &TlsConnector, address: SocketAddr) -> std::io::Result<String> {
     let stream = TcpStream::connect(address).await?;
     let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await?;
@@ -90,7 +90,7 @@ fn app() -> axum::extract::connect_info::IntoMakeServiceWithConnectInfo<Router, 
 }
 
 #[tokio::test]
-async fn a_server_knows_who_showed_a_certificate_and_a_silent_client_delays_nobody() {
+async fn a_server_knows_which_clients_have_a_certificate_and_a_silent_client_delays_no_other() {
     let certificates = Certificates::new();
     let (socket, address) = socket().await;
     let listener = Listener::tls(socket, certificates.server(false).acceptor().unwrap()).unwrap();
@@ -101,7 +101,7 @@ async fn a_server_knows_who_showed_a_certificate_and_a_silent_client_delays_nobo
         assert!(answer.ends_with(&format!("certificate: {shown}")), "{answer}");
     }
     let stranger = Certificates::new();
-    assert!(ask(&stranger.connector(false), address).await.is_err(), "a client believes its authority only");
+    assert!(ask(&stranger.connector(false), address).await.is_err(), "a client accepts only its own authority");
     server.abort();
 }
 
@@ -119,7 +119,7 @@ async fn a_plain_listener_serves_the_same_app() {
 }
 
 #[tokio::test]
-async fn a_listener_that_requires_certificates_lets_nobody_through_without() {
+async fn a_listener_that_requires_certificates_refuses_clients_without_one() {
     let certificates = Certificates::new();
     let (socket, address) = socket().await;
     let listener = Listener::tls(socket, certificates.server(true).acceptor().unwrap()).unwrap();
@@ -132,7 +132,7 @@ async fn a_listener_that_requires_certificates_lets_nobody_through_without() {
 }
 
 #[tokio::test]
-async fn ballistas_endpoints_speak_tls_whatever_their_scheme_says() {
+async fn ballista_endpoints_use_tls_whatever_their_scheme() {
     let certificates = Certificates::new();
     let (socket, address) = socket().await;
     let listener = Listener::tls(socket, certificates.server(true).acceptor().unwrap()).unwrap();
@@ -150,7 +150,7 @@ async fn ballistas_endpoints_speak_tls_whatever_their_scheme_says() {
 }
 
 #[test]
-fn a_file_that_holds_something_else_is_named() {
+fn an_error_names_the_file_with_the_wrong_content() {
     let certificates = Certificates::new();
     let swapped = ServerTls { cert: certificates.file("key.pem"), ..certificates.server(false) };
     let error = swapped.acceptor().map(|_| ()).unwrap_err().to_string();

@@ -231,7 +231,7 @@ mod tests {
                 "SELECT predict_proba('m', X'00', 'COVID')",
                 "model 'm' has no class 'COVID'; its classes are NORMAL, PNEUMONIA",
             ),
-            ("SELECT predict('no such', X'00')", "'no such' is no model name"),
+            ("SELECT predict('no such', X'00')", "'no such' is not a valid model name"),
             ("SELECT augment_image(X'00', 'xray')", "takes 3 or 4 arguments, not 2"),
             (
                 "SELECT augment_image(X'00', 'turn', 1)",

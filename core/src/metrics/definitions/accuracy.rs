@@ -1,10 +1,10 @@
-//! The share of rows that are decided rightly.
+//! The fraction of rows that are classified correctly.
 
 use super::{Figure, Metric};
 
 /// The definition of `accuracy`.
 pub const METRIC: Metric = Metric {
     name: "accuracy",
-    meaning: "share of rows that are decided rightly",
+    meaning: "fraction of rows that are classified correctly",
     figure: Figure::Weighed { two: |rows| rows.counts.accuracy(), many: Some(|rows| rows.counts.accuracy()) },
 };

@@ -1,7 +1,7 @@
-//! The figures that EVALUATE answers with, in the order of its columns: one file each, one line each in [`METRICS`].
+//! The metrics of EVALUATE, one per file, listed in [`METRICS`].
 //!
-//! EVALUATE's columns, the figures kept with a model, its card and the table in `docs/evaluation.md` are made from this
-//! list.
+//! The columns of EVALUATE, the stored metrics of a model, the model card and the table in `docs/evaluation.md` are
+//! made from this list.
 
 pub mod accuracy;
 pub mod average_precision;
@@ -20,7 +20,7 @@ use super::multi::auc_ovr;
 use super::roc::Ranking;
 use super::{Confusion, MultiConfusion};
 
-/// Every figure, in the order of EVALUATE's columns.
+/// All metrics, in the order of the columns of EVALUATE.
 pub const METRICS: &[&Metric] = &[
     &accuracy::METRIC,
     &balanced_accuracy::METRIC,
@@ -35,49 +35,49 @@ pub const METRICS: &[&Metric] = &[
     &calibration_error::METRIC,
 ];
 
-/// A figure of merit.
+/// A metric.
 #[derive(Debug)]
 pub struct Metric {
     /// Its column in EVALUATE and its key in a stored report.
     pub name: &'static str,
-    /// What it is, as documentation has it.
+    /// The description in the manual.
     pub meaning: &'static str,
     /// How it is computed.
     pub figure: Figure,
 }
 
-/// A figure of rows that may be weighed, whose labels are counted in a `C`.
+/// A metric of rows that may be weighed, whose labels are counted in a `C`.
 pub type OfSample<C> = fn(&Sample<'_, C>) -> Option<f64>;
 
-/// How a figure is computed, and so what there is of it. Each is `None` where it is not defined for the rows.
+/// How a metric is computed, and so what there is of it. Each is `None` where it is not defined for the rows.
 #[derive(Debug)]
 pub enum Figure {
     /// From rows that may be weighed, so that it has a bootstrap interval. It is kept with a model.
     Weighed {
-        /// Of two classes.
+        /// For two classes.
         two: OfSample<Confusion>,
-        /// Of more; `None` where it is for two classes only.
+        /// For more classes. `None` if the metric is only for two classes.
         many: Option<OfSample<MultiConfusion>>,
     },
-    /// From whether each row is positive and its score, both in the order of the rows: two classes only, no interval.
+    /// From the truth and the score of each row. Only for two classes, and without an interval.
     Scored(fn(&[bool], &[f64]) -> Option<f64>),
 }
 
 impl Metric {
-    /// Whether it has an interval, and is kept with a model.
+    /// Returns whether it has an interval and is stored with a model.
     #[must_use]
     pub const fn has_interval(&self) -> bool {
         matches!(self.figure, Figure::Weighed { .. })
     }
 
-    /// Whether it exists for more than two classes.
+    /// Returns whether it is defined for more than two classes.
     #[must_use]
     pub const fn is_for_many_classes(&self) -> bool {
         matches!(self.figure, Figure::Weighed { many: Some(_), .. })
     }
 }
 
-/// How many figures have an interval.
+/// Number of metrics with an interval.
 pub(super) const INTERVALS: usize = {
     let (mut count, mut index) = (0, 0);
     while index < METRICS.len() {
@@ -89,15 +89,15 @@ pub(super) const INTERVALS: usize = {
     count
 };
 
-/// The figures with an interval, in the order of [`METRICS`].
+/// The metrics with an interval, in the order of [`METRICS`].
 pub(super) fn with_interval() -> impl Iterator<Item = &'static Metric> {
     METRICS.iter().copied().filter(|metric| metric.has_interval())
 }
 
-/// One draw of the rows: how often each was drawn, and what all figures share. The rows themselves draw each once.
+/// One draw of the rows: how often each was drawn, and what all metrics share. The rows themselves draw each once.
 #[derive(Debug)]
 pub struct Sample<'a, C> {
-    /// How the drawn rows were decided.
+    /// The decisions of the drawn rows.
     pub counts: C,
     /// How often each row was drawn.
     pub weights: &'a [u32],
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_figure_has_a_name_of_its_own_and_a_meaning() {
+    fn every_metric_has_a_unique_name_and_a_meaning() {
         let names: BTreeSet<&str> = METRICS.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), METRICS.len());
         for metric in METRICS {

@@ -1,11 +1,11 @@
-//! The share of negative rows that are called negative.
+//! The fraction of negative rows that are predicted negative.
 
 use super::{Figure, Metric};
 
 /// The definition of `specificity`.
 pub const METRIC: Metric = Metric {
     name: "specificity",
-    meaning: "share of negative rows that are called negative; of more than two classes, the mean over them",
+    meaning: "fraction of negative rows that are predicted negative; of more than two classes, the mean over them",
     figure: Figure::Weighed {
         two: |rows| rows.counts.specificity(),
         many: Some(|rows| rows.counts.macro_specificity()),
