@@ -98,13 +98,6 @@ impl From<DataFusionError> for Error {
 }
 
 #[cfg(feature = "embedded")]
-impl From<tusk_executor::Error> for Error {
-    fn from(error: tusk_executor::Error) -> Self {
-        Self::Embedded { source: Box::new(error) }
-    }
-}
-
-#[cfg(feature = "embedded")]
 impl From<tusk_scheduler::Error> for Error {
     fn from(error: tusk_scheduler::Error) -> Self {
         match error {

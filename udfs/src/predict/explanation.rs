@@ -15,6 +15,7 @@ use datafusion::logical_expr::{
 };
 use tusk_core::engine::{Explanations, Predictor};
 use tusk_core::ids::ModelName;
+use tusk_core::task_models::TaskModels;
 
 use super::{MODEL_ARGUMENT, SECTION, arguments};
 use crate::image::tensor_fields;
