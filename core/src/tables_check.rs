@@ -1,8 +1,8 @@
-//! Tables inside plans: whether they hold what they claim.
+//! Checks tables in plans before they are decoded.
 //!
-//! A plan may carry tables (an in-memory table, a literal list) as Arrow IPC messages, each of which says how long its
-//! body is. Arrow's reader allocates that much before it reads; an allocation that fails ends the process, and nothing can
-//! catch that. So the claims are compared with the bytes that are there, before anything is decoded.
+//! A plan may contain tables (an in-memory table, a literal list) as Arrow IPC messages, which declare the length of
+//! their body. The reader of Arrow allocates this length before it reads, and a failed allocation aborts the process.
+//! The declared lengths are therefore compared with the available bytes before decoding.
 
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ use datafusion_proto::protobuf::{PhysicalExprNode, PhysicalPlanNode};
 
 use crate::error::Error;
 
-/// What begins an IPC message.
+/// The start of an IPC message.
 const CONTINUATION: [u8; 4] = [0xFF; 4];
 
-/// As deep as prost decodes messages inside each other.
+/// The nesting limit of prost.
 const NESTING_MAX: usize = 100;
 
-/// Refuses bytes of protobuf in which a table claims more than is there, or is compressed: what it unpacks to is a claim
-/// too, and our own plans never are.
+/// Returns an error if a table in protobuf bytes declares more bytes than it has, or if it is compressed. Compressed
+/// tables declare their decompressed size, and plans of Tusk are not compressed.
 pub(crate) fn check_tables(message: &[u8]) -> Result<(), &'static str> {
     check(message, NESTING_MAX)
 }
@@ -44,8 +44,8 @@ fn check(message: &[u8], nesting: usize) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The content of the next field of a message (empty where it holds no bytes), and what follows it; nothing at the end
-/// and where the bytes are no message.
+/// Returns the content of the next field of a message (empty if it is not bytes) and the rest, or `None` at the end or
+/// if the bytes are not a message.
 fn next_field(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, rest) = varint(bytes)?;
     match key & 7 {

@@ -119,13 +119,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_has_the_parameters_of_torchvisions() {
+    fn the_number_of_parameters_equals_that_of_torchvision() {
         // torchvision's number for three channels and a thousand classes, without the channels and classes that are less.
         assert_eq!(EFFICIENTNET_B0.parameters(), 5_288_548 - 2 * 32 * 9 - 999 * 1281);
     }
 
     #[test]
-    fn its_tensors_are_named_as_torchvisions() {
+    fn the_tensors_have_the_names_of_torchvision() {
         let net = layers(&Input { channels: 3, side: 224, outputs: 1000, features: crate::options::Features::Hog });
         let first = |layer: &Layer| match layer {
             Layer::ConvBn2d(layer) => Some((layer.conv.name.clone(), layer.bn.name.clone())),

@@ -3,12 +3,12 @@
 /// The layers of a net.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layers {
-    /// Images `[n, channels, side, side]` to maps of what was found where, `[n, features, height, width]`.
+    /// Images `[n, channels, side, side]` to feature maps, `[n, features, height, width]`.
     pub features: Vec<Layer>,
-    /// Such maps to `[n, values]` in f32, which the head takes.
+    /// Feature maps to `[n, values]` in f32, the input of the head.
     pub classify: Vec<Layer>,
-    /// The last layer, whose shape follows from the classes. It starts with small weights, so that training starts
-    /// undecided.
+    /// The last layer, whose shape depends on the classes. Its initial weights are small, so that initial probabilities
+    /// are nearly equal.
     pub head: Linear,
 }
 
@@ -53,26 +53,26 @@ pub enum Layer {
     Dropout(Dropout),
     /// Zeroes all values of some images in training (Huang et al. 2016, arXiv 1603.09382).
     StochasticDepth(Dropout),
-    /// What a branch makes of its input, added to what a shortcut makes of it (He et al. 2015, arXiv 1512.03385).
+    /// The output of a branch plus the output of a shortcut (He et al. 2015, arXiv 1512.03385).
     Residual {
         /// Registered first.
         branch: Vec<Layer>,
         /// Empty where the input itself is added.
         shortcut: Vec<Layer>,
     },
-    /// The input times what a branch makes of it, such as a number per channel (Hu et al. 2017, arXiv 1709.01507).
+    /// The input times the output of a branch, such as a factor per channel (Hu et al. 2017, arXiv 1709.01507).
     Scale {
         /// The branch.
         branch: Vec<Layer>,
     },
-    /// What a branch makes of its input, put behind the input's channels (Huang et al. 2016, arXiv 1608.06993).
+    /// The input concatenated with the output of a branch along the channels (Huang et al. 2016, arXiv 1608.06993).
     DenseConcat {
         /// The branch.
         branch: Vec<Layer>,
     },
 }
 
-/// How a convolution looks at its input.
+/// The kernel of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// Odd; the padding keeps the size at stride 1.

@@ -22,6 +22,6 @@ fn layers(input: &Input) -> Layers {
         Features::Hog => (vec![Layer::Hog, Layer::Flatten], Hog::values(input.side)),
         Features::Pixels => (vec![Layer::Flatten], input.channels * input.side * input.side),
     };
-    // A linear machine finds nothing before it decides: there are no maps.
+    // A linear model has no feature maps.
     Layers { features: Vec::new(), classify: seen, head: Linear::new("fc", values, input.outputs) }
 }

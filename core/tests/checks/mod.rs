@@ -1,4 +1,4 @@
-//! What must hold for any bytes. The fuzz targets and the test of the stored corpus run the same functions.
+//! Checks that must hold for any bytes, used by the fuzz targets and by the test of the stored corpus.
 
 use std::sync::{Arc, LazyLock};
 
@@ -20,7 +20,7 @@ use tusk_core::protocol::ExecutorReport;
 use tusk_core::sql::{ModelStatement, Source, Statement, parse};
 use tusk_core::state::{ModelState, checksum};
 
-/// Bytes of other processes: a plan, an operator, a table, a file of weights, a record. None may panic.
+/// Decodes bytes as a plan, an operator, a table, a file of weights and a record. None may panic.
 pub(crate) fn codec(bytes: &[u8]) {
     static CONTEXT: LazyLock<Arc<TaskContext>> = LazyLock::new(|| SessionContext::new().task_ctx());
     let (physical, logical) = (TuskPhysicalCodec::default(), TuskLogicalCodec::default());
@@ -36,7 +36,7 @@ pub(crate) fn codec(bytes: &[u8]) {
     drop(serde_json::from_slice::<ExecutorReport>(bytes));
 }
 
-/// A text that is no SQL is refused; a statement of ours prints as SQL that parses to the same tree.
+/// Parses a text. A parsed statement must be printed as SQL that parses to an equal tree.
 pub(crate) fn sql(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(statements) = parse(text) else { return };
@@ -82,7 +82,7 @@ fn prints_back(source: &Source) -> bool {
     }
 }
 
-/// What a worker may send as a row of its answer.
+/// Decodes bytes as a row of a task output.
 pub(crate) fn answer(bytes: &[u8]) {
     for name in [REPORT, "fc.weight", "contents", "truth", "probabilities", "groups"] {
         for batch in answer_rows(WorkerId(0), name, bytes) {
