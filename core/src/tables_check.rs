@@ -71,8 +71,8 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-/// Checks bytes that may be a literal's table, whose header travels without its length and whose body has a field of its
-/// own, or a stream.
+/// Checks bytes that may be a literal's table, whose header travels without its length and whose body has a field of
+/// its own, or a stream.
 fn check_field(field: &[u8]) -> Result<(), &'static str> {
     match table_message(field) {
         Some(message) if is_compressed(message) => Err(COMPRESSED),
@@ -82,8 +82,8 @@ fn check_field(field: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// Whether a field begins as a stream of tables does. What begins alike and is none, as a packed list of numbers may, is
-/// no table to any reader; where a stream must be, [`CheckedConverter`] asks for one.
+/// Whether a field begins as a stream of tables does. What begins alike and is none, as a packed list of numbers may,
+/// is no table to any reader; where a stream must be, [`CheckedConverter`] asks for one.
 fn begins_stream(field: &[u8]) -> bool {
     let header =
         field.strip_prefix(&CONTINUATION).and_then(|rest| rest.split_first_chunk()).and_then(|(length, rest)| {
@@ -131,7 +131,8 @@ fn is_compressed(message: arrow::ipc::Message<'_>) -> bool {
     batch.is_some_and(|batch| batch.compression().is_some())
 }
 
-/// Decodes plans as DataFusion does, after a look at their in-memory tables: of those it is known that they are streams.
+/// Decodes plans as DataFusion does, after a look at their in-memory tables: of those it is known that they are
+/// streams.
 pub(crate) struct CheckedConverter;
 
 impl PhysicalProtoConverterExtension for CheckedConverter {

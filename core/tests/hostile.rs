@@ -37,7 +37,8 @@ fn next(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// One to four changes: a flipped bit, a byte that readers treat as special, a cut, a doubled piece, a piece of another.
+/// One to four changes: a flipped bit, a byte that readers treat as special, a cut, a doubled piece, a piece of
+/// another.
 fn damaged(valid: &[u8], other: &[u8], state: &mut u64) -> Vec<u8> {
     let mut bytes = valid.to_vec();
     for _ in 0..=next(state) % 4 {

@@ -225,7 +225,8 @@ impl Linear {
     }
 }
 
-/// Zeroes a fraction of what it is given in training, and scales up the rest so that the mean stays (Srivastava et al. 2014).
+/// Zeroes a fraction of what it is given in training, and scales up the rest so that the mean stays (Srivastava et al.
+/// 2014).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
     /// The layer before it: each draws from a stream of its own.

@@ -35,8 +35,8 @@ fn with_functions(ctx: SessionContext) -> SessionContext {
     ctx
 }
 
-/// A context with a table `rows` of 203 rows at four sites, cut into `partitions` partitions of small batches: labels as
-/// dictionary and text, integers and booleans, with NULLs among them. Site 3 has one class only.
+/// A context with a table `rows` of 203 rows at four sites, cut into `partitions` partitions of small batches: labels
+/// as dictionary and text, integers and booleans, with NULLs among them. Site 3 has one class only.
 pub(crate) fn partitioned(partitions: usize) -> SessionContext {
     let ctx = with_functions(SessionContext::new_with_config(SessionConfig::new().with_target_partitions(partitions)));
     let numbers: Vec<i64> = (0..203).collect();

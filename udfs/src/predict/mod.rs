@@ -75,7 +75,8 @@ mod tests {
 
     use super::*;
 
-    /// Says PNEUMONIA with a probability of the first byte in percent, 254 being NaN; refuses images that start with 255.
+    /// Says PNEUMONIA with a probability of the first byte in percent, 254 being NaN; refuses images that start with
+    /// 255.
     #[derive(Debug)]
     struct FirstByte;
 
