@@ -21,7 +21,7 @@ pub enum Layer {
     ConvBn2d(ConvBn2d),
     /// A normalisation that follows no convolution.
     BatchNorm2d(BatchNorm2d),
-    /// max(x, 0). Behind a [`Self::MaxPool2d`], with which it commutes, it has fewer values to look at.
+    /// max(x, 0). It commutes with [`Self::MaxPool2d`], and is faster after it.
     Relu,
     /// x times its sigmoid (Elfwing et al. 2017, arXiv 1702.03118).
     Silu,
@@ -31,9 +31,9 @@ pub enum Layer {
     MaxPool2d(Pool2d),
     /// The mean over squares.
     AvgPool2d(Pool2d),
-    /// The means over as many parts as make maps of this side.
+    /// Average pooling to maps of this side.
     AdaptiveAvgPool2d {
-        /// Height and width of what comes out.
+        /// Height and width of the output.
         side: i64,
     },
     /// The mean over height and width, in f32: `[n, c, h, w]` to `[n, c]`.
@@ -57,7 +57,7 @@ pub enum Layer {
     Residual {
         /// Registered first.
         branch: Vec<Layer>,
-        /// Empty where the input itself is added.
+        /// Empty if the input itself is added.
         shortcut: Vec<Layer>,
     },
     /// The input times the output of a branch, such as a factor per channel (Hu et al. 2017, arXiv 1709.01507).
@@ -77,7 +77,7 @@ pub enum Layer {
 pub struct Kernel {
     /// Odd; the padding keeps the size at stride 1.
     pub side: i64,
-    /// How far it moves between two outputs.
+    /// The stride.
     pub stride: i64,
 }
 
@@ -99,14 +99,14 @@ pub struct Conv2d {
     pub outputs: i64,
     /// Its side and stride.
     pub kernel: Kernel,
-    /// Whether it adds a learned number per output, for nets that do not normalise.
+    /// Whether it has a bias, for nets without normalisation.
     pub bias: bool,
-    /// Parts into which the channels are cut, each of which sees only itself.
+    /// Groups of channels. Each group of outputs depends only on its own group of inputs.
     pub groups: i64,
 }
 
 impl Conv2d {
-    /// One without bias, from and to so many channels.
+    /// Makes a convolution without bias, with these numbers of channels.
     #[must_use]
     pub fn new(name: impl Into<String>, (inputs, outputs): (i64, i64), kernel: Kernel) -> Self {
         Self { name: name.into(), inputs, outputs, kernel, bias: false, groups: 1 }
@@ -135,7 +135,7 @@ impl Conv2d {
     }
 }
 
-/// A convolution without bias and the normalisation after it. What only predicts folds the two into one convolution.
+/// A convolution without bias and the normalisation after it. For prediction the two are folded into one convolution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConvBn2d {
     /// The convolution.
@@ -214,7 +214,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// One of this name, from and to so many values.
+    /// Makes a layer with this name and these numbers of inputs and outputs.
     #[must_use]
     pub fn new(name: impl Into<String>, inputs: i64, outputs: i64) -> Self {
         Self { name: name.into(), inputs, outputs }
@@ -225,8 +225,7 @@ impl Linear {
     }
 }
 
-/// Zeroes a fraction of what it is given in training, and scales up the rest so that the mean stays (Srivastava et al.
-/// 2014).
+/// Zeroes a fraction of its input in training, and scales up the rest to keep the mean (Srivastava et al. 2014).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
     /// The layer before it: each draws from a stream of its own.

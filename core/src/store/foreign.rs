@@ -154,7 +154,7 @@ mod tests {
         let message = refusal(&location).await;
         assert!(message.starts_with(&format!("weights = '{location}' cannot be read: ")), "{message}");
         assert!(message.ends_with("http:// is not secure; use https://"), "{message}");
-        assert_eq!(server.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "somebody was asked");
+        assert_eq!(server.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "a connection was made");
     }
 
     #[test]
