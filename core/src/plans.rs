@@ -1,5 +1,5 @@
-//! Plans as messages that are looked at before they are read: what Ballista's servers take in place of DataFusion's
-//! own messages. The bytes are the same.
+//! Plan messages for the servers of Ballista that are checked before they are decoded. The bytes are the same as those
+//! of DataFusion's messages.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use crate::codec::{caught, guarded};
 use crate::tables_check::CheckedConverter;
 
-/// A message of a plan. Reading it neither panics nor takes the process down, whoever sent it.
+/// A plan message. Decoding does not panic or abort the process, even for malformed bytes.
 #[derive(Clone, Debug)]
 pub struct Checked<M>(M);
 
@@ -28,7 +28,7 @@ pub type LogicalMessage = Checked<LogicalPlanNode>;
 /// A physical plan's message.
 pub type PhysicalMessage = Checked<PhysicalPlanNode>;
 
-/// What Ballista's servers read plans with.
+/// The decoders for the servers of Ballista.
 pub type CheckedCodec = BallistaCodec<LogicalMessage, PhysicalMessage>;
 
 impl AsLogicalPlan for LogicalMessage {

@@ -1,6 +1,6 @@
-//! Where random numbers come from: a number for every purpose, a pure function of the run's seed.
+//! Random numbers as a pure function of the seed of a run and a purpose.
 
-/// The seed of one purpose, for instance `derive(seed, "augment", &[epoch, image])`.
+/// Derives the seed of one purpose, for instance `derive(seed, "augment", &[epoch, image])`.
 #[must_use]
 pub fn derive(seed: u64, purpose: &str, numbers: &[u64]) -> u64 {
     let mut hasher = blake3::Hasher::new();
@@ -18,7 +18,7 @@ pub fn content_hash(bytes: &[u8]) -> u64 {
     first_u64(&blake3::hash(bytes))
 }
 
-/// Whether the row or group with this hash is held out for validation.
+/// Returns whether the row or group with this split key is held out for validation.
 #[must_use]
 pub fn is_held_out(seed: u64, key: u64, fraction: f64) -> bool {
     // 53 bits make a number in [0, 1) that is exact.
@@ -26,7 +26,7 @@ pub fn is_held_out(seed: u64, key: u64, fraction: f64) -> bool {
     uniform < fraction
 }
 
-/// The fold, of so many, that the row or group with this hash belongs to.
+/// Returns the fold of the row or group with this split key.
 #[must_use]
 pub fn fold_of(seed: u64, key: u64, folds: u32) -> u32 {
     (derive(seed, "fold", &[key]) % u64::from(folds.max(1))) as u32
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn about_the_fraction_is_held_out_and_always_the_same_rows() {
+    fn about_the_given_fraction_is_held_out_and_always_the_same_rows() {
         let held_out = |seed| (0..10_000).filter(|key| is_held_out(seed, *key, 0.1)).collect::<Vec<_>>();
         let first = held_out(42);
         assert!((900..1100).contains(&first.len()), "{}", first.len());

@@ -1,7 +1,7 @@
-//! Choices of an option that are a list of definitions, each in a file of its own.
+//! Option values that are defined in one file each and listed in a registry.
 
-/// A choice among the definitions of a list. It is written as the definition's name in SQL, JSON and messages alike. The
-/// definition is a struct with a field `name`.
+/// A choice among the definitions of a list. In SQL, JSON and messages it is the name of the definition. The definition
+/// is a struct with a field `name`.
 macro_rules! registered {
     ($(#[$doc:meta])* $choice:ident, $definition:ty, $list:ident) => {
         $(#[$doc])*
@@ -25,7 +25,7 @@ macro_rules! registered {
                 self.0.name
             }
 
-            /// The one of this name, ignoring case.
+            /// Returns the choice with this name, ignoring case.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
                 $list.iter().copied().find(|choice| choice.name().eq_ignore_ascii_case(name))

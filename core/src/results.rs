@@ -1,4 +1,4 @@
-//! What a statement answers: rows that may still be coming.
+//! The result rows of a statement, as a stream.
 
 use std::marker::PhantomData;
 
@@ -13,8 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ids::ModelName;
 
-/// The rows of a statement, which fail with the error `E` of whoever reads them. Those of CREATE MODEL come one by one, as
-/// epochs finish.
+/// The rows of a statement. Errors are converted to `E`. Rows of CREATE MODEL arrive when epochs finish.
 pub struct Results<E> {
     stream: SendableRecordBatchStream,
     run: Option<RunBehind>,
@@ -26,7 +25,7 @@ pub struct Results<E> {
 pub struct RunBehind {
     /// The model that is trained.
     pub model: ModelName,
-    /// What ends the run.
+    /// Cancels the run.
     pub cancel: CancellationToken,
 }
 
@@ -49,7 +48,7 @@ impl<E: From<DataFusionError>> Results<E> {
         Self { stream, run: Some(run), error: PhantomData }
     }
 
-    /// Rows that are there already.
+    /// Rows that are already complete.
     #[must_use]
     pub fn of_batch(batch: RecordBatch) -> Self {
         let schema = batch.schema();
@@ -57,7 +56,7 @@ impl<E: From<DataFusionError>> Results<E> {
         Self::new(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }
 
-    /// The same rows, which fail with the error of another crate.
+    /// Converts the error type.
     #[must_use]
     pub fn failing_with<F>(self) -> Results<F> {
         Results { stream: self.stream, run: self.run, error: PhantomData }
@@ -69,22 +68,22 @@ impl<E: From<DataFusionError>> Results<E> {
         self.stream.schema()
     }
 
-    /// The model that is trained, if a training run is behind these rows.
+    /// Returns the model that is trained, if these are the rows of a run.
     #[must_use]
     pub fn model(&self) -> Option<&ModelName> {
         self.run.as_ref().map(|run| &run.model)
     }
 
-    /// What ends the training run behind these rows, if there is one. Dropping the rows leaves the run alone.
+    /// Returns a handle that cancels the run, if these are the rows of a run. Dropping the rows does not cancel it.
     #[must_use]
     pub fn cancellation(&self) -> Option<CancellationToken> {
         self.run.as_ref().map(|run| run.cancel.clone())
     }
 
-    /// The next rows; `None` after the last.
+    /// Returns the next rows, or `None` after the last.
     ///
     /// # Errors
-    /// Why the statement failed.
+    /// Returns the error of the statement.
     pub async fn next(&mut self) -> Result<Option<RecordBatch>, E> {
         self.stream.next().await.transpose().map_err(E::from)
     }
@@ -92,7 +91,7 @@ impl<E: From<DataFusionError>> Results<E> {
     /// All rows.
     ///
     /// # Errors
-    /// Why the statement failed.
+    /// Returns the error of the statement.
     pub async fn collect(self) -> Result<Vec<RecordBatch>, E> {
         self.stream.try_collect().await.map_err(E::from)
     }
@@ -100,7 +99,7 @@ impl<E: From<DataFusionError>> Results<E> {
     /// All rows as a table of text.
     ///
     /// # Errors
-    /// Why the statement failed.
+    /// Returns the error of the statement.
     pub async fn to_table(self) -> Result<String, E> {
         let schema = self.schema();
         let mut batches = self.collect().await?;

@@ -1,6 +1,6 @@
-//! Named tensors: the weights of a model, and between epochs the optimizer's moments with them.
+//! Named tensors: the weights of a model, and the moments of the optimizer in checkpoints.
 //!
-//! They travel and rest as safetensors, which is read without running anything.
+//! They are sent and stored as safetensors files, which contain no code.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -9,14 +9,14 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 
 use crate::error::{Error, Result};
 
-/// Tensors whose names start so belong to the optimizer: they are averaged and resumed, but not published.
+/// Prefix of the names of optimizer tensors. They are averaged and checkpointed, but not published.
 pub const OPTIMIZER_PREFIX: &str = "optimizer.";
 
-/// Tensors whose names start so are the moving average of the tensor that the rest of the name names.
+/// Prefix of the names of moving averages. The rest of the name is that of the averaged tensor.
 pub const AVERAGE_PREFIX: &str = "optimizer.ema.";
 
-/// Whether a tensor of this name is a running statistic of BatchNorm: an estimate, not something that is learned. It is
-/// only ever averaged; a step along a difference could make a variance negative.
+/// Returns whether a tensor of this name is a running statistic of BatchNorm. Such tensors are only averaged, because
+/// an optimizer step could make a variance negative.
 #[must_use]
 pub fn is_running_statistic(name: &str) -> bool {
     name.ends_with(".running_mean") || name.ends_with(".running_var")
@@ -25,7 +25,7 @@ pub fn is_running_statistic(name: &str) -> bool {
 /// A dense f32 tensor in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedTensor {
-    /// Its name, as torchvision names it.
+    /// The name, as in torchvision.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
@@ -55,7 +55,7 @@ impl View for &NamedTensor {
     }
 }
 
-/// All tensors of one version of a model.
+/// The tensors of one version of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelState {
     /// The tensors, sorted by name, no name twice.
@@ -63,7 +63,7 @@ pub struct ModelState {
 }
 
 impl ModelState {
-    /// A state of these tensors; of two with one name the later stays.
+    /// Makes a state from these tensors. Of tensors with the same name, the last is kept.
     #[must_use]
     pub fn new(tensors: impl IntoIterator<Item = NamedTensor>) -> Self {
         Self { tensors: tensors.into_iter().map(|t| (t.name.clone(), t)).collect() }
@@ -80,25 +80,25 @@ impl ModelState {
         self.tensors.get(name)
     }
 
-    /// Number of values of the model itself, without the optimizer's.
+    /// Number of values, without those of the optimizer.
     #[must_use]
     pub fn parameters(&self) -> usize {
         self.iter().filter(|t| !t.name.starts_with(OPTIMIZER_PREFIX)).map(|t| t.data.len()).sum()
     }
 
-    /// Bytes of all values, the optimizer's included.
+    /// Bytes of all values, including those of the optimizer.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.iter().map(|tensor| size_of_val(tensor.data.as_slice())).sum()
     }
 
-    /// The same model without what only training needs.
+    /// Returns the model without the tensors that only training needs.
     #[must_use]
     pub fn without_optimizer(&self) -> Self {
         Self::new(self.iter().filter(|t| !t.name.starts_with(OPTIMIZER_PREFIX)).cloned())
     }
 
-    /// The moving average of the model, where the state has one.
+    /// Returns the moving average of the model, if the state has one.
     #[must_use]
     pub fn moving_average(&self) -> Option<Self> {
         let average = self.iter().filter_map(|tensor| {
@@ -109,7 +109,7 @@ impl ModelState {
         (!average.tensors.is_empty()).then_some(average)
     }
 
-    /// The tensors of one member of several, under the names that it knows them by.
+    /// Returns the tensors of one member, without the prefix of the member.
     #[must_use]
     pub fn member(&self, name: &str) -> Self {
         let own = self.iter().filter_map(|tensor| {
@@ -119,7 +119,7 @@ impl ModelState {
         Self::new(own)
     }
 
-    /// The same tensors, named after a member.
+    /// Adds the prefix of a member to the names.
     #[must_use]
     pub fn as_member(self, member: &str) -> Self {
         Self::new(self.tensors.into_values().map(|t| NamedTensor { name: format!("{member}.{}", t.name), ..t }))
@@ -131,7 +131,7 @@ impl ModelState {
         Self::new(states.into_iter().flat_map(|state| state.tensors.into_values()))
     }
 
-    /// The state as a safetensors file. Equal states give equal bytes.
+    /// Encodes the state as a safetensors file. Equal states give equal bytes.
     ///
     /// # Errors
     /// [`Error::Wire`] when a tensor's shape does not fit its data.
@@ -144,7 +144,7 @@ impl ModelState {
     /// The state in a safetensors file whose checksum is known.
     ///
     /// # Errors
-    /// [`Error::Damaged`] when the bytes are not those that were written, or are no safetensors of f32.
+    /// [`Error::Damaged`] if the checksum differs, or if the bytes are not a safetensors file with f32 tensors.
     pub fn from_safetensors(path: &str, bytes: &[u8], checksum: &str) -> Result<Self> {
         let damaged = |reason: String| Error::Damaged { path: path.to_owned(), reason };
         let found = self::checksum(bytes);
@@ -163,15 +163,15 @@ impl ModelState {
         Ok(Self::new(tensors))
     }
 
-    /// The state in a safetensors file that others wrote: floating-point tensors of any width, made f32. Others, such as
-    /// PyTorch's counters of batches, are left out.
+    /// Reads a safetensors file of another program. Floating-point tensors of any width are converted to f32. Other
+    /// tensors, such as PyTorch's batch counters, are left out.
     ///
     /// # Errors
-    /// [`Error::Data`] when the bytes are no safetensors, or hold NaN or infinity.
+    /// [`Error::Data`] if the bytes are not a safetensors file, or contain NaN or infinity.
     pub fn from_foreign_safetensors(location: &str, bytes: &[u8]) -> Result<Self> {
         let failed =
             |reason: String| Error::Data { message: format!("weights = '{location}' cannot be used: {reason}") };
-        let no_file = |reason| failed(format!("it is no safetensors file ({reason})"));
+        let no_file = |reason| failed(format!("it is not a safetensors file ({reason})"));
         let file = deserialize(bytes).map_err(no_file)?;
         let mut tensors = Vec::new();
         for (name, view) in file.iter() {
@@ -185,7 +185,7 @@ impl ModelState {
     }
 }
 
-/// Little-endian floating-point values as f32; `None` for what is no floating point.
+/// Converts little-endian floating-point values to f32. Returns `None` for other types.
 fn floats(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     match dtype {
         Dtype::F64 => Some(bytes.as_chunks::<8>().0.iter().map(|b| f64::from_le_bytes(*b) as f32).collect()),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moving_average_has_the_names_of_what_it_is_of() {
+    fn a_moving_average_has_the_names_of_the_averaged_tensors() {
         assert_eq!(state().moving_average(), None);
         let average = NamedTensor { name: "optimizer.ema.fc.weight".into(), shape: vec![1], data: vec![2.0] };
         let with = ModelState::new(state().iter().cloned().chain([average.clone()]));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn members_keep_their_tensors_apart() {
+    fn members_have_separate_tensors() {
         let together = ModelState::together([state().as_member("fold-1"), state().as_member("fold-10")]);
         assert_eq!(together.iter().count(), 4);
         assert_eq!((together.member("fold-1"), together.member("fold-10")), (state(), state()));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_others_may_hold_any_floats_and_counters_are_left_out() {
+    fn a_foreign_file_may_contain_any_floats_and_counters_are_left_out() {
         let bytes_of = |values: &[u16]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
         let tensors = [
             ("double", Dtype::F64, [1.5_f64, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()),
@@ -277,11 +277,11 @@ mod tests {
         let message = ModelState::from_foreign_safetensors("a.st", &file(&infinite)).unwrap_err().to_string();
         assert_eq!(message, "weights = 'a.st' cannot be used: tensor w holds NaN or infinity");
         let message = ModelState::from_foreign_safetensors("a.st", b"PK").unwrap_err().to_string();
-        assert!(message.starts_with("weights = 'a.st' cannot be used: it is no safetensors file ("), "{message}");
+        assert!(message.starts_with("weights = 'a.st' cannot be used: it is not a safetensors file ("), "{message}");
     }
 
     #[test]
-    fn a_flipped_bit_and_a_cut_file_are_damage() {
+    fn a_flipped_bit_and_a_truncated_file_are_reported_as_damage() {
         let bytes = state().to_safetensors().unwrap();
         let sum = checksum(&bytes);
         let mut flipped = bytes.clone();

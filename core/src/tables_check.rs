@@ -1,8 +1,8 @@
-//! Tables inside plans: whether they hold what they claim.
+//! Checks tables in plans before they are decoded.
 //!
-//! A plan may carry tables (an in-memory table, a literal list) as Arrow IPC messages, each of which says how long its
-//! body is. Arrow's reader allocates that much before it reads; an allocation that fails ends the process, and nothing can
-//! catch that. So the claims are compared with the bytes that are there, before anything is decoded.
+//! A plan may contain tables (an in-memory table, a literal list) as Arrow IPC messages, which declare the length of
+//! their body. The reader of Arrow allocates this length before it reads, and a failed allocation aborts the process.
+//! The declared lengths are therefore compared with the available bytes before decoding.
 
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ use datafusion_proto::protobuf::{PhysicalExprNode, PhysicalPlanNode};
 
 use crate::error::Error;
 
-/// What begins an IPC message.
+/// The start of an IPC message.
 const CONTINUATION: [u8; 4] = [0xFF; 4];
 
-/// As deep as prost decodes messages inside each other.
+/// The nesting limit of prost.
 const NESTING_MAX: usize = 100;
 
-/// Refuses bytes of protobuf in which a table claims more than is there, or is compressed: what it unpacks to is a claim
-/// too, and our own plans never are.
+/// Returns an error if a table in protobuf bytes declares more bytes than it has, or if it is compressed. Compressed
+/// tables declare their decompressed size, and plans of Tusk are not compressed.
 pub(crate) fn check_tables(message: &[u8]) -> Result<(), &'static str> {
     check(message, NESTING_MAX)
 }
@@ -44,8 +44,8 @@ fn check(message: &[u8], nesting: usize) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// The content of the next field of a message (empty where it holds no bytes), and what follows it; nothing at the end
-/// and where the bytes are no message.
+/// Returns the content of the next field of a message (empty if it is not bytes) and the rest, or `None` at the end or
+/// if the bytes are not a message.
 fn next_field(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, rest) = varint(bytes)?;
     match key & 7 {
@@ -71,8 +71,8 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-/// Checks bytes that may be a literal's table, whose header travels without its length and whose body has a field of its
-/// own, or a stream.
+/// Checks bytes that may be a literal's table, whose header travels without its length and whose body has a field of
+/// its own, or a stream.
 fn check_field(field: &[u8]) -> Result<(), &'static str> {
     match table_message(field) {
         Some(message) if is_compressed(message) => Err(COMPRESSED),
@@ -82,8 +82,8 @@ fn check_field(field: &[u8]) -> Result<(), &'static str> {
     }
 }
 
-/// Whether a field begins as a stream of tables does. What begins alike and is none, as a packed list of numbers may, is
-/// no table to any reader; where a stream must be, [`CheckedConverter`] asks for one.
+/// Whether a field begins as a stream of tables does. What begins alike and is none, as a packed list of numbers may,
+/// is no table to any reader; where a stream must be, [`CheckedConverter`] asks for one.
 fn begins_stream(field: &[u8]) -> bool {
     let header =
         field.strip_prefix(&CONTINUATION).and_then(|rest| rest.split_first_chunk()).and_then(|(length, rest)| {
@@ -131,7 +131,8 @@ fn is_compressed(message: arrow::ipc::Message<'_>) -> bool {
     batch.is_some_and(|batch| batch.compression().is_some())
 }
 
-/// Decodes plans as DataFusion does, after a look at their in-memory tables: of those it is known that they are streams.
+/// Decodes plans as DataFusion does, after a look at their in-memory tables: of those it is known that they are
+/// streams.
 pub(crate) struct CheckedConverter;
 
 impl PhysicalProtoConverterExtension for CheckedConverter {

@@ -1,30 +1,30 @@
-//! Transfer learning: what became of the tensors of another model that a run starts from.
+//! The result of fitting initial weights to a net.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Names that are shown of a long list.
+/// Maximum number of names shown.
 const NAMES_SHOWN: usize = 6;
 
-/// Names that are kept of tensors the net has no use for.
+/// Maximum number of names of unused tensors that are kept.
 pub const UNUSED_MAX: usize = 100;
 
 /// Which tensors of a file fit a net, and which did not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transfer {
-    /// How many tensors of the net were taken as they were.
+    /// Number of tensors taken unchanged.
     pub taken: u32,
-    /// First convolutions that were made for another number of channels: summed over their inputs, or spread over ours.
+    /// First convolutions adapted to another number of channels.
     pub adapted: Vec<String>,
-    /// Tensors of the net that the file lacks or has in another shape: they start from the seed.
+    /// Tensors that are missing in the file or have another shape. They start from random values.
     pub fresh: Vec<String>,
-    /// Tensors of the file that the net has no use for; at most [`UNUSED_MAX`].
+    /// Unused tensors of the file; at most [`UNUSED_MAX`].
     pub unused: Vec<String>,
 }
 
 impl Transfer {
-    /// Whether anything of the file serves.
+    /// Returns whether any tensor of the file was used.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.taken == 0 && self.adapted.is_empty()
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_did_not_fit_is_named() {
+    fn tensors_that_do_not_fit_are_listed() {
         let names = |count: usize| (0..count).map(|n| format!("t{n}")).collect::<Vec<_>>();
         let all = Transfer { taken: 3, ..Transfer::default() };
         assert_eq!(all.to_string(), "3 of 3 tensors taken");

@@ -1,6 +1,6 @@
-//! The stored corpus, and valid messages that were damaged in seeded ways, through the checks of the fuzz targets.
+//! Runs the checks of the fuzz targets on the stored corpus and on damaged valid messages.
 //!
-//! Where `cargo fuzz` finds something, its input goes into `tests/corpus/TARGET` and stays there.
+//! Inputs found by `cargo fuzz` are kept in `tests/corpus/TARGET`.
 #![expect(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "a test that fails should say where")]
 
 mod checks;
@@ -91,7 +91,7 @@ async fn messages() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_input_of_the_corpus_is_borne() {
+fn no_input_of_the_corpus_panics() {
     for (target, check) in [("codec", checks::codec as fn(&[u8])), ("answer", checks::answer)] {
         let folder = corpus(target);
         let mut inputs = 0;
@@ -104,12 +104,12 @@ fn every_input_of_the_corpus_is_borne() {
 }
 
 #[tokio::test]
-async fn damaged_messages_panic_nothing() {
+async fn damaged_messages_do_not_panic() {
     batter("codec", checks::codec, &messages().await);
 }
 
 #[test]
-fn damaged_answers_panic_nothing() {
+fn damaged_task_outputs_do_not_panic() {
     let task = TaskReport::of_rows(5);
     let reports = [
         serde_json::to_vec(&ProfileReport {
@@ -150,7 +150,7 @@ fn empty() -> datafusion_proto::protobuf::PhysicalPlanNode {
 }
 
 #[tokio::test]
-async fn training_operators_inside_each_other_cannot_overflow_the_stack() {
+async fn nested_training_operators_do_not_overflow_the_stack() {
     let task = serde_json::to_vec(&task()).unwrap();
     let context = SessionContext::new().task_ctx();
     let decode = |bytes: &[u8]| decode_plan(bytes, &context, &TuskPhysicalCodec::default());
@@ -164,7 +164,7 @@ async fn training_operators_inside_each_other_cannot_overflow_the_stack() {
 }
 
 #[test]
-fn a_task_for_more_workers_than_can_be_is_refused() {
+fn a_task_with_too_many_workers_is_refused() {
     let mut many = task();
     many.workers = u32::MAX;
     let bytes = wrapped(empty().encode_to_vec(), &serde_json::to_vec(&many).unwrap());
@@ -179,7 +179,7 @@ fn weights(header: &str, values: usize) -> Vec<u8> {
 }
 
 #[test]
-fn weights_that_claim_the_impossible_are_damage() {
+fn weights_with_impossible_headers_are_reported_as_damage() {
     let tensor = |shape: &str, start: u64, end: u64| {
         format!("{{\"w\":{{\"dtype\":\"F32\",\"shape\":{shape},\"data_offsets\":[{start},{end}]}}}}")
     };
@@ -208,7 +208,7 @@ fn weights_that_claim_the_impossible_are_damage() {
 }
 
 #[tokio::test]
-async fn a_table_that_claims_a_body_of_gigabytes_is_refused_before_memory_is_asked_for() {
+async fn a_table_that_declares_gigabytes_is_refused_before_allocation() {
     let codec = TuskPhysicalCodec::default();
     let bytes = encode_plan(train_exec(), &codec).unwrap();
     let context = SessionContext::new().task_ctx();
@@ -225,7 +225,7 @@ async fn a_table_that_claims_a_body_of_gigabytes_is_refused_before_memory_is_ask
 }
 
 #[tokio::test]
-async fn a_table_in_a_plan_must_begin_and_go_on_as_one() {
+async fn a_table_in_a_plan_must_be_a_valid_stream() {
     let codec = TuskPhysicalCodec::default();
     let bytes = encode_plan(train_exec(), &codec).unwrap();
     let context = SessionContext::new().task_ctx();

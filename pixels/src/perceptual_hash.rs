@@ -86,7 +86,7 @@ mod tests {
                 same += u32::from(apart == 0);
             }
             let nearest = looks.iter().filter(|other| *other != look).map(|other| (other ^ look).count_ones()).min();
-            assert!(nearest.unwrap() >= 8, "{nearest:?} bits from {seed} to another picture");
+            assert!(nearest.unwrap() >= 8, "{nearest:?} bits from {seed} to another image");
         }
         assert!(same >= 40, "{same} of 80 copies look the same");
     }

@@ -1,11 +1,11 @@
-//! The functions that Tusk adds to SQL, and the tables it adds: everything that a query may use on every node.
+//! The SQL functions and tables of Tusk, which are available on every node.
 //!
 //! * [`pixels`]: images from bytes to pixels, shared by the functions and by training
 //! * [`image`]: SQL functions on images
-//! * [`metrics`]: SQL aggregates that judge a classifier
+//! * [`metrics`]: SQL aggregates that evaluate classifiers
 //! * [`predict`]: published models as SQL functions
 //! * [`images_table`]: `CREATE EXTERNAL TABLE ... STORED AS IMAGES`
-//! * [`session`]: the one place where all of this is registered
+//! * [`session`]: registers all of them in a session
 
 pub mod image;
 pub mod images_table;

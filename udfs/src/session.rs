@@ -1,4 +1,4 @@
-//! One place that every process calls: the functions, tables and messages that a Tusk session has.
+//! The session of every process: its functions, tables and codecs.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::images_table::{ImagesTable, ImagesTableFactory, ReadImagesExec};
 /// The file type of `CREATE EXTERNAL TABLE ... STORED AS IMAGES`.
 pub const IMAGES_FILE_TYPE: &str = "IMAGES";
 
-/// Rows per batch. DataFusion's 8192 are meant for numbers; a batch of so many X-rays is a gigabyte.
+/// Rows per batch. With the default of 8192, a batch of X-rays would have about a gigabyte.
 pub const BATCH_ROWS: usize = 512;
 
 /// The scalar functions of Tusk.
@@ -35,17 +35,17 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     crate::metrics::functions()
 }
 
-/// How logical plans travel.
+/// The codec of logical plans.
 pub fn logical_codec() -> Arc<TuskLogicalCodec> {
     Arc::new(TuskLogicalCodec::new(vec![Arc::new(ImagesExtension)]))
 }
 
-/// How physical plans travel.
+/// The codec of physical plans.
 pub fn physical_codec() -> Arc<TuskPhysicalCodec> {
     Arc::new(TuskPhysicalCodec::new(vec![Arc::new(ImagesExtension)]))
 }
 
-/// The configuration that every session of Tusk starts from: Ballista's, our codecs, and batches fit for images.
+/// The default session configuration: that of Ballista, with the codecs of Tusk and smaller batches.
 pub fn session_config() -> SessionConfig {
     SessionConfig::new_with_ballista()
         .with_information_schema(true)
@@ -54,7 +54,7 @@ pub fn session_config() -> SessionConfig {
         .with_ballista_physical_extension_codec(physical_codec())
 }
 
-/// A session with everything that DataFusion, Ballista and Tusk have.
+/// A session with the functions and tables of DataFusion, Ballista and Tusk.
 pub fn session_builder(
     config: SessionConfig,
     runtime: Arc<RuntimeEnv>,
@@ -72,7 +72,7 @@ pub fn session_builder(
         .with_table_factory(IMAGES_FILE_TYPE.to_owned(), Arc::new(ImagesTableFactory))
 }
 
-/// Folders of images on the wire.
+/// The codec of tables over folders of images.
 #[derive(Debug)]
 struct ImagesExtension;
 

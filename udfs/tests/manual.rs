@@ -1,4 +1,5 @@
-//! The manual's pages on functions and options, and its tables of figures and nets, are written by the code that they describe.
+//! Checks that the generated parts of the manual are up to date: the pages of functions and options, and the tables of
+//! metrics and nets.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p tusk-udfs --test manual` renews them.
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -64,8 +65,8 @@ fn page_of_options() -> String {
     page
 }
 
-fn table_of_figures() -> String {
-    let mut table = String::from("| figure | meaning | interval | classes |\n|---|---|---|---|\n");
+fn table_of_metrics() -> String {
+    let mut table = String::from("| metric | meaning | interval | classes |\n|---|---|---|---|\n");
     for metric in METRICS {
         let interval = if metric.has_interval() { "yes" } else { "no" };
         let classes = if metric.is_for_many_classes() { "any" } else { "two" };
@@ -90,7 +91,7 @@ fn path(file: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(file)
 }
 
-/// Checks what stands on a page between the lines of these comments.
+/// Checks the part of a page between these comments.
 fn check_between(file: &str, [start, end]: [&str; 2], part: &str) {
     let written = std::fs::read_to_string(path(file)).unwrap();
     let (before, rest) = written.split_once(start).unwrap_or_else(|| panic!("docs/{file} has no {start}"));
@@ -111,23 +112,23 @@ fn check(file: &str, page: &str) {
 }
 
 #[test]
-fn the_page_of_functions_is_what_the_functions_say() {
+fn the_page_of_functions_matches_the_code() {
     check("functions.md", &page_of_functions());
 }
 
 #[test]
-fn the_page_of_options_is_what_the_options_say() {
+fn the_page_of_options_matches_the_code() {
     check("options.md", &page_of_options());
 }
 
 #[test]
-fn the_table_of_figures_is_what_the_figures_say() {
-    let comments = ["<!-- figures: written by udfs/tests/manual.rs -->", "<!-- end of figures -->"];
-    check_between("evaluation.md", comments, &table_of_figures());
+fn the_table_of_metrics_matches_the_code() {
+    let comments = ["<!-- metrics: written by udfs/tests/manual.rs -->", "<!-- end of metrics -->"];
+    check_between("evaluation.md", comments, &table_of_metrics());
 }
 
 #[test]
-fn the_table_of_nets_is_what_the_nets_say() {
+fn the_table_of_nets_matches_the_code() {
     let comments = ["<!-- nets: written by udfs/tests/manual.rs -->", "<!-- end of nets -->"];
     check_between("models.md", comments, &table_of_nets());
 }

@@ -44,7 +44,10 @@ async fn a_file_that_does_not_serve_is_refused_with_the_reason() {
     let message = fixture.refusal(&create("m", 1, ", weights = '{dir}/none.safetensors'", "xrays")).await;
     assert!(message.starts_with("weights = '{dir}/none.safetensors' cannot be read: "), "{message}");
     let message = fixture.refusal(&create("m", 1, ", weights = '{dir}/xrays.parquet'", "xrays")).await;
-    assert!(message.starts_with("weights = '{dir}/xrays.parquet' cannot be used: it is no safetensors"), "{message}");
+    assert!(
+        message.starts_with("weights = '{dir}/xrays.parquet' cannot be used: it is not a safetensors"),
+        "{message}"
+    );
     // A net of three channels starts from one of one channel.
     fixture.train("rgb", 1, &format!(", channels = 3, weights = '{file}'"), "xrays").await;
     let transfer = fixture.manifest("rgb").await.transfer.unwrap();

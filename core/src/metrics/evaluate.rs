@@ -87,8 +87,8 @@ impl<'a> Judgement<'a> {
         Report::new(self.rows, bootstrap_weights(self.rows, &units, seed, resamples, |weights| self.figures(weights)))
     }
 
-    /// The metric of the rows as they are, if it has no interval; those that have one are in the [`Self::report`]. `None`
-    /// where it is not defined for them.
+    /// The metric of the rows as they are, if it has no interval; those that have one are in the [`Self::report`].
+    /// `None` where it is not defined for them.
     #[must_use]
     pub fn scored(&self, metric: &Metric) -> Option<f64> {
         match (&metric.figure, &self.decisions) {
@@ -142,8 +142,8 @@ fn count_many(classes: usize, decided: &[(usize, usize)], weights: &[u32]) -> Mu
     counts
 }
 
-/// The metrics of a binary classifier that have an interval: [`Judgement::binary`] and [`Judgement::report`]. Nothing where
-/// the slices do not fit together.
+/// The metrics of a binary classifier that have an interval: [`Judgement::binary`] and [`Judgement::report`]. Nothing
+/// where the slices do not fit together.
 #[must_use]
 pub fn evaluate_binary(
     truth: &[bool],
@@ -157,8 +157,8 @@ pub fn evaluate_binary(
     judgement.map_or_else(Report::default, |judgement| judgement.report(groups, seed, resamples))
 }
 
-/// The metrics of a classifier of `classes` classes that have an interval: [`Judgement::multi`] and [`Judgement::report`].
-/// Nothing where the shapes do not fit together.
+/// The metrics of a classifier of `classes` classes that have an interval: [`Judgement::multi`] and
+/// [`Judgement::report`]. Nothing where the shapes do not fit together.
 #[must_use]
 pub fn evaluate_multi(
     truth: &[usize],

@@ -1,4 +1,4 @@
-//! What `USING name` names.
+//! The architecture named by `USING`.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -7,12 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Defaults, NETS, Net};
 
-/// A net, or models that are asked together. Stored and compared by its name.
+/// A net or an ensemble. It is stored and compared by its name.
 #[derive(Clone, Copy)]
 pub enum Architecture {
     /// One of [`NETS`].
     Net(&'static Net),
-    /// Models that are there already, asked together: the mean of their probabilities. It has no layers.
+    /// An ensemble of published models: the mean of their probabilities. It has no layers.
     Ensemble,
 }
 
@@ -26,7 +26,7 @@ impl Architecture {
         self.net().map_or(Self::ENSEMBLE, |net| net.name)
     }
 
-    /// The one of this name, ignoring case.
+    /// Returns the architecture with this name, ignoring case.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         if name.eq_ignore_ascii_case(Self::ENSEMBLE) {
@@ -44,7 +44,7 @@ impl Architecture {
         }
     }
 
-    /// What it trains with when the statement does not say. An ensemble trains nothing and has its members' options.
+    /// Returns the default options. An ensemble is not trained, and its members have their own options.
     #[must_use]
     pub fn defaults(self) -> Defaults {
         self.net().map_or(Defaults { image_size: 128, ..Defaults::COMMON }, |net| net.defaults)

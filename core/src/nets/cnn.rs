@@ -2,9 +2,9 @@
 //!
 //! ResNet's basic blocks (He et al. 2015, arXiv 1512.03385) behind a stem that folds each square of 4 x 4 pixels into
 //! 16 channels (pixel unshuffle: Shi et al. 2016, arXiv 1609.05158) before a 3 x 3 convolution: one layer sees 12 x 12
-//! pixels, at a sixteenth of the positions and with as many input channels as the processor's vectors are wide. Widths are
-//! multiples of 32, which bf16 convolutions on a CPU want, and most of them stand where the maps are small: against three
-//! stages of 48, 96 and 128 channels these four train 1.36 times as fast, and are better at it.
+//! pixels, at a sixteenth of the positions and with as many input channels as the processor's vectors are wide. Widths
+//! are multiples of 32, which bf16 convolutions on a CPU want, and most of them stand where the maps are small: against
+//! three stages of 48, 96 and 128 channels these four train 1.36 times as fast, and are better at it.
 
 use super::layers::{ConvBn2d, Kernel, Layer, Layers, Linear};
 use super::resnet::basic;

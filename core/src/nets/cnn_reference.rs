@@ -2,7 +2,8 @@
 //!
 //! Four times a 3 x 3 convolution, normalisation, ReLU and a maximum over 2 x 2 pixels, as VGG does (Simonyan &
 //! Zisserman 2014, arXiv 1409.1556), then the mean over the image and two layers: 0.42 million parameters. In PyTorch
-//! `features` is a `Sequential` of these sixteen layers, `hidden` and `fc` are `Linear`; `benches/peers/reference.py` has it.
+//! `features` is a `Sequential` of these sixteen layers, `hidden` and `fc` are `Linear`; `benches/peers/reference.py`
+//! has it.
 
 use super::layers::{ConvBn2d, Kernel, Layer, Layers, Linear, Pool2d};
 use super::{Defaults, Input, Net, TensorNames};

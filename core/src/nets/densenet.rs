@@ -7,7 +7,7 @@ use super::{Defaults, Input, Net, TensorNames};
 /// The net.
 pub(super) static DENSENET121: Net = Net {
     name: "densenet121",
-    summary: "each layer sees what all before it found; the net of CheXNet",
+    summary: "each layer takes the outputs of all earlier layers; the net of CheXNet",
     paper: Some("Huang et al. 2016 (1608.06993)"),
     names: TensorNames::Torchvision,
     defaults: Defaults::COMMON,
@@ -40,7 +40,7 @@ fn layers(input: &Input) -> Layers {
     Layers { features, classify: vec![Layer::GlobalAvgPool], head: Linear::new("classifier", width, input.outputs) }
 }
 
-/// Normalisation and ReLU before each of its two convolutions; what it finds is put beside what it saw.
+/// Normalisation and ReLU before each of its two convolutions. The output is concatenated with the input.
 fn dense(name: &str, inputs: i64) -> Layer {
     let squeeze = ConvBn2d::new((format!("{name}.conv1"), format!("{name}.norm2")), (inputs, SQUEEZED), Kernel::POINT);
     let branch = vec![

@@ -1,5 +1,5 @@
-//! `efficientnet_b0`: M. Tan, Q. Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019 (arXiv
-//! 1905.11946), the smallest of the family. Tensors are named as torchvision names them.
+//! `efficientnet_b0`: M. Tan, Q. Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", 2019
+//! (arXiv 1905.11946), the smallest of the family. Tensors are named as torchvision names them.
 
 use super::layers::{Conv2d, ConvBn2d, Dropout, Kernel, Layer, Layers, Linear};
 use super::{Defaults, Input, Net, TensorNames};
@@ -40,8 +40,8 @@ const STAGES: [Stage; 7] = [
 ];
 const STEM: i64 = 32;
 const LAST: i64 = 1280;
-/// The fraction of the head's inputs that training zeroes, and of the images that the last block leaves as they are; the
-/// blocks before it leave fewer, in proportion to their place.
+/// The fraction of the head's inputs that training zeroes, and of the images that the last block leaves as they are;
+/// the blocks before it leave fewer, in proportion to their place.
 const DROPPED: f64 = 0.2;
 
 fn layers(input: &Input) -> Layers {
@@ -119,13 +119,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_has_the_parameters_of_torchvisions() {
-        // torchvision's number for three channels and a thousand classes, without the channels and classes that are less.
+    fn the_number_of_parameters_equals_that_of_torchvision() {
+        // torchvision's number for three channels and a thousand classes, without the channels and classes that are
+        // less.
         assert_eq!(EFFICIENTNET_B0.parameters(), 5_288_548 - 2 * 32 * 9 - 999 * 1281);
     }
 
     #[test]
-    fn its_tensors_are_named_as_torchvisions() {
+    fn the_tensors_have_the_names_of_torchvision() {
         let net = layers(&Input { channels: 3, side: 224, outputs: 1000, features: crate::options::Features::Hog });
         let first = |layer: &Layer| match layer {
             Layer::ConvBn2d(layer) => Some((layer.conv.name.clone(), layer.bn.name.clone())),

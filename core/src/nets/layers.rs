@@ -3,12 +3,12 @@
 /// The layers of a net.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layers {
-    /// Images `[n, channels, side, side]` to maps of what was found where, `[n, features, height, width]`.
+    /// Images `[n, channels, side, side]` to feature maps, `[n, features, height, width]`.
     pub features: Vec<Layer>,
-    /// Such maps to `[n, values]` in f32, which the head takes.
+    /// Feature maps to `[n, values]` in f32, the input of the head.
     pub classify: Vec<Layer>,
-    /// The last layer, whose shape follows from the classes. It starts with small weights, so that training starts
-    /// undecided.
+    /// The last layer, whose shape depends on the classes. Its initial weights are small, so that initial probabilities
+    /// are nearly equal.
     pub head: Linear,
 }
 
@@ -21,7 +21,7 @@ pub enum Layer {
     ConvBn2d(ConvBn2d),
     /// A normalisation that follows no convolution.
     BatchNorm2d(BatchNorm2d),
-    /// max(x, 0). Behind a [`Self::MaxPool2d`], with which it commutes, it has fewer values to look at.
+    /// max(x, 0). It commutes with [`Self::MaxPool2d`], and is faster after it.
     Relu,
     /// x times its sigmoid (Elfwing et al. 2017, arXiv 1702.03118).
     Silu,
@@ -31,9 +31,9 @@ pub enum Layer {
     MaxPool2d(Pool2d),
     /// The mean over squares.
     AvgPool2d(Pool2d),
-    /// The means over as many parts as make maps of this side.
+    /// Average pooling to maps of this side.
     AdaptiveAvgPool2d {
-        /// Height and width of what comes out.
+        /// Height and width of the output.
         side: i64,
     },
     /// The mean over height and width, in f32: `[n, c, h, w]` to `[n, c]`.
@@ -53,31 +53,31 @@ pub enum Layer {
     Dropout(Dropout),
     /// Zeroes all values of some images in training (Huang et al. 2016, arXiv 1603.09382).
     StochasticDepth(Dropout),
-    /// What a branch makes of its input, added to what a shortcut makes of it (He et al. 2015, arXiv 1512.03385).
+    /// The output of a branch plus the output of a shortcut (He et al. 2015, arXiv 1512.03385).
     Residual {
         /// Registered first.
         branch: Vec<Layer>,
-        /// Empty where the input itself is added.
+        /// Empty if the input itself is added.
         shortcut: Vec<Layer>,
     },
-    /// The input times what a branch makes of it, such as a number per channel (Hu et al. 2017, arXiv 1709.01507).
+    /// The input times the output of a branch, such as a factor per channel (Hu et al. 2017, arXiv 1709.01507).
     Scale {
         /// The branch.
         branch: Vec<Layer>,
     },
-    /// What a branch makes of its input, put behind the input's channels (Huang et al. 2016, arXiv 1608.06993).
+    /// The input concatenated with the output of a branch along the channels (Huang et al. 2016, arXiv 1608.06993).
     DenseConcat {
         /// The branch.
         branch: Vec<Layer>,
     },
 }
 
-/// How a convolution looks at its input.
+/// The kernel of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
     /// Odd; the padding keeps the size at stride 1.
     pub side: i64,
-    /// How far it moves between two outputs.
+    /// The stride.
     pub stride: i64,
 }
 
@@ -99,14 +99,14 @@ pub struct Conv2d {
     pub outputs: i64,
     /// Its side and stride.
     pub kernel: Kernel,
-    /// Whether it adds a learned number per output, for nets that do not normalise.
+    /// Whether it has a bias, for nets without normalisation.
     pub bias: bool,
-    /// Parts into which the channels are cut, each of which sees only itself.
+    /// Groups of channels. Each group of outputs depends only on its own group of inputs.
     pub groups: i64,
 }
 
 impl Conv2d {
-    /// One without bias, from and to so many channels.
+    /// Makes a convolution without bias, with these numbers of channels.
     #[must_use]
     pub fn new(name: impl Into<String>, (inputs, outputs): (i64, i64), kernel: Kernel) -> Self {
         Self { name: name.into(), inputs, outputs, kernel, bias: false, groups: 1 }
@@ -135,7 +135,7 @@ impl Conv2d {
     }
 }
 
-/// A convolution without bias and the normalisation after it. What only predicts folds the two into one convolution.
+/// A convolution without bias and the normalisation after it. For prediction the two are folded into one convolution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConvBn2d {
     /// The convolution.
@@ -214,7 +214,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// One of this name, from and to so many values.
+    /// Makes a layer with this name and these numbers of inputs and outputs.
     #[must_use]
     pub fn new(name: impl Into<String>, inputs: i64, outputs: i64) -> Self {
         Self { name: name.into(), inputs, outputs }
@@ -225,7 +225,7 @@ impl Linear {
     }
 }
 
-/// Zeroes a fraction of what it is given in training, and scales up the rest so that the mean stays (Srivastava et al. 2014).
+/// Zeroes a fraction of its input in training, and scales up the rest to keep the mean (Srivastava et al. 2014).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
     /// The layer before it: each draws from a stream of its own.

@@ -1,8 +1,8 @@
-//! The nets that can be trained, one per file: what each is called, where it comes from, what it trains with when a
-//! statement does not say, and its layers as data. The executor computes them; nothing here needs libtorch.
+//! The nets that can be trained, one per file: the name, the source, the default options and the layers as data. The
+//! executor computes the layers with libtorch.
 //!
-//! A new net is a file with a [`Net`] and a line in the list below. Its name in SQL, the completion, the checks and the
-//! page of nets in the manual follow from it.
+//! A new net is a file with a [`Net`] and a line in the list below. The SQL name, the completion, the checks and the
+//! table in the manual are made from it.
 
 mod architecture;
 mod cnn;
@@ -22,7 +22,7 @@ pub use layers::{BatchNorm2d, Conv2d, ConvBn2d, Dropout, Hog, Kernel, Layer, Lay
 use crate::options::{Features, Loss, Optimizer};
 use crate::schedule::{self, Schedule};
 
-/// Makes of each line a net of the registry and a constant of [`Architecture`].
+/// Adds each net to the registry and as a constant to [`Architecture`].
 macro_rules! nets {
     ($($file:ident::$net:ident),+ $(,)?) => {
         /// Every net, in the order of the documentation.
@@ -49,7 +49,7 @@ nets! {
     svm::SVM,
 }
 
-/// The net that is trained where a statement names none.
+/// The default net.
 pub const DEFAULT: &Net = &cnn::CNN;
 
 /// A net that can be trained.
@@ -57,46 +57,46 @@ pub const DEFAULT: &Net = &cnn::CNN;
 pub struct Net {
     /// Its name in `USING name`, in stored models and in messages.
     pub name: &'static str,
-    /// What the manual says of it, one line of Markdown.
+    /// The description in the manual, one line of Markdown.
     pub summary: &'static str,
     /// Where it was published, with its number on arXiv; `None` for a net of our own.
     pub paper: Option<&'static str>,
-    /// Whose names its tensors have, so that weights load by name.
+    /// The naming scheme of its tensors.
     pub names: TensorNames,
-    /// What it trains with when the statement does not say.
+    /// Its default options.
     pub defaults: Defaults,
-    /// Its layers for images of one kind.
+    /// Its layers for one shape of images.
     pub layers: fn(&Input) -> Layers,
 }
 
-/// Whose names the tensors of a net have.
+/// The naming scheme of tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TensorNames {
     /// Those of the module of the same name in torchvision, with its shapes in the same order.
     Torchvision,
-    /// Ours.
+    /// The names of Tusk.
     Own,
 }
 
 /// The options whose defaults depend on the net.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Defaults {
-    /// The side of the square image that the net is made for, in pixels.
+    /// Side of the net input, in pixels.
     pub image_size: u32,
     /// Peak learning rate.
     pub learning_rate: f64,
-    /// How weights follow gradients.
+    /// The optimizer.
     pub optimizer: Optimizer,
     /// Weight decay.
     pub weight_decay: f64,
-    /// How the learning rate moves over a run.
+    /// The learning-rate schedule.
     pub schedule: Schedule,
-    /// What is minimised; `None` is the cross-entropy that the number of classes asks for.
+    /// The loss. `None` is the cross-entropy for the number of classes.
     pub loss: Option<Loss>,
 }
 
 impl Defaults {
-    /// What most nets train with: those that do not say otherwise.
+    /// The defaults of most nets.
     pub const COMMON: Self = Self {
         image_size: 224,
         learning_rate: 1e-3,
@@ -107,16 +107,16 @@ impl Defaults {
     };
 }
 
-/// What a net is built for.
+/// The shape of the input and output of a net.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Input {
     /// Channels of an image.
     pub channels: i64,
     /// Its side, in pixels.
     pub side: i64,
-    /// Numbers that the last layer answers with: one for two classes, else usually one per class.
+    /// Outputs of the last layer: one for two classes, else usually one per class.
     pub outputs: i64,
-    /// What a support vector machine sees of it.
+    /// The features of an svm.
     pub features: Features,
 }
 
@@ -127,7 +127,7 @@ impl Net {
         self.plain().parameters()
     }
 
-    /// Whether it has maps of what was found where, which an explanation can weigh.
+    /// Returns whether it has feature maps, which heat maps need.
     #[must_use]
     pub fn has_maps(&self) -> bool {
         !self.plain().features.is_empty()

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn every_name_is_its_own_and_finds_its_architecture() {
+fn names_are_unique_and_find_their_architecture() {
     assert_eq!(Architecture::NAMES.len(), NETS.len() + 1);
     for (place, name) in Architecture::NAMES.iter().enumerate() {
         assert!(!Architecture::NAMES[..place].contains(name), "{name} is there twice");

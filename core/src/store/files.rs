@@ -1,4 +1,4 @@
-//! Whole files in an object store: each is there as it was written, or as it was before.
+//! Atomic reads and writes of files in an object store.
 
 use std::fmt;
 use std::io;
@@ -15,13 +15,13 @@ use super::location::{Opened, Secrets};
 use super::retry::{Failure, Patience, Waiting, is_full};
 use crate::error::{Error, Result};
 
-/// Larger files go to a remote store in parts of this size: a request has a time limit.
+/// Larger files are uploaded in parts of this size, because requests have a time limit.
 const PART_BYTES: usize = 16 << 20;
 
-/// Parts that are under way at a time.
+/// Maximum number of concurrent parts.
 const PARTS_AT_ONCE: usize = 4;
 
-/// How the name of a file ends that is not whole yet.
+/// Suffix of files that are being written.
 const UNFINISHED: &str = ".part";
 
 /// The files of a store. Cheap to clone.
@@ -35,7 +35,7 @@ pub(super) struct Files {
 }
 
 impl fmt::Debug for Files {
-    // The stores' own forms hold what they authenticate with.
+    // The `Debug` form of a store may contain its credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Files").field("url", &self.url).finish_non_exhaustive()
     }
@@ -48,7 +48,7 @@ impl Files {
         Self { url, store, root: root.map(Arc::from), secrets, patience }
     }
 
-    /// The same over another store, with another patience.
+    /// Makes the same with another store and retry policy.
     #[cfg(test)]
     pub(super) fn with(
         mut self,
@@ -60,7 +60,7 @@ impl Files {
         self
     }
 
-    /// The same, but nothing is tried twice.
+    /// Returns the same without retries.
     pub(super) fn without_patience(&self) -> Self {
         Self { patience: Patience::remote(), ..self.clone() }
     }
@@ -69,7 +69,7 @@ impl Files {
         &self.url
     }
 
-    /// The bytes of a file, if it is there.
+    /// Reads a file, or returns `None` if it does not exist.
     pub(super) async fn read(&self, path: &Path) -> Result<Option<Vec<u8>>> {
         let read = || async { self.store.get(path).await?.bytes().await };
         match self.attempt("read", path, read).await {
@@ -79,7 +79,7 @@ impl Files {
         }
     }
 
-    /// Writes a file. Whatever happens, it is as it was before or as it is now.
+    /// Writes a file atomically: after a failure, it has either the old or the new content.
     pub(super) async fn write(&self, path: &Path, bytes: Vec<u8>) -> Result<()> {
         let bytes = Bytes::from(bytes);
         let write = || async {
@@ -108,7 +108,7 @@ impl Files {
         Ok(listing.map_err(|failure| self.failed("list", folder, failure))?.common_prefixes)
     }
 
-    /// Removes a file; it may be gone already.
+    /// Removes a file, which may already be missing.
     pub(super) async fn delete(&self, path: &Path) -> Result<()> {
         match self.attempt("delete", path, || self.store.delete(path)).await {
             Ok(()) | Err(Failure { error: object_store::Error::NotFound { .. }, .. }) => Ok(()),
@@ -116,11 +116,11 @@ impl Files {
         }
     }
 
-    /// Removes what processes that were killed while they wrote left in a folder. Only who writes there may ask for it.
+    /// Removes the remains of interrupted writes in a folder. Only the process that writes to the folder may call this.
     pub(super) async fn sweep(&self, folder: &Path) {
         let Some(root) = &self.root else { return };
         let folder = root.join(folder.as_ref());
-        // What cannot be removed now is removed another time.
+        // A failure is ignored: the next call tries again.
         drop(tokio::task::spawn_blocking(move || remove_unfinished(&folder)).await);
     }
 
@@ -143,8 +143,8 @@ impl Files {
         self.patience.run(work, hears).await
     }
 
-    /// Beside the file first, and in its place once the disk has it: a rename alone may overtake the bytes when the
-    /// power fails.
+    /// Writes a temporary file, syncs it and renames it. Without the sync, a power failure could lose the content and
+    /// keep the rename.
     async fn replace(&self, root: &FsPath, path: &Path, bytes: Bytes) -> object_store::Result<()> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -158,7 +158,7 @@ impl Files {
         if replaced.is_err() {
             drop(self.store.delete(&staged).await);
         } else if let Some(folder) = root.join(path.as_ref()).parent() {
-            // Not every file system lets a folder be synchronised; those that need it do.
+            // Some file systems cannot sync folders. They do not need it.
             drop(sync(folder.to_owned()).await);
         }
         replaced
@@ -201,7 +201,7 @@ impl Files {
     }
 }
 
-/// Returns when the disk has the file.
+/// Syncs the file to disk.
 async fn sync(path: PathBuf) -> object_store::Result<()> {
     let synced = tokio::task::spawn_blocking(move || std::fs::File::open(path)?.sync_all()).await;
     let synced = synced.map_err(io::Error::other).and_then(|synced| synced);

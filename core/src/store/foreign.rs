@@ -1,4 +1,4 @@
-//! Files of others, wherever they lie: weights to start from.
+//! Reads files of initial weights from a path or URL.
 
 use std::path::Path as FsPath;
 use std::time::Duration;
@@ -13,23 +13,23 @@ use super::location;
 use super::retry::http_retries;
 use crate::error::{Error, Result};
 
-/// The largest file of weights, in bytes: ten times VGG-16.
+/// Maximum size of a file of weights in bytes: ten times VGG-16.
 const WEIGHTS_BYTES_MAX: u64 = 6 << 30;
 
-/// The longest that a download may take: the largest file at 2 MB/s.
+/// Time limit of a download: the largest file at 2 MB/s.
 const DOWNLOAD_MAX: Duration = Duration::from_secs(3600);
 
-/// Why a URL with a key in it, or with a place for one, is not taken.
+/// The error for a URL that may contain a key.
 const KEYS: &str = "a URL must not hold keys, and no '?' or '#'; keys come from the scheduler's environment";
 
-/// Refuses a location of weights that holds a key: options are written down, and shown to whoever asks.
+/// Returns an error if the location of weights contains a key, because options are stored and shown.
 ///
 /// # Errors
-/// [`Error::Data`], which does not repeat the key.
+/// [`Error::Data`], which does not contain the key.
 pub fn refuse_keys(location: &str) -> Result<()> {
     let url = Url::parse(location).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let holds_keys = match url {
-        // An @ in a path is no key.
+        // An @ in a path is not part of a key.
         Some(url) => {
             let user = (url.username(), url.password());
             user != ("", None) || url.query().is_some() || url.fragment().is_some()
@@ -46,10 +46,10 @@ fn unreadable(location: &str, reason: &str) -> Error {
     Error::Data { message: format!("weights = '{}' cannot be read: {reason}", location::without_keys(location)) }
 }
 
-/// The bytes of a file of weights: a path, or a URL `https://`, `s3://`, `gs://`, `az://`, `abfss://`.
+/// Reads a file of weights: a path, or a URL `https://`, `s3://`, `gs://`, `az://`, `abfss://`.
 ///
 /// # Errors
-/// [`Error::Data`] when it cannot be read or is too large.
+/// [`Error::Data`] if it cannot be read or is too large.
 pub async fn read_weights(location: &str) -> Result<Bytes> {
     let failed = |reason: String| unreadable(location, &reason);
     let too_large = |bytes: u64| failed(format!("it has {bytes} bytes; the maximum is {WEIGHTS_BYTES_MAX}"));
@@ -84,7 +84,7 @@ pub async fn read_weights(location: &str) -> Result<Bytes> {
     }
 }
 
-/// The server of a URL, and the path there.
+/// Splits a URL into the server and the path.
 fn over_https(url: &Url) -> object_store::Result<(Box<dyn ObjectStore>, Path)> {
     let server = &url[Position::BeforeScheme..Position::BeforePath];
     let options = ClientOptions::new().with_timeout(DOWNLOAD_MAX);
@@ -120,7 +120,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_that_is_too_large_is_refused_before_it_is_read() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        // A hole: it takes no room on the disk.
+        // A sparse file, which uses no disk space.
         file.as_file().set_len(WEIGHTS_BYTES_MAX + 1).unwrap();
         let location = file.path().display().to_string();
         let reason = "it has 6442450945 bytes; the maximum is 6442450944";
@@ -147,18 +147,18 @@ mod tests {
 
     // Over TLS and from S3 it is tested with servers of their own: tests/cluster/test_weights.py and test_store.py.
     #[tokio::test]
-    async fn plain_http_is_refused_before_anyone_is_asked() {
+    async fn plain_http_is_refused_before_a_connection() {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         server.set_nonblocking(true).unwrap();
         let location = format!("http://{}/net.safetensors", server.local_addr().unwrap());
         let message = refusal(&location).await;
         assert!(message.starts_with(&format!("weights = '{location}' cannot be read: ")), "{message}");
         assert!(message.ends_with("http:// is not secure; use https://"), "{message}");
-        assert_eq!(server.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "somebody was asked");
+        assert_eq!(server.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "a connection was made");
     }
 
     #[test]
-    fn a_path_on_a_server_is_asked_for_as_it_stands() {
+    fn the_path_of_a_url_is_requested_unchanged() {
         for (location, wanted) in [
             ("https://account.blob.core.windows.net/weights/a.safetensors", "weights/a.safetensors"),
             ("https://s3.eu-west-1.amazonaws.com/bucket/a.safetensors", "bucket/a.safetensors"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_neither_a_file_nor_a_server_that_is_known_is_refused() {
+    async fn unknown_files_and_servers_are_refused() {
         for location in ["ftp://host.example/net.safetensors", "memory:///net.safetensors", "://net.safetensors"] {
             let message = refusal(location).await;
             assert!(message.starts_with(&format!("weights = '{location}' cannot be read: ")), "{message}");

@@ -1,4 +1,4 @@
-//! From `--store` to an object store: a folder, or a URL whose settings and keys come from the environment.
+//! Opens the object store of `--store`: a folder, or a URL whose settings and keys are environment variables.
 
 use std::fmt;
 use std::path::{Path as FsPath, PathBuf};
@@ -16,28 +16,28 @@ use url::Url;
 use super::retry::http_retries;
 use crate::error::{Error, Result};
 
-/// Variables of the environment that configure a store begin so.
+/// Prefixes of environment variables that configure stores.
 const PREFIXES: [&str; 3] = ["AWS_", "GOOGLE_", "AZURE_"];
 
-/// Settings whose value is a key or opens one.
+/// Settings whose values are secret.
 const SECRET_WORDS: [&str; 6] = ["secret", "token", "key", "password", "sas", "credential"];
 
-/// Settings that only sound so: the name of a key, or where a key lies.
+/// Settings with similar names that are not secret: the name or the path of a key.
 const PUBLIC_ENDINGS: [&str; 5] = ["key_id", "_file", "_path", "_uri", "application_credentials"];
 
-/// Shorter values are no secrets, and would tear holes into messages.
+/// Minimum length of a secret. Shorter values are not removed from messages.
 const SECRET_BYTES_MIN: usize = 6;
 
-/// A store that is open.
+/// An open store.
 pub(super) struct Opened {
     pub(super) url: String,
     pub(super) store: Arc<dyn ObjectStore>,
-    /// The folder, where it is one.
+    /// The folder, if the store is a folder.
     pub(super) root: Option<PathBuf>,
     pub(super) secrets: Secrets,
 }
 
-/// What must not be shown, wherever it turns up: servers quote tokens in their errors.
+/// Secrets to remove from messages. Servers may quote tokens in their errors.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Arc<[String]>);
 
@@ -57,12 +57,12 @@ impl Secrets {
         Self(settings.iter().filter(is_secret).map(|(_, value)| value.clone()).collect())
     }
 
-    /// The text without them.
+    /// Removes the secrets from a text.
     pub(super) fn redact(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "***"))
     }
 
-    /// The error without them.
+    /// Removes the secrets from an error.
     pub(super) fn redact_error(&self, error: object_store::Error) -> object_store::Error {
         // Its Debug form is shown too.
         let forms = [error.to_string(), format!("{error:?}")];
@@ -75,7 +75,7 @@ impl Secrets {
 
 /// The variables of this process that configure stores.
 pub(super) fn environment() -> Vec<(String, String)> {
-    // A value that is no text cannot be a setting.
+    // Settings must be valid UTF-8.
     let text = std::env::vars_os().filter_map(|(key, value)| key.into_string().ok().zip(value.into_string().ok()));
     text.filter(|(key, _)| PREFIXES.iter().any(|prefix| key.starts_with(prefix))).collect()
 }
@@ -106,7 +106,7 @@ fn open_url(location: &str, environment: &[(String, String)]) -> Result<Opened> 
     Ok(Opened { url: location.to_owned(), store, root: None, secrets })
 }
 
-/// The whole store in which a URL lies; or what is wrong, without the keys that may stand in the URL.
+/// Opens the store of a URL without its folder. Errors do not contain keys of the URL.
 pub(super) fn open_root(
     url: &str,
     environment: &[(String, String)],
@@ -119,7 +119,7 @@ fn configured(
     location: &str,
     environment: &[(String, String)],
 ) -> std::result::Result<(Box<dyn ObjectStore>, Path, Secrets), String> {
-    // The URL travels to every executor and stands in plans and errors: it may hold no keys.
+    // The URL is sent to executors and appears in plans and errors, so it must not contain keys.
     if without_keys(location) != location {
         return Err("a URL must not hold keys, and no '?' or '#'. Give them to every process in its environment, as \
                     AWS_*, GOOGLE_* or AZURE_* variables"
@@ -140,7 +140,7 @@ fn configured(
     Ok((store, prefix, secrets))
 }
 
-/// An endpoint without TLS, unless that is allowed.
+/// Returns the endpoint if it has no TLS and this is not allowed.
 fn plain_endpoint(settings: &[(String, String)]) -> Option<&(String, String)> {
     let is_true = |value: &str| matches!(value.to_ascii_lowercase().as_str(), "1" | "true" | "on" | "yes" | "y");
     let allowed = |prefix: &str| settings.iter().any(|(k, v)| *k == format!("{prefix}allow_http") && is_true(v));
@@ -151,7 +151,7 @@ fn plain_endpoint(settings: &[(String, String)]) -> Option<&(String, String)> {
     })
 }
 
-/// The location as it may be shown.
+/// Removes keys from a location, for messages.
 pub(super) fn without_keys(location: &str) -> String {
     let Some((scheme, rest)) = location.split_once("://") else { return location.to_owned() };
     let rest = rest.split(['?', '#']).next().unwrap_or("");
@@ -166,7 +166,7 @@ pub(super) fn without_keys(location: &str) -> String {
 
 /// The store of a URL, and the folder in it.
 fn build(url: &Url, settings: &[(String, String)]) -> object_store::Result<(Box<dyn ObjectStore>, Path)> {
-    /// What a builder does not know is another program's setting.
+    /// Unknown settings are ignored. They may belong to another program.
     macro_rules! configured {
         ($builder:ty) => {{
             let builder = settings.iter().fold(<$builder>::new().with_url(url.as_str()), |builder, (key, value)| {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_must_be_asked_for() {
+    fn plain_http_must_be_allowed_explicitly() {
         let plain = ("AWS_ENDPOINT_URL", "http://127.0.0.1:5000");
         let keys = [plain, ("AWS_ACCESS_KEY_ID", "testing"), ("AWS_SECRET_ACCESS_KEY", "testing")];
         let message = refusal("s3://bucket/models", &keys);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_none_is_refused_with_what_to_use() {
+    fn an_unsupported_store_is_refused_with_the_supported_ones() {
         for location in ["memory:///models", "http://host/models", "ftp://host/x", "s3://", "://"] {
             assert!(refusal(location, &[]).contains("is not a model store: "), "{location}");
         }

@@ -1,4 +1,4 @@
-//! Where models live: a folder, or any object store.
+//! The model store: a folder or an object store.
 //!
 //! ```text
 //! models/NAME/manifest.json            the published model; replaced atomically, always last
@@ -37,7 +37,7 @@ impl ModelStore {
     /// settings and keys are this process's `AWS_*`, `GOOGLE_*` and `AZURE_*` variables.
     ///
     /// # Errors
-    /// [`Error::InvalidStore`] when the folder cannot be made, the URL is not understood, or it holds keys.
+    /// [`Error::InvalidStore`] if the folder cannot be created, the URL is not supported, or it contains keys.
     pub fn open(location: &str) -> Result<Self> {
         Ok(Self { files: Files::new(location::open(location, &location::environment())?) })
     }
@@ -48,7 +48,7 @@ impl ModelStore {
         self.files.url()
     }
 
-    /// The same store for what may fail: nothing is tried twice on a disk.
+    /// Returns the same store without retries on a disk.
     #[must_use]
     pub fn without_patience(&self) -> Self {
         Self { files: self.files.without_patience() }
@@ -81,7 +81,7 @@ impl ModelStore {
     /// Every published model, by name.
     ///
     /// # Errors
-    /// [`Error::Store`]; a damaged manifest is passed over with a warning.
+    /// [`Error::Store`]; damaged manifests are skipped with a warning.
     pub async fn manifests(&self) -> Result<Vec<Manifest>> {
         let mut manifests = Vec::new();
         for name in self.model_names().await? {
@@ -109,11 +109,10 @@ impl ModelStore {
         Ok(names)
     }
 
-    /// Publishes a model: weights first, manifest last, then the weights it replaces go.
+    /// Publishes a model: writes the weights, then the manifest, and then removes the replaced weights.
     ///
     /// # Errors
-    /// [`Error::Data`] for a manifest that no reader would take, [`Error::Store`]; the model that was there before is then
-    /// untouched.
+    /// [`Error::Data`] if the manifest is invalid, [`Error::Store`]. After an error, the previous model is unchanged.
     pub async fn publish(&self, manifest: &Manifest) -> Result<()> {
         manifest
             .check()
@@ -161,7 +160,7 @@ impl ModelStore {
         let manifest = manifest_path(name);
         let existed = self.files.read(&manifest).await?.is_some();
         if existed {
-            // The manifest first: a half-removed model is then no model.
+            // Remove the manifest first, so that a partly removed model is not listed.
             self.files.delete(&manifest).await?;
         }
         for folder in [format!("models/{name}"), format!("runs/{name}")].map(Path::from) {
@@ -181,7 +180,7 @@ impl ModelStore {
         self.read_json(&run_path(name), RunRecord::check).await
     }
 
-    /// Records how far a run is.
+    /// Writes the record of a run.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -197,7 +196,7 @@ impl ModelStore {
         self.names_below(&Path::from("runs")).await
     }
 
-    /// Records what a run was asked to do.
+    /// Writes the request of a run.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -205,7 +204,7 @@ impl ModelStore {
         self.files.write(&request_path(name), request).await
     }
 
-    /// What the last run of this name was asked to do.
+    /// Reads the request of the last run of this name.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -213,7 +212,7 @@ impl ModelStore {
         self.files.read(&request_path(name)).await
     }
 
-    /// Writes the checkpoint of a part of an epoch that is not its last: it is needed until the next part is trained.
+    /// Writes the checkpoint of an epoch slice other than the last. It is needed until the next slice is trained.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -236,7 +235,7 @@ impl ModelStore {
         Ok(FileRef { path: path.to_string(), checksum })
     }
 
-    /// Removes a run's checkpoints but these.
+    /// Removes all checkpoints of a run except these.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -251,8 +250,7 @@ impl ModelStore {
         Ok(())
     }
 
-    /// What a JSON file holds, if it can be worked with: a file that was tampered with must not ask for four thousand
-    /// million workers.
+    /// Reads and checks a JSON file. Files are not trusted: a modified file could contain any number of workers.
     async fn read_json<T: serde::de::DeserializeOwned>(
         &self,
         path: &Path,

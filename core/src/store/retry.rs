@@ -1,4 +1,4 @@
-//! Which failures of a store pass by themselves, and how long is waited for that.
+//! Retries of store operations.
 
 use std::error::Error as _;
 use std::future::Future;
@@ -7,22 +7,22 @@ use std::time::{Duration, Instant};
 
 use object_store::{BackoffConfig, RetryConfig};
 
-/// The most times that one operation is tried.
+/// Maximum number of attempts.
 pub const ATTEMPTS_MAX: u32 = 12;
 
-/// The wait before the second attempt; it doubles from then on.
+/// The wait before the second attempt. It doubles after each attempt.
 pub const WAIT_FIRST_MS: u64 = 100;
 
-/// The longest wait between two attempts.
+/// Maximum wait between two attempts.
 pub const WAIT_MAX_MS: u64 = 10_000;
 
-/// No attempt begins later than this after the first.
+/// Maximum time between the first and the last attempt.
 pub const TOTAL_MAX_MS: u64 = 60_000;
 
-/// The longest that one attempt may take: a disk across a network can hang for ever.
+/// Time limit of an attempt, because a network disk may not respond.
 pub const ATTEMPT_MAX_MS: u64 = 600_000;
 
-/// A silence that is worth a line in the log; a store across HTTP retries its requests meanwhile.
+/// The time after which a slow operation is logged.
 pub const SLOW_MS: u64 = 5_000;
 
 /// EIO, which [`ErrorKind`] has no name for.
@@ -31,16 +31,16 @@ const EIO: i32 = 5;
 /// ENFILE and EMFILE: too many open files, in the system and in this process.
 const TOO_MANY_FILES: [i32; 2] = [23, 24];
 
-/// What happens while an operation is waited for.
+/// An event during an operation.
 #[derive(Debug)]
 pub(super) enum Waiting<'a> {
-    /// It failed and is tried again after a wait.
+    /// It failed and is retried after a wait.
     Again { attempt: u32, wait: Duration, error: &'a object_store::Error },
-    /// Neither done nor failed for so long.
+    /// It has been running for this long.
     Slow { waited: Duration },
 }
 
-/// How often and how long an operation is tried.
+/// A retry policy.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     pub(super) attempts: u32,
@@ -50,7 +50,7 @@ pub(super) struct Patience {
     pub(super) attempt_max: Duration,
 }
 
-/// An operation that failed for good.
+/// The final failure of an operation.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub(super) attempts: u32,
@@ -58,7 +58,7 @@ pub(super) struct Failure {
 }
 
 impl Patience {
-    /// For disks, whose failures come back at once.
+    /// The policy for disks, which fail at once.
     pub(super) fn local() -> Self {
         Self {
             attempts: ATTEMPTS_MAX,
@@ -69,12 +69,12 @@ impl Patience {
         }
     }
 
-    /// For stores across HTTP: they retry each request themselves, see [`http_retries`].
+    /// The policy for HTTP stores, which retry each request themselves, see [`http_retries`].
     pub(super) fn remote() -> Self {
         Self { attempts: 1, ..Self::local() }
     }
 
-    /// Does the work until it succeeds, fails for good, or there is no patience left. `hears` is told of each wait.
+    /// Retries the work until it succeeds, fails permanently, or reaches a limit. `hears` is called for each event.
     pub(super) async fn run<T, F: Future<Output = object_store::Result<T>>>(
         &self,
         mut work: impl FnMut() -> F,
@@ -134,8 +134,8 @@ pub(super) fn http_retries() -> RetryConfig {
     }
 }
 
-/// Whether the same operation may well succeed later: a full disk can be cleared, a network comes back. A missing
-/// right or a file in the way stays.
+/// Returns whether the operation may succeed later, as after a full disk or a network failure, and unlike after a
+/// missing permission.
 pub(super) fn is_transient(error: &object_store::Error) -> bool {
     io_cause(error).is_some_and(|cause| {
         matches!(
@@ -160,12 +160,12 @@ pub(super) fn is_transient(error: &object_store::Error) -> bool {
     })
 }
 
-/// Whether space is what was missing.
+/// Returns whether the disk is full.
 pub(super) fn is_full(error: &object_store::Error) -> bool {
     io_cause(error).is_some_and(|cause| matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
 }
 
-/// The system's error at the bottom of a store's.
+/// Returns the system error inside a store error.
 fn io_cause(error: &object_store::Error) -> Option<&IoError> {
     let mut cause = error.source();
     let mut found = None;

@@ -1,5 +1,5 @@
-//! Object stores of tables: opened when a URL names one, with the settings of this process's environment, as the
-//! model store is. So a table on S3 is one `CREATE EXTERNAL TABLE ... LOCATION 's3://bucket/xrays/'` away, on every node.
+//! Object stores of tables. They are opened when a table has such a URL, as in `CREATE EXTERNAL TABLE ... LOCATION
+//! 's3://bucket/xrays/'`, with settings from the environment.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,10 +19,10 @@ use url::{Position, Url};
 
 use super::location::{self, Secrets};
 
-/// Stores that are kept open.
+/// Maximum number of open stores.
 const STORES_MAX: usize = 64;
 
-/// The stores that tables are read from: those that were registered, and those that URLs name.
+/// The registered stores, and the stores opened by URL.
 #[derive(Debug)]
 pub struct EnvironmentStores {
     registered: DefaultObjectStoreRegistry,
@@ -42,7 +42,7 @@ impl EnvironmentStores {
     }
 }
 
-/// A runtime whose tables may lie in object stores.
+/// Makes a runtime that can read tables in object stores.
 #[must_use]
 pub fn table_runtime() -> RuntimeEnvBuilder {
     RuntimeEnvBuilder::new().with_object_store_registry(Arc::new(EnvironmentStores::default()))
@@ -79,7 +79,7 @@ impl ObjectStoreRegistry for EnvironmentStores {
     }
 }
 
-/// A store whose errors hold no secrets: what is wrong with a table is shown to whoever asked.
+/// A store that removes secrets from its errors, because users see them.
 #[derive(Debug)]
 struct Discreet {
     store: Box<dyn ObjectStore>,
@@ -115,7 +115,7 @@ impl ObjectStore for Discreet {
     async fn get_opts(&self, from: &Path, options: GetOptions) -> object_store::Result<GetResult> {
         let mut got = self.told(self.store.get_opts(from, options).await)?;
         got.payload = match got.payload {
-            // A stream that breaks is asked for again, and the answer to that may be an error with a token in it.
+            // A broken stream is requested again, and the error of that may contain a token.
             GetResultPayload::Stream(bytes) => {
                 let secrets = self.secrets.clone();
                 let told = bytes.map(move |bytes| bytes.map_err(|error| secrets.redact_error(error)));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_is_opened_once_for_each_bucket_and_a_registered_one_wins() {
+    fn a_store_is_opened_once_per_bucket_and_a_registered_store_takes_precedence() {
         let stores = stores(&[("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")]);
         let get = |url: &str| stores.get_store(&Url::parse(url).unwrap()).unwrap();
         let first = get("s3://xrays/a/b.parquet");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_says_why_and_shows_no_key() {
+    fn the_error_of_a_store_names_the_cause_and_no_key() {
         let plain = stores(&[("AWS_ENDPOINT_URL", "http://127.0.0.1:5000")]);
         for (stores, url, reason) in [
             (&plain, "s3://xrays/a.parquet", "AWS_ALLOW_HTTP=true"),

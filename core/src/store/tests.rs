@@ -1,4 +1,4 @@
-//! A store that fails, over a real folder.
+//! Tests with a failing store over a real folder.
 
 use std::fmt;
 use std::io;
@@ -29,7 +29,7 @@ const ENOSPC: i32 = 28;
 const EIO: i32 = 5;
 const EAGAIN: i32 = 11;
 
-/// Operations that can be told to fail.
+/// Operations that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Operation {
     Get,
@@ -129,7 +129,7 @@ impl ObjectStore for Failing {
     }
 }
 
-/// A folder, and stores over it that fail as they are told.
+/// A folder and failing stores over it.
 struct Fixture {
     folder: tempfile::TempDir,
     name: ModelName,
@@ -216,7 +216,7 @@ fn record(model: &ModelName, last: Option<FileRef>) -> RunRecord {
 }
 
 #[tokio::test]
-async fn what_fails_for_a_while_is_tried_again_until_it_works() {
+async fn temporary_failures_are_retried() {
     for code in [ENOSPC, EIO, EAGAIN] {
         for operation in [Operation::Put, Operation::Rename, Operation::Get, Operation::List, Operation::Delete] {
             let fixture = Fixture::new();
@@ -233,7 +233,7 @@ async fn what_fails_for_a_while_is_tried_again_until_it_works() {
 }
 
 #[tokio::test]
-async fn a_disk_that_stays_full_fails_clearly_and_the_last_checkpoint_is_whole() {
+async fn a_full_disk_gives_a_clear_error_and_the_last_checkpoint_is_complete() {
     for operation in [Operation::Put, Operation::Rename] {
         let fixture = Fixture::new();
         fixture.epoch(&fixture.store(), 1).await.unwrap();
@@ -258,7 +258,7 @@ async fn a_disk_that_stays_full_fails_clearly_and_the_last_checkpoint_is_whole()
 }
 
 #[tokio::test]
-async fn what_will_not_pass_is_not_tried_again() {
+async fn permanent_failures_are_not_retried() {
     let fixture = Fixture::new();
     let (store, left) = fixture.failing(Operation::Put, EACCES, 9);
     let message = store.write_run(&record(&fixture.name, None)).await.unwrap_err().to_string();
@@ -270,7 +270,7 @@ async fn what_will_not_pass_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_killed_writer_leaves_the_file_as_it_was_and_the_next_one_clears_up() {
+async fn a_killed_writer_leaves_the_file_unchanged_and_the_next_one_cleans_up() {
     let fixture = Fixture::new();
     fixture.epoch(&fixture.store(), 1).await.unwrap();
     for name in ["epoch-00002.safetensors.1f-0.part", "epoch-00002.safetensors.1f-1.part#1", "run.json.1f-2.part#7"] {
@@ -286,7 +286,7 @@ async fn a_killed_writer_leaves_the_file_as_it_was_and_the_next_one_clears_up() 
 }
 
 #[tokio::test]
-async fn readers_see_whole_files_while_they_are_replaced() {
+async fn readers_see_complete_files_while_they_are_replaced() {
     let fixture = Fixture::new();
     let store = fixture.store();
     fixture.epoch(&store, 0).await.unwrap();
@@ -304,7 +304,7 @@ async fn readers_see_whole_files_while_they_are_replaced() {
 }
 
 #[tokio::test]
-async fn patience_ends_within_its_limits() {
+async fn retries_end_within_their_limits() {
     let patience = Patience { attempts: 100, total: Duration::from_millis(50), ..quick(100) };
     let started = Instant::now();
     let work = || async {
@@ -324,7 +324,7 @@ async fn patience_ends_within_its_limits() {
 }
 
 #[tokio::test]
-async fn a_tampered_record_is_refused_before_anything_is_made_of_it() {
+async fn a_record_with_invalid_values_is_refused() {
     let fixture = Fixture::new();
     let store = fixture.store();
     fixture.epoch(&store, 1).await.unwrap();
@@ -366,7 +366,7 @@ async fn a_path_in_a_record_cannot_leave_the_store() {
 }
 
 #[test]
-fn a_store_in_debug_form_is_its_url() {
+fn the_debug_form_of_a_store_is_its_url() {
     let fixture = Fixture::new();
     let debug = format!("{:?}", fixture.store());
     assert_eq!(debug, format!("ModelStore {{ files: Files {{ url: {:?}, .. }} }}", fixture.store().url()));

@@ -1,4 +1,4 @@
-//! What must hold for any bytes. The fuzz targets and the test of the stored corpus run the same functions.
+//! Checks that must hold for any bytes, used by the fuzz targets and by the test of the stored corpus.
 
 use std::sync::{Arc, LazyLock};
 
@@ -16,7 +16,7 @@ use tusk_core::physical::{REPORT, TaskOutput, output_rows, output_schema, tensor
 use tusk_core::protocol::ExecutorReport;
 use tusk_core::state::{ModelState, checksum};
 
-/// Bytes of other processes: a plan, an operator, a table, a file of weights, a record. None may panic.
+/// Decodes bytes as a plan, an operator, a table, a file of weights and a record. None may panic.
 pub(crate) fn codec(bytes: &[u8]) {
     static CONTEXT: LazyLock<Arc<TaskContext>> = LazyLock::new(|| SessionContext::new().task_ctx());
     let (physical, logical) = (TuskPhysicalCodec::default(), TuskLogicalCodec::default());
@@ -32,7 +32,7 @@ pub(crate) fn codec(bytes: &[u8]) {
     drop(serde_json::from_slice::<ExecutorReport>(bytes));
 }
 
-/// What a worker may send as a row of its answer.
+/// Decodes bytes as a row of a task output.
 pub(crate) fn answer(bytes: &[u8]) {
     for name in [REPORT, "fc.weight", "contents", "truth", "probabilities", "groups"] {
         for batch in output_rows(WorkerId(0), name, bytes) {

@@ -1,4 +1,4 @@
-//! The arguments of image functions: which types they take, and their values row by row.
+//! The arguments of image functions: their types, and their values by row.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 
 use tusk_pixels::{ImageColumn, PixelsError, accepted_image_types, is_image_type};
 
-/// What an argument must be.
+/// The kind of an argument.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Kind {
     Image,
@@ -19,10 +19,10 @@ pub(super) enum Kind {
     Levels,
 }
 
-/// A function's name and arguments, the last of which may be left out.
+/// The name and arguments of a function. The last arguments may be optional.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Shape {
-    /// As the manual writes the call, for messages.
+    /// The syntax of the call, for messages.
     pub(super) syntax: &'static str,
     pub(super) arguments: &'static [(&'static str, Kind)],
     pub(super) required: usize,
@@ -80,11 +80,11 @@ fn coerced(kind: Kind, found: &DataType) -> Option<DataType> {
     }
 }
 
-/// One call's arguments. A constant is kept as one value, so that it is neither copied nor read per row.
+/// The arguments of a call. A constant is kept as a single value.
 pub(super) struct Call {
     pub(super) function: &'static str,
     arguments: Vec<Argument>,
-    /// Rows to compute: those of the batch, or one where every argument is constant.
+    /// Number of rows to compute: that of the batch, or one if every argument is constant.
     pub(super) rows: usize,
     constant: bool,
 }
@@ -135,7 +135,7 @@ impl Call {
         self.arguments.iter().skip(1).any(|argument| argument.values.is_null(argument.at(row)))
     }
 
-    /// An integer argument. NULL is the caller's affair, see [`Call::has_null`].
+    /// Returns an integer argument. Callers must check for NULL first, see [`Call::has_null`].
     pub(super) fn integer(&self, index: usize, row: usize) -> Result<i64> {
         let argument = self.argument(index)?;
         let values = argument.values.as_primitive_opt::<Int64Type>();
@@ -159,7 +159,7 @@ impl Call {
         let list: &ListArray = argument.values.as_list_opt().ok_or_else(|| self.wrong_type(index, argument))?;
         let entries = list.value(at);
         let entries: &Float64Array = entries.as_primitive_opt().ok_or_else(|| self.wrong_type(index, argument))?;
-        // A NULL entry becomes NaN, which the function refuses as it does every level that is not finite.
+        // A NULL entry becomes NaN, which the function refuses like every value that is not finite.
         Ok(Levels::PerChannel(entries.iter().map(|entry| entry.unwrap_or(f64::NAN)).collect()))
     }
 
@@ -168,7 +168,7 @@ impl Call {
         exec_datafusion_err!("{}: unexpected type {found} of argument {}", self.function, index + 1)
     }
 
-    /// The result as DataFusion wants it: constant if all arguments are.
+    /// Returns the result for DataFusion, as a constant if all arguments are constant.
     pub(super) fn finish(&self, values: ArrayRef) -> Result<ColumnarValue> {
         if self.constant {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?));
@@ -198,7 +198,7 @@ pub(super) enum Levels {
 }
 
 impl Levels {
-    /// How many channels the levels are for, where they say so.
+    /// Returns the number of channels, if the levels are a list.
     pub(super) fn channels(&self) -> Option<usize> {
         match self {
             Levels::Every(_) => None,
@@ -206,7 +206,7 @@ impl Levels {
         }
     }
 
-    /// The level of a channel; NaN for one there is not.
+    /// Returns the level of a channel, or NaN if it is missing.
     pub(super) fn of(&self, channel: usize) -> f64 {
         match self {
             Levels::Every(level) => *level,

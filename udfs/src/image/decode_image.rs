@@ -13,7 +13,7 @@ use super::output::{ImageStructBuilder, image_struct, row_error};
 use super::{SECTION, image_argument};
 use tusk_pixels::Channels;
 
-/// What the manual says of the argument `mode`.
+/// The documentation of the argument `mode`.
 pub(super) const MODE_ARGUMENT: &str =
     "`'grey'` or `'rgb'`. Default: one channel for grey files, three for all others. Alpha is composited on black.";
 
@@ -93,14 +93,14 @@ impl ScalarUDFImpl for DecodeImage {
     }
 }
 
-/// What a broken image does to the query.
+/// The handling of broken images.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum OnBroken {
     Fail,
     Null,
 }
 
-/// The channels that a mode names.
+/// Returns the channels of a mode.
 fn channels_of(function: &str, mode: &str) -> Result<Channels> {
     match mode.to_ascii_lowercase().as_str() {
         "grey" | "gray" => Ok(Channels::Grey),

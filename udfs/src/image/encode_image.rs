@@ -14,7 +14,7 @@ use super::output::{check_batch_bytes, row_error};
 use super::{SECTION, image_argument};
 use tusk_pixels::{Encoder, Format, alternatives, encode};
 
-/// The JPEG quality where none is given. At 90 the error stays below what an 8-bit radiograph's noise hides.
+/// The default JPEG quality. At 90 the error is smaller than the noise of an 8-bit radiograph.
 const QUALITY: i64 = 90;
 
 const SHAPE: Shape = Shape {

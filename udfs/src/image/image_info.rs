@@ -1,4 +1,4 @@
-//! `image_info`: what an image's header says.
+//! `image_info`: the header of an image.
 
 use std::sync::{Arc, LazyLock};
 

@@ -1,7 +1,7 @@
 //! SQL functions on images: one per file.
 //!
 //! An image argument is encoded bytes or Spark's image struct (see [`tusk_pixels::ImageColumn`]). Every function
-//! gives NULL where any of its arguments is NULL.
+//! returns NULL if any argument is NULL.
 
 mod args;
 mod decode_image;
@@ -28,10 +28,10 @@ pub(crate) use normalize_image::tensor_fields;
 pub use resize_image::ResizeImage;
 pub use try_decode_image::TryDecodeImage;
 
-/// Where the manual lists these functions.
+/// The section of these functions in the manual.
 const SECTION: DocSection = DocSection { include: true, label: "Image Functions", description: None };
 
-/// What the manual says of an image argument.
+/// The documentation of an image argument.
 fn image_argument() -> String {
     format!(
         "The image: the bytes of a {} file, or Spark's image struct (`origin`, `height`, `width`, `nChannels`, `mode`, \

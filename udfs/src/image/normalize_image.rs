@@ -1,4 +1,4 @@
-//! `normalize_image`: the tensor that a net sees.
+//! `normalize_image`: an image as a normalized tensor.
 
 use std::sync::{Arc, LazyLock};
 
@@ -132,7 +132,7 @@ impl ScalarUDFImpl for NormalizeImage {
     }
 }
 
-/// The channels that the lists ask for.
+/// Returns the number of channels of the lists.
 fn channels_of(mean: &Levels, std: &Levels) -> Result<Option<Channels>> {
     let count = match (mean.channels(), std.channels()) {
         (Some(of_mean), Some(of_std)) if of_mean != of_std => {
@@ -150,7 +150,7 @@ fn channels_of(mean: &Levels, std: &Levels) -> Result<Option<Channels>> {
     }
 }
 
-/// Appends the planes of a picture. There are 256 levels, so each is computed once, in the order of operations and the
+/// Appends the planes of an image. There are 256 levels, so each is computed once, in the order of operations and the
 /// 32-bit precision of torchvision.
 fn append_planes(planes: &mut Float32Builder, pixels: &Pixels, mean: &Levels, std: &Levels) -> Result<()> {
     let count = pixels.channels.count();
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn levels_that_make_no_tensor_are_refused_with_their_reason() {
+    async fn invalid_levels_are_refused_with_the_reason() {
         for (levels, message) in [
             ("0.5, 0", "mean must be finite and std above 0, got mean 0.5 and std 0 for channel 0"),
             ("0.5, -1", "std above 0"),

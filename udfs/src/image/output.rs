@@ -11,8 +11,8 @@ use datafusion::error::DataFusionError;
 use super::args::Images;
 use tusk_pixels::{Channels, Pixels, image_struct_fields, spark_mode};
 
-/// What the images of one result batch may take together: what Arrow's 32-bit offsets can address. It also bounds the
-/// memory of a query over large pictures.
+/// Maximum bytes of the images in a result batch, which is the limit of 32-bit Arrow offsets. It also limits the memory
+/// of queries over large images.
 pub(super) const BATCH_BYTES_MAX: usize = i32::MAX as usize;
 
 /// The type of a decoded image.
@@ -20,7 +20,7 @@ pub(super) fn image_struct() -> DataType {
     DataType::Struct(image_struct_fields())
 }
 
-/// Refuses a batch that grows beyond [`BATCH_BYTES_MAX`].
+/// Returns an error if a batch exceeds [`BATCH_BYTES_MAX`].
 pub(super) fn check_batch_bytes(function: &str, bytes: usize) -> Result<()> {
     if bytes > BATCH_BYTES_MAX {
         return exec_err!(
@@ -31,7 +31,7 @@ pub(super) fn check_batch_bytes(function: &str, bytes: usize) -> Result<()> {
     Ok(())
 }
 
-/// The error of one row, which names the row and, where it is known, the file.
+/// Adds the row and, if known, the file to an error.
 pub(super) fn row_error(function: &str, images: &Images<'_>, row: usize, error: &dyn Display) -> DataFusionError {
     match images.column.origin(images.at(row)) {
         Some(origin) => exec_datafusion_err!("{function}: row {row} of the batch ({origin}): {error}"),
@@ -53,7 +53,7 @@ pub(super) struct ImageStructBuilder {
 }
 
 impl ImageStructBuilder {
-    /// Appends a picture. The struct stores colours as blue, green, red, as Spark and OpenCV do.
+    /// Appends an image. The struct stores colours as blue, green, red, as Spark and OpenCV do.
     pub(super) fn append(&mut self, function: &str, origin: Option<&str>, pixels: &Pixels) -> Result<()> {
         self.bytes = self.bytes.saturating_add(pixels.data.len());
         check_batch_bytes(function, self.bytes)?;

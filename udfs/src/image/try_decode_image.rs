@@ -1,4 +1,4 @@
-//! `try_decode_image`: `decode_image` with NULL for what is broken.
+//! `try_decode_image`: `decode_image` that returns NULL for broken images.
 
 use std::sync::LazyLock;
 
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_mode_there_is_not_is_the_writers_mistake_and_fails() {
+    async fn an_unknown_mode_fails() {
         let error = error_of(&format!("SELECT try_decode_image({GIF}, 'cmyk')")).await;
         assert!(error.contains("try_decode_image: unknown mode 'cmyk'"), "{error}");
     }

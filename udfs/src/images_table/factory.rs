@@ -9,7 +9,8 @@ use futures::future::{BoxFuture, ready};
 
 use super::ImagesTable;
 
-/// Makes an [`ImagesTable`] of a `CREATE EXTERNAL TABLE` statement. Register it under [`ImagesTableFactory::FILE_TYPE`].
+/// Makes an [`ImagesTable`] of a `CREATE EXTERNAL TABLE` statement. Register it under
+/// [`ImagesTableFactory::FILE_TYPE`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ImagesTableFactory;
 

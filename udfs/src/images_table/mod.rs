@@ -10,17 +10,16 @@
 //! | path | Utf8 | below the location, parts joined by `/` |
 //! | image | Binary | the file's bytes, as they are |
 //! | label | Utf8 | the name of the folder that the file lies in |
-//! | width, height | Int32 | pixels, as the picture is shown; NULL where the header cannot be read |
+//! | width, height | Int32 | pixels, as the image is shown; NULL where the header cannot be read |
 //! | format | Utf8 | `jpeg`, `png`, ... by the bytes, not by the name; NULL where the header cannot be read |
 //!
-//! **Every file is a row.** What is no image (a text file, a broken download) appears with its bytes and with NULL in
-//! width, height and format, so that training counts and names it as unreadable instead of passing over it in silence.
-//! Only hidden files are left out: those whose name, or a folder's name below the location, starts with a dot
-//! (`.DS_Store`, the `._` files of archives made on a Mac). A file above [`IMAGE_BYTES_MAX`] is no image: it is a row
-//! with a NULL image.
+//! **Every file is a row.** A file that is not an image (a text file, a broken download) has NULL in width, height and
+//! format, so that training reports it as unreadable. Only hidden files are left out: those whose name, or a folder's
+//! name below the location, starts with a dot (`.DS_Store`, the `._` files of archives made on a Mac). A file above
+//! [`IMAGE_BYTES_MAX`] is a row with a NULL image.
 //!
 //! Files are listed when a query is planned and opened when it runs, and only where a query asks for `image`, `width`,
-//! `height` or `format`. Conditions on `path` and `label` are applied to the list: what they drop is never opened.
+//! `height` or `format`. Conditions on `path` and `label` are applied to the list before any file is opened.
 
 mod factory;
 mod read_exec;
@@ -37,7 +36,7 @@ pub use factory::ImagesTableFactory;
 pub use read_exec::ReadImagesExec;
 pub use table::ImagesTable;
 
-/// The most bytes that are read of a file: 128 MiB. Radiographs of 20 million 16-bit pixels take 40 MB uncompressed.
+/// Maximum size of an image file: 128 MiB. Radiographs of 20 million 16-bit pixels take 40 MB uncompressed.
 pub const IMAGE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// The columns of every table of images.

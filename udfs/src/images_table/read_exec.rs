@@ -1,8 +1,8 @@
 //! The operator that turns file names into image rows.
 //!
-//! A distributed scheduler slices a stage by partition: it cuts scans and in-memory tables down to the partitions of a
-//! task, and leaves operators that it does not know whole. A leaf of our own would make every task read every file. So
-//! the work is data: the child is an in-memory table of file names, and slicing it hands each task its files.
+//! Ballista restricts the scans and in-memory tables of a stage to the partitions of a task, and does not change other
+//! operators. A leaf operator would make every task read every file. The file names are therefore data: the child is an
+//! in-memory table of file names, and each task reads the files of its partitions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,12 +36,12 @@ use super::{images_schema, listing_schema};
 
 /// Files of a partition that are read at the same time.
 const CONCURRENT_READS: usize = 8;
-/// Rows of a batch that carries the contents of files.
+/// Maximum rows of a batch with file contents.
 const BATCH_ROWS: usize = 32;
-/// Bytes of images in a batch; only a batch of a single image may have more.
+/// Maximum bytes of images in a batch with several rows.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
 
-/// Reads the files that its child names.
+/// Reads the files listed by its child.
 #[derive(Clone, Debug)]
 pub struct ReadImagesExec {
     folder: ListingTableUrl,
@@ -52,13 +52,13 @@ pub struct ReadImagesExec {
 }
 
 impl ReadImagesExec {
-    /// The operator over a list of files below the folder `url`.
+    /// Makes the operator over a list of files below the folder `url`.
     ///
     /// `input` gives `path` (Utf8, below the folder) and `size` (UInt64, bytes), both never NULL. `projection` holds
     /// indices into the [columns of a table of images](super::images_schema); `None` is all of them.
     ///
     /// # Errors
-    /// When the URL is no folder's, an index is out of bounds, or the input has other columns.
+    /// Returns an error if the URL is not that of a folder, an index is out of bounds, or the input has other columns.
     pub fn try_new(
         url: impl AsRef<str>,
         projection: Option<Vec<usize>>,
@@ -134,12 +134,12 @@ impl ExecutionPlan for ReadImagesExec {
         vec![&self.input]
     }
 
-    /// The order is kept, but the columns are others: an order of the list says nothing in terms of these.
+    /// The order of rows is kept, but the order of the list is not on these columns.
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![false]
     }
 
-    /// The list is cut into partitions already; an exchange below would hide it from the scheduler.
+    /// The list is already partitioned. A repartition below would hide it from the scheduler.
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }
@@ -167,7 +167,7 @@ impl ExecutionPlan for ReadImagesExec {
             wanted: self.wanted(),
             bytes_read: MetricBuilder::new(&self.metrics).counter("bytes_read", partition),
         };
-        // Names alone are as light as any other rows.
+        // Without file contents, rows are small.
         let rows_max = match reader.wanted {
             Wanted::Name => context.session_config().batch_size(),
             _ => BATCH_ROWS.min(context.session_config().batch_size()),
@@ -202,7 +202,7 @@ impl ExecutionPlan for ReadImagesExec {
     }
 }
 
-/// What the rows of a partition are read with.
+/// Reads the rows of a partition.
 struct Reader {
     store: Arc<dyn ObjectStore>,
     folder: Path,
@@ -212,7 +212,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// A batch of rows with the projected columns.
+    /// Builds a batch with the projected columns.
     fn batch(&self, rows: &[ImageRow]) -> Result<RecordBatch> {
         let side = |value: u32| i32::try_from(value).ok();
         let columns = self
@@ -245,13 +245,13 @@ impl Reader {
                 Ok(column)
             })
             .collect::<Result<Vec<_>>>()?;
-        // count(*) asks for no column at all, yet the rows count.
+        // count(*) reads no columns but needs the number of rows.
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
 }
 
-/// The files of a stream of lists, read a few at a time and handed on in their order.
+/// Reads the listed files, a few at the same time, in order.
 fn image_rows(files: SendableRecordBatchStream, reader: Arc<Reader>) -> impl Stream<Item = Result<ImageRow>> + Send {
     files
         .map(|batch| Ok::<_, DataFusionError>(stream::iter(listed(&batch?)?.into_iter().map(Ok))))
@@ -276,7 +276,7 @@ fn image_batches(
 ) -> impl Stream<Item = Result<RecordBatch>> + Send {
     let reader = Arc::new(reader);
     let rows = Box::pin(image_rows(files, Arc::clone(&reader)));
-    // `held` is the row that did not fit into the batch before.
+    // `held` is the row that did not fit into the previous batch.
     stream::try_unfold((rows, None), move |(mut rows, mut held)| {
         let reader = Arc::clone(&reader);
         async move {
@@ -303,7 +303,7 @@ fn image_batches(
     })
 }
 
-/// The files that a batch of the list names.
+/// Returns the files in a batch of the list.
 fn listed(batch: &RecordBatch) -> Result<Vec<(String, u64)>> {
     let [paths, sizes] = batch.columns() else {
         return internal_err!("a list of files has the columns path and size, not {}", batch.schema());

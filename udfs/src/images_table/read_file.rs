@@ -1,4 +1,4 @@
-//! One file of the list: where it lies, what it is called, what it holds.
+//! Reads one file of the list.
 
 use bytes::Bytes;
 use datafusion::common::{DataFusionError, Result};
@@ -8,8 +8,8 @@ use datafusion::object_store::{ObjectStore, ObjectStoreExt};
 use super::IMAGE_BYTES_MAX;
 use tusk_pixels::{ImageInfo, probe};
 
-/// How many bytes are read first where only the header is asked for. Exif data with a preview may be longer: then the
-/// whole file is read.
+/// Bytes that are read first if only the header is needed. If the header is longer, for example because of an Exif
+/// preview, the whole file is read.
 const HEADER_BYTES: u64 = 64 * 1024;
 
 /// The path of an object below a folder; `None` for an object that is not below it.
@@ -21,17 +21,17 @@ pub(super) fn relative_to<'a>(folder: &Path, object: &'a Path) -> Option<&'a str
     object.strip_prefix(folder)?.strip_prefix('/')
 }
 
-/// The name of the folder that a file lies in: in the path below the table's folder, or else that folder itself.
+/// Returns the name of the folder of a file, which may be the folder of the table.
 pub(super) fn label_of<'a>(folder: &'a Path, path: &'a str) -> Option<&'a str> {
     let parents = path.rsplit_once('/').map_or(folder.as_ref(), |(parents, _)| parents);
     let label = parents.rsplit_once('/').map_or(parents, |(_, last)| last);
     (!label.is_empty()).then_some(label)
 }
 
-/// What a query asks of a file.
+/// The parts of a file that a query needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// The path alone says it.
+    /// Only the path.
     Name,
     /// Width, height or format, but not the image.
     Header,
@@ -39,20 +39,20 @@ pub(super) enum Wanted {
     Bytes,
 }
 
-/// A row in the making.
+/// A row.
 #[derive(Debug, Default)]
 pub(super) struct ImageRow {
     pub(super) path: String,
     pub(super) image: Option<Bytes>,
     pub(super) info: Option<ImageInfo>,
-    /// Bytes that came from the store.
+    /// Number of bytes read.
     pub(super) bytes_read: usize,
 }
 
-/// Reads what is wanted of a file.
+/// Reads the needed parts of a file.
 ///
 /// # Errors
-/// When the store does not give the file that it listed.
+/// Returns an error if a listed file cannot be read.
 pub(super) async fn read_file(
     store: &dyn ObjectStore,
     folder: &Path,

@@ -18,7 +18,7 @@ use futures::future::BoxFuture;
 use super::read_file::{label_of, relative_to};
 use super::{ReadImagesExec, images_schema, listing_schema};
 
-/// Rows of the file list per batch: where a LIMIT stops, at most so many names were passed on for nothing.
+/// Rows per batch of the file list. A LIMIT reads at most this many extra names.
 const LISTING_BATCH_ROWS: usize = 1024;
 
 /// A folder of image files; see the [module](super) for its columns.
@@ -28,24 +28,25 @@ pub struct ImagesTable {
 }
 
 impl ImagesTable {
-    /// The table over a folder: a path (absolute, or below the working directory) or a URL (`s3://bucket/xrays/`).
+    /// Makes the table over a folder: a path (absolute, or below the working directory) or a URL
+    /// (`s3://bucket/xrays/`).
     ///
     /// Nothing is opened or listed until a query is planned.
     ///
     /// # Errors
-    /// When the location cannot be parsed, or is a pattern.
+    /// Returns an error if the location cannot be parsed or is a pattern.
     pub fn try_new(location: impl AsRef<str>) -> Result<Self> {
         let location = location.as_ref();
         let url = parse_folder(location)?;
         Ok(Self { url })
     }
 
-    /// The folder as an absolute URL that ends in `/`: what [`ImagesTable::try_new`] takes on another machine.
+    /// Returns the folder as an absolute URL that ends in `/`, which [`ImagesTable::try_new`] accepts on any machine.
     pub fn location(&self) -> &str {
         self.url.as_str()
     }
 
-    /// All files below the location but the hidden ones, sorted by path.
+    /// Lists all files below the location except hidden ones, sorted by path.
     async fn list(&self, state: &dyn Session) -> Result<Vec<ListedFile>> {
         let store = state.runtime_env().object_store(&self.url)?;
         let found: Vec<ObjectMeta> = store.list(Some(self.url.prefix())).try_collect().await?;
@@ -92,9 +93,9 @@ impl ImagesTable {
     }
 }
 
-/// A file that the table consists of.
+/// A file of the table.
 struct ListedFile {
-    /// Below the location.
+    /// Relative to the location.
     path: String,
     /// In bytes.
     size: u64,
@@ -159,7 +160,7 @@ impl ImagesTable {
     }
 }
 
-/// The file list cut into partitions of about equal length, in its order; one empty partition where there is no file.
+/// Splits the file list into partitions of about equal length, in order. Without files there is one empty partition.
 fn partitioned(files: &[ListedFile], target_partitions: usize) -> Result<Vec<Vec<RecordBatch>>> {
     let length = files.len().div_ceil(target_partitions.max(1)).max(1);
     let batch = |files: &[ListedFile]| {

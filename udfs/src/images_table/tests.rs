@@ -93,7 +93,7 @@ async fn the_image_column_holds_the_files_bytes() {
 }
 
 #[tokio::test]
-async fn names_and_labels_are_told_without_opening_a_file() {
+async fn names_and_labels_are_read_without_opening_files() {
     let dir = tree();
     let context = context(dir.path(), 2).await;
     let names = plan(&context, "SELECT label, path FROM xrays").await;
@@ -106,7 +106,7 @@ async fn names_and_labels_are_told_without_opening_a_file() {
 }
 
 #[tokio::test]
-async fn count_needs_the_list_alone() {
+async fn count_opens_no_files() {
     let dir = tree();
     let context = context(dir.path(), 2).await;
     let counted = plan(&context, "SELECT count(*) FROM xrays").await;
@@ -132,7 +132,7 @@ async fn the_work_is_an_in_memory_list_with_a_part_of_the_files_in_each_partitio
 }
 
 #[tokio::test]
-async fn an_operator_made_again_from_its_parts_gives_the_same_rows() {
+async fn an_operator_rebuilt_from_its_parts_gives_the_same_rows() {
     let dir = tree();
     let context = context(dir.path(), 2).await;
     let scan = plan(&context, "SELECT path, format FROM xrays").await;
@@ -245,7 +245,7 @@ async fn files_that_arrive_later_are_seen_by_the_next_query() {
 }
 
 #[tokio::test]
-async fn statements_that_a_table_of_images_cannot_follow_are_refused_with_advice() {
+async fn unsupported_statements_for_a_table_of_images_are_refused_with_advice() {
     let dir = tree();
     let context = context(dir.path(), 2).await;
     for (sql, advice) in [
@@ -263,7 +263,7 @@ async fn statements_that_a_table_of_images_cannot_follow_are_refused_with_advice
 }
 
 #[tokio::test]
-async fn a_location_travels_as_an_absolute_url() {
+async fn a_location_is_encoded_as_an_absolute_url() {
     let table = ImagesTable::try_new("some/folder").unwrap();
     assert!(table.location().starts_with("file:///") && table.location().ends_with("/some/folder/"));
     assert_eq!(ImagesTable::try_new(table.location()).unwrap().location(), table.location());

@@ -5,7 +5,7 @@ use datafusion::logical_expr::{AggregateUDF, Documentation};
 use super::SECTION;
 use super::confusion::{Figure, PairAggregate};
 
-/// The share of rows in which `predicted` equals `truth`.
+/// The fraction of rows in which `predicted` equals `truth`.
 pub(super) fn accuracy() -> AggregateUDF {
     let documentation = Documentation::builder(
         SECTION,
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_gives_null() {
+    async fn without_rows_the_result_is_null() {
         let ctx = context();
         assert_eq!(figure(&ctx, &format!("SELECT accuracy(truth, predicted) FROM {LABELLED} WHERE false")).await, None);
         assert_eq!(figure(&ctx, "SELECT accuracy(t, NULL) FROM (VALUES (1), (2)) v(t)").await, None);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_compared_is_refused_by_name() {
+    async fn labels_of_different_kinds_are_refused() {
         let ctx = context();
         for (call, reason) in [
             ("accuracy(1, 'a')", "truth contains integers and predicted contains text"),
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_moving_window_forgets_the_rows_that_left_it() {
+    async fn a_moving_window_removes_rows() {
         let ctx = context();
         let sql = "SELECT min(a) FROM (SELECT i, accuracy(t, p) OVER (ORDER BY i ROWS 1 PRECEDING) AS a \
                    FROM (VALUES (1, 'x', 'y'), (2, 'x', 'x'), (3, 'y', 'y')) v(i, t, p)) WHERE i = 3";

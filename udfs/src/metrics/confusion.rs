@@ -1,5 +1,5 @@
 //! The accumulator behind `accuracy`, `precision`, `recall`, `f1` and `confusion_matrix`: how often each pair of
-//! (truth, predicted) was seen. The five functions differ only in what they make of these counts in the end.
+//! (truth, predicted) was seen. The five functions differ only in how they evaluate these counts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem::size_of_val;
@@ -16,7 +16,7 @@ use tusk_core::metrics::{Confusion, MultiConfusion};
 
 use super::label::{Interner, Kind, LABELS_MAX, Label, LabelColumn, label_array};
 
-/// What is made of the counts.
+/// The result computed from the counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Figure {
     Accuracy,
@@ -37,7 +37,7 @@ impl Figure {
         }
     }
 
-    /// Whether the figure is about one class, which a third argument may name.
+    /// Returns whether the metric has a positive class, which the third argument may give.
     fn takes_positive(self) -> bool {
         matches!(self, Self::Precision | Self::Recall | Self::F1)
     }
@@ -50,7 +50,7 @@ impl Figure {
     }
 }
 
-/// The columns of a confusion matrix's rows.
+/// The columns of the rows of a confusion matrix.
 fn matrix_fields() -> Fields {
     Fields::from(vec![
         Field::new("truth", DataType::Utf8, true),
@@ -128,7 +128,7 @@ impl AggregateUDFImpl for PairAggregate {
     }
 }
 
-/// DISTINCT would count each kind of mistake once, which is no figure of merit: better refused than ignored.
+/// DISTINCT would count each pair once, which is not a useful metric. It is refused.
 pub(super) fn refuse_distinct(function: &str, is_distinct: bool) -> Result<()> {
     if is_distinct {
         return not_impl_err!("{function} does not support DISTINCT");
@@ -172,12 +172,12 @@ struct PairAccumulator {
     positive: Option<Label>,
     kind: Kind,
     labels: Interner,
-    /// By the labels' numbers.
+    /// Counts by label numbers.
     counts: HashMap<(u32, u32), u64>,
 }
 
 impl PairAccumulator {
-    /// The numbers of both labels of each row that has both.
+    /// Returns the numbers of both labels of each row without NULLs.
     fn pairs(&mut self, truth: &ArrayRef, predicted: &ArrayRef) -> Result<Vec<Option<(u32, u32)>>> {
         let function = self.figure.name();
         let truth = self.labels.intern(function, &LabelColumn::try_new(function, truth)?)?;
@@ -200,7 +200,7 @@ impl PairAccumulator {
         Ok(())
     }
 
-    /// Every pair with its count, by truth and then by prediction.
+    /// Returns every pair with its count, ordered by truth and then by prediction.
     fn sorted(&self) -> Vec<(&Label, &Label, u64)> {
         let label = |number| self.labels.label(number);
         let named = self.counts.iter().filter_map(|(&(t, p), &count)| Some((label(t)?, label(p)?, count)));
@@ -310,12 +310,12 @@ impl Accumulator for PairAccumulator {
     }
 }
 
-/// Which class precision, recall and f1 are about when nobody said.
+/// The default positive class of precision, recall and f1.
 enum Positive<'a> {
     Label(&'a Label),
-    /// Several: the macro average over all.
+    /// There are several classes: the macro average over all.
     Average,
-    /// One label alone does not tell whether it is the positive one, and without labels there is nothing to tell.
+    /// There are fewer than two labels, so the positive class is unknown.
     Unknown,
 }
 
@@ -331,7 +331,7 @@ fn default_positive<'a>(classes: &[&'a Label]) -> Positive<'a> {
     }
 }
 
-/// The different labels on either side, sorted.
+/// Returns the distinct labels of both arguments, sorted.
 fn classes<'a>(pairs: &[(&'a Label, &'a Label, u64)]) -> Vec<&'a Label> {
     let mut classes: Vec<&Label> = pairs.iter().flat_map(|(truth, predicted, _)| [*truth, *predicted]).collect();
     classes.sort_unstable();

@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_gives_null() {
+    async fn without_rows_the_result_is_null() {
         let sql = "SELECT confusion_matrix(t, p) IS NULL AS m FROM (VALUES ('a', NULL), (NULL, 'b')) v(t, p)";
         let answer = table(&context(), sql).await;
         assert!(answer.contains("true"), "{answer}");

@@ -1,4 +1,4 @@
-//! Class labels as SQL has them: text in all its Arrow forms, integers, booleans.
+//! Class labels in SQL: text of any Arrow type, integers and booleans.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,11 +12,11 @@ use datafusion::common::{Result, ScalarValue, exec_err, plan_datafusion_err, pla
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_plan::PhysicalExpr;
 
-/// How many different labels one aggregate keeps apart before it refuses: a column with more is no label column, and
-/// would be kept in memory whole.
+/// Maximum number of distinct labels of an aggregate. A column with more is probably not a label column, and would use
+/// too much memory.
 pub(super) const LABELS_MAX: usize = 1_000_000;
 
-/// The forms of labels; every SQL type of a label is coerced to one of them.
+/// The kinds of labels. Every SQL type of a label is coerced to one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Boolean,
@@ -25,7 +25,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The kind that columns of `data_type` hold; `None` where such columns cannot be labels.
+    /// Returns the kind of labels of type `data_type`, or `None` if they cannot be labels.
     pub(super) fn of(data_type: &DataType) -> Option<Self> {
         match data_type {
             DataType::Boolean => Some(Self::Boolean),
@@ -36,7 +36,7 @@ impl Kind {
         }
     }
 
-    /// The type that arguments of this kind are cast to.
+    /// Returns the type that arguments of this kind are cast to.
     pub(super) fn argument_type(self) -> DataType {
         match self {
             Self::Boolean => DataType::Boolean,
@@ -45,7 +45,7 @@ impl Kind {
         }
     }
 
-    /// The type in which labels of this kind travel between the stages of an aggregation.
+    /// Returns the type of labels of this kind in partial states.
     pub(super) fn state_type(self) -> DataType {
         match self {
             Self::Boolean => DataType::Boolean,
@@ -54,8 +54,8 @@ impl Kind {
         }
     }
 
-    /// The kind under which the label arguments of `function` can be compared: their own where they agree, integers
-    /// where booleans meet integers, and that of the others for an untyped NULL.
+    /// Returns the common kind of the label arguments of `function`. Booleans and integers have the common kind
+    /// integer, and an untyped NULL has the kind of the others.
     pub(super) fn common(function: &str, arguments: &[(&str, &DataType)]) -> Result<Self> {
         let mut common: Option<(Self, &str)> = None;
         for &(name, data_type) in arguments {
@@ -94,7 +94,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One label; sorted as SQL sorts the column it is from.
+/// A label. Its order is that of SQL.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Label {
     Boolean(bool),
@@ -113,7 +113,7 @@ impl fmt::Display for Label {
 }
 
 impl Label {
-    /// The label that the constant expression `positive` of `function` names.
+    /// Returns the label of the constant expression `positive` of `function`.
     pub(super) fn constant(function: &str, positive: &Arc<dyn PhysicalExpr>) -> Result<Self> {
         let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
         let Ok(ColumnarValue::Scalar(value)) = positive.evaluate(&nothing) else {
@@ -156,7 +156,7 @@ impl LabelColumn {
         })
     }
 
-    /// For each row whether it holds `label`; `None` where it is NULL.
+    /// Returns whether each row has `label`, or `None` for NULL.
     pub(super) fn holds(&self, label: &Label) -> Vec<Option<bool>> {
         match (self, label) {
             (Self::Boolean(column), Label::Boolean(label)) => {
@@ -175,7 +175,7 @@ impl LabelColumn {
     }
 }
 
-/// Labels by number, each kept once.
+/// Assigns a number to each distinct label.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
     texts: HashMap<Arc<str>, u32>,
@@ -185,7 +185,7 @@ pub(super) struct Interner {
 }
 
 impl Interner {
-    /// The number of each row's label; `None` where it is NULL.
+    /// Returns the number of the label of each row, or `None` for NULL.
     pub(super) fn intern(&mut self, function: &str, column: &LabelColumn) -> Result<Vec<Option<u32>>> {
         let numbers: Result<Vec<Option<u32>>> = match column {
             LabelColumn::Boolean(column) => column
@@ -200,14 +200,14 @@ impl Interner {
         numbers.map_err(|error| error.context(function.to_owned()))
     }
 
-    /// The label of a number that [`Self::intern`] gave.
+    /// Returns the label of a number from [`Self::intern`].
     pub(super) fn label(&self, number: u32) -> Option<&Label> {
         self.labels.get(number as usize)
     }
 
-    /// Bytes held on the heap.
+    /// Returns the size in bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        // The capacity of a hash map is what it can hold; it has room for an eighth more, and a control byte each.
+        // A hash map allocates about an eighth more than its capacity, and a control byte per slot.
         self.labels.capacity() * size_of::<Label>()
             + self.texts.capacity() * (size_of::<(Arc<str>, u32)>() + 2)
             + self.integers.capacity() * (size_of::<(i64, u32)>() + 2)
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_that_compare_have_a_common_one_and_others_are_refused() {
+    fn comparable_kinds_have_a_common_kind_and_others_are_refused() {
         let common = |a: &DataType, b: &DataType| Kind::common("accuracy", &[("truth", a), ("predicted", b)]);
         let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::LargeUtf8));
         assert_eq!(common(&dictionary, &DataType::Utf8View).unwrap(), Kind::Text);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_has_one_number_in_whatever_array_it_comes() {
+    fn a_label_has_the_same_number_in_every_array_type() {
         let mut interner = Interner::default();
         let words: ArrayRef = Arc::new(StringArray::from(vec![Some("b"), None, Some("a"), Some("b")]));
         let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8));

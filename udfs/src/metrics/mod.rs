@@ -1,8 +1,8 @@
-//! SQL aggregates that judge a classifier: `roc_auc`, `accuracy`, `precision`, `recall`, `f1`, `confusion_matrix`.
+//! SQL aggregates that evaluate classifiers: `roc_auc`, `accuracy`, `precision`, `recall`, `f1`, `confusion_matrix`.
 //!
-//! They work in any query, per group and in a window that grows, and their partial results can be merged in any
-//! order, so a cluster computes each partition where it lies. The formulas are those of [`tusk_core::metrics`], which
-//! `EVALUATE MODEL` uses too. Each function has a file of its own, with its documentation and its tests.
+//! They work in any query, per group and in growing windows. Partial results can be merged in any order, so a cluster
+//! computes each partition where it is stored. The formulas are those of [`tusk_core::metrics`], as in `EVALUATE
+//! MODEL`. Each function has a file of its own, with its documentation and its tests.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ mod roc_auc;
 #[cfg(test)]
 pub(crate) mod testing;
 
-/// Where the manual lists these functions.
+/// The section of these functions in the manual.
 const SECTION: DocSection = DocSection {
     include: true,
     label: "Classification Metrics",
     description: Some("Aggregates that compare predictions with true labels."),
 };
 
-/// What precision, recall and f1 say about their third argument.
+/// The documentation of the third argument of precision, recall and f1.
 const POSITIVE: &str = "The positive label, a constant; all other labels are negative. Default: true for booleans; 1 \
                         for integers 0 and 1; the last label in sort order if there are two; the macro average if \
                         there are more; NULL if there is one. Set it in a query with GROUP BY, where a group may lack \
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn partial_results_of_any_split_merge_to_the_same_figures() {
+    async fn partial_results_of_any_partitioning_merge_to_the_same_metrics() {
         let sql = "SELECT site, roc_auc(label, score, 'b') AS auc, accuracy(label, said) AS accuracy, \
                    precision(label, said, 'b') AS precision, recall(label, said) AS recall, f1(number, said_number) AS f1, \
                    recall(flag, said_flag) AS flag_recall, confusion_matrix(number, said_number) AS numbers, \

@@ -5,7 +5,7 @@ use datafusion::logical_expr::{AggregateUDF, Documentation};
 use super::confusion::{Figure, PairAggregate};
 use super::{POSITIVE, SECTION};
 
-/// The share of the rows called positive that are positive.
+/// The fraction of predicted positives that are positive.
 pub(super) fn precision() -> AggregateUDF {
     let documentation = Documentation::builder(
         SECTION,
@@ -51,7 +51,7 @@ mod tests {
     #[tokio::test]
     async fn the_positive_class_is_the_named_one_or_true_or_one_or_the_last_of_two() {
         let ctx = context();
-        // Of two rows called b one is b; the one row called a is a.
+        // One of two rows predicted as b is b. The one row predicted as a is a.
         let rows = "(VALUES ('a', 'a'), ('b', 'b'), ('a', 'b')) v(t, p)";
         for (call, expected) in [
             ("precision(t, p)", 0.5),
@@ -71,14 +71,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_named_class_is_judged_against_all_the_others() {
+    async fn a_given_class_is_compared_with_all_others() {
         let sql = format!("SELECT precision(truth, predicted, 1) FROM {THREE_CLASSES}");
-        // Four rows were called 1, two of them are.
+        // Four rows were predicted as 1, and two of them are 1.
         assert_eq!(figure(&context(), &sql).await, Some(0.5));
     }
 
     #[tokio::test]
-    async fn what_cannot_be_said_is_null() {
+    async fn undefined_precision_is_null() {
         let ctx = context();
         for sql in [
             "SELECT precision(t, p) FROM (VALUES (1, 0), (0, 0)) v(t, p)",
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_positive_label_that_is_no_constant_is_refused() {
+    async fn a_positive_label_that_is_not_a_constant_is_refused() {
         let ctx = context();
         for (call, reason) in [
             ("precision(t, p, t)", "the positive label must be a constant"),

@@ -5,7 +5,7 @@ use datafusion::logical_expr::{AggregateUDF, Documentation};
 use super::confusion::{Figure, PairAggregate};
 use super::{POSITIVE, SECTION};
 
-/// The share of the positive rows that were found.
+/// The fraction of positive rows that were predicted positive.
 pub(super) fn recall() -> AggregateUDF {
     let documentation = Documentation::builder(
         SECTION,

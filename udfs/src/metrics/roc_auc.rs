@@ -19,7 +19,7 @@ use super::label::{Kind, Label, LabelColumn};
 const NAME: &str = "roc_auc";
 const USAGE: &str = "roc_auc(truth, score [, positive])";
 
-/// The most rows of one group: an Arrow list, which carries them between the stages, counts its elements in an i32.
+/// Maximum number of rows of a group. The partial state is an Arrow list, whose offsets are i32.
 const ROWS_MAX: usize = i32::MAX as usize;
 
 /// The area under the ROC curve of a score.
@@ -120,7 +120,7 @@ impl AggregateUDFImpl for RocAuc {
     }
 }
 
-/// The rows themselves: an area that is exact for any score needs all of them in the end.
+/// Accumulates all rows, which the exact area needs.
 #[derive(Debug)]
 struct RocAucAccumulator {
     positive: Option<Label>,
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_running_window_is_judged_row_by_row() {
+    async fn a_running_window_is_evaluated_for_each_row() {
         let sql = "SELECT i, roc_auc(t, s) OVER (ORDER BY i) AS auc \
                    FROM (VALUES (1, 1, 0.4), (2, 0, 0.1), (3, 0, 0.9)) v(i, t, s) ORDER BY i";
         let rows = table(&context(), sql).await;
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_does_not_say_who_is_positive_is_refused() {
+    async fn arguments_without_a_positive_class_are_refused() {
         let ctx = context();
         for (call, reason) in [
             ("roc_auc('a', 0.5)", "give the positive label as the third argument"),

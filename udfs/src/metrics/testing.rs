@@ -1,4 +1,4 @@
-//! What the tests of the aggregates share: a context that knows them, and scikit-learn's data as SQL.
+//! Helpers for tests of the aggregates: a context, and the data of scikit-learn as SQL.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) const LABELLED: &str = "(SELECT truth, score, CASE WHEN score >= 0.4 
 pub(crate) const THREE_CLASSES: &str = "(VALUES (0, 0), (0, 0), (0, 1), (0, 0), (1, 1), (1, 0), (1, 1), \
     (2, 2), (2, 2), (2, 0), (2, 2), (2, 1)) AS v(truth, predicted)";
 
-/// A context that knows the aggregates.
+/// Makes a context with the aggregates.
 pub(crate) fn context() -> SessionContext {
     with_functions(SessionContext::new())
 }
@@ -35,8 +35,8 @@ fn with_functions(ctx: SessionContext) -> SessionContext {
     ctx
 }
 
-/// A context with a table `rows` of 203 rows at four sites, cut into `partitions` partitions of small batches: labels as
-/// dictionary and text, integers and booleans, with NULLs among them. Site 3 has one class only.
+/// A context with a table `rows` of 203 rows at four sites, cut into `partitions` partitions of small batches: labels
+/// as dictionary and text, integers and booleans, with NULLs among them. Site 3 has one class only.
 pub(crate) fn partitioned(partitions: usize) -> SessionContext {
     let ctx = with_functions(SessionContext::new_with_config(SessionConfig::new().with_target_partitions(partitions)));
     let numbers: Vec<i64> = (0..203).collect();
@@ -69,13 +69,13 @@ pub(crate) fn partitioned(partitions: usize) -> SessionContext {
     ctx
 }
 
-/// The answer to `sql`, drawn as a table.
+/// Runs `sql` and formats the result as a table.
 pub(crate) async fn table(ctx: &SessionContext, sql: &str) -> String {
     let batches = ctx.sql(sql).await.unwrap().collect().await.unwrap();
     pretty_format_batches(&batches).unwrap().to_string()
 }
 
-/// The one Float64 that `sql` answers.
+/// Runs `sql` and returns the single Float64 of the result.
 pub(crate) async fn figure(ctx: &SessionContext, sql: &str) -> Option<f64> {
     let batches = ctx.sql(sql).await.unwrap().collect().await.unwrap();
     let answer: Vec<&RecordBatch> = batches.iter().filter(|batch| batch.num_rows() > 0).collect();
@@ -87,7 +87,7 @@ pub(crate) async fn figure(ctx: &SessionContext, sql: &str) -> Option<f64> {
     }
 }
 
-/// Why `sql` was refused, in planning or in running.
+/// Returns the error of `sql`, from planning or execution.
 pub(crate) async fn refusal(ctx: &SessionContext, sql: &str) -> String {
     let answer = match ctx.sql(sql).await {
         Ok(frame) => frame.collect().await,

@@ -1,4 +1,4 @@
-//! The arguments that the functions of this module share.
+//! The arguments shared by the functions of this module.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub(super) fn constant(syntax: &str, what: &str, value: &ColumnarValue) -> Resul
     }
 }
 
-/// What a model says of the images of a call.
+/// The predictions for the images of a call.
 pub(super) struct Asked {
     pub(super) predictions: Predictions,
     /// Whether the call had one image, not a column of them.
@@ -46,7 +46,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// A column of results as the call is to be answered.
+    /// Returns a column of results, as a constant if the call had a single image.
     pub(super) fn answer(&self, column: &ArrayRef) -> Result<ColumnarValue> {
         if self.is_scalar {
             return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(column, 0)?));
@@ -55,7 +55,7 @@ impl Asked {
     }
 }
 
-/// Asks the model of a call; `None` where its name is NULL.
+/// Predicts the images of a call. Returns `None` if the model name is NULL.
 pub(super) fn ask(syntax: &str, predictor: &dyn Predictor, args: &ScalarFunctionArgs) -> Result<Option<Asked>> {
     let Some(model) = constant(syntax, "model", &args.args[0])? else { return Ok(None) };
     let (images, is_scalar) = match &args.args[1] {

@@ -1,4 +1,4 @@
-//! `augment_image`: what training may make of an image.
+//! `augment_image`: an image with the random changes of training.
 
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
@@ -18,10 +18,10 @@ use tusk_pixels::{Channels, Pixels, encode};
 
 const SYNTAX: &str = "augment_image(image, augment, seed [, side])";
 
-/// The side of the answer where none is given: most nets see 224 pixels.
+/// The default side of the result, which is that of most nets.
 const SIDE: i64 = 224;
 
-/// The longest side of an answer.
+/// Maximum side of the result.
 const SIDE_MAX: i64 = 1024;
 
 static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
@@ -58,9 +58,9 @@ pub struct AugmentImage {
 }
 
 impl AugmentImage {
-    /// The function, asking this predictor.
+    /// Makes the function with this predictor.
     pub fn new(predictor: Arc<dyn Predictor>) -> Self {
-        // Volatile, as `predict` is: a planner without an engine must not compute it.
+        // Volatile like `predict`, so that a planner without libtorch does not evaluate it.
         Self { signature: Signature::user_defined(Volatility::Volatile), predictor }
     }
 }

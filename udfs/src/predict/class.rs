@@ -49,9 +49,9 @@ pub struct Predict {
 }
 
 impl Predict {
-    /// The function, asking this predictor.
+    /// Makes the function with this predictor.
     pub fn new(predictor: Arc<dyn Predictor>) -> Self {
-        // Volatile: a model may be replaced between two queries, and a plan must not ask while it is made.
+        // Volatile, because a model may be replaced between queries and planning must not evaluate the function.
         Self { signature: Signature::user_defined(Volatility::Volatile), predictor }
     }
 }

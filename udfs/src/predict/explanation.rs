@@ -1,4 +1,4 @@
-//! `explain` and `explain_map`: where in an image a model saw what made it decide.
+//! `explain` and `explain_map`: heat maps.
 
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
@@ -24,7 +24,7 @@ use tusk_pixels::{Channels, Pixels, encode};
 const PICTURE_SYNTAX: &str = "explain(model, image)";
 const MAP_SYNTAX: &str = "explain_map(model, image)";
 
-/// How much of a pixel is heat where it is hottest.
+/// Opacity of the heat map at its maximum.
 const HEAT_SHARE: f32 = 0.6;
 
 static PICTURE_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
@@ -92,11 +92,11 @@ pub struct ExplainMap {
     predictor: Arc<dyn Predictor>,
 }
 
-/// What both functions share: they differ in their names, types and columns.
+/// The code shared by both functions, which differ in name, type and result.
 macro_rules! explanation {
     ($function:ident, $name:literal, $syntax:ident, $documentation:ident, $type:expr, $column:ident) => {
         impl $function {
-            /// The function, asking this predictor.
+            /// Makes the function with this predictor.
             pub fn new(predictor: Arc<dyn Predictor>) -> Self {
                 // Volatile, as `predict` is.
                 Self { signature: Signature::user_defined(Volatility::Volatile), predictor }
@@ -181,7 +181,7 @@ fn pictures(explanations: &Explanations) -> Result<ArrayRef> {
     Ok(Arc::new(explanations.images.iter().map(png).collect::<Result<Vec<_>>>()?.into_iter().collect::<BinaryArray>()))
 }
 
-/// The picture with its map over it.
+/// Draws the heat map over the image.
 fn heated(mut picture: Pixels, map: &[f32]) -> Pixels {
     for (pixel, heat) in picture.data.as_chunks_mut::<3>().0.iter_mut().zip(map) {
         let colour = [255.0, 230.0 * (1.0 - heat), 0.0];

@@ -1,8 +1,8 @@
-//! What needs a net's engine as SQL functions: `predict`, `predict_proba`, `calibrated_proba`, `explain`, `explain_map`,
+//! SQL functions that use a model: `predict`, `predict_proba`, `calibrated_proba`, `explain`, `explain_map`,
 //! `augment_image`.
 //!
-//! The functions know no net: each process gives them the [`Predictor`] that it has. One without libtorch plans queries
-//! with [`PlanOnly`] and leaves the running to executors.
+//! Each process passes its [`Predictor`] to the functions. A process without libtorch uses [`PlanOnly`] to plan queries
+//! that executors run.
 
 mod arguments;
 mod augmented;
@@ -24,13 +24,13 @@ pub use class::Predict;
 pub use explanation::{Explain, ExplainMap};
 pub use probability::PredictProba;
 
-/// Where the manual lists these functions.
+/// The section of these functions in the manual.
 const SECTION: DocSection = DocSection { include: true, label: "Model Functions", description: None };
 
-/// What the manual says of a model argument.
+/// The documentation of a model argument.
 const MODEL_ARGUMENT: &str = "The name of a published model, a constant. SHOW MODELS lists them.";
 
-/// All functions that ask a model, ready to be registered.
+/// All functions of this module, ready to be registered.
 pub fn functions(predictor: &Arc<dyn Predictor>) -> Vec<Arc<ScalarUDF>> {
     vec![
         Arc::new(ScalarUDF::from(Predict::new(Arc::clone(predictor)))),
@@ -42,7 +42,7 @@ pub fn functions(predictor: &Arc<dyn Predictor>) -> Vec<Arc<ScalarUDF>> {
     ]
 }
 
-/// A predictor that only lets queries be planned.
+/// A predictor for processes that only plan queries.
 #[derive(Debug, Default)]
 pub struct PlanOnly;
 
@@ -76,7 +76,8 @@ mod tests {
 
     use super::*;
 
-    /// Says PNEUMONIA with a probability of the first byte in percent, 254 being NaN; refuses images that start with 255.
+    /// Says PNEUMONIA with a probability of the first byte in percent, 254 being NaN; refuses images that start with
+    /// 255.
     #[derive(Debug)]
     struct FirstByte;
 
@@ -103,7 +104,7 @@ mod tests {
             })
         }
 
-        /// A map of two by two pixels that is hot at the top left, over a picture of the first byte.
+        /// A map of two by two pixels that is hot at the top left, over an image of the first byte.
         fn explain(&self, _model: &ModelName, images: &dyn Array, _tasks: Option<&TaskModels>) -> Result<Explanations> {
             let images: &BinaryArray = images.as_binary();
             let explained = images.iter().map(|image| Some((vec![1.0, 0.5, 0.0, 0.0], vec![image?[0]; 4])));
@@ -128,7 +129,7 @@ mod tests {
     const IMAGES: &str = "(VALUES (1, X'14'), (2, X'1e'), (3, X'ff'), (4, NULL)) AS t(id, image)";
 
     #[tokio::test]
-    async fn predict_cuts_at_the_models_threshold_and_gives_null_for_what_cannot_be_read() {
+    async fn predict_uses_the_threshold_of_the_model_and_returns_null_for_unreadable_images() {
         let table = run(&format!("SELECT id, predict('m', image) AS class FROM {IMAGES} ORDER BY id")).await.unwrap();
         let expected = "\
 +----+-----------+
@@ -155,14 +156,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_probability_that_is_no_number_has_no_class() {
+    async fn a_nan_probability_has_no_class() {
         let table =
             run("SELECT predict('m', X'fe') AS class, predict_proba('m', X'fe', 'PNEUMONIA') AS p").await.unwrap();
         assert_eq!(table.lines().nth(3).unwrap().replace(' ', ""), "||NaN|");
     }
 
     #[tokio::test]
-    async fn predict_proba_gives_one_class_or_all_of_them() {
+    async fn predict_proba_returns_one_class_or_all_classes() {
         let sql = format!(
             "SELECT predict_proba('m', image, 'PNEUMONIA') AS p, predict_proba('m', image) AS all_of_them \
              FROM {IMAGES} ORDER BY id LIMIT 3"
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn calibrated_probabilities_are_what_the_models_calibration_makes_of_them() {
+    async fn calibrated_proba_applies_the_calibration_of_the_model() {
         let sql = format!(
             "SELECT predict_proba('m', image, 'PNEUMONIA') AS p, calibrated_proba('m', image, 'PNEUMONIA') AS calibrated \
              FROM {IMAGES} ORDER BY id LIMIT 1"
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_explanation_is_a_picture_with_heat_or_the_heat_itself() {
+    async fn an_explanation_is_an_image_with_heat_or_the_heat_itself() {
         let sql =
             format!("SELECT explain_map('m', image) AS map, image_info(explain('m', image)) AS info FROM {IMAGES}");
         let ctx = SessionContext::new();
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn wrong_arguments_say_what_is_right() {
+    async fn the_error_for_a_wrong_argument_says_what_is_accepted() {
         for (sql, message) in [
             ("SELECT predict('m')", "predict(model, image) takes 2 arguments, not 1"),
             ("SELECT predict(1, X'00')", "predict(model, image): model must be a name in quotes, got Int64"),

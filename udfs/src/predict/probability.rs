@@ -79,13 +79,13 @@ pub struct PredictProba {
 }
 
 impl PredictProba {
-    /// The function, asking this predictor.
+    /// Makes the function with this predictor.
     pub fn new(predictor: Arc<dyn Predictor>) -> Self {
         // Volatile, as `predict` is.
         Self { signature: Signature::user_defined(Volatility::Volatile), predictor, calibrated: false }
     }
 
-    /// The one of calibrated probabilities.
+    /// Makes the function with calibrated probabilities.
     pub fn calibrated(predictor: Arc<dyn Predictor>) -> Self {
         Self { calibrated: true, ..Self::new(predictor) }
     }
