@@ -40,19 +40,19 @@ pub(crate) fn table(records: &[Record]) -> RecordBatch {
     .unwrap()
 }
 
-/// A grey picture, one level per pixel from its column and row.
-pub(crate) fn picture(side: u32, format: &str, level: impl Fn(u32, u32) -> u8) -> Vec<u8> {
+/// A grey image, one level per pixel from its column and row.
+pub(crate) fn encoded_image(side: u32, format: &str, level: impl Fn(u32, u32) -> u8) -> Vec<u8> {
     let data = (0..side * side).map(|i| level(i % side, i / side)).collect();
     encode(&Pixels::new(side, side, Channels::Grey, data).unwrap(), format, 95).unwrap()
 }
 
-/// Pictures of 32 pixels with a bright square on the left or on the right, speckled so that no two are the same.
+/// Images of 32 pixels with a bright square on the left or on the right, speckled so that no two are the same.
 pub(crate) fn squares(count: u32) -> Vec<Record> {
     (0..count)
         .map(|i| {
             let is_left = i % 2 == 0;
             let (left, top) = (if is_left { 3 } else { 19 } + i % 3, 4 + i * 5 % 14);
-            let image = picture(32, if i % 3 == 0 { "jpeg" } else { "png" }, |x, y| {
+            let image = encoded_image(32, if i % 3 == 0 { "jpeg" } else { "png" }, |x, y| {
                 let inside = (left..left + 10).contains(&x) && (top..top + 10).contains(&y);
                 let speckle = ((x * 7 + y * 13 + i * 31).wrapping_mul(2_654_435_761) >> 27) as u8;
                 if inside { 180 + speckle } else { 40 + speckle }
@@ -69,7 +69,7 @@ pub(crate) fn cache(memory_bytes_max: u64, disk_bytes_max: u64) -> Arc<ShardCach
     Arc::new(ShardCache::new(CacheLimits { memory_bytes_max, disk_bytes_max, folder }))
 }
 
-/// One worker's builder for grey pictures of `side` pixels.
+/// One worker's builder for grey images of `side` pixels.
 pub(crate) fn builder(cache: &Arc<ShardCache>, worker: u32, workers: u32, side: u32) -> ShardBuilder {
     let cancelled = Arc::new(AtomicBool::new(false));
     ShardBuilder::new(

@@ -1,6 +1,6 @@
 //! From a batch of pixels to what the net sees: normalisation always, random changes in training.
 //!
-//! Every amount is drawn from a stream that belongs to (seed, epoch, picture), so a picture is changed in the same way
+//! Every amount is drawn from a stream that belongs to (seed, epoch, image), so an image is changed in the same way
 //! whichever worker meets it, in whatever batch.
 
 use rand::{Rng, RngExt, SeedableRng};
@@ -14,7 +14,7 @@ use tusk_core::random::derive;
 use crate::error::Result;
 use crate::nets::layout::normal;
 
-/// Values in the bank of Gaussian noise: large enough that no two pictures of a batch see the same noise.
+/// Values in the bank of Gaussian noise: large enough that no two images of a batch see the same noise.
 const NOISE_BANK: usize = 1 << 20;
 
 /// Turns pixels into the net's input.
@@ -25,17 +25,17 @@ pub(crate) struct InputPipeline {
     /// The transforms that draw from one stream, in their order.
     first: Vec<Transform>,
     seed: u64,
-    /// What noise is cut from: as long as it takes for a picture to start anywhere in the first [`NOISE_BANK`] values.
+    /// What noise is cut from: as long as it takes for an image to start anywhere in the first [`NOISE_BANK`] values.
     noise: Tensor,
     device: Device,
     kind: Kind,
 }
 
-/// What is drawn for one picture.
+/// What is drawn for one image.
 pub(crate) struct Draw {
-    /// From places in the result to those in the picture that they show, all from -1 to 1 (`affine_grid` of PyTorch).
+    /// From places in the result to those in the image that they show, all from -1 to 1 (`affine_grid` of PyTorch).
     pub(crate) affine: [f32; 6],
-    /// Whether what lies outside the picture is its border repeated; it is black otherwise.
+    /// Whether what lies outside the image is its border repeated; it is black otherwise.
     pub(crate) has_border: bool,
     pub(crate) gamma: f32,
     pub(crate) contrast: f32,
@@ -60,21 +60,21 @@ impl InputPipeline {
         let mut noise = Vec::new();
         if augment.does(Step::Noise) {
             let bank = normal(derive(seed, "noise", &[]), NOISE_BANK, 1.0);
-            let per_picture = preprocessing.image_size.pow(2) as usize * usize::from(preprocessing.channels);
-            noise = bank.iter().cycle().take(NOISE_BANK + per_picture).copied().collect();
+            let values_per_image = preprocessing.image_size.pow(2) as usize * usize::from(preprocessing.channels);
+            noise = bank.iter().cycle().take(NOISE_BANK + values_per_image).copied().collect();
         }
         let noise = Tensor::f_from_slice(&noise)?.f_to(device)?;
         Ok(Self { preprocessing: preprocessing.clone(), augment, first: first(), seed, noise, device, kind })
     }
 
-    /// Pictures `[n, side, side, channels]`, u8, on the device, to `[n, channels, side, side]`, channels last in memory.
-    /// `images` are the pictures' content hashes.
-    pub(crate) fn input(&self, pictures: &Tensor, images: &[u64], epoch: u32) -> Result<Tensor> {
-        let mut x = pictures.f_to_kind(Kind::Float)?;
+    /// Images `[n, side, side, channels]`, u8, on the device, to `[n, channels, side, side]`, channels last in memory.
+    /// `hashes` are the images' content hashes.
+    pub(crate) fn input(&self, images: &Tensor, hashes: &[u64], epoch: u32) -> Result<Tensor> {
+        let mut x = images.f_to_kind(Kind::Float)?;
         let mut x = x.f_mul_scalar_(1.0 / 255.0)?.f_permute([0, 3, 1, 2])?;
         let draws: Vec<Draw> = match self.augment.is_none() {
             true => Vec::new(),
-            false => images.iter().map(|image| self.draw(*image, epoch)).collect(),
+            false => hashes.iter().map(|hash| self.draw(*hash, epoch)).collect(),
         };
         if !draws.is_empty() {
             x = self.change(&x, &draws)?;
@@ -87,9 +87,9 @@ impl InputPipeline {
         Ok(x.f_to_kind(self.kind)?)
     }
 
-    /// What is drawn for a picture, by its content hash, in an epoch.
-    pub(crate) fn draw(&self, image: u64, epoch: u32) -> Draw {
-        let place = [u64::from(epoch), image];
+    /// What is drawn for an image, by its content hash, in an epoch.
+    pub(crate) fn draw(&self, hash: u64, epoch: u32) -> Draw {
+        let place = [u64::from(epoch), hash];
         let side = self.preprocessing.image_size as usize;
         let mut changes = Changes::default();
         let mut rng = Pcg64::seed_from_u64(derive(self.seed, "augment", &place));
@@ -135,7 +135,7 @@ impl InputPipeline {
             let theta: Vec<f32> = draws.iter().flat_map(|draw| draw.affine).collect();
             let theta = Tensor::f_from_slice(&theta)?.f_view([-1, 2, 3])?.f_to(self.device)?;
             let grid = Tensor::f_affine_grid_generator(&theta, x.size(), false)?;
-            // Bilinear. Outside, the border is repeated, or for half of the pictures black: both are met in X-rays.
+            // Bilinear. Outside, the border is repeated, or for half of the images black: both are met in X-rays.
             x = x.f_grid_sampler(&grid, 0, 1, false)?;
             let inside = grid.f_abs()?.f_amax([-1_i64].as_slice(), false)?.f_le(1.0)?.f_unsqueeze(1)?;
             let has_border = per_image(|d| f32::from(u8::from(d.has_border)))?;
@@ -158,7 +158,7 @@ impl InputPipeline {
         Ok(x)
     }
 
-    /// Blurs or sharpens the pictures for which that was drawn.
+    /// Blurs or sharpens the images for which that was drawn.
     fn sharpness(&self, x: &Tensor, draws: &[Draw]) -> Result<Tensor> {
         let drawn = draws.iter().enumerate().filter(|(_, draw)| draw.blur != 0.0);
         let (places, amounts): (Vec<i64>, Vec<f32>) = drawn.map(|(place, draw)| (place as i64, draw.blur)).unzip();
@@ -172,8 +172,8 @@ impl InputPipeline {
         Ok(x.f_index_add(0, &places, &difference)?.f_clamp_(0.0, 1.0)?)
     }
 
-    /// Pictures behind a Gaussian whose standard deviation is 1.2 % of the side. Sums of shifted copies: a convolution of
-    /// libtorch's rounds otherwise in another company of pictures.
+    /// Images behind a Gaussian whose standard deviation is 1.2 % of the side. Sums of shifted copies: a convolution of
+    /// libtorch's rounds otherwise in another company of images.
     fn blurred(&self, x: &Tensor) -> Result<Tensor> {
         let deviation = 0.012 * f64::from(self.preprocessing.image_size);
         let radius = (2.0 * deviation).floor().max(1.0) as i64;
@@ -193,10 +193,10 @@ impl InputPipeline {
     }
 
     fn noise_of(&self, draws: &[Draw], size: &[i64]) -> Result<Tensor> {
-        let per_picture = size[1..].iter().product::<i64>();
+        let values_per_image = size[1..].iter().product::<i64>();
         let pieces: Vec<Tensor> = draws
             .iter()
-            .map(|draw| self.noise.f_narrow(0, draw.noise_offset as i64, per_picture))
+            .map(|draw| self.noise.f_narrow(0, draw.noise_offset as i64, values_per_image))
             .collect::<std::result::Result<_, _>>()?;
         Ok(Tensor::f_stack(&pieces, 0)?.f_view(size)?)
     }

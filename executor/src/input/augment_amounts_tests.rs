@@ -1,4 +1,4 @@
-//! By how much pictures are changed: what `Transform` documents is what is drawn, and what is drawn is what is done.
+//! By how much images are changed: what `Transform` documents is what is drawn, and what is drawn is what is done.
 
 use tch::{Device, Kind};
 use tusk_core::augment::{
@@ -13,11 +13,11 @@ use crate::nets::layout::to_vec;
 
 const DRAWS: u64 = 2000;
 
-/// Pictures that are looked at, and their side.
-const PICTURES: u64 = 40;
+/// Images that are looked at, and their side.
+const IMAGES: u64 = 40;
 const SIDE: usize = 200;
 
-/// One kind of change to grey pictures whose levels stay as they are.
+/// One kind of change to grey images whose levels stay as they are.
 fn pipeline(kind: Transform) -> InputPipeline {
     let preprocessing = Preprocessing::plain(SIDE as u32, 1, 0.0, 1.0);
     InputPipeline::new(&preprocessing, Augment::of([kind]), 5, Device::Cpu, Kind::Float).unwrap()
@@ -29,17 +29,17 @@ fn flat(level: u8) -> Vec<u8> {
 
 fn draws(kind: Transform) -> Vec<Draw> {
     let pipeline = pipeline(kind);
-    (0..DRAWS).map(|image| pipeline.draw(image, 1)).collect()
+    (0..DRAWS).map(|hash| pipeline.draw(hash, 1)).collect()
 }
 
-/// One picture changed in many ways, and what was drawn for each.
-fn changed(kind: Transform, picture: &[u8]) -> Vec<(Vec<f64>, Draw)> {
-    let (pipeline, images) = (pipeline(kind), (0..PICTURES).collect::<Vec<u64>>());
-    let pixels = picture.repeat(images.len());
-    let pictures = on_device(&pixels, &[SIDE as i64, SIDE as i64, 1], Device::Cpu).unwrap();
-    let values = to_vec(&pipeline.input(&pictures, &images, 1).unwrap()).unwrap();
-    let pictures = values.chunks_exact(SIDE * SIDE).map(|values| values.iter().copied().map(f64::from).collect());
-    pictures.zip(images.iter().map(|image| pipeline.draw(*image, 1))).collect()
+/// One image changed in many ways, and what was drawn for each.
+fn changed(kind: Transform, image: &[u8]) -> Vec<(Vec<f64>, Draw)> {
+    let (pipeline, hashes) = (pipeline(kind), (0..IMAGES).collect::<Vec<u64>>());
+    let pixels = image.repeat(hashes.len());
+    let images = on_device(&pixels, &[SIDE as i64, SIDE as i64, 1], Device::Cpu).unwrap();
+    let values = to_vec(&pipeline.input(&images, &hashes, 1).unwrap()).unwrap();
+    let images = values.chunks_exact(SIDE * SIDE).map(|values| values.iter().copied().map(f64::from).collect());
+    images.zip(hashes.iter().map(|hash| pipeline.draw(*hash, 1))).collect()
 }
 
 /// Asserts that amounts stay in a range and come within a twentieth of it of both ends.
@@ -103,12 +103,12 @@ fn dot([x, y]: [f64; 2]) -> Vec<u8> {
     (0..SIDE * SIDE).map(level).collect()
 }
 
-/// Where the light of a picture is on average, in pixels from the middle.
-fn light(picture: &[f64]) -> [f64; 2] {
+/// Where the light of an image is on average, in pixels from the middle.
+fn light(image: &[f64]) -> [f64; 2] {
     let middle = (SIDE as f64 - 1.0) / 2.0;
-    let sum: f64 = picture.iter().sum();
+    let sum: f64 = image.iter().sum();
     let mean = |place: fn(usize) -> usize| {
-        picture.iter().enumerate().map(|(i, level)| level * (place(i) as f64 - middle)).sum::<f64>() / sum
+        image.iter().enumerate().map(|(i, level)| level * (place(i) as f64 - middle)).sum::<f64>() / sum
     };
     [mean(|i| i % SIDE), mean(|i| i / SIDE)]
 }
@@ -123,7 +123,7 @@ fn moved(kind: Transform, draw: &Draw, [x, y]: [f64; 2]) -> [f64; 2] {
             let (sin, cos) = affine[3].atan2(affine[0]).sin_cos();
             [x * cos + y * sin, y * cos - x * sin]
         }
-        // The frame is shifted, so that the picture in it goes the other way; likewise below.
+        // The frame is shifted, so that the image in it goes the other way; likewise below.
         "shift" => [x - affine[2] * half, y - affine[5] * half],
         "zoom" => [x / affine[0], y / affine[0]],
         "shear" => [x - affine[1] * y, y],
@@ -135,8 +135,8 @@ fn moved(kind: Transform, draw: &Draw, [x, y]: [f64; 2]) -> [f64; 2] {
 fn a_dot_goes_where_the_draw_says() {
     let from = [50.0, -30.0];
     for kind in [rotate::TRANSFORM, shift::TRANSFORM, zoom::TRANSFORM, shear::TRANSFORM, horizontal_flip::TRANSFORM] {
-        for (picture, draw) in changed(kind, &dot(from)) {
-            let (found, wanted) = (light(&picture), moved(kind, &draw, from));
+        for (image, draw) in changed(kind, &dot(from)) {
+            let (found, wanted) = (light(&image), moved(kind, &draw, from));
             let apart = (found[0] - wanted[0]).hypot(found[1] - wanted[1]);
             assert!(apart < 0.25, "{}: from {from:?} to {found:?}, not to {wanted:?}", kind.name());
         }
@@ -144,9 +144,9 @@ fn a_dot_goes_where_the_draw_says() {
 }
 
 #[test]
-fn a_flat_picture_shows_the_tone_and_the_noise_that_were_drawn() {
+fn a_flat_image_shows_the_tone_and_the_noise_that_were_drawn() {
     for kind in [brightness::TRANSFORM, contrast::TRANSFORM, gamma::TRANSFORM, noise::TRANSFORM] {
-        for (picture, draw) in changed(kind, &flat(102)) {
+        for (image, draw) in changed(kind, &flat(102)) {
             // Of 255 levels, 102 are 0.4.
             let wanted = match kind.name() {
                 "brightness" => 0.4 + f64::from(draw.brightness),
@@ -154,9 +154,9 @@ fn a_flat_picture_shows_the_tone_and_the_noise_that_were_drawn() {
                 "gamma" => 0.4_f64.powf(f64::from(draw.gamma)),
                 _ => 0.4,
             };
-            let count = picture.len() as f64;
-            let mean = picture.iter().sum::<f64>() / count;
-            let deviation = (picture.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / count).sqrt();
+            let count = image.len() as f64;
+            let mean = image.iter().sum::<f64>() / count;
+            let deviation = (image.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / count).sqrt();
             // 40,000 numbers of noise: their mean is known to a two-hundredth of their deviation, that to 0.4 %.
             let drawn = if kind == noise::TRANSFORM { f64::from(draw.noise_std) } else { 0.0 };
             assert!((mean - wanted).abs() < 1e-5 + 0.03 * drawn, "{}: {mean}, not {wanted}", kind.name());
@@ -167,9 +167,9 @@ fn a_flat_picture_shows_the_tone_and_the_noise_that_were_drawn() {
 
 #[test]
 fn a_cut_out_square_shows_the_mean_and_nothing_else_changes() {
-    for (picture, draw) in changed(cutout::TRANSFORM, &flat(102)) {
+    for (image, draw) in changed(cutout::TRANSFORM, &flat(102)) {
         let (left, top, side) = draw.cutout;
-        for (i, level) in picture.iter().enumerate() {
+        for (i, level) in image.iter().enumerate() {
             let is_cut = (left..left + side).contains(&(i % SIDE)) && (top..top + side).contains(&(i / SIDE));
             let wanted = if is_cut { 0.0 } else { 0.4 };
             assert!((level - wanted).abs() < 1e-6, "{level} at {i}, with {:?} cut out", draw.cutout);
@@ -184,8 +184,8 @@ fn a_point_is_blurred_by_a_gaussian_of_the_documented_width_as_much_as_was_drawn
     let mut point = flat(76);
     point[middle] = 153;
     let falls = |from: i32, to: i32| (-0.5 * f64::from(to * to - from * from) / (0.012 * SIDE as f64).powi(2)).exp();
-    for (picture, draw) in changed(blur::TRANSFORM, &point) {
-        let share = |place: usize| (picture[place] * 255.0 - 76.0) / 77.0;
+    for (image, draw) in changed(blur::TRANSFORM, &point) {
+        let share = |place: usize| (image[place] * 255.0 - 76.0) / 77.0;
         let blur = f64::from(draw.blur);
         let [here, beside, further] = [0, 1, 3].map(|columns| share(middle + columns));
         // What was drawn of the Gaussian, and the rest of the point.
@@ -211,9 +211,9 @@ fn draws_keep_their_bits() {
     let some = Augment::from_text("shift, gamma, cutout").unwrap();
     for augment in [every, Augment::xray(), Augment::views(), some] {
         let pipeline = InputPipeline::new(&preprocessing, augment, 42, Device::Cpu, Kind::Float).unwrap();
-        for (image, epoch) in (0..200).zip((1..=3).cycle()) {
+        for (hash, epoch) in (0..200).zip((1..=3).cycle()) {
             let Draw { affine, has_border, gamma, contrast, brightness, noise_std, noise_offset, .. } =
-                pipeline.draw(image, epoch);
+                pipeline.draw(hash, epoch);
             let amounts = affine.into_iter().chain([gamma, contrast, brightness, noise_std]);
             amounts.for_each(|amount| add(u64::from(amount.to_bits())));
             [u64::from(has_border), noise_offset as u64].into_iter().for_each(&mut add);

@@ -30,7 +30,7 @@ use crate::train::parameter_client::SchedulerAddress;
 const SOURCE_BATCH_ROWS: usize = 64;
 
 /// TaskOutputs that wait for the shuffle writer.
-const ANSWERS_WAITING_MAX: usize = 2;
+const OUTPUTS_WAITING_MAX: usize = 2;
 
 /// Runs training tasks with libtorch.
 #[derive(Debug)]
@@ -59,10 +59,10 @@ impl TorchEngine {
         progress: SharedProgress,
     ) -> Result<Self> {
         let cache = Arc::new(ShardCache::new(limits));
-        let activity = Arc::new(Tasks::new(Metrics::new()?, progress, devices.changed()));
+        let tasks = Arc::new(Tasks::new(Metrics::new()?, progress, devices.changed()));
         let devices = Arc::new(devices);
         let scheduler = OnceLock::new();
-        let shared = Shared { cache, codec, activity, devices, scheduler, last_state: CheckpointCache::default() };
+        let shared = Shared { cache, codec, tasks, devices, scheduler, checkpoint_cache: CheckpointCache::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -72,8 +72,8 @@ impl TorchEngine {
     }
 
     /// What it is doing.
-    pub(crate) fn activity(&self) -> &Tasks {
-        &self.shared.activity
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.shared.tasks
     }
 
     /// What it computes on.
@@ -97,12 +97,12 @@ impl TrainEngine for TorchEngine {
     ) -> datafusion::error::Result<SendableRecordBatchStream> {
         let cancelled = Arc::new(AtomicBool::new(false));
         let worker = Worker { engine: Arc::clone(&self.shared), task, id: worker, cancelled: Arc::clone(&cancelled) };
-        let mut stream = RecordBatchReceiverStream::builder(output_schema(), ANSWERS_WAITING_MAX);
-        let answers = stream.tx();
+        let mut stream = RecordBatchReceiverStream::builder(output_schema(), OUTPUTS_WAITING_MAX);
+        let outputs = stream.tx();
         stream.spawn(async move {
             let _guard = CancelOnDrop(cancelled);
-            let running = worker.engine.activity.begin(&worker.task, worker.id);
-            let result = worker.run(source, context, answers).await;
+            let running = worker.engine.tasks.begin(&worker.task, worker.id);
+            let result = worker.run(source, context, outputs).await;
             running.end(&result);
             result.map_err(DataFusionError::from)
         });
@@ -111,21 +111,21 @@ impl TrainEngine for TorchEngine {
 }
 
 impl Worker {
-    async fn run(self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>, answers: TaskOutputs) -> Result<()> {
+    async fn run(self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>, outputs: TaskOutputs) -> Result<()> {
         let (shard, is_built) = self.shard(source, context).await?;
-        job::run(Work { worker: self, shard, is_built, answers }).await
+        job::run(Work { worker: self, shard, is_built, outputs }).await
     }
 
     /// The worker's shard, and whether it had to be built.
     async fn shard(&self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<(Arc<Shard>, bool)> {
         let key = ShardKey(self.task.shard_key(self.id));
         let (shard, built) = self.engine.cache.get_or_build(key, self.build(source, context)).await?;
-        let figures = &self.engine.activity.figures;
+        let metrics = &self.engine.tasks.metrics;
         if built {
-            figures.shard_misses.inc();
-            figures.observe("decode", shard.seconds);
+            metrics.shard_misses.inc();
+            metrics.observe("decode", shard.seconds);
         } else {
-            figures.shard_hits.inc();
+            metrics.shard_hits.inc();
         }
         Ok((shard, built))
     }
@@ -165,7 +165,7 @@ impl Worker {
 
     fn report_decoding(&self, builder: &ShardBuilder) {
         let (images, seconds) = builder.progress();
-        self.engine.activity.report(Progress {
+        self.engine.tasks.report(Progress {
             run: self.task.run.clone(),
             worker: self.id,
             epoch: 0,

@@ -35,8 +35,8 @@ pub(super) async fn run(work: Work, job: Exchange) -> Result<()> {
         let mut turns = Turns::new(lease, &work.worker.engine.devices, turn, &work.worker.cancelled);
         let report = exchange(&env, &job.selection, &work.shard, &state, &mut client, &mut turns)?;
         drop(turns);
-        work.figures().observe("train", report.task.timing.train);
-        work.figures().observe("exchange", report.task.timing.exchange);
+        work.metrics().observe("train", report.task.timing.train);
+        work.metrics().observe("exchange", report.task.timing.exchange);
         work.report(&job, report)
     })
     .await

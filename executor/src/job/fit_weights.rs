@@ -25,7 +25,7 @@ pub(super) async fn run(work: Work, job: FitWeights) -> Result<()> {
 /// The state to start from: of each tensor the file's, where it has one that fits, else the one of the seed.
 ///
 /// A convolution `[outputs, 3, k, k]` where the net's has one input is summed over its inputs, which gives for a grey
-/// picture what the three-channel net gives for the same picture in three equal channels; in the other direction it is
+/// image what the three-channel net gives for the same image in three equal channels; in the other direction it is
 /// spread over the three. The same holds where a stem folds squares of pixels into channels: those of one colour lie together.
 fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transfer) {
     let mut transfer = Transfer::default();
@@ -53,7 +53,7 @@ fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transfer) {
     (ModelState::new(fitted), transfer)
 }
 
-/// A first convolution for pictures of another number of channels, where that is all that differs.
+/// A first convolution for images of another number of channels, where that is all that differs.
 fn with_channels_of(theirs: &NamedTensor, shape: &[usize]) -> Option<NamedTensor> {
     let (&[outputs, from, rows, columns], &[our_outputs, to, our_rows, our_columns]) = (&theirs.shape[..], shape)
     else {

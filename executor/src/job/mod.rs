@@ -38,7 +38,7 @@ pub(crate) struct Work {
     pub(crate) shard: Arc<Shard>,
     /// Whether the shard had to be built for this task.
     pub(crate) is_built: bool,
-    pub(crate) answers: TaskOutputs,
+    pub(crate) outputs: TaskOutputs,
 }
 
 /// Does the work of the worker's job.
@@ -53,8 +53,8 @@ pub(crate) async fn run(work: Work) -> Result<()> {
 }
 
 impl Work {
-    fn figures(&self) -> &Metrics {
-        &self.worker.engine.activity.figures
+    fn metrics(&self) -> &Metrics {
+        &self.worker.engine.tasks.metrics
     }
 
     /// The weights and moments of a file; without one, those that the seed gives.
@@ -64,12 +64,12 @@ impl Work {
             Some(file) => self.read(file).await?,
             None => Arc::new(initial_state(&self.worker.task.definition)),
         };
-        self.figures().observe("pull", started.elapsed().as_secs_f64());
+        self.metrics().observe("pull", started.elapsed().as_secs_f64());
         Ok(state)
     }
 
     async fn read(&self, file: &FileRef) -> Result<Arc<ModelState>> {
-        let last = &self.worker.engine.last_state;
+        let last = &self.worker.engine.checkpoint_cache;
         if let Some(state) = last.get(&file.checksum) {
             return Ok(state);
         }
@@ -102,7 +102,7 @@ impl Work {
             task: &self.worker.task,
             worker: self.worker.id,
             cancelled: &self.worker.cancelled,
-            progress: self.worker.engine.activity.as_ref(),
+            progress: self.worker.engine.tasks.as_ref(),
             device: lease.device(),
         }
     }
@@ -118,7 +118,7 @@ impl Work {
     }
 
     fn send(&self, rows: impl IntoIterator<Item = tusk_core::Result<RecordBatch>>) -> Result<()> {
-        rows.into_iter().try_for_each(|row| self.answers.blocking_send(Ok(row?)).map_err(|_| Error::Cancelled))
+        rows.into_iter().try_for_each(|row| self.outputs.blocking_send(Ok(row?)).map_err(|_| Error::Cancelled))
     }
 
     fn send_tensor(&self, tensor: &NamedTensor) -> Result<()> {

@@ -18,12 +18,12 @@ pub(super) async fn run(work: Work, job: Train) -> Result<()> {
         let lease = work.acquire(work.device_work(job.epoch))?;
         let (report, tensors) = train_epoch(&work.environment(&lease), &job, &work.shard, state)?;
         drop(lease);
-        work.figures().observe("train", report.task.timing.train);
+        work.metrics().observe("train", report.task.timing.train);
         let started = Instant::now();
         work.report(&job, report)?;
         // By value: a tensor's memory is free once its rows are on their way.
         tensors.into_iter().try_for_each(|tensor| work.send_tensor(&tensor))?;
-        work.figures().observe("push", started.elapsed().as_secs_f64());
+        work.metrics().observe("push", started.elapsed().as_secs_f64());
         Ok(())
     })
     .await

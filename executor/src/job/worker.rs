@@ -18,11 +18,11 @@ use crate::train::parameter_client::SchedulerAddress;
 pub(crate) struct Shared {
     pub(crate) cache: Arc<ShardCache>,
     pub(crate) codec: Arc<dyn PhysicalExtensionCodec>,
-    pub(crate) activity: Arc<Tasks>,
+    pub(crate) tasks: Arc<Tasks>,
     pub(crate) devices: Arc<DevicePool>,
     /// The scheduler whose tasks these are.
     pub(crate) scheduler: OnceLock<SchedulerAddress>,
-    pub(crate) last_state: CheckpointCache,
+    pub(crate) checkpoint_cache: CheckpointCache,
 }
 
 /// One worker's task.

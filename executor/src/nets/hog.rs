@@ -10,7 +10,7 @@ use crate::error::Result;
 /// Added to a block's length, so that an empty block stays empty. Gradients are of normalised pixels, about 1.
 const EPSILON: f64 = 1e-2;
 
-/// Pictures `[n, channels, side, side]` to their histograms `[n, 36, blocks]`.
+/// Images `[n, channels, side, side]` to their histograms `[n, 36, blocks]`.
 pub(crate) fn hog(x: &Tensor) -> Result<Tensor> {
     let grey = x.f_mean_dim(&[1_i64][..], true, Kind::Float)?;
     let side = grey.size()[2];
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn histograms_do_not_depend_on_exposure_and_an_empty_picture_has_none() {
+    fn histograms_do_not_depend_on_exposure_and_an_empty_image_has_none() {
         let speckled = Tensor::randn([1, 1, 32, 32], (Kind::Float, Device::Cpu));
         let plain = to_vec(&hog(&speckled).unwrap()).unwrap();
         let exposed = to_vec(&hog(&(&speckled * 3.0 + 0.7)).unwrap()).unwrap();
@@ -80,13 +80,13 @@ mod tests {
         assert!(empty.iter().all(|value| *value == 0.0));
     }
 
-    /// What the machine sees of a picture, channel after channel: histograms as Dalal & Triggs describe them, from one
+    /// What the machine sees of an image, channel after channel: histograms as Dalal & Triggs describe them, from one
     /// pixel to the next, with the angle divided between two orientations. In the order of the machine's weights.
-    fn histograms(picture: &[f64], side: usize) -> Vec<f64> {
-        let channels = picture.len() / (side * side);
+    fn histograms(image: &[f64], side: usize) -> Vec<f64> {
+        let channels = image.len() / (side * side);
         let grey = |x: i64, y: i64| {
             let [x, y] = [x, y].map(|place| place.clamp(0, side as i64 - 1) as usize);
-            (0..channels).map(|channel| picture[(channel * side + y) * side + x]).sum::<f64>() / channels as f64
+            (0..channels).map(|channel| image[(channel * side + y) * side + x]).sum::<f64>() / channels as f64
         };
         let cells = side / 8;
         let mut counts = vec![[0.0; 9]; cells * cells];
@@ -116,13 +116,13 @@ mod tests {
     }
 
     /// Noise, and a fainter one, by which a block's length is little more than what is added to it: `[2, channels, side,
-    /// side]`, and the pictures one by one.
+    /// side]`, and the images one by one.
     fn noise(channels: usize, side: usize) -> (Tensor, Vec<Vec<f64>>) {
         let numbers = normal(11, 2 * channels * side * side, 1.0);
         let (strong, faint) = numbers.split_at(channels * side * side);
         let values = [strong.to_vec(), faint.iter().map(|value| 0.01_f32 * value).collect()];
         let shape = [2, channels as i64, side as i64, side as i64];
-        let in_f64 = |picture: &Vec<f32>| -> Vec<f64> { picture.iter().copied().map(f64::from).collect() };
+        let in_f64 = |image: &Vec<f32>| -> Vec<f64> { image.iter().copied().map(f64::from).collect() };
         (Tensor::from_slice(&values.concat()).view(shape), values.iter().map(in_f64).collect())
     }
 
@@ -130,9 +130,9 @@ mod tests {
     fn histograms_are_those_that_are_counted_pixel_by_pixel() {
         // 27 pixels: three cells, and a rest that belongs to none.
         for (channels, side) in [(1, 27), (3, 32)] {
-            let (x, pictures) = noise(channels, side);
+            let (x, images) = noise(channels, side);
             let found = to_vec(&hog(&x).unwrap()).unwrap();
-            let wanted: Vec<f64> = pictures.iter().flat_map(|picture| histograms(picture, side)).collect();
+            let wanted: Vec<f64> = images.iter().flat_map(|image| histograms(image, side)).collect();
             assert_eq!(found.len(), wanted.len());
             let clipped = wanted.iter().copied().fold(0.0, f64::max);
             assert!(clipped > 0.2, "something was clipped: {clipped}");
@@ -146,11 +146,11 @@ mod tests {
     #[test]
     fn outputs_are_sums_of_features_by_weights_and_gradients_are_sums_of_features() {
         let (side, outputs) = (24, 3);
-        let (x, pictures) = noise(1, side);
+        let (x, images) = noise(1, side);
         for features in [Features::Hog, Features::Pixels] {
             let seen: Vec<Vec<f64>> = match features {
-                Features::Hog => pictures.iter().map(|picture| histograms(picture, side)).collect(),
-                Features::Pixels => pictures.clone(),
+                Features::Hog => images.iter().map(|image| histograms(image, side)).collect(),
+                Features::Pixels => images.clone(),
             };
             let count = seen[0].len();
             let weights = normal(3, outputs * count, 0.1);

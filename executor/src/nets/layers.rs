@@ -153,8 +153,8 @@ impl Dropout {
         Ok(x.f_mul(&mask.f_view(x.size().as_slice())?.f_to(x.device())?)?)
     }
 
-    /// All values of a picture together.
-    pub(crate) fn of_pictures(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    /// All values of an image together.
+    pub(crate) fn of_images(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let Pass::Train { seed } = pass else { return Ok(x.shallow_clone()) };
         let mut shape = vec![1; x.dim()];
         shape[0] = x.size()[0];

@@ -112,7 +112,7 @@ impl LoadedNet {
         Ok(positive.into_iter().flat_map(|p| if positive_first { [p, 1.0 - p] } else { [1.0 - p, p] }).collect())
     }
 
-    /// What of outputs `[n, outputs]` speaks for one class per picture: `[n, 1]`.
+    /// What of outputs `[n, outputs]` speaks for one class per image: `[n, 1]`.
     pub(crate) fn evidence(&self, outputs: &Tensor, classes: &[i64]) -> Result<Tensor> {
         let classes = Tensor::f_from_slice(classes)?.f_view([-1, 1])?.f_to(self.device)?;
         if outputs.size().get(1) != Some(&1) {

@@ -8,7 +8,7 @@ use crate::nets::layout::to_vec;
 use crate::nets::loaded::{LoadedNet, initial_state};
 use crate::testing::definition;
 
-fn session(loss: Loss, positive: usize) -> LoadedNet {
+fn loaded(loss: Loss, positive: usize) -> LoadedNet {
     let definition = ModelDefinition { loss, positive: Some(positive), ..definition(Architecture::CNN) };
     LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap()
 }
@@ -25,7 +25,7 @@ fn assert_near(found: &[f32], wanted: &[f64]) {
 #[test]
 fn one_logit_is_the_positive_class_wherever_it_stands() {
     let (outputs, classes) = (Tensor::from_slice(&[1.5_f32, -0.5]).view([2, 1]), Tensor::from_slice(&[0_i64, 1]));
-    let losses = |loss, positive| to_vec(&session(loss, positive).row_losses(&outputs, &classes).unwrap()).unwrap();
+    let losses = |loss, positive| to_vec(&loaded(loss, positive).row_losses(&outputs, &classes).unwrap()).unwrap();
     let (p, q) = (sigmoid(1.5), sigmoid(-0.5));
     assert_near(&losses(Loss::BinaryCrossentropy, 1), &[-(1.0 - p).ln(), -q.ln()]);
     assert_near(&losses(Loss::BinaryCrossentropy, 0), &[-p.ln(), -(1.0 - q).ln()]);
@@ -34,7 +34,7 @@ fn one_logit_is_the_positive_class_wherever_it_stands() {
     // 1.5 is on the wrong side by 1.5 and short of the margin by 2.5; -0.5 is as wrong, or half a margin too near.
     assert_near(&losses(Loss::Hinge, 1), &[2.5, 1.5]);
     assert_near(&losses(Loss::Hinge, 0), &[0.0, 0.5]);
-    let probabilities = |positive| session(Loss::BinaryCrossentropy, positive).probabilities(&outputs).unwrap();
+    let probabilities = |positive| loaded(Loss::BinaryCrossentropy, positive).probabilities(&outputs).unwrap();
     assert_near(&probabilities(1), &[1.0 - p, p, 1.0 - q, q]);
     assert_near(&probabilities(0), &[p, 1.0 - p, q, 1.0 - q]);
 }
@@ -49,21 +49,21 @@ fn a_logit_per_class_is_a_softmax() {
         row.map(|v| v.exp() / sum)
     });
     let (a, b) = (softmax[0], softmax[1]);
-    let losses = |loss| to_vec(&session(loss, 1).row_losses(&outputs, &classes).unwrap()).unwrap();
+    let losses = |loss| to_vec(&loaded(loss, 1).row_losses(&outputs, &classes).unwrap()).unwrap();
     assert_near(&losses(Loss::CategoricalCrossentropy), &[-a[2].ln(), -b[0].ln()]);
     let squares =
         [a[0].powi(2) + a[1].powi(2) + (a[2] - 1.0).powi(2), (b[0] - 1.0).powi(2) + b[1].powi(2) + b[2].powi(2)];
     assert_near(&losses(Loss::MeanSquaredError), &squares);
     // Each class against the others: the true one should be above 1, the others below -1.
     assert_near(&losses(Loss::Hinge), &[1.2 + 2.0 + 1.7, 0.0 + 1.0 + 1.5]);
-    let probabilities = session(Loss::CategoricalCrossentropy, 1).probabilities(&outputs).unwrap();
+    let probabilities = loaded(Loss::CategoricalCrossentropy, 1).probabilities(&outputs).unwrap();
     assert_near(&probabilities, softmax.as_flattened());
 }
 
 /// The gradient of each row's loss by its outputs, `[n, width]`.
-fn gradients(session: &LoadedNet, outputs: &[f32], classes: &[i64]) -> Vec<f32> {
+fn gradients(loaded: &LoadedNet, outputs: &[f32], classes: &[i64]) -> Vec<f32> {
     let outputs = Tensor::from_slice(outputs).view([classes.len() as i64, -1]).set_requires_grad(true);
-    let losses = session.row_losses(&outputs, &Tensor::from_slice(classes)).unwrap();
+    let losses = loaded.row_losses(&outputs, &Tensor::from_slice(classes)).unwrap();
     to_vec(&Tensor::run_backward(&[losses.sum(Kind::Float)], &[&outputs], false, false).remove(0)).unwrap()
 }
 
@@ -71,7 +71,7 @@ fn gradients(session: &LoadedNet, outputs: &[f32], classes: &[i64]) -> Vec<f32> 
 fn gradients_by_one_logit_are_their_closed_forms() {
     let (outputs, classes) = ([1.5_f32, -0.5, 0.25, -2.0, 3.0, -0.75], [0_i64, 1, 1, 0, 1, 0]);
     for positive in [0, 1] {
-        let found = |loss| gradients(&session(loss, positive), &outputs, &classes);
+        let found = |loss| gradients(&loaded(loss, positive), &outputs, &classes);
         // Of a logit, and whether its class is the positive one.
         let wanted = |slope: fn(f64, f64) -> f64| -> Vec<f64> {
             let rows = outputs.iter().zip(classes);
@@ -99,7 +99,7 @@ fn gradients_by_a_logit_per_class_are_their_closed_forms() {
     for width in [2_usize, 3] {
         let outputs: Vec<f32> = (0..6 * width).map(|i| 2.0 * ((i * i + 1) as f32).sin()).collect();
         let classes: Vec<i64> = (0..6).map(|row| (row * row % width) as i64).collect();
-        let found = |loss| gradients(&session(loss, 1), &outputs, &classes);
+        let found = |loss| gradients(&loaded(loss, 1), &outputs, &classes);
         // Of a row's logits and its one-hot truth.
         let wanted = |slopes: fn(&[f64], &[f64]) -> Vec<f64>| -> Vec<f64> {
             let rows = outputs.chunks_exact(width).zip(&classes);

@@ -38,7 +38,7 @@ impl Pass {
     }
 }
 
-/// A net: a function of its parameters and a batch of pictures.
+/// A net: a function of its parameters and a batch of images.
 #[derive(Debug)]
 pub(crate) struct Network {
     features: Sequence,
@@ -56,7 +56,7 @@ impl Network {
         (Self { features, classify, head }, layout)
     }
 
-    /// Pictures `[n, channels, side, side]` to maps of what was found where, `[n, features, height, width]`.
+    /// Images `[n, channels, side, side]` to maps of what was found where, `[n, features, height, width]`.
     pub(crate) fn features(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         self.features.forward(params, x, pass)
     }
@@ -66,17 +66,17 @@ impl Network {
         self.head.forward(params, &self.classify.forward(params, maps, pass)?)
     }
 
-    /// Pictures to outputs.
+    /// Images to outputs.
     pub(crate) fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         self.classify(params, &self.features(params, x, pass)?, pass)
     }
 }
 
-/// The layers of a spec's net for pictures of this kind.
-pub(crate) fn layers(spec: &ModelSpec, pictures: &Preprocessing, outputs: usize) -> Layers {
+/// The layers of a spec's net for images of this kind.
+pub(crate) fn layers(spec: &ModelSpec, preprocessing: &Preprocessing, outputs: usize) -> Layers {
     let input = Input {
-        channels: i64::from(pictures.channels),
-        side: i64::from(pictures.image_size),
+        channels: i64::from(preprocessing.channels),
+        side: i64::from(preprocessing.image_size),
         outputs: i64::try_from(outputs).unwrap_or(i64::MAX),
         features: spec.net.features,
     };

@@ -145,7 +145,7 @@ impl Step {
             Self::Hog => hog(&x.f_to_kind(Kind::Float)?)?,
             Self::Linear(linear) => linear.forward(params, &x)?,
             Self::Dropout(dropout) => dropout.forward(&x, pass)?,
-            Self::StochasticDepth(dropout) => dropout.of_pictures(&x, pass)?,
+            Self::StochasticDepth(dropout) => dropout.of_images(&x, pass)?,
             Self::Scale(branch) => x.f_mul(&branch.forward(params, &x, pass)?)?,
             Self::Residual { branch, shortcut, in_place } => {
                 let shortcut = shortcut.forward(params, &x, pass)?;

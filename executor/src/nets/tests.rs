@@ -108,31 +108,31 @@ fn assert_tensor(found: &[f32], wanted: &[f64], tolerance: f64, what: &str) {
 /// `trained` is the pass that the reference's training is compared with, `tolerance` that of its gradients.
 fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition, trained: Pass, tolerance: f64) {
     let wanted = reference(name);
-    let mut session = LoadedNet::new(definition, &formula_state(definition), "the formula").unwrap();
+    let mut loaded = LoadedNet::new(definition, &formula_state(definition), "the formula").unwrap();
     assert_eq!(
-        session.params.flat().numel() as f64,
+        loaded.params.flat().numel() as f64,
         wanted[&("all", "parameters")][0],
         "the net is not the one that tests/reference/nets.py transcribes; change it there and run it again"
     );
     let x = input();
-    let outputs = no_grad(|| session.net.forward(&session.params, &x, Pass::Predict)).unwrap();
+    let outputs = no_grad(|| loaded.net.forward(&loaded.params, &x, Pass::Predict)).unwrap();
     assert_outputs(&outputs, &wanted[&("eval", "outputs")], "outputs of prediction");
-    session = session.folded().unwrap();
-    let folded = no_grad(|| session.net.forward(&session.params, &x, Pass::Predict)).unwrap();
+    loaded = loaded.folded().unwrap();
+    let folded = no_grad(|| loaded.net.forward(&loaded.params, &x, Pass::Predict)).unwrap();
     assert_outputs(&folded, &wanted[&("eval", "outputs")], "outputs of folded prediction");
-    let has_normalisation = session.params.state().unwrap().iter().any(|tensor| tensor.name.ends_with("running_mean"));
+    let has_normalisation = loaded.params.state().unwrap().iter().any(|tensor| tensor.name.ends_with("running_mean"));
     assert_eq!(to_vec(&folded).unwrap() != to_vec(&outputs).unwrap(), has_normalisation, "what can be folded is");
 
-    let outputs = session.net.forward(&session.params, &x, trained).unwrap();
+    let outputs = loaded.net.forward(&loaded.params, &x, trained).unwrap();
     assert_outputs(&outputs, &wanted[&("train", "outputs")], "outputs of training");
-    let loss = session.row_losses(&outputs, &Tensor::from_slice(&[0_i64, 1])).unwrap().mean(Kind::Float);
+    let loss = loaded.row_losses(&outputs, &Tensor::from_slice(&[0_i64, 1])).unwrap().mean(Kind::Float);
     let wanted_loss = wanted[&("train", "loss")][0];
     assert_near(loss.double_value(&[]), wanted_loss, TOLERANCE * wanted_loss, "loss");
     loss.backward();
 
-    let gradient = to_vec(&Tensor::cat(&session.params.gradients().unwrap(), 0)).unwrap();
+    let gradient = to_vec(&Tensor::cat(&loaded.params.gradients().unwrap(), 0)).unwrap();
     let (mut start, mut compared) = (0, 0);
-    for tensor in session.params.state().unwrap() {
+    for tensor in loaded.params.state().unwrap() {
         let found = gradient.get(start..start + tensor.data.len());
         start += tensor.data.len();
         if let Some(wanted) = wanted.get(&("gradient", tensor.name.as_str())) {
@@ -145,8 +145,8 @@ fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition, trained:
         }
     }
     assert_eq!(compared, wanted.len() - 4, "every tensor of the reference is in the net");
-    session.params.zero_gradients();
-    assert_eq!(Tensor::cat(&session.params.gradients().unwrap(), 0).abs().max().double_value(&[]), 0.0);
+    loaded.params.zero_gradients();
+    assert_eq!(Tensor::cat(&loaded.params.gradients().unwrap(), 0).abs().max().double_value(&[]), 0.0);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn dropout_zeroes_half_and_doubles_the_rest_as_the_seed_of_the_pass_says() {
 }
 
 #[test]
-fn dropout_keeps_the_mean_whatever_its_fraction_and_stochastic_depth_drops_whole_pictures() {
+fn dropout_keeps_the_mean_whatever_its_fraction_and_stochastic_depth_drops_whole_images() {
     let x = Tensor::ones([2000, 5], (Kind::Float, Device::Cpu));
     let layer = tusk_core::nets::Dropout { name: "block".to_owned(), fraction: 0.2 };
     let dropout = Dropout::new(&layer);
@@ -197,11 +197,11 @@ fn dropout_keeps_the_mean_whatever_its_fraction_and_stochastic_depth_drops_whole
     assert!(values.iter().all(|value| [0.0, 1.25].contains(value)));
     let kept = values.iter().filter(|value| **value > 0.0).count();
     assert!((7800..8200).contains(&kept), "{kept} of 10,000");
-    let pictures = to_vec(&dropout.of_pictures(&x, TRAIN).unwrap()).unwrap();
-    assert!(pictures.chunks(5).all(|picture| picture.iter().all(|value| *value == picture[0])));
-    let kept = pictures.chunks(5).filter(|picture| picture[0] == 1.25).count();
+    let images = to_vec(&dropout.of_images(&x, TRAIN).unwrap()).unwrap();
+    assert!(images.chunks(5).all(|image| image.iter().all(|value| *value == image[0])));
+    let kept = images.chunks(5).filter(|image| image[0] == 1.25).count();
     assert!((1540..1660).contains(&kept), "{kept} of 2,000");
-    assert_eq!(to_vec(&dropout.of_pictures(&x, Pass::Predict).unwrap()).unwrap(), vec![1.0; 10_000]);
+    assert_eq!(to_vec(&dropout.of_images(&x, Pass::Predict).unwrap()).unwrap(), vec![1.0; 10_000]);
 }
 
 #[test]
@@ -267,10 +267,10 @@ fn bf16_convolutions_stay_near_those_of_f32_and_answer_in_f32() {
     let bf16 = ModelDefinition { precision: Precision::Bf16, ..f32.clone() };
     let state = formula_state(&f32);
     let outputs = [f32, bf16].map(|definition| {
-        let session = LoadedNet::new(&definition, &state, "the formula").unwrap();
-        let outputs = session.net.forward(&session.params, &input().to_kind(session.kind), TRAIN).unwrap();
+        let loaded = LoadedNet::new(&definition, &state, "the formula").unwrap();
+        let outputs = loaded.net.forward(&loaded.params, &input().to_kind(loaded.kind), TRAIN).unwrap();
         assert_eq!(outputs.kind(), Kind::Float);
-        let running: Vec<NamedTensor> = session.params.state().unwrap();
+        let running: Vec<NamedTensor> = loaded.params.state().unwrap();
         let mean = running.into_iter().find(|tensor| tensor.name == "bn1.running_mean").unwrap();
         [to_vec(&outputs).unwrap(), mean.data].concat()
     });
@@ -282,13 +282,12 @@ fn bf16_convolutions_stay_near_those_of_f32_and_answer_in_f32() {
 
 #[test]
 fn a_batch_with_one_value_per_channel_leaves_the_running_statistics_finite() {
-    // 32 pixels are 1 x 1 in ResNet's last stage, and the last batch of an epoch may hold a single picture.
+    // 32 pixels are 1 x 1 in ResNet's last stage, and the last batch of an epoch may hold a single image.
     let definition = definition(Architecture::RESNET18);
-    let session = LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap();
-    let outputs =
-        session.net.forward(&session.params, &input().narrow(0, 0, 1).narrow(2, 0, 32).narrow(3, 0, 32), TRAIN);
+    let loaded = LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap();
+    let outputs = loaded.net.forward(&loaded.params, &input().narrow(0, 0, 1).narrow(2, 0, 32).narrow(3, 0, 32), TRAIN);
     assert!(to_vec(&outputs.unwrap()).unwrap()[0].is_finite());
-    for tensor in session.params.state().unwrap() {
+    for tensor in loaded.params.state().unwrap() {
         assert!(tensor.data.iter().all(|v| v.is_finite()), "{}", tensor.name);
     }
 }

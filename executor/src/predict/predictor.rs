@@ -32,7 +32,7 @@ const MODELS_MAX: usize = 8;
 struct Loaded {
     manifest: Manifest,
     classes: Arc<[String]>,
-    /// Its nets, by what they see: a picture is decoded once for each of these.
+    /// Its nets, by what they see: an image is decoded once for each of these.
     views: Vec<View>,
 }
 
@@ -82,18 +82,18 @@ impl Loaded {
         }
     }
 
-    /// The class of each picture by the sums of what the nets say of it.
+    /// The class of each image by the sums of what the nets say of it.
     fn decided(&self, sums: &[f32]) -> Vec<i64> {
         let mut predictions = self.predictions(0);
         predictions.probabilities = sums.iter().map(|sum| sum / self.nets() as f32).collect();
-        let pictures = sums.len() / self.classes.len().max(1);
+        let images = sums.len() / self.classes.len().max(1);
         // Where the nets say nothing, the map says nothing whichever class it is asked for.
-        (0..pictures).map(|picture| predictions.class_of(picture).unwrap_or(0) as i64).collect()
+        (0..images).map(|image| predictions.class_of(image).unwrap_or(0) as i64).collect()
     }
 }
 
 impl View {
-    /// The sum of what the nets say of pictures one after another; nothing of no pictures.
+    /// The sum of what the nets say of images one after another; nothing of no images.
     fn sum(&self, pixels: &[u8], ask: impl Fn(&Scorer, &Tensor) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
         if pixels.is_empty() {
             return Ok(Vec::new());
@@ -189,8 +189,8 @@ impl TorchPredictor {
                 }
             }
         };
-        let pictures = parallel::map(rows.len(), self.threads, |index| one(rows.start + index));
-        pictures.into_iter().map(Option::flatten).collect()
+        let inputs = parallel::map(rows.len(), self.threads, |index| one(rows.start + index));
+        inputs.into_iter().map(Option::flatten).collect()
     }
 
     fn explain_all(&self, name: &ModelName, images: &dyn Array, tasks: Option<&TaskModels>) -> Result<Explanations> {
@@ -204,7 +204,7 @@ impl TorchPredictor {
             return refuse(&reason);
         }
         let [view] = model.views.as_slice() else {
-            return refuse("has members that see pictures of different sizes; explain asks one of them");
+            return refuse("has members that see images of different sizes; explain asks one of them");
         };
         let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
         let (side, channels) = (view.preprocessing.image_size, view.preprocessing.channels);
@@ -212,14 +212,14 @@ impl TorchPredictor {
         tch::set_num_threads(i32::try_from(self.threads).unwrap_or(1));
         for start in (0..images.len()).step_by(SCORING_BATCH) {
             let rows = start..(start + SCORING_BATCH).min(images.len());
-            let pictures = self.decode(&images, rows, name, &view.preprocessing);
-            let pixels: Vec<u8> = pictures.iter().flatten().flatten().copied().collect();
+            let inputs = self.decode(&images, rows, name, &view.preprocessing);
+            let pixels: Vec<u8> = inputs.iter().flatten().flatten().copied().collect();
             // What all nets and views say together, so that each net is asked of the same class.
             let decided = model.decided(&view.sum(&pixels, Scorer::probabilities)?);
-            let maps = view.sum(&pixels, |scorer, pictures| scorer.explain(pictures, &decided))?;
+            let maps = view.sum(&pixels, |scorer, inputs| scorer.explain(inputs, &decided))?;
             let mut maps = maps.chunks_exact((side * side).max(1) as usize).map(to_its_largest);
-            for picture in pictures {
-                explained.push(picture.and_then(|picture| Some((maps.next()?, picture))));
+            for input in inputs {
+                explained.push(input.and_then(|input| Some((maps.next()?, input))));
             }
         }
         Ok(Explanations { side, channels, images: explained })
@@ -235,10 +235,10 @@ impl TorchPredictor {
             let rows = start..(start + SCORING_BATCH).min(images.len());
             let (mut sum, mut readable) = (Vec::new(), Vec::new());
             for view in &model.views {
-                let pictures = self.decode(&images, rows.clone(), name, &view.preprocessing);
-                let pixels: Vec<u8> = pictures.iter().flatten().flatten().copied().collect();
+                let inputs = self.decode(&images, rows.clone(), name, &view.preprocessing);
+                let pixels: Vec<u8> = inputs.iter().flatten().flatten().copied().collect();
                 add(&mut sum, view.sum(&pixels, Scorer::probabilities)?);
-                readable = pictures.iter().map(Option::is_some).collect();
+                readable = inputs.iter().map(Option::is_some).collect();
             }
             let mut means = sum.chunks_exact(classes.max(1));
             for is_readable in readable {
@@ -284,11 +284,11 @@ fn augmented(images: &dyn Array, changes: &Changes) -> Result<Vec<Option<Vec<u8>
     // Centred at middle grey, which is what a square that is cut out shows.
     let preprocessing = Preprocessing::plain(changes.side, 1, 0.5, 1.0);
     let one = |row: usize, seed: u64| -> Result<Option<Vec<u8>>> {
-        let Ok(picture) = images.input(row, &preprocessing) else { return Ok(None) };
+        let Ok(input) = images.input(row, &preprocessing) else { return Ok(None) };
         let side = i64::from(changes.side);
-        let picture = on_device(&picture.data, &[side, side, 1], Device::Cpu)?;
+        let input = on_device(&input.data, &[side, side, 1], Device::Cpu)?;
         let pipeline = InputPipeline::new(&preprocessing, changes.augment.clone(), seed, Device::Cpu, Kind::Float)?;
-        let seen = pipeline.input(&picture, &[content_hash(images.content(row))], 1)?;
+        let seen = pipeline.input(&input, &[content_hash(images.content(row))], 1)?;
         let levels = to_vec(&seen.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_clamp(0.0, 255.0)?)?;
         Ok(Some(levels.into_iter().map(|level| level.round() as u8).collect()))
     };

@@ -1,4 +1,4 @@
-//! What speaks for a class in a picture, against what the definition says.
+//! What speaks for a class in an image, against what the definition says.
 
 use tch::{Device, Kind, Tensor, no_grad};
 use tusk_core::manifest::ModelDefinition;
@@ -14,12 +14,12 @@ use crate::testing::definition;
 
 const SIDE: i64 = 64;
 
-/// Speckled pictures, brighter in the upper left.
-fn pictures(count: i64) -> Tensor {
+/// Speckled images, brighter in the upper left.
+fn images(count: i64) -> Tensor {
     let level = |i: i64| {
-        let (picture, row, column) = (i / (SIDE * SIDE), i / SIDE % SIDE, i % SIDE);
-        let speckle = ((column * 7 + row * 13 + picture * 31) as u32).wrapping_mul(2_654_435_761) >> 26;
-        let is_bright = row + column < 40 + 20 * picture;
+        let (image, row, column) = (i / (SIDE * SIDE), i / SIDE % SIDE, i % SIDE);
+        let speckle = ((column * 7 + row * 13 + image * 31) as u32).wrapping_mul(2_654_435_761) >> 26;
+        let is_bright = row + column < 40 + 20 * image;
         (speckle + if is_bright { 130 } else { 40 }) as u8
     };
     let pixels: Vec<u8> = (0..count * SIDE * SIDE).map(level).collect();
@@ -32,10 +32,10 @@ fn definition_of(architecture: Architecture, loss: Loss) -> ModelDefinition {
     definition
 }
 
-/// What a net finds in pictures.
-fn maps_of(session: &LoadedNet, pictures: &Tensor) -> Tensor {
-    let x = (pictures.permute([0, 3, 1, 2]).to_kind(Kind::Float) / 255.0 - 0.3) / 0.2;
-    no_grad(|| session.net.features(&session.params, &x, Pass::Predict)).unwrap()
+/// What a net finds in images.
+fn maps_of(loaded: &LoadedNet, images: &Tensor) -> Tensor {
+    let x = (images.permute([0, 3, 1, 2]).to_kind(Kind::Float) / 255.0 - 0.3) / 0.2;
+    no_grad(|| loaded.net.features(&loaded.params, &x, Pass::Predict)).unwrap()
 }
 
 /// The start of a definition, but for its vectors: there the last normalisation of each branch multiplies by 0.
@@ -73,7 +73,7 @@ fn end_of_cnn(state: &ModelState, maps: &Tensor) -> Tensor {
     found.linear(&tensor("fc.weight"), Some(&tensor("fc.bias")))
 }
 
-/// Maps by their weights as they are shown: each by its largest value, and as large as the picture.
+/// Maps by their weights as they are shown: each by its largest value, and as large as the image.
 fn shown(maps: &Tensor, weights: &Tensor) -> Vec<f32> {
     let heat = (maps * weights).sum_dim_intlist(&[1_i64][..], true, Kind::Double).relu();
     let most = heat.amax(&[1_i64, 2, 3][..], true).clamp_min(1e-30);
@@ -88,15 +88,15 @@ fn furthest(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn of_cnn_an_explanation_is_the_sum_of_its_maps_by_their_gradients_place_by_place() {
-    let pictures = pictures(3);
+    let images = images(3);
     let (mut from_grad_cam, mut lit) = (0.0_f32, 0);
     for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy] {
         let definition = definition_of(Architecture::CNN, loss);
         let state = uneven_state(&definition);
         let scorer = Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap();
         for class in [0_i64, 1] {
-            let found = scorer.explain(&pictures, &[class; 3]).unwrap();
-            let maps = maps_of(&scorer.session, &pictures).to_kind(Kind::Double).detach().set_requires_grad(true);
+            let found = scorer.explain(&images, &[class; 3]).unwrap();
+            let maps = maps_of(&scorer.loaded, &images).to_kind(Kind::Double).detach().set_requires_grad(true);
             assert_eq!(maps.size(), [3, 128, 4, 4]);
             let outputs = end_of_cnn(&state, &maps);
             let score = match loss {
@@ -115,18 +115,18 @@ fn of_cnn_an_explanation_is_the_sum_of_its_maps_by_their_gradients_place_by_plac
         }
     }
     // What speaks against one of two classes speaks for the other.
-    assert!(lit >= 3 && from_grad_cam > 0.05, "{lit} pictures lit, {from_grad_cam} from Grad-CAM");
+    assert!(lit >= 3 && from_grad_cam > 0.05, "{lit} images lit, {from_grad_cam} from Grad-CAM");
 }
 
 /// How fast the evidence for a class grows with the maps at each of their four places: what the sum of maps by gradients
 /// is, found without a gradient.
-fn growth(session: &LoadedNet, maps: &Tensor, class: i64) -> Vec<f64> {
+fn growth(loaded: &LoadedNet, maps: &Tensor, class: i64) -> Vec<f64> {
     // So small that hardly a ReLU decides otherwise on the way.
     const STEP: f64 = 3e-4;
     let places = Tensor::eye(4, (Kind::Float, Device::Cpu)).view([4, 1, 2, 2]) * STEP;
     let evidence = |factors: &Tensor| {
-        let outputs = session.net.classify(&session.params, &(maps * factors), Pass::Predict).unwrap();
-        to_vec(&session.evidence(&outputs, &[class; 4]).unwrap()).unwrap()
+        let outputs = loaded.net.classify(&loaded.params, &(maps * factors), Pass::Predict).unwrap();
+        to_vec(&loaded.evidence(&outputs, &[class; 4]).unwrap()).unwrap()
     };
     let (more, less) = no_grad(|| (evidence(&(&places + 1.0)), evidence(&(1.0_f64 - &places))));
     more.iter().zip(&less).map(|(more, less)| f64::from(more - less) / (2.0 * STEP)).collect()
@@ -136,15 +136,15 @@ fn growth(session: &LoadedNet, maps: &Tensor, class: i64) -> Vec<f64> {
 fn assert_explains_by_growth(architecture: Architecture) {
     let definition = definition_of(architecture, Loss::BinaryCrossentropy);
     let scorer = Scorer::new(Device::Cpu, &definition, &initial_state(&definition), "the test").unwrap();
-    let (session, pictures) = (&scorer.session, pictures(1));
-    let maps = maps_of(session, &pictures);
+    let (loaded, images) = (&scorer.loaded, images(1));
+    let maps = maps_of(loaded, &images);
     assert_eq!(maps.size()[2..], [2, 2]);
-    let outputs = no_grad(|| session.net.classify(&session.params, &maps, Pass::Predict)).unwrap();
+    let outputs = no_grad(|| loaded.net.classify(&loaded.params, &maps, Pass::Predict)).unwrap();
     // No layer behind the maps has a bias at the start: the growths add up to the evidence, above 0 for what is decided.
     let class = i64::from(outputs.double_value(&[0, 0]) > 0.0);
-    let growth = growth(session, &maps, class);
+    let growth = growth(loaded, &maps, class);
     let most = growth.iter().copied().fold(f64::MIN, f64::max);
-    let heat = scorer.explain(&pictures, &[class]).unwrap();
+    let heat = scorer.explain(&images, &[class]).unwrap();
     assert_eq!(heat.len(), (SIDE * SIDE) as usize);
     assert!(heat.iter().all(|value| (0.0..=1.0_f32).contains(value)), "{architecture}");
     let largest = heat.iter().copied().fold(0.0, f32::max);

@@ -26,20 +26,20 @@ pub(crate) struct Row {
     pub(crate) label: u32,
     /// Hash of the group, or of the content where there is none: what a split keeps together.
     pub(crate) key: u64,
-    /// Perceptual hash of its picture: equal for pictures that look the same.
+    /// Perceptual hash of its image: equal for images that look the same.
     pub(crate) look: u64,
     /// Sum of the pixel values.
     pub(crate) sum: u64,
     /// Sum of their squares.
     pub(crate) square_sum: u64,
-    /// Which picture of the pixel store.
+    /// Which image of the pixel store.
     pub(crate) place: u32,
 }
 
 /// Where the pixels are.
 #[derive(Debug)]
 pub(crate) enum PixelStore {
-    /// In memory, in chunks of a fixed number of pictures.
+    /// In memory, in chunks of a fixed number of images.
     Memory { chunks: Vec<Vec<u8>>, images_per_chunk: usize, _reservations: Vec<Reservation> },
     /// In a file without a name.
     Disk { file: File, path: String, _reservations: Vec<Reservation> },
@@ -60,7 +60,7 @@ pub(crate) struct Shard {
     pub(crate) skipped: u64,
     /// The first few of them.
     pub(crate) unreadable: Vec<UnreadableImage>,
-    /// Bytes of one picture.
+    /// Bytes of one image.
     pub(crate) image_bytes: usize,
     /// Seconds that building took.
     pub(crate) seconds: f64,
@@ -80,7 +80,7 @@ impl Shard {
         self.rows.iter().filter(wanted).filter(kept).copied().collect()
     }
 
-    /// Puts the pictures of these rows one after another into `out`.
+    /// Puts the images of these rows one after another into `out`.
     pub(crate) fn gather(&self, rows: &[Row], out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         for row in rows {

@@ -13,7 +13,7 @@ use tusk_pixels::{Channels, decode, decode_square};
 
 use super::{Row, Shard, ShardBuilder, ShardKey};
 use crate::error::Error;
-use crate::testing::{Record, builder, cache, picture, shard, squares, table};
+use crate::testing::{Record, builder, cache, encoded_image, shard, squares, table};
 
 const MIB: u64 = 1 << 20;
 
@@ -81,7 +81,7 @@ fn a_row_keeps_its_own_pixels_label_and_sums() {
 
 #[test]
 fn a_shard_larger_than_its_memory_goes_to_disk_and_keeps_its_bytes() {
-    // Pictures of 1 MiB, eight of which make a chunk: the ninth does not fit into 8 MiB.
+    // Images of 1 MiB, eight of which make a chunk: the ninth does not fit into 8 MiB.
     let records = squares(12);
     let in_memory = shard(&cache(64 * MIB, 0), &records, 0, 1, 1024).unwrap();
     let on_disk = shard(&cache(8 * MIB, 64 * MIB), &records, 0, 1, 1024).unwrap();
@@ -251,8 +251,8 @@ fn a_request_that_is_refused_takes_nothing_from_one_that_fits() {
 }
 
 #[test]
-fn pictures_of_the_helper_are_what_they_claim() {
-    let image = picture(4, "png", |x, y| (x * 10 + y) as u8);
+fn images_of_the_helper_are_what_they_claim() {
+    let image = encoded_image(4, "png", |x, y| (x * 10 + y) as u8);
     assert_eq!(decode(&image, Channels::Grey).unwrap().data[5], 11);
     let contents: BTreeSet<_> = squares(60).into_iter().map(|r| r.image).collect();
     assert_eq!(contents.len(), 60);

@@ -24,8 +24,8 @@ impl Ema {
     pub(crate) fn new(device: Device, definition: &ModelDefinition, state: &ModelState) -> Result<Option<Self>> {
         let Some(decay) = definition.spec.optimizer.ema else { return Ok(None) };
         let average = state.moving_average();
-        let session = LoadedNet::on(device, definition, average.as_ref().unwrap_or(state), "the moving average")?;
-        Ok(Some(Self { decay, params: session.params }))
+        let loaded = LoadedNet::on(device, definition, average.as_ref().unwrap_or(state), "the moving average")?;
+        Ok(Some(Self { decay, params: loaded.params }))
     }
 
     /// Takes a step towards the weights; `steps` were taken in all. The first ones count for more: the start is no

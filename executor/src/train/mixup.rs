@@ -1,4 +1,4 @@
-//! Mixup: a batch whose pictures are mixed in pairs, and so are their losses (Zhang et al. 2018, arXiv 1710.09412).
+//! Mixup: a batch whose images are mixed in pairs, and so are their losses (Zhang et al. 2018, arXiv 1710.09412).
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -7,10 +7,10 @@ use tusk_core::random::derive;
 
 use crate::error::Result;
 
-/// How one batch is mixed: each picture with the one that stands as far from the other end.
+/// How one batch is mixed: each image with the one that stands as far from the other end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mixup {
-    /// The share of the picture itself.
+    /// The share of the image itself.
     own: f64,
 }
 
@@ -30,7 +30,7 @@ impl Mixup {
         }
     }
 
-    /// The mixed values of a batch: pictures, or losses of pictures against their own and their partner's class.
+    /// The mixed values of a batch: images, or losses of images against their own and their partner's class.
     pub(crate) fn mix(self, own: &Tensor, partner: &Tensor) -> Result<Tensor> {
         Ok(own.f_mul_scalar(self.own)?.f_add(&partner.f_mul_scalar(1.0 - self.own)?)?)
     }

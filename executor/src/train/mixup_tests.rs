@@ -17,7 +17,7 @@ use crate::train::trainer_tests::{bits, train};
 const CLASS_WEIGHTS: [f64; 2] = [1.0, 2.0];
 const LEARNING_RATE: f64 = 0.1;
 
-/// The share that a picture keeps in the first step of the first worker.
+/// The share that an image keeps in the first step of the first worker.
 fn share(seed: u64) -> f64 {
     let mixup = Mixup::draw(1.0, seed, &[1, 0, 0]).unwrap();
     mixup.mix(&Tensor::from_slice(&[1.0_f64]), &Tensor::from_slice(&[0.0_f64])).unwrap().double_value(&[0])
@@ -43,18 +43,18 @@ fn seen(shard: &Shard, rows: &[Row]) -> (Vec<Vec<f64>>, Vec<usize>) {
     let mut pixels = Vec::new();
     shard.gather(rows, &mut pixels).unwrap();
     let level = |pixel: &u8| (f64::from(*pixel) / 255.0 - 0.3) / 0.2;
-    let pictures = pixels.chunks_exact(32 * 32).map(|pixels| pixels.iter().map(level).chain([1.0]).collect());
+    let images = pixels.chunks_exact(32 * 32).map(|pixels| pixels.iter().map(level).chain([1.0]).collect());
     let classes = rows.iter().map(|row| usize::from(shard.labels[row.label as usize] == "right"));
-    (pictures.collect(), classes.collect())
+    (images.collect(), classes.collect())
 }
 
-/// The loss of logistic regression on these pictures, each mixed with the one as far from the other end, and its weights
+/// The loss of logistic regression on these images, each mixed with the one as far from the other end, and its weights
 /// after a step.
-fn by_hand(pictures: &[Vec<f64>], classes: &[usize], weights: &[f64], share: f64) -> (f64, Vec<f64>) {
-    let count = pictures.len() as f64;
+fn by_hand(images: &[Vec<f64>], classes: &[usize], weights: &[f64], share: f64) -> (f64, Vec<f64>) {
+    let count = images.len() as f64;
     let (mut loss, mut after) = (0.0, weights.to_vec());
-    let partners = pictures.iter().zip(classes).rev();
-    for ((own, class), (partner, class_of_partner)) in pictures.iter().zip(classes).zip(partners) {
+    let partners = images.iter().zip(classes).rev();
+    for ((own, class), (partner, class_of_partner)) in images.iter().zip(classes).zip(partners) {
         let mixed: Vec<f64> = own.iter().zip(partner).map(|(a, b)| share * a + (1.0 - share) * b).collect();
         let logit: f64 = mixed.iter().zip(weights).map(|(x, weight)| x * weight).sum();
         let right = 1.0 / (1.0 + (-logit).exp());
@@ -80,7 +80,7 @@ fn furthest(a: &[f64], b: &[f64]) -> f64 {
 }
 
 #[test]
-fn a_step_is_that_of_mixed_pictures_whose_losses_are_mixed_alike() {
+fn a_step_is_that_of_mixed_images_whose_losses_are_mixed_alike() {
     // Neither a half, which would not tell a share from the other one, nor nearly all.
     let seed = (1_u64..).find(|seed| (0.6..0.8).contains(&share(*seed))).unwrap();
     let definition = linear(seed);
@@ -89,18 +89,18 @@ fn a_step_is_that_of_mixed_pictures_whose_losses_are_mixed_alike() {
         let task = task(&definition, 1);
         let env = environment(&task);
         let order = Learner::new(&env, &epoch(1).selection, &shard, &state).unwrap().unwrap().order(1);
-        let (pictures, classes) = seen(&shard, &order);
-        let (loss, after) = by_hand(&pictures, &classes, &weights(&state), share(seed));
+        let (images, classes) = seen(&shard, &order);
+        let (loss, after) = by_hand(&images, &classes, &weights(&state), share(seed));
 
         let (report, tensors) = train_epoch(&env, &epoch(1), &shard, &state).unwrap();
         assert_eq!(report.task.rows, u64::from(count));
         let found = report.loss_sum / f64::from(count);
-        assert!((found - loss).abs() < 1e-6, "{count} pictures: a loss of {found} should be {loss}");
+        assert!((found - loss).abs() < 1e-6, "{count} images: a loss of {found} should be {loss}");
         let found = weights(&ModelState::new(tensors));
         let apart = furthest(&found, &after);
-        assert!(apart < 1e-6, "{count} pictures: weights are apart by {apart}");
-        let (_, unmixed) = by_hand(&pictures, &classes, &weights(&state), 1.0);
-        assert!(furthest(&found, &unmixed) > 1e-4, "{count} pictures: the step would be the same without mixup");
+        assert!(apart < 1e-6, "{count} images: weights are apart by {apart}");
+        let (_, unmixed) = by_hand(&images, &classes, &weights(&state), 1.0);
+        assert!(furthest(&found, &unmixed) > 1e-4, "{count} images: the step would be the same without mixup");
     }
 }
 

@@ -40,7 +40,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long the service may take to connect, to answer a push, or to send the next piece. Longer than the service lets a
 /// request wait for its turn.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
-const ANSWER_WAIT: Duration = Duration::from_secs(300);
+const RESPONSE_WAIT: Duration = Duration::from_secs(300);
 const PIECE_WAIT: Duration = Duration::from_secs(60);
 
 /// How often a call looks whether its task is cancelled.
@@ -175,7 +175,7 @@ impl ParameterClient {
             loop {
                 let status = tokio::select! {
                     outcome = call(self.client.clone()) => match outcome {
-                        Ok(answer) => return Ok(answer),
+                        Ok(response) => return Ok(response),
                         Err(status) => status,
                     },
                     () = until(&self.cancelled) => return Err(Error::Cancelled),
@@ -273,10 +273,10 @@ async fn send(
     let first = FlightData { flight_descriptor: Some(descriptor), ..FlightData::default() };
     let pieces = (0..tensors.len()).flat_map(move |tensor| messages(Arc::clone(&tensors), tensor));
     let messages = stream::iter(std::iter::once(first).chain(pieces));
-    within(ANSWER_WAIT, async {
-        let mut answers = client.do_put(messages).await?.into_inner();
-        let answer = answers.message().await?.ok_or_else(|| Status::unavailable("the push was not answered"))?;
-        serde_json::from_slice(&answer.app_metadata).map_err(malformed)
+    within(RESPONSE_WAIT, async {
+        let mut responses = client.do_put(messages).await?.into_inner();
+        let response = responses.message().await?.ok_or_else(|| Status::unavailable("the push was not answered"))?;
+        serde_json::from_slice(&response.app_metadata).map_err(malformed)
     })
     .await
 }

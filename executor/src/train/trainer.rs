@@ -116,10 +116,10 @@ pub(crate) struct Learner<'a> {
     shard: &'a Shard,
     rows: Vec<Row>,
     classes: Vec<Option<usize>>,
-    session: LoadedNet,
+    loaded: LoadedNet,
     optimizer: Optimizer,
     average: Option<Ema>,
-    feed: BatchLoader,
+    loader: BatchLoader,
     pipeline: InputPipeline,
     class_weights: Tensor,
     clock: LibtorchClock,
@@ -141,13 +141,12 @@ impl<'a> Learner<'a> {
             return Ok(None);
         }
         let classes = class_map(shard, definition);
-        let session = LoadedNet::on(env.device, definition, state, "the last checkpoint")?;
-        let optimizer = Optimizer::new(spec, &session.params, state)?;
+        let loaded = LoadedNet::on(env.device, definition, state, "the last checkpoint")?;
+        let optimizer = Optimizer::new(spec, &loaded.params, state)?;
         let average = Ema::new(env.device, definition, state)?;
-        let (augment, device) = (spec.input.augment.clone(), session.device);
-        let feed = BatchLoader::again(&definition.preprocessing, device, shard)?;
-        let pipeline =
-            InputPipeline::new(&definition.preprocessing, augment, spec.training.seed, device, session.kind)?;
+        let (augment, device) = (spec.input.augment.clone(), loaded.device);
+        let loader = BatchLoader::again(&definition.preprocessing, device, shard)?;
+        let pipeline = InputPipeline::new(&definition.preprocessing, augment, spec.training.seed, device, loaded.kind)?;
         let class_weights: Vec<f32> = definition.class_weights.iter().map(|w| *w as f32).collect();
         let class_weights = Tensor::f_from_slice(&class_weights)?.f_to(device)?;
         let clock = LibtorchClock::default();
@@ -157,10 +156,10 @@ impl<'a> Learner<'a> {
             shard,
             rows,
             classes,
-            session,
+            loaded,
             optimizer,
             average,
-            feed,
+            loader,
             pipeline,
             class_weights,
             clock,
@@ -196,23 +195,23 @@ impl<'a> Learner<'a> {
         let (spec, steps) = (&self.env.task.definition.spec, self.steps());
         // Batches of one size, give or take a row: a last batch of two would step as far on far less.
         let batch = &order[step * order.len() / steps..(step + 1) * order.len() / steps];
-        let images: Vec<u64> = batch.iter().map(|row| row.content).collect();
+        let hashes: Vec<u64> = batch.iter().map(|row| row.content).collect();
         let truth = truth_of(batch, &self.classes)?;
         let progress =
             (f64::from(epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.training.epochs);
         let rate = learning_rate(spec, progress) * self.rate_factor;
         let numbers = [u64::from(epoch), u64::from(self.env.worker.0), step as u64];
         let pass = Pass::Train { seed: derive(spec.training.seed, "pass", &numbers) };
-        let Self { session, optimizer, average, feed, pipeline, class_weights, clock, .. } = self;
-        let pictures = feed.batch(self.shard, batch)?;
+        let Self { loaded, optimizer, average, loader, pipeline, class_weights, clock, .. } = self;
+        let images = loader.batch(self.shard, batch)?;
         let loss = clock.time(|| -> Result<Tensor> {
-            let x = pipeline.input(&pictures, &images, epoch)?;
-            let truth = Tensor::f_from_slice(&truth)?.f_to(session.device)?;
+            let x = pipeline.input(&images, &hashes, epoch)?;
+            let truth = Tensor::f_from_slice(&truth)?.f_to(loaded.device)?;
             let mixup = Mixup::draw(spec.input.mixup, spec.training.seed, &numbers);
             let x = mixup.map_or_else(|| Ok(x.shallow_clone()), |mixup| mixup.mix(&x, &x.f_flip([0])?))?;
-            let outputs = session.net.forward(&session.params, &x, pass)?;
+            let outputs = loaded.net.forward(&loaded.params, &x, pass)?;
             let losses = |truth: &Tensor| -> Result<Tensor> {
-                Ok(session.row_losses(&outputs, truth)?.f_mul(&class_weights.f_index_select(0, truth)?)?)
+                Ok(loaded.row_losses(&outputs, truth)?.f_mul(&class_weights.f_index_select(0, truth)?)?)
             };
             let mut loss = losses(&truth)?;
             if let Some(mixup) = mixup {
@@ -220,9 +219,9 @@ impl<'a> Learner<'a> {
             }
             let loss = loss.f_mean(Kind::Float)?;
             loss.f_backward()?;
-            optimizer.step(&mut session.params, rate)?;
+            optimizer.step(&mut loaded.params, rate)?;
             if let Some(average) = average {
-                average.follow(&session.params, optimizer.steps())?;
+                average.follow(&loaded.params, optimizer.steps())?;
             }
             Ok(loss.f_detach()?)
         })?;
@@ -236,24 +235,24 @@ impl<'a> Learner<'a> {
 
     /// The weights and running statistics as they are now.
     pub(crate) fn weights(&self) -> Result<Vec<NamedTensor>> {
-        self.session.params.state()
+        self.loaded.params.state()
     }
 
     /// Goes on from these weights and running statistics, with the moments as they are.
     pub(crate) fn set_weights(&mut self, state: &ModelState) -> Result<()> {
-        self.session.params.set(state, "the parameter service")
+        self.loaded.params.set(state, "the parameter service")
     }
 
     /// The state that it ends with: the weights and running statistics, the moments, and the moving average. What each is made
     /// of is let go before the next is made.
     pub(crate) fn into_state(self) -> Result<Vec<NamedTensor>> {
-        let Self { session, optimizer, average, .. } = self;
+        let Self { loaded, optimizer, average, .. } = self;
         let mut tensors = optimizer.state()?;
         drop(optimizer);
         if let Some(average) = average {
             tensors.extend(average.state()?);
         }
-        tensors.extend(session.params.state()?);
+        tensors.extend(loaded.params.state()?);
         Ok(tensors)
     }
 

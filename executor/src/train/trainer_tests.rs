@@ -175,21 +175,21 @@ fn the_moving_average_follows_the_weights_as_computed_by_hand_and_is_what_is_val
 }
 
 #[test]
-fn views_are_averaged_the_same_for_every_picture_whatever_stands_beside_it() {
+fn views_are_averaged_the_same_for_every_image_whatever_stands_beside_it() {
     let mut definition = definition(Architecture::CNN);
     definition.spec.training.epochs = 2;
     let (_, state) = train(&definition, &squares_shard(24));
-    let probabilities = |tta, pictures: &Tensor| {
+    let probabilities = |tta, images: &Tensor| {
         let spec = definition.spec.clone().with(|spec| spec.prediction.tta = tta);
         let definition = ModelDefinition { spec, ..definition.clone() };
-        Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap().probabilities(pictures).unwrap()
+        Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap().probabilities(images).unwrap()
     };
-    let pictures = Tensor::randint_low(0, 256, [3, 32, 32, 1], (Kind::Uint8, Device::Cpu));
-    let [one, five] = [1, 5].map(|tta| probabilities(tta, &pictures));
+    let images = Tensor::randint_low(0, 256, [3, 32, 32, 1], (Kind::Uint8, Device::Cpu));
+    let [one, five] = [1, 5].map(|tta| probabilities(tta, &images));
     assert_ne!(one, five);
     assert!(five.chunks_exact(2).all(|p| (p[0] + p[1] - 1.0).abs() < 1e-5));
     for row in 0..3 {
-        let alone = probabilities(5, &pictures.narrow(0, row, 1));
+        let alone = probabilities(5, &images.narrow(0, row, 1));
         let beside = &five[2 * row as usize..][..2];
         assert!(alone.iter().zip(beside).all(|(a, b)| (a - b).abs() < 1e-5), "{alone:?} and {beside:?}");
     }
@@ -287,16 +287,16 @@ fn linear_step(first: i64, count: i64) -> Vec<f64> {
     let head = Linear::new("fc", 16, 1);
     let (net, layout) = Network::new(&Layers { features: Vec::new(), classify: vec![Layer::Flatten], head });
     let state = layout.initial_state(7);
-    let mut session = LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap();
-    session.net = net;
-    session.params = Params::load(layout, &state, "the start", (Device::Cpu, Kind::Float), "").unwrap();
-    let mut optimizer = Optimizer::new(&definition.spec, &session.params, &state).unwrap();
+    let mut loaded = LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap();
+    loaded.net = net;
+    loaded.params = Params::load(layout, &state, "the start", (Device::Cpu, Kind::Float), "").unwrap();
+    let mut optimizer = Optimizer::new(&definition.spec, &loaded.params, &state).unwrap();
     let x = (Tensor::arange(6 * 16, (Kind::Float, Device::Cpu)) * 0.7).sin().view([6, 1, 4, 4]).narrow(0, first, count);
     let truth = Tensor::from_slice(&[0_i64, 1, 1, 0, 1, 0]).narrow(0, first, count);
-    let outputs = session.net.forward(&session.params, &x, Pass::Train { seed: 1 }).unwrap();
-    session.row_losses(&outputs, &truth).unwrap().mean(Kind::Float).backward();
-    optimizer.step(&mut session.params, definition.spec.optimizer.learning_rate).unwrap();
-    session.params.state().unwrap().iter().flat_map(|t| &t.data).map(|v| f64::from(*v)).collect()
+    let outputs = loaded.net.forward(&loaded.params, &x, Pass::Train { seed: 1 }).unwrap();
+    loaded.row_losses(&outputs, &truth).unwrap().mean(Kind::Float).backward();
+    optimizer.step(&mut loaded.params, definition.spec.optimizer.learning_rate).unwrap();
+    loaded.params.state().unwrap().iter().flat_map(|t| &t.data).map(|v| f64::from(*v)).collect()
 }
 
 #[test]
