@@ -1,4 +1,4 @@
-//! Scores rows with a checkpoint.
+//! Scores the validation rows with the weights of a checkpoint.
 
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ pub(super) async fn run(work: Work, job: Validate) -> Result<()> {
     .await
 }
 
-/// Scores the job's rows.
+/// Scores the job's rows. Uses the moving average of the weights if the state has one.
 pub(crate) fn score(
     env: &TaskEnvironment<'_>,
     job: &Validate,
