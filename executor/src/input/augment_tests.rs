@@ -1,4 +1,4 @@
-//! What the net sees of an image: repeatable, the image's own, and recognisable.
+//! Tests of net inputs: they are reproducible, independent of the batch, and recognisable.
 
 use tch::{Device, Kind, Tensor};
 use tusk_core::augment::{Transform, horizontal_flip, shift};
@@ -16,7 +16,7 @@ fn pipeline(augment: Augment, seed: u64) -> InputPipeline {
     InputPipeline::new(&preprocessing, augment, seed, Device::Cpu, Kind::Float).unwrap()
 }
 
-/// A disc left of the middle, a little different for each number.
+/// A disc left of the middle. Its place depends on the number.
 fn disc(number: u64) -> Vec<u8> {
     let level = |i: usize| {
         let (x, y) = ((i % SIDE) as f64 - 10.0, (i / SIDE) as f64 - 15.0 - number as f64);
@@ -29,7 +29,7 @@ fn images(pixels: &[u8]) -> Tensor {
     on_device(pixels, &[SIDE as i64, SIDE as i64, 1], Device::Cpu).unwrap()
 }
 
-/// The net's input for these images of one batch, one vector per image.
+/// The net inputs of discs in one batch, one vector per image.
 fn inputs(pipeline: &InputPipeline, hashes: &[u64], epoch: u32) -> Vec<Vec<f32>> {
     let pixels: Vec<u8> = hashes.iter().flat_map(|hash| disc(*hash)).collect();
     let x = pipeline.input(&images(&pixels), hashes, epoch).unwrap();
@@ -45,7 +45,7 @@ fn without_augmentation_an_image_is_only_normalised() {
 }
 
 #[test]
-fn colours_become_planes() {
+fn interleaved_colours_become_planes() {
     let preprocessing = Preprocessing::plain(2, 3, 0.0, 1.0 / 255.0);
     let pipeline = InputPipeline::new(&preprocessing, Augment::default(), 1, Device::Cpu, Kind::Float).unwrap();
     let images = on_device(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], &[2, 2, 3], Device::Cpu).unwrap();
@@ -56,11 +56,11 @@ fn colours_become_planes() {
 }
 
 #[test]
-fn changes_belong_to_seed_epoch_and_image_and_not_to_the_batch() {
+fn changes_depend_on_seed_epoch_and_image_and_not_on_the_batch() {
     let pipeline_1 = pipeline(Augment::xray(), 1);
     let alone = inputs(&pipeline_1, &[5], 2);
     assert!(alone == inputs(&pipeline(Augment::xray(), 1), &[5], 2));
-    assert!(alone[0] == inputs(&pipeline_1, &[8, 5, 9], 2)[1], "in whatever company");
+    assert!(alone[0] == inputs(&pipeline_1, &[8, 5, 9], 2)[1], "the other images of the batch do not matter");
     assert!(alone != inputs(&pipeline_1, &[5], 3), "another epoch");
     assert!(alone != inputs(&pipeline(Augment::xray(), 2), &[5], 2), "another seed");
     let pixels = [disc(5), disc(5)].concat();
@@ -100,9 +100,9 @@ fn a_flipped_image_is_its_mirror_image() {
 }
 
 #[test]
-fn outside_of_a_moved_image_its_border_goes_on_or_it_is_black() {
+fn the_area_outside_of_a_shifted_image_repeats_the_border_or_is_black() {
     let moved = inputs(&pipeline(Augment::of([shift::TRANSFORM]), 1), &(0..16).collect::<Vec<_>>(), 1);
-    // The darkest level of a disc's image is 60.
+    // The darkest level of a disc is 60, so darker values come from outside of the image.
     let black = moved.iter().filter(|image| image.iter().any(|v| *v < -0.4)).count();
     assert!((4..=12).contains(&black), "half of them: {black}");
 }
