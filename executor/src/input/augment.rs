@@ -67,8 +67,8 @@ impl InputPipeline {
         Ok(Self { preprocessing: preprocessing.clone(), augment, first: first(), seed, noise, device, kind })
     }
 
-    /// Images `[n, side, side, channels]`, u8, on the device, to `[n, channels, side, side]`, channels last in memory.
-    /// `hashes` are the images' content hashes.
+    /// Turns images `[n, side, side, channels]`, u8, on the device, into net inputs `[n, channels, side, side]`, which are
+    /// stored with channels last. `hashes` are the content hashes of the images.
     pub(crate) fn input(&self, images: &Tensor, hashes: &[u64], epoch: u32) -> Result<Tensor> {
         let mut x = images.f_to_kind(Kind::Float)?;
         let mut x = x.f_mul_scalar_(1.0 / 255.0)?.f_permute([0, 3, 1, 2])?;
