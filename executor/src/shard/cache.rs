@@ -57,32 +57,6 @@ impl CacheLimits {
     }
 }
 
-impl CacheLimits {
-    /// The default limits, where `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR` do not say others.
-    ///
-    /// # Errors
-    /// [`Error::Environment`] when a variable is not a number of bytes.
-    pub fn from_env() -> Result<Self> {
-        let default = Self::default();
-        Ok(Self {
-            memory_bytes_max: bytes_of("TUSK_CACHE_MEMORY_BYTES", default.memory_bytes_max)?,
-            disk_bytes_max: bytes_of("TUSK_CACHE_DISK_BYTES", default.disk_bytes_max)?,
-            folder: std::env::var_os("TUSK_CACHE_DIR").map_or(default.folder, PathBuf::from),
-        })
-    }
-}
-
-fn bytes_of(variable: &'static str, default: u64) -> Result<u64> {
-    match std::env::var_os(variable) {
-        None => Ok(default),
-        Some(value) => parse_bytes(variable, &value.to_string_lossy()),
-    }
-}
-
-fn parse_bytes(variable: &'static str, value: &str) -> Result<u64> {
-    value.trim().parse().map_err(|_| Error::Environment { variable, value: value.to_owned() })
-}
-
 /// Identifies a shard by the table, the worker's part of it, and the preprocessing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ShardKey(pub(crate) String);
