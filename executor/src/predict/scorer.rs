@@ -51,7 +51,7 @@ impl Scorer {
         let kind = maps.kind();
         let maps = maps.f_to_kind(Kind::Float)?.f_detach()?.f_set_requires_grad(true)?;
         let outputs = net.classify(params, &maps.f_to_kind(kind)?, Pass::Predict)?;
-        let score = self.loaded.evidence(&outputs, classes)?.f_sum(Kind::Float)?;
+        let score = self.loaded.class_scores(&outputs, classes)?.f_sum(Kind::Float)?;
         let gradient = Tensor::f_run_backward(&[score], &[maps.shallow_clone()], false, false)?.remove(0);
         no_grad(|| {
             let heat = maps.f_mul(&gradient)?.f_sum_dim_intlist(&[1_i64][..], true, Kind::Float)?.f_relu()?;

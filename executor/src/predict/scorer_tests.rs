@@ -128,11 +128,11 @@ fn derivatives(loaded: &LoadedNet, maps: &Tensor, class: i64) -> Vec<f64> {
     // So small that few ReLUs change between zero and non-zero.
     const STEP: f64 = 3e-4;
     let places = Tensor::eye(4, (Kind::Float, Device::Cpu)).view([4, 1, 2, 2]) * STEP;
-    let evidence = |factors: &Tensor| {
+    let scores = |factors: &Tensor| {
         let outputs = loaded.net.classify(&loaded.params, &(maps * factors), Pass::Predict).unwrap();
-        to_vec(&loaded.evidence(&outputs, &[class; 4]).unwrap()).unwrap()
+        to_vec(&loaded.class_scores(&outputs, &[class; 4]).unwrap()).unwrap()
     };
-    let (more, less) = no_grad(|| (evidence(&(&places + 1.0)), evidence(&(1.0_f64 - &places))));
+    let (more, less) = no_grad(|| (scores(&(&places + 1.0)), scores(&(1.0_f64 - &places))));
     more.iter().zip(&less).map(|(more, less)| f64::from(more - less) / (2.0 * STEP)).collect()
 }
 
