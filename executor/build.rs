@@ -1,12 +1,12 @@
-//! Lets binaries and tests find libtorch where they were linked against it, without LD_LIBRARY_PATH. Every crate with
-//! binaries or tests that run nets builds with this script.
+//! Sets the library search path of binaries and tests, so that they find libtorch without LD_LIBRARY_PATH. Every crate
+//! whose binaries or tests run nets uses this script.
 
 use std::path::Path;
 
 pub(crate) fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let Ok(libtorch) = std::env::var("LIBTORCH") else { return };
-    // Where `make install` puts libtorch, seen from the program; then where it was linked against it.
+    // First the folder that `make install` copies libtorch to, relative to the program; then the folder of the build.
     println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../lib/tusk");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
     if let Ok(version) = std::fs::read_to_string(Path::new(&libtorch).join("build-version")) {
@@ -14,7 +14,8 @@ pub(crate) fn main() {
     }
     if Path::new(&libtorch).join("lib/libtorch_cuda.so").exists() {
         println!("cargo:rustc-env=TUSK_LIBTORCH_CUDA=1");
-        // Nothing refers to the CUDA library by name: without this the linker leaves it out, and no device is found.
+        // No symbol of the CUDA library is used directly. Without these flags the linker drops it, and libtorch finds no
+        // device.
         for argument in ["-Wl,--no-as-needed", &format!("-L{libtorch}/lib"), "-ltorch_cuda", "-Wl,--as-needed"] {
             println!("cargo:rustc-link-arg={argument}");
         }

@@ -1,4 +1,4 @@
-//! An executor of your own with Tusk in it: Ballista's process, your settings, and the plugin.
+//! A custom executor: Ballista's executor process with your settings and the Tusk plugin.
 //!
 //! ```text
 //! cargo run -p tusk-executor --example custom_executor -- SCHEDULER_HOST MODEL_STORE
@@ -16,11 +16,11 @@ async fn main() -> anyhow::Result<()> {
     let store = words.next().unwrap_or_else(|| "tusk-store".to_owned());
     tusk_process::logs::init(tusk_process::logs::LogFormat::Text, "info")?;
 
-    // What Tusk needs to know: where models are, what decoded images may use, and what to train on.
+    // Tusk's settings: the model store, the limits of the shard cache, and the devices.
     let cache = CacheLimits::from_env()?;
     let plugin = Arc::new(Plugin::new(&PluginSettings { store, cache, ..PluginSettings::default() })?);
 
-    // An executor as Ballista knows it. Functions and settings of your own go here.
+    // Ballista's settings. Add your own functions and settings here.
     let work_dir = tempfile::tempdir()?;
     let config = ExecutorProcessConfig {
         scheduler_host,
@@ -31,7 +31,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let config = install(config, &plugin);
 
-    // The scheduler asks for as many workers as there are devices, and sends them back to their shards.
+    // From these reports the scheduler learns how many workers to start and which executor holds which shard.
     let reports = start_reporting(&plugin, &config, "localhost")?;
     start_executor_process(Arc::new(config)).await?;
     reports.abort();

@@ -1,4 +1,4 @@
-//! Ports for the micro-benchmarks to parts that are nobody else's business.
+//! Access to private parts of this crate for the micro-benchmarks.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::input::augment::InputPipeline;
 use crate::shard::{CacheLimits, ShardBuilder, ShardCache};
 
-/// Decodes rows as the training operator reads them (image, label, group, name) into a shard of grey pictures, on one
-/// thread.
+/// Decodes rows with the columns image, label, group and name into a shard of grey images on one thread, and returns the
+/// number of rows in the shard.
 ///
 /// # Errors
 /// When the rows have other columns.
@@ -27,33 +27,33 @@ pub fn build_shard(rows: &RecordBatch, side: u32) -> Result<usize> {
     Ok(builder.finish()?.rows.len())
 }
 
-/// A batch of grey pictures and what turns them into a net's input.
+/// A batch of grey images and the pipeline that turns them into net inputs.
 #[derive(Debug)]
 pub struct Batch {
     pipeline: InputPipeline,
-    pictures: Tensor,
-    images: Vec<u64>,
+    images: Tensor,
+    hashes: Vec<u64>,
 }
 
 impl Batch {
-    /// As many pictures as there are hashes, of all levels, on the CPU.
+    /// Creates one image per content hash on the CPU. The images contain all grey levels.
     ///
     /// # Errors
-    /// When libtorch has no memory.
-    pub fn new(images: Vec<u64>, side: u32, augment: Augment) -> Result<Self> {
+    /// When libtorch cannot allocate memory.
+    pub fn new(hashes: Vec<u64>, side: u32, augment: Augment) -> Result<Self> {
         let preprocessing = Preprocessing::plain(side, 1, 0.5, 0.25);
         let pipeline = InputPipeline::new(&preprocessing, augment, 42, Device::Cpu, Kind::Float)?;
-        let size = [images.len() as i64, i64::from(side), i64::from(side), 1];
+        let size = [hashes.len() as i64, i64::from(side), i64::from(side), 1];
         let levels = Tensor::f_arange(size.iter().product::<i64>(), (Kind::Int64, Device::Cpu))?;
-        let pictures = levels.f_remainder(256)?.f_to_kind(Kind::Uint8)?.f_view(size)?;
-        Ok(Self { pipeline, pictures, images })
+        let images = levels.f_remainder(256)?.f_to_kind(Kind::Uint8)?.f_view(size)?;
+        Ok(Self { pipeline, images, hashes })
     }
 
-    /// Makes the net's input of an epoch.
+    /// Computes the net inputs of an epoch.
     ///
     /// # Errors
-    /// When libtorch has no memory.
+    /// When libtorch cannot allocate memory.
     pub fn input(&self, epoch: u32) -> Result<()> {
-        self.pipeline.input(&self.pictures, &self.images, epoch).map(drop)
+        self.pipeline.input(&self.images, &self.hashes, epoch).map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong on an executor.
+//! The errors of this crate.
 
 use datafusion::error::DataFusionError;
 
@@ -6,94 +6,94 @@ use datafusion::error::DataFusionError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// libtorch refused an operation.
+    /// An operation of libtorch failed.
     #[error("libtorch: {source}")]
     Torch {
-        /// Its own words.
+        /// The error of libtorch.
         #[from]
         source: tch::TchError,
     },
-    /// The contract was broken, or the store failed.
+    /// An error of `tusk-core`, such as an invalid message or a failure of the model store.
     #[error(transparent)]
     Core(#[from] tusk_core::Error),
     /// The rows could not be read.
     #[error(transparent)]
     DataFusion(#[from] DataFusionError),
-    /// Weights that do not belong to this net.
+    /// The weights do not fit the net.
     #[error("the weights of {what} do not fit: {reason}")]
     WeightsMismatch {
-        /// Which model or checkpoint.
+        /// The model or checkpoint.
         what: String,
-        /// Which tensor, and how it differs.
+        /// The tensor and how it differs.
         reason: String,
     },
-    /// The disk that holds shards.
+    /// A shard could not be written to disk or read from it.
     #[error("cannot write a decoded shard to {path}: {source}. Free space there, or raise the memory budget")]
     ShardFile {
         /// The folder or file.
         path: String,
-        /// The system's own words.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// Decoded images do not fit the cache.
+    /// The decoded images do not fit into the shard cache.
     #[error(
         "decoded images need {needed} bytes, and the disk cache has {budget}; raise TUSK_CACHE_DISK_BYTES, or choose a \
          smaller image_size"
     )]
     CacheFull {
-        /// Bytes that are needed.
+        /// Needed bytes.
         needed: u64,
-        /// Bytes that are allowed.
+        /// Allowed bytes.
         budget: u64,
     },
-    /// A variable of the environment that is no number of bytes.
+    /// An environment variable does not hold a number of bytes.
     #[error(
         "the environment variable {variable} is '{value}'; it takes a whole number of bytes, such as {example}. Correct it \
          or unset it"
     )]
     Variable {
-        /// Its name.
+        /// The variable's name.
         variable: &'static str,
-        /// What it holds.
+        /// The variable's value.
         value: String,
-        /// A number that it could hold.
+        /// A valid value.
         example: u64,
     },
-    /// A device that this machine does not have.
+    /// This machine does not have the device.
     #[error("device {device} not found: {reason}; use device = 'auto' or 'cpu'")]
     NoDevice {
-        /// As asked for.
+        /// The requested device.
         device: String,
-        /// Why not.
+        /// The reason.
         reason: &'static str,
     },
-    /// A list of devices that cannot be used.
+    /// The list of devices is invalid.
     #[error("invalid --devices {given}: {reason}")]
     Devices {
-        /// As given.
+        /// The list as given.
         given: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// Certificates that cannot be used.
+    /// The certificates cannot be used.
     #[error(transparent)]
     Tls {
-        /// Why not.
+        /// The reason.
         source: tusk_process::tls::TlsError,
     },
-    /// A figure that Prometheus does not take.
+    /// A Prometheus metric could not be created or registered.
     #[error("failed to register metric: {source}")]
     Metric {
-        /// Its own words.
+        /// The error of the Prometheus library.
         #[from]
         source: prometheus::Error,
     },
-    /// The parameter service of the scheduler.
+    /// The parameter server could not be reached, or it refused a request.
     #[error("cannot exchange weights with the parameter server at {url}: {reason}")]
     Parameters {
-        /// Its address.
+        /// The parameter server's address.
         url: String,
-        /// What happened.
+        /// The reason.
         reason: String,
     },
     /// The job was cancelled.
@@ -101,7 +101,7 @@ pub enum Error {
     Cancelled,
 }
 
-/// The result of this crate.
+/// A result with this crate's error type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<Error> for DataFusionError {

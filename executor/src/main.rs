@@ -15,7 +15,7 @@ async fn main() {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the last words of a process, also where no log could be started")]
+#[expect(clippy::print_stderr, reason = "the log may not have started")]
 fn report(error: &tusk_executor::ProcessError) {
     eprintln!("error: {error}");
 }

@@ -1,4 +1,4 @@
-//! Small tables, models and tasks for the tests of this crate.
+//! Creates small tables, models and tasks for the tests of this crate.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) struct Record {
     pub(crate) name: Option<String>,
 }
 
-/// The rows as the training operator reads them.
+/// The records as a batch with the columns that the training operator reads.
 pub(crate) fn table(records: &[Record]) -> RecordBatch {
     let text =
         |of: fn(&Record) -> Option<&str>| -> ArrayRef { Arc::new(records.iter().map(of).collect::<StringArray>()) };
@@ -40,19 +40,19 @@ pub(crate) fn table(records: &[Record]) -> RecordBatch {
     .unwrap()
 }
 
-/// A grey picture, one level per pixel from its column and row.
-pub(crate) fn picture(side: u32, format: &str, level: impl Fn(u32, u32) -> u8) -> Vec<u8> {
+/// An encoded grey image; `level` gives the grey level at a column and row.
+pub(crate) fn encoded_image(side: u32, format: &str, level: impl Fn(u32, u32) -> u8) -> Vec<u8> {
     let data = (0..side * side).map(|i| level(i % side, i / side)).collect();
     encode(&Pixels::new(side, side, Channels::Grey, data).unwrap(), format, 95).unwrap()
 }
 
-/// Pictures of 32 pixels with a bright square on the left or on the right, speckled so that no two are the same.
+/// Images of 32 x 32 pixels with a bright square on the left or on the right. Noise makes each image unique.
 pub(crate) fn squares(count: u32) -> Vec<Record> {
     (0..count)
         .map(|i| {
             let is_left = i % 2 == 0;
             let (left, top) = (if is_left { 3 } else { 19 } + i % 3, 4 + i * 5 % 14);
-            let image = picture(32, if i % 3 == 0 { "jpeg" } else { "png" }, |x, y| {
+            let image = encoded_image(32, if i % 3 == 0 { "jpeg" } else { "png" }, |x, y| {
                 let inside = (left..left + 10).contains(&x) && (top..top + 10).contains(&y);
                 let speckle = ((x * 7 + y * 13 + i * 31).wrapping_mul(2_654_435_761) >> 27) as u8;
                 if inside { 180 + speckle } else { 40 + speckle }
@@ -63,13 +63,13 @@ pub(crate) fn squares(count: u32) -> Vec<Record> {
         .collect()
 }
 
-/// A cache with these budgets in the system's temporary folder.
+/// A shard cache with these limits in the system's temporary folder.
 pub(crate) fn cache(memory_bytes_max: u64, disk_bytes_max: u64) -> Arc<ShardCache> {
     let folder: PathBuf = std::env::temp_dir();
     Arc::new(ShardCache::new(CacheLimits { memory_bytes_max, disk_bytes_max, folder }))
 }
 
-/// One worker's builder for grey pictures of `side` pixels.
+/// The shard builder of one worker for grey images of `side` x `side` pixels.
 pub(crate) fn builder(cache: &Arc<ShardCache>, worker: u32, workers: u32, side: u32) -> ShardBuilder {
     let cancelled = Arc::new(AtomicBool::new(false));
     ShardBuilder::new(
@@ -81,7 +81,7 @@ pub(crate) fn builder(cache: &Arc<ShardCache>, worker: u32, workers: u32, side: 
     )
 }
 
-/// One worker's shard of a table that comes in batches of seven rows.
+/// The shard of one worker, from a table that is read in batches of seven rows.
 pub(crate) fn shard(
     cache: &Arc<ShardCache>,
     records: &[Record],
@@ -94,12 +94,13 @@ pub(crate) fn shard(
     builder.finish()
 }
 
-/// The only shard of the squares.
+/// The shard of a single worker that holds all of the squares.
 pub(crate) fn squares_shard(count: u32) -> Shard {
     shard(&cache(1 << 30, 0), &squares(count), 0, 1, 32).unwrap()
 }
 
-/// A model of the squares on the CPU in f32: a constant learning rate, nothing random but the start and the order.
+/// A model of the squares on the CPU in f32, with a constant learning rate and without augmentation. Only the initial
+/// weights and the order of the rows are random.
 pub(crate) fn definition(architecture: Architecture) -> ModelDefinition {
     ModelDefinition {
         spec: ModelSpec::new(architecture).with(|spec| {
@@ -120,13 +121,13 @@ pub(crate) fn definition(architecture: Architecture) -> ModelDefinition {
     }
 }
 
-/// The job of one epoch.
+/// The job that trains one epoch.
 pub(crate) fn epoch(epoch: u32) -> Train {
     let selection = Selection { rows: Rows::Training, dropped: Vec::new() };
     Train { selection, epoch, slice: EpochSlice::WHOLE, weights: None }
 }
 
-/// The task of one epoch.
+/// The task that trains one epoch.
 pub(crate) fn task(definition: &ModelDefinition, epoch_number: u32) -> TrainTask {
     TrainTask {
         run: RunId::from("run-test".to_owned()),
@@ -139,7 +140,7 @@ pub(crate) fn task(definition: &ModelDefinition, epoch_number: u32) -> TrainTask
     }
 }
 
-/// The first worker's environment for a task that nobody cancels.
+/// The environment of the first worker, for a task that is never cancelled.
 pub(crate) fn environment(task: &TrainTask) -> TaskEnvironment<'_> {
     static NEVER: AtomicBool = AtomicBool::new(false);
     TaskEnvironment { task, worker: WorkerId(0), cancelled: &NEVER, progress: &NoProgress, device: tch::Device::Cpu }

@@ -1,19 +1,19 @@
-//! What training takes and frees, step after step, is not given back to the kernel in between.
+//! Memory that a training step frees is reused by the next step and not returned to the kernel in between.
 #![cfg(all(feature = "jemalloc", target_os = "linux"))]
 
 use tch::{Device, Kind, Tensor};
-// Links the allocator.
+// Needed to link the allocator.
 use tusk_executor as _;
 
-/// Pages that this process had to be given so far, of 4 KiB.
+/// The number of page faults of this process so far, for pages of 4 KiB.
 fn page_faults() -> Option<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Field 10, counted from behind the name in parentheses, which is the second.
+    // Field 10. Field 2 is the name in parentheses, which may contain spaces, so fields are counted after it.
     stat.rsplit(')').next()?.split_whitespace().nth(7)?.parse().ok()
 }
 
 #[test]
-fn a_freed_tensor_leaves_its_pages_to_the_next_one() {
+fn the_pages_of_a_freed_tensor_are_reused() {
     const VALUES: i64 = 16 << 20;
     const PAGES: u64 = VALUES as u64 * 4 / 4096;
     let fill = || Tensor::ones([VALUES], (Kind::Float, Device::Cpu));

@@ -232,5 +232,5 @@ async fn every_picture_is_explained_by_one_of_the_nets_size() {
     let svm = crate::fixture::create("linear", 1, "", "xrays").replace("USING cnn", "USING svm");
     fixture.run(&svm).await;
     let refusal = fixture.refusal("SELECT explain('linear', image) FROM xrays").await;
-    assert!(refusal.contains("is an svm, which has no maps to look at"), "{refusal}");
+    assert!(refusal.contains("is an svm, which has no feature maps"), "{refusal}");
 }

@@ -105,7 +105,7 @@ async fn nets_that_see_different_sizes_are_averaged_and_not_explained_together()
         assert!((both - (small + large) / 2.0).abs() < 1e-5, "{both} is not the mean of {small} and {large}");
     }
     let refusal = fixture.refusal("SELECT explain('both', image) FROM xrays").await;
-    let reason = "model 'both' has members that see pictures of different sizes; explain asks one of them";
+    let reason = "model 'both' has members with different image sizes; use explain with one of the members";
     assert!(refusal.contains(reason), "{refusal}");
     assert_eq!(fixture.cell("SELECT count(explain('large', image)) FROM xrays").await, "48");
 }

@@ -1,7 +1,7 @@
-//! From a batch of pixels to what the net sees: normalisation always, random changes in training.
+//! Turns a batch of pixels into net inputs: normalises them and, in training, augments them.
 //!
-//! Every amount is drawn from a stream that belongs to (seed, epoch, picture), so a picture is changed in the same way
-//! whichever worker meets it, in whatever batch.
+//! All random amounts follow from the seed, the epoch and the image. The changes of an image therefore do not depend on the
+//! worker or the batch.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -14,42 +14,42 @@ use tusk_core::random::derive;
 use crate::error::Result;
 use crate::nets::layout::normal;
 
-/// Values in the bank of Gaussian noise: large enough that no two pictures of a batch see the same noise.
+/// The number of precomputed values of Gaussian noise. It is large enough that images of a batch rarely get the same noise.
 const NOISE_BANK: usize = 1 << 20;
 
-/// Turns pixels into the net's input.
+/// Turns pixels into net inputs.
 #[derive(Debug)]
 pub(crate) struct InputPipeline {
     preprocessing: Preprocessing,
     augment: Augment,
-    /// The transforms that draw from one stream, in their order.
+    /// The transforms that draw from the shared stream, in their order.
     first: Vec<Transform>,
     seed: u64,
-    /// What noise is cut from: as long as it takes for a picture to start anywhere in the first [`NOISE_BANK`] values.
+    /// The precomputed noise. An image uses a contiguous part that starts at any of the first [`NOISE_BANK`] values.
     noise: Tensor,
     device: Device,
     kind: Kind,
 }
 
-/// What is drawn for one picture.
+/// The random amounts of one image.
 pub(crate) struct Draw {
-    /// From places in the result to those in the picture that they show, all from -1 to 1 (`affine_grid` of PyTorch).
+    /// Maps coordinates of the result to coordinates of the source image, both from -1 to 1, as PyTorch's `affine_grid` does.
     pub(crate) affine: [f32; 6],
-    /// Whether what lies outside the picture is its border repeated; it is black otherwise.
+    /// Whether the area outside the source image repeats its border. Otherwise that area is black.
     pub(crate) has_border: bool,
     pub(crate) gamma: f32,
     pub(crate) contrast: f32,
     pub(crate) brightness: f32,
-    /// How much of a blurred copy is mixed in; below zero it is taken away, which sharpens.
+    /// The weight of a blurred copy. Values above 0 blur the image, values below 0 sharpen it.
     pub(crate) blur: f32,
     pub(crate) noise_std: f32,
     pub(crate) noise_offset: usize,
-    /// Left, top and side of the square that is cut out, in pixels.
+    /// The left edge, top edge and side of the square that is cut out, in pixels.
     pub(crate) cutout: (usize, usize, usize),
 }
 
 impl InputPipeline {
-    /// A pipeline whose input is in `kind` on `device`. With [`Augment::default`] nothing is random.
+    /// Creates a pipeline that computes net inputs of type `kind` on `device`. With [`Augment::default`] it only normalises.
     pub(crate) fn new(
         preprocessing: &Preprocessing,
         augment: Augment,
@@ -60,21 +60,21 @@ impl InputPipeline {
         let mut noise = Vec::new();
         if augment.does(Step::Noise) {
             let bank = normal(derive(seed, "noise", &[]), NOISE_BANK, 1.0);
-            let per_picture = preprocessing.image_size.pow(2) as usize * usize::from(preprocessing.channels);
-            noise = bank.iter().cycle().take(NOISE_BANK + per_picture).copied().collect();
+            let values_per_image = preprocessing.image_size.pow(2) as usize * usize::from(preprocessing.channels);
+            noise = bank.iter().cycle().take(NOISE_BANK + values_per_image).copied().collect();
         }
         let noise = Tensor::f_from_slice(&noise)?.f_to(device)?;
         Ok(Self { preprocessing: preprocessing.clone(), augment, first: first(), seed, noise, device, kind })
     }
 
-    /// Pictures `[n, side, side, channels]`, u8, on the device, to `[n, channels, side, side]`, channels last in memory.
-    /// `images` are the pictures' content hashes.
-    pub(crate) fn input(&self, pictures: &Tensor, images: &[u64], epoch: u32) -> Result<Tensor> {
-        let mut x = pictures.f_to_kind(Kind::Float)?;
+    /// Turns images `[n, side, side, channels]`, u8, on the device, into net inputs `[n, channels, side, side]`, which are
+    /// stored with channels last. `hashes` are the content hashes of the images.
+    pub(crate) fn input(&self, images: &Tensor, hashes: &[u64], epoch: u32) -> Result<Tensor> {
+        let mut x = images.f_to_kind(Kind::Float)?;
         let mut x = x.f_mul_scalar_(1.0 / 255.0)?.f_permute([0, 3, 1, 2])?;
         let draws: Vec<Draw> = match self.augment.is_none() {
             true => Vec::new(),
-            false => images.iter().map(|image| self.draw(*image, epoch)).collect(),
+            false => hashes.iter().map(|hash| self.draw(*hash, epoch)).collect(),
         };
         if !draws.is_empty() {
             x = self.change(&x, &draws)?;
@@ -87,14 +87,14 @@ impl InputPipeline {
         Ok(x.f_to_kind(self.kind)?)
     }
 
-    /// What is drawn for a picture, by its content hash, in an epoch.
-    pub(crate) fn draw(&self, image: u64, epoch: u32) -> Draw {
-        let place = [u64::from(epoch), image];
+    /// Draws the random amounts for the image with this content hash in an epoch.
+    pub(crate) fn draw(&self, hash: u64, epoch: u32) -> Draw {
+        let place = [u64::from(epoch), hash];
         let side = self.preprocessing.image_size as usize;
         let mut changes = Changes::default();
         let mut rng = Pcg64::seed_from_u64(derive(self.seed, "augment", &place));
         for transform in &self.first {
-            // Drawn whether it is used or not, so that switching one transform leaves the others alone.
+            // Unused transforms draw too, so that turning one on or off does not change the draws of the others.
             let mut drawn = changes.clone();
             transform.draw(&mut Draws::new(&mut || rng.random::<f64>(), side), &mut drawn);
             if self.augment.has(*transform) {
@@ -123,7 +123,7 @@ impl InputPipeline {
         }
     }
 
-    /// Geometry, then sharpness, tone and noise, on values in [0, 1].
+    /// Changes the geometry, then sharpness, tone and noise, on values in [0, 1].
     fn change(&self, x: &Tensor, draws: &[Draw]) -> Result<Tensor> {
         let does = |step| self.augment.does(step);
         let per_image = |value: fn(&Draw) -> f32| -> Result<Tensor> {
@@ -135,7 +135,8 @@ impl InputPipeline {
             let theta: Vec<f32> = draws.iter().flat_map(|draw| draw.affine).collect();
             let theta = Tensor::f_from_slice(&theta)?.f_view([-1, 2, 3])?.f_to(self.device)?;
             let grid = Tensor::f_affine_grid_generator(&theta, x.size(), false)?;
-            // Bilinear. Outside, the border is repeated, or for half of the pictures black: both are met in X-rays.
+            // Bilinear interpolation. Outside of the source, half of the images repeat the border and half are black, because
+            // both occur in X-rays.
             x = x.f_grid_sampler(&grid, 0, 1, false)?;
             let inside = grid.f_abs()?.f_amax([-1_i64].as_slice(), false)?.f_le(1.0)?.f_unsqueeze(1)?;
             let has_border = per_image(|d| f32::from(u8::from(d.has_border)))?;
@@ -158,7 +159,7 @@ impl InputPipeline {
         Ok(x)
     }
 
-    /// Blurs or sharpens the pictures for which that was drawn.
+    /// Blurs or sharpens the images whose drawn amount is not 0.
     fn sharpness(&self, x: &Tensor, draws: &[Draw]) -> Result<Tensor> {
         let drawn = draws.iter().enumerate().filter(|(_, draw)| draw.blur != 0.0);
         let (places, amounts): (Vec<i64>, Vec<f32>) = drawn.map(|(place, draw)| (place as i64, draw.blur)).unzip();
@@ -172,8 +173,8 @@ impl InputPipeline {
         Ok(x.f_index_add(0, &places, &difference)?.f_clamp_(0.0, 1.0)?)
     }
 
-    /// Pictures behind a Gaussian whose standard deviation is 1.2 % of the side. Sums of shifted copies: a convolution of
-    /// libtorch's rounds otherwise in another company of pictures.
+    /// Blurs images with a Gaussian whose standard deviation is 1.2 % of the side. It sums shifted copies, because the rounding
+    /// of libtorch's convolution depends on the other images of the batch.
     fn blurred(&self, x: &Tensor) -> Result<Tensor> {
         let deviation = 0.012 * f64::from(self.preprocessing.image_size);
         let radius = (2.0 * deviation).floor().max(1.0) as i64;
@@ -193,15 +194,15 @@ impl InputPipeline {
     }
 
     fn noise_of(&self, draws: &[Draw], size: &[i64]) -> Result<Tensor> {
-        let per_picture = size[1..].iter().product::<i64>();
+        let values_per_image = size[1..].iter().product::<i64>();
         let pieces: Vec<Tensor> = draws
             .iter()
-            .map(|draw| self.noise.f_narrow(0, draw.noise_offset as i64, per_picture))
+            .map(|draw| self.noise.f_narrow(0, draw.noise_offset as i64, values_per_image))
             .collect::<std::result::Result<_, _>>()?;
         Ok(Tensor::f_stack(&pieces, 0)?.f_view(size)?)
     }
 
-    /// Where the squares are that are cut out: `[n, 1, side, side]`.
+    /// Returns the mask of the squares that are cut out, `[n, 1, side, side]`.
     fn cut_out(&self, draws: &[Draw]) -> Result<Tensor> {
         let places = Tensor::f_arange(i64::from(self.preprocessing.image_size), (Kind::Int64, self.device))?;
         let within = |start: fn(&Draw) -> usize, shape: &[i64]| -> Result<Tensor> {

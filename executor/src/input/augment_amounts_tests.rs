@@ -1,4 +1,4 @@
-//! By how much pictures are changed: what `Transform` documents is what is drawn, and what is drawn is what is done.
+//! Tests of the amounts of augmentation: draws fill the documented ranges, and images change by the drawn amounts.
 
 use tch::{Device, Kind};
 use tusk_core::augment::{
@@ -13,11 +13,11 @@ use crate::nets::layout::to_vec;
 
 const DRAWS: u64 = 2000;
 
-/// Pictures that are looked at, and their side.
-const PICTURES: u64 = 40;
+/// The number of images that are checked, and their side.
+const IMAGES: u64 = 40;
 const SIDE: usize = 200;
 
-/// One kind of change to grey pictures whose levels stay as they are.
+/// A pipeline with one transform for grey images, without normalisation.
 fn pipeline(kind: Transform) -> InputPipeline {
     let preprocessing = Preprocessing::plain(SIDE as u32, 1, 0.0, 1.0);
     InputPipeline::new(&preprocessing, Augment::of([kind]), 5, Device::Cpu, Kind::Float).unwrap()
@@ -29,20 +29,20 @@ fn flat(level: u8) -> Vec<u8> {
 
 fn draws(kind: Transform) -> Vec<Draw> {
     let pipeline = pipeline(kind);
-    (0..DRAWS).map(|image| pipeline.draw(image, 1)).collect()
+    (0..DRAWS).map(|hash| pipeline.draw(hash, 1)).collect()
 }
 
-/// One picture changed in many ways, and what was drawn for each.
-fn changed(kind: Transform, picture: &[u8]) -> Vec<(Vec<f64>, Draw)> {
-    let (pipeline, images) = (pipeline(kind), (0..PICTURES).collect::<Vec<u64>>());
-    let pixels = picture.repeat(images.len());
-    let pictures = on_device(&pixels, &[SIDE as i64, SIDE as i64, 1], Device::Cpu).unwrap();
-    let values = to_vec(&pipeline.input(&pictures, &images, 1).unwrap()).unwrap();
-    let pictures = values.chunks_exact(SIDE * SIDE).map(|values| values.iter().copied().map(f64::from).collect());
-    pictures.zip(images.iter().map(|image| pipeline.draw(*image, 1))).collect()
+/// Augments copies of one image, and returns each result with its draw.
+fn changed(kind: Transform, image: &[u8]) -> Vec<(Vec<f64>, Draw)> {
+    let (pipeline, hashes) = (pipeline(kind), (0..IMAGES).collect::<Vec<u64>>());
+    let pixels = image.repeat(hashes.len());
+    let images = on_device(&pixels, &[SIDE as i64, SIDE as i64, 1], Device::Cpu).unwrap();
+    let values = to_vec(&pipeline.input(&images, &hashes, 1).unwrap()).unwrap();
+    let images = values.chunks_exact(SIDE * SIDE).map(|values| values.iter().copied().map(f64::from).collect());
+    images.zip(hashes.iter().map(|hash| pipeline.draw(*hash, 1))).collect()
 }
 
-/// Asserts that amounts stay in a range and come within a twentieth of it of both ends.
+/// Asserts that all amounts are within a range and that some are within 5 % of its length of either end.
 fn assert_fill(amounts: &[f64], [low, high]: [f64; 2], what: &str) {
     let least = amounts.iter().copied().fold(f64::INFINITY, f64::min);
     let most = amounts.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -51,13 +51,13 @@ fn assert_fill(amounts: &[f64], [low, high]: [f64; 2], what: &str) {
     assert!(least <= low + margin && most >= high - margin, "{found}, which is far from {low} or {high}");
 }
 
-/// Asserts that what is drawn for a kind of change fills its documented range.
+/// Asserts that the draws of a transform fill its documented range.
 fn assert_drawn(kind: Transform, range: [f64; 2], amount: fn(&Draw) -> f64) {
     let amounts: Vec<f64> = draws(kind).iter().map(amount).collect();
     assert_fill(&amounts, range, kind.name());
 }
 
-/// Asserts that half of the draws are so.
+/// Asserts that about half of the draws fulfil a condition.
 fn assert_half(kind: Transform, is_so: fn(&Draw) -> bool) {
     let share = draws(kind).iter().filter(|draw| is_so(draw)).count() as f64 / DRAWS as f64;
     assert!((0.45..0.55).contains(&share), "{}: {share}, not half", kind.name());
@@ -68,18 +68,18 @@ fn amounts_fill_their_documented_ranges() {
     assert_drawn(rotate::TRANSFORM, [-15.0, 15.0], |draw| {
         f64::from(draw.affine[3]).atan2(f64::from(draw.affine[0])).to_degrees()
     });
-    // Shares of the side, which is 2 long.
+    // Fractions of the side, whose length is 2 in these coordinates.
     assert_drawn(shift::TRANSFORM, [-0.06, 0.06], |draw| f64::from(draw.affine[2]) / 2.0);
     assert_drawn(shift::TRANSFORM, [-0.06, 0.06], |draw| f64::from(draw.affine[5]) / 2.0);
     assert_drawn(zoom::TRANSFORM, [0.85, 1.15], |draw| f64::from(draw.affine[0]));
     assert_drawn(shear::TRANSFORM, [-6.0, 6.0], |draw| f64::from(draw.affine[1]).atan().to_degrees());
     assert_drawn(brightness::TRANSFORM, [-0.1, 0.1], |draw| f64::from(draw.brightness));
     assert_drawn(contrast::TRANSFORM, [0.7, 1.3], |draw| f64::from(draw.contrast));
-    // 0.61 and 1.65 as they are documented, to two digits.
+    // Documented as 0.61 and 1.65, which are rounded to two digits.
     assert_drawn(gamma::TRANSFORM, [0.605, 1.655], |draw| f64::from(draw.gamma));
     assert_drawn(noise::TRANSFORM, [0.0, 0.03], |draw| f64::from(draw.noise_std));
     assert_drawn(cutout::TRANSFORM, [0.0, 0.25], |draw| draw.cutout.2 as f64 / SIDE as f64);
-    // Anywhere: from one border to the other.
+    // The square may be anywhere between the borders.
     assert_drawn(cutout::TRANSFORM, [0.0, 1.0], |draw| draw.cutout.0 as f64 / (SIDE - draw.cutout.2) as f64);
     assert_drawn(cutout::TRANSFORM, [0.0, 1.0], |draw| draw.cutout.1 as f64 / (SIDE - draw.cutout.2) as f64);
     let blurs: Vec<f64> = draws(blur::TRANSFORM).iter().map(|draw| f64::from(draw.blur)).collect();
@@ -87,13 +87,13 @@ fn amounts_fill_their_documented_ranges() {
 }
 
 #[test]
-fn what_is_done_half_of_the_time_is_done_half_of_the_time() {
+fn optional_changes_apply_to_half_of_the_draws() {
     assert_half(blur::TRANSFORM, |draw| draw.blur != 0.0);
     assert_half(horizontal_flip::TRANSFORM, |draw| draw.affine[0] < 0.0);
     assert_half(rotate::TRANSFORM, |draw| draw.has_border);
 }
 
-/// A soft dot at a place in pixels from the middle, on black.
+/// A soft dot on black; its place is in pixels from the middle.
 fn dot([x, y]: [f64; 2]) -> Vec<u8> {
     let middle = (SIDE as f64 - 1.0) / 2.0;
     let level = |i: usize| {
@@ -103,27 +103,27 @@ fn dot([x, y]: [f64; 2]) -> Vec<u8> {
     (0..SIDE * SIDE).map(level).collect()
 }
 
-/// Where the light of a picture is on average, in pixels from the middle.
-fn light(picture: &[f64]) -> [f64; 2] {
+/// The centre of brightness of an image, in pixels from the middle.
+fn centre_of_brightness(image: &[f64]) -> [f64; 2] {
     let middle = (SIDE as f64 - 1.0) / 2.0;
-    let sum: f64 = picture.iter().sum();
+    let sum: f64 = image.iter().sum();
     let mean = |place: fn(usize) -> usize| {
-        picture.iter().enumerate().map(|(i, level)| level * (place(i) as f64 - middle)).sum::<f64>() / sum
+        image.iter().enumerate().map(|(i, level)| level * (place(i) as f64 - middle)).sum::<f64>() / sum
     };
     [mean(|i| i % SIDE), mean(|i| i / SIDE)]
 }
 
-/// Where a place in pixels from the middle, rows counted downwards, goes by what was drawn for one kind of change.
+/// Where a transform moves a place by the drawn amounts. Places are in pixels from the middle, with rows counted downwards.
 fn moved(kind: Transform, draw: &Draw, [x, y]: [f64; 2]) -> [f64; 2] {
     let affine = draw.affine.map(f64::from);
     let half = SIDE as f64 / 2.0;
     match kind.name() {
-        // Against the clock for an angle above zero.
+        // Angles above 0 rotate counterclockwise.
         "rotate" => {
             let (sin, cos) = affine[3].atan2(affine[0]).sin_cos();
             [x * cos + y * sin, y * cos - x * sin]
         }
-        // The frame is shifted, so that the picture in it goes the other way; likewise below.
+        // The draw moves the frame, so the image moves in the opposite direction. The same holds below.
         "shift" => [x - affine[2] * half, y - affine[5] * half],
         "zoom" => [x / affine[0], y / affine[0]],
         "shear" => [x - affine[1] * y, y],
@@ -132,11 +132,11 @@ fn moved(kind: Transform, draw: &Draw, [x, y]: [f64; 2]) -> [f64; 2] {
 }
 
 #[test]
-fn a_dot_goes_where_the_draw_says() {
+fn a_dot_moves_by_the_drawn_amounts() {
     let from = [50.0, -30.0];
     for kind in [rotate::TRANSFORM, shift::TRANSFORM, zoom::TRANSFORM, shear::TRANSFORM, horizontal_flip::TRANSFORM] {
-        for (picture, draw) in changed(kind, &dot(from)) {
-            let (found, wanted) = (light(&picture), moved(kind, &draw, from));
+        for (image, draw) in changed(kind, &dot(from)) {
+            let (found, wanted) = (centre_of_brightness(&image), moved(kind, &draw, from));
             let apart = (found[0] - wanted[0]).hypot(found[1] - wanted[1]);
             assert!(apart < 0.25, "{}: from {from:?} to {found:?}, not to {wanted:?}", kind.name());
         }
@@ -144,20 +144,21 @@ fn a_dot_goes_where_the_draw_says() {
 }
 
 #[test]
-fn a_flat_picture_shows_the_tone_and_the_noise_that_were_drawn() {
+fn a_flat_image_gets_the_drawn_tone_and_noise() {
     for kind in [brightness::TRANSFORM, contrast::TRANSFORM, gamma::TRANSFORM, noise::TRANSFORM] {
-        for (picture, draw) in changed(kind, &flat(102)) {
-            // Of 255 levels, 102 are 0.4.
+        for (image, draw) in changed(kind, &flat(102)) {
+            // Level 102 of 255 is 0.4.
             let wanted = match kind.name() {
                 "brightness" => 0.4 + f64::from(draw.brightness),
                 "contrast" => 0.5 - 0.1 * f64::from(draw.contrast),
                 "gamma" => 0.4_f64.powf(f64::from(draw.gamma)),
                 _ => 0.4,
             };
-            let count = picture.len() as f64;
-            let mean = picture.iter().sum::<f64>() / count;
-            let deviation = (picture.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / count).sqrt();
-            // 40,000 numbers of noise: their mean is known to a two-hundredth of their deviation, that to 0.4 %.
+            let count = image.len() as f64;
+            let mean = image.iter().sum::<f64>() / count;
+            let deviation = (image.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / count).sqrt();
+            // With 40,000 values, the standard error of the mean is 0.5 % of the deviation, and that of the deviation is
+            // 0.4 %.
             let drawn = if kind == noise::TRANSFORM { f64::from(draw.noise_std) } else { 0.0 };
             assert!((mean - wanted).abs() < 1e-5 + 0.03 * drawn, "{}: {mean}, not {wanted}", kind.name());
             assert!((deviation - drawn).abs() < 1e-5 + 0.03 * drawn, "{}: {deviation}, not {drawn}", kind.name());
@@ -166,10 +167,10 @@ fn a_flat_picture_shows_the_tone_and_the_noise_that_were_drawn() {
 }
 
 #[test]
-fn a_cut_out_square_shows_the_mean_and_nothing_else_changes() {
-    for (picture, draw) in changed(cutout::TRANSFORM, &flat(102)) {
+fn a_cut_out_square_has_the_mean_level_and_nothing_else_changes() {
+    for (image, draw) in changed(cutout::TRANSFORM, &flat(102)) {
         let (left, top, side) = draw.cutout;
-        for (i, level) in picture.iter().enumerate() {
+        for (i, level) in image.iter().enumerate() {
             let is_cut = (left..left + side).contains(&(i % SIDE)) && (top..top + side).contains(&(i / SIDE));
             let wanted = if is_cut { 0.0 } else { 0.4 };
             assert!((level - wanted).abs() < 1e-6, "{level} at {i}, with {:?} cut out", draw.cutout);
@@ -178,17 +179,17 @@ fn a_cut_out_square_shows_the_mean_and_nothing_else_changes() {
 }
 
 #[test]
-fn a_point_is_blurred_by_a_gaussian_of_the_documented_width_as_much_as_was_drawn() {
-    // On grey and not much brighter, so that nothing is clipped when it is sharpened.
+fn a_point_is_blurred_by_a_gaussian_of_the_documented_width_and_the_drawn_amount() {
+    // The point is a little brighter than its grey background, so that sharpening does not clip it.
     let middle = SIDE / 2 * SIDE + SIDE / 2;
     let mut point = flat(76);
     point[middle] = 153;
     let falls = |from: i32, to: i32| (-0.5 * f64::from(to * to - from * from) / (0.012 * SIDE as f64).powi(2)).exp();
-    for (picture, draw) in changed(blur::TRANSFORM, &point) {
-        let share = |place: usize| (picture[place] * 255.0 - 76.0) / 77.0;
+    for (image, draw) in changed(blur::TRANSFORM, &point) {
+        let share = |place: usize| (image[place] * 255.0 - 76.0) / 77.0;
         let blur = f64::from(draw.blur);
         let [here, beside, further] = [0, 1, 3].map(|columns| share(middle + columns));
-        // What was drawn of the Gaussian, and the rest of the point.
+        // The drawn fraction of the Gaussian, plus the rest of the point.
         let wanted = beside * falls(1, 0) + 1.0 - blur;
         assert!((here - wanted).abs() < 1e-4, "{here} in the middle and {beside} beside it, with {blur} drawn");
         let wanted = beside * falls(1, 3);
@@ -202,8 +203,8 @@ fn a_point_is_blurred_by_a_gaussian_of_the_documented_width_as_much_as_was_drawn
 }
 
 #[test]
-fn draws_keep_their_bits() {
-    // FNV-1a over the bits of every amount. Models that are trained again from their seed depend on them.
+fn draws_do_not_change_between_versions() {
+    // The FNV-1a hash of the bits of all amounts. Training a model again from its seed depends on them.
     let mut hash = 0xCBF2_9CE4_8422_2325_u64;
     let mut add = |bits: u64| hash = (hash ^ bits).wrapping_mul(0x0100_0000_01B3);
     let preprocessing = Preprocessing::plain(SIDE as u32, 1, 0.0, 1.0);
@@ -211,9 +212,9 @@ fn draws_keep_their_bits() {
     let some = Augment::from_text("shift, gamma, cutout").unwrap();
     for augment in [every, Augment::xray(), Augment::views(), some] {
         let pipeline = InputPipeline::new(&preprocessing, augment, 42, Device::Cpu, Kind::Float).unwrap();
-        for (image, epoch) in (0..200).zip((1..=3).cycle()) {
+        for (hash, epoch) in (0..200).zip((1..=3).cycle()) {
             let Draw { affine, has_border, gamma, contrast, brightness, noise_std, noise_offset, .. } =
-                pipeline.draw(image, epoch);
+                pipeline.draw(hash, epoch);
             let amounts = affine.into_iter().chain([gamma, contrast, brightness, noise_std]);
             amounts.for_each(|amount| add(u64::from(amount.to_bits())));
             [u64::from(has_border), noise_offset as u64].into_iter().for_each(&mut add);

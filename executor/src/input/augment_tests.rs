@@ -1,4 +1,4 @@
-//! What the net sees of a picture: repeatable, the picture's own, and recognisable.
+//! Tests of net inputs: they are reproducible, independent of the batch, and recognisable.
 
 use tch::{Device, Kind, Tensor};
 use tusk_core::augment::{Transform, horizontal_flip, shift};
@@ -16,7 +16,7 @@ fn pipeline(augment: Augment, seed: u64) -> InputPipeline {
     InputPipeline::new(&preprocessing, augment, seed, Device::Cpu, Kind::Float).unwrap()
 }
 
-/// A disc left of the middle, a little different for each number.
+/// A disc left of the middle. Its place depends on the number.
 fn disc(number: u64) -> Vec<u8> {
     let level = |i: usize| {
         let (x, y) = ((i % SIDE) as f64 - 10.0, (i / SIDE) as f64 - 15.0 - number as f64);
@@ -25,57 +25,57 @@ fn disc(number: u64) -> Vec<u8> {
     (0..SIDE * SIDE).map(level).collect()
 }
 
-fn pictures(pixels: &[u8]) -> Tensor {
+fn images(pixels: &[u8]) -> Tensor {
     on_device(pixels, &[SIDE as i64, SIDE as i64, 1], Device::Cpu).unwrap()
 }
 
-/// The net's input for these pictures of one batch, one vector per picture.
-fn inputs(pipeline: &InputPipeline, images: &[u64], epoch: u32) -> Vec<Vec<f32>> {
-    let pixels: Vec<u8> = images.iter().flat_map(|image| disc(*image)).collect();
-    let x = pipeline.input(&pictures(&pixels), images, epoch).unwrap();
-    assert_eq!(x.size(), [images.len() as i64, 1, SIDE as i64, SIDE as i64]);
+/// The net inputs of discs in one batch, one vector per image.
+fn inputs(pipeline: &InputPipeline, hashes: &[u64], epoch: u32) -> Vec<Vec<f32>> {
+    let pixels: Vec<u8> = hashes.iter().flat_map(|hash| disc(*hash)).collect();
+    let x = pipeline.input(&images(&pixels), hashes, epoch).unwrap();
+    assert_eq!(x.size(), [hashes.len() as i64, 1, SIDE as i64, SIDE as i64]);
     to_vec(&x).unwrap().chunks_exact(SIDE * SIDE).map(<[f32]>::to_vec).collect()
 }
 
 #[test]
-fn without_augmentation_a_picture_is_only_normalised() {
+fn without_augmentation_an_image_is_only_normalised() {
     let found = inputs(&pipeline(Augment::default(), 1), &[3], 1);
     let wanted = disc(3).into_iter().map(|v| (f64::from(v) / 255.0 - 0.25) / 0.5);
     assert!(found[0].iter().zip(wanted).all(|(f, w)| (f64::from(*f) - w).abs() < 1e-6));
 }
 
 #[test]
-fn colours_become_planes() {
+fn interleaved_colours_become_planes() {
     let preprocessing = Preprocessing::plain(2, 3, 0.0, 1.0 / 255.0);
     let pipeline = InputPipeline::new(&preprocessing, Augment::default(), 1, Device::Cpu, Kind::Float).unwrap();
-    let pictures = on_device(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], &[2, 2, 3], Device::Cpu).unwrap();
-    let x = pipeline.input(&pictures, &[0], 1).unwrap();
+    let images = on_device(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], &[2, 2, 3], Device::Cpu).unwrap();
+    let x = pipeline.input(&images, &[0], 1).unwrap();
     assert_eq!(x.size(), [1, 3, 2, 2]);
     let planes: Vec<i64> = to_vec(&x).unwrap().iter().map(|v| v.round() as i64).collect();
     assert_eq!(planes, [1, 4, 7, 10, 2, 5, 8, 11, 3, 6, 9, 12]);
 }
 
 #[test]
-fn changes_belong_to_seed_epoch_and_picture_and_not_to_the_batch() {
+fn changes_depend_on_seed_epoch_and_image_and_not_on_the_batch() {
     let pipeline_1 = pipeline(Augment::xray(), 1);
     let alone = inputs(&pipeline_1, &[5], 2);
     assert!(alone == inputs(&pipeline(Augment::xray(), 1), &[5], 2));
-    assert!(alone[0] == inputs(&pipeline_1, &[8, 5, 9], 2)[1], "in whatever company");
+    assert!(alone[0] == inputs(&pipeline_1, &[8, 5, 9], 2)[1], "the other images of the batch do not matter");
     assert!(alone != inputs(&pipeline_1, &[5], 3), "another epoch");
     assert!(alone != inputs(&pipeline(Augment::xray(), 2), &[5], 2), "another seed");
     let pixels = [disc(5), disc(5)].concat();
-    let twice = to_vec(&pipeline_1.input(&pictures(&pixels), &[5, 6], 2).unwrap()).unwrap();
-    assert!(twice[..SIDE * SIDE] != twice[SIDE * SIDE..], "another picture");
+    let twice = to_vec(&pipeline_1.input(&images(&pixels), &[5, 6], 2).unwrap()).unwrap();
+    assert!(twice[..SIDE * SIDE] != twice[SIDE * SIDE..], "another image");
 }
 
 #[test]
-fn every_transform_changes_pictures_and_leaves_them_recognisable() {
+fn every_transform_changes_images_and_leaves_them_recognisable() {
     let plain = inputs(&pipeline(Augment::default(), 1), &(0..8).collect::<Vec<_>>(), 1);
     for word in Transform::NAMES {
         let transform = Transform::from_name(word).unwrap();
         let changed = inputs(&pipeline(Augment::of([transform]), 1), &(0..8).collect::<Vec<_>>(), 1);
         let differs = plain.iter().zip(&changed).filter(|(a, b)| a != b).count();
-        assert!(differs >= 2, "{word} changed {differs} of 8 pictures");
+        assert!(differs >= 2, "{word} changed {differs} of 8 images");
         assert!(changed.iter().flatten().all(|v| v.is_finite()), "{word}");
         if transform != horizontal_flip::TRANSFORM {
             let (a, b) = (Tensor::from_slice(&plain.concat()), Tensor::from_slice(&changed.concat()));
@@ -86,13 +86,12 @@ fn every_transform_changes_pictures_and_leaves_them_recognisable() {
 }
 
 #[test]
-fn a_flipped_picture_is_its_mirror_image() {
-    let images: Vec<u64> = (0..16).collect();
-    let plain = inputs(&pipeline(Augment::default(), 1), &images, 1);
-    let flipped = inputs(&pipeline(Augment::of([horizontal_flip::TRANSFORM]), 1), &images, 1);
-    let mirror = |picture: &[f32]| -> Vec<f32> {
-        picture.chunks_exact(SIDE).flat_map(|row| row.iter().rev().copied()).collect()
-    };
+fn a_flipped_image_is_its_mirror_image() {
+    let hashes: Vec<u64> = (0..16).collect();
+    let plain = inputs(&pipeline(Augment::default(), 1), &hashes, 1);
+    let flipped = inputs(&pipeline(Augment::of([horizontal_flip::TRANSFORM]), 1), &hashes, 1);
+    let mirror =
+        |image: &[f32]| -> Vec<f32> { image.chunks_exact(SIDE).flat_map(|row| row.iter().rev().copied()).collect() };
     let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
     let mirrored = plain.iter().zip(&flipped).filter(|(a, b)| near(&mirror(a), b)).count();
     let kept = plain.iter().zip(&flipped).filter(|(a, b)| near(a, b)).count();
@@ -101,9 +100,9 @@ fn a_flipped_picture_is_its_mirror_image() {
 }
 
 #[test]
-fn outside_of_a_moved_picture_its_border_goes_on_or_it_is_black() {
+fn the_area_outside_of_a_shifted_image_repeats_the_border_or_is_black() {
     let moved = inputs(&pipeline(Augment::of([shift::TRANSFORM]), 1), &(0..16).collect::<Vec<_>>(), 1);
-    // The darkest level of a disc's picture is 60.
-    let black = moved.iter().filter(|picture| picture.iter().any(|v| *v < -0.4)).count();
+    // The darkest level of a disc is 60, so darker values come from outside of the image.
+    let black = moved.iter().filter(|image| image.iter().any(|v| *v < -0.4)).count();
     assert!((4..=12).contains(&black), "half of them: {black}");
 }

@@ -1,4 +1,4 @@
-//! From a shard to the device: the pictures of a batch as bytes.
+//! Assembles batches of decoded images and copies them to the device.
 
 use tch::{Device, Kind, Tensor};
 use tusk_core::manifest::Preprocessing;
@@ -6,53 +6,53 @@ use tusk_core::manifest::Preprocessing;
 use crate::error::Result;
 use crate::shard::{Row, Shard};
 
-/// The most that a shard may have, in bytes, for a GPU to hold it while a task computes. Of a larger one, or one that is
-/// on disk, each batch is sent when its turn comes.
+/// The largest shard, in bytes, that is copied to a GPU as a whole. For a larger shard, or one on disk, each batch is copied
+/// when it is needed.
 const RESIDENT_BYTES_MAX: usize = 4 << 30;
 
-/// Pictures that a GPU is sent at a time when it is to hold all of them.
-const UPLOAD_PICTURES: usize = 256;
+/// The number of images that are copied at a time when a whole shard is copied.
+const UPLOAD_IMAGES: usize = 256;
 
-/// Hands out a shard's pictures, batch after batch.
+/// Loads batches of a shard's images onto a device.
 #[derive(Debug)]
 pub(crate) struct BatchLoader {
     device: Device,
     /// Height, width and channels.
     shape: [i64; 3],
-    /// All pictures of the shard, in the order of its store.
+    /// All images of the shard on the device, in the order of its pixel store.
     resident: Option<Tensor>,
     pixels: Vec<u8>,
 }
 
 impl BatchLoader {
-    /// For pictures that are looked at once.
+    /// Creates a loader for images that are used once.
     pub(crate) fn once(preprocessing: &Preprocessing, device: Device) -> Self {
         let (side, channels) = (i64::from(preprocessing.image_size), i64::from(preprocessing.channels));
         Self { device, shape: [side, side, channels], resident: None, pixels: Vec::new() }
     }
 
-    /// For pictures of this shard that are looked at again and again: a GPU holds them all where they fit.
+    /// Creates a loader for images that are used repeatedly. It copies the whole shard to a GPU if it fits.
     pub(crate) fn again(preprocessing: &Preprocessing, device: Device, shard: &Shard) -> Result<Self> {
-        let feed = Self::once(preprocessing, device);
+        let loader = Self::once(preprocessing, device);
         let fits = shard.is_in_memory() && shard.rows.len() * shard.image_bytes <= RESIDENT_BYTES_MAX;
-        if device.is_cuda() && fits { feed.resident(shard) } else { Ok(feed) }
+        if device.is_cuda() && fits { loader.resident(shard) } else { Ok(loader) }
     }
 
-    /// The same, with all pictures of the shard on the device.
+    /// Copies all images of the shard to the device.
     pub(crate) fn resident(mut self, shard: &Shard) -> Result<Self> {
         let mut rows = shard.rows.clone();
         rows.sort_unstable_by_key(|row| row.place);
         let [height, width, channels] = self.shape;
         let all = Tensor::f_empty([rows.len() as i64, height, width, channels], (Kind::Uint8, self.device))?;
-        for (piece, rows) in rows.chunks(UPLOAD_PICTURES).enumerate() {
-            let pictures = self.batch(shard, rows)?;
-            all.f_narrow(0, (piece * UPLOAD_PICTURES) as i64, rows.len() as i64)?.f_copy_(&pictures)?;
+        for (piece, rows) in rows.chunks(UPLOAD_IMAGES).enumerate() {
+            let images = self.batch(shard, rows)?;
+            all.f_narrow(0, (piece * UPLOAD_IMAGES) as i64, rows.len() as i64)?.f_copy_(&images)?;
         }
         self.resident = Some(all);
         Ok(self)
     }
 
-    /// The pictures of these rows on the device: u8, `[n, height, width, channels]`.
+    /// Returns the images of these rows on the device, `[n, height, width, channels]`, u8.
     pub(crate) fn batch(&mut self, shard: &Shard, rows: &[Row]) -> Result<Tensor> {
         if let Some(all) = &self.resident {
             let places: Vec<i64> = rows.iter().map(|row| i64::from(row.place)).collect();
@@ -63,16 +63,17 @@ impl BatchLoader {
     }
 }
 
-/// Pictures of this height, width and number of channels, one after another, as a tensor of u8 on a device.
+/// Copies concatenated images to a device, as a tensor `[n, height, width, channels]` of u8. `shape` is the height, the width
+/// and the number of channels of an image.
 ///
-/// A GPU takes them from page-locked memory, while this thread goes on to the next ones.
+/// Copies to a GPU use page-locked memory and are asynchronous, so that this thread can prepare the next batch.
 pub(crate) fn on_device(pixels: &[u8], shape: &[i64; 3], device: Device) -> Result<Tensor> {
     let each = shape.iter().product::<i64>().max(1);
     let [height, width, channels] = *shape;
     let size = [pixels.len() as i64 / each, height, width, channels];
-    let pictures = Tensor::f_from_data_size(pixels, &size, Kind::Uint8)?;
+    let images = Tensor::f_from_data_size(pixels, &size, Kind::Uint8)?;
     if !device.is_cuda() {
-        return Ok(pictures);
+        return Ok(images);
     }
-    Ok(pictures.f_pin_memory(device)?.f_to_device_(device, Kind::Uint8, true, false)?)
+    Ok(images.f_pin_memory(device)?.f_to_device_(device, Kind::Uint8, true, false)?)
 }

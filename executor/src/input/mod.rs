@@ -1,4 +1,4 @@
-//! From decoded images to what the net sees: batches on the device, normalised and augmented.
+//! Turns decoded images into net inputs: assembles batches on the device, then normalises and augments them.
 
 pub(crate) mod augment;
 #[cfg(test)]

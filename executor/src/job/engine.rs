@@ -1,4 +1,4 @@
-//! The training engine: takes a task, finds or builds the worker's shard, and has the job's work done.
+//! Runs training tasks: gets or builds the worker's shard, then runs the job.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,11 +26,11 @@ use crate::runtime::tasks::Tasks;
 use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache, ShardKey};
 use crate::train::parameter_client::SchedulerAddress;
 
-/// Rows of the source that are decoded at a time: bounds the encoded bytes in memory.
+/// The number of source rows that are decoded at a time. It limits the encoded bytes in memory.
 const SOURCE_BATCH_ROWS: usize = 64;
 
-/// TaskOutputs that wait for the shuffle writer.
-const ANSWERS_WAITING_MAX: usize = 2;
+/// The number of batches of a task output that may wait for the shuffle writer.
+const OUTPUTS_WAITING_MAX: usize = 2;
 
 /// Runs training tasks with libtorch.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct TorchEngine {
     shared: Arc<Shared>,
 }
 
-/// Tells the threads of a task that nobody waits for their answer any more.
+/// Cancels a task when dropped: sets the flag that the threads of the task check.
 struct CancelOnDrop(Arc<AtomicBool>);
 
 impl Drop for CancelOnDrop {
@@ -48,10 +48,11 @@ impl Drop for CancelOnDrop {
 }
 
 impl TorchEngine {
-    /// An engine with this cache, which tells plans apart by `codec`, computes on `devices` and reports to `progress`.
+    /// Creates an engine with a shard cache of these limits. It copies plans with `codec`, computes on `devices` and reports
+    /// to `progress`.
     ///
     /// # Errors
-    /// When its figures cannot be made.
+    /// When its metrics cannot be created.
     pub fn new(
         limits: CacheLimits,
         codec: Arc<dyn PhysicalExtensionCodec>,
@@ -59,29 +60,29 @@ impl TorchEngine {
         progress: SharedProgress,
     ) -> Result<Self> {
         let cache = Arc::new(ShardCache::new(limits));
-        let activity = Arc::new(Tasks::new(Metrics::new()?, progress, devices.changed()));
+        let tasks = Arc::new(Tasks::new(Metrics::new()?, progress, devices.changed()));
         let devices = Arc::new(devices);
         let scheduler = OnceLock::new();
-        let shared = Shared { cache, codec, activity, devices, scheduler, last_state: CheckpointCache::default() };
+        let shared = Shared { cache, codec, tasks, devices, scheduler, checkpoint_cache: CheckpointCache::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Says where the scheduler is, for workers that exchange weights with it. The first to say so is right.
+    /// Sets the address of the scheduler, for workers that exchange weights with it. Later calls have no effect.
     pub(crate) fn set_scheduler(&self, address: SchedulerAddress) {
         let _first = self.shared.scheduler.set(address);
     }
 
-    /// What it is doing.
-    pub(crate) fn activity(&self) -> &Tasks {
-        &self.shared.activity
+    /// The tasks that run.
+    pub(crate) fn tasks(&self) -> &Tasks {
+        &self.shared.tasks
     }
 
-    /// What it computes on.
+    /// The devices that tasks compute on.
     pub(crate) fn devices(&self) -> &Arc<DevicePool> {
         &self.shared.devices
     }
 
-    /// What it keeps.
+    /// The shard cache.
     pub(crate) fn cache(&self) -> &ShardCache {
         &self.shared.cache
     }
@@ -97,12 +98,12 @@ impl TrainEngine for TorchEngine {
     ) -> datafusion::error::Result<SendableRecordBatchStream> {
         let cancelled = Arc::new(AtomicBool::new(false));
         let worker = Worker { engine: Arc::clone(&self.shared), task, id: worker, cancelled: Arc::clone(&cancelled) };
-        let mut stream = RecordBatchReceiverStream::builder(output_schema(), ANSWERS_WAITING_MAX);
-        let answers = stream.tx();
+        let mut stream = RecordBatchReceiverStream::builder(output_schema(), OUTPUTS_WAITING_MAX);
+        let outputs = stream.tx();
         stream.spawn(async move {
             let _guard = CancelOnDrop(cancelled);
-            let running = worker.engine.activity.begin(&worker.task, worker.id);
-            let result = worker.run(source, context, answers).await;
+            let running = worker.engine.tasks.begin(&worker.task, worker.id);
+            let result = worker.run(source, context, outputs).await;
             running.end(&result);
             result.map_err(DataFusionError::from)
         });
@@ -111,28 +112,28 @@ impl TrainEngine for TorchEngine {
 }
 
 impl Worker {
-    async fn run(self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>, answers: TaskOutputs) -> Result<()> {
+    async fn run(self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>, outputs: TaskOutputs) -> Result<()> {
         let (shard, is_built) = self.shard(source, context).await?;
-        job::run(Work { worker: self, shard, is_built, answers }).await
+        job::run(Work { worker: self, shard, is_built, outputs }).await
     }
 
-    /// The worker's shard, and whether it had to be built.
+    /// Returns the worker's shard and whether this task built it.
     async fn shard(&self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<(Arc<Shard>, bool)> {
         let key = ShardKey(self.task.shard_key(self.id));
         let (shard, built) = self.engine.cache.get_or_build(key, self.build(source, context)).await?;
-        let figures = &self.engine.activity.figures;
+        let metrics = &self.engine.tasks.metrics;
         if built {
-            figures.shard_misses.inc();
-            figures.observe("decode", shard.seconds);
+            metrics.shard_misses.inc();
+            metrics.observe("decode", shard.seconds);
         } else {
-            figures.shard_hits.inc();
+            metrics.shard_hits.inc();
         }
         Ok((shard, built))
     }
 
     async fn build(&self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Shard> {
-        // A plan of its own for each build: the scans of one plan share the list of what is left to read, so a second
-        // reader of the same plan finds it empty.
+        // Each build needs its own copy of the plan. The scans of a plan share the list of the files left to read, so a
+        // second reader of the same plan would get no rows.
         let codec = self.engine.codec.as_ref();
         let source = decode_plan(&encode_plan(source, codec)?, &context, codec)?;
         let mut builder = ShardBuilder::new(
@@ -156,7 +157,8 @@ impl Worker {
                     Ok::<_, Error>(builder)
                 };
                 let pushed = tokio::task::spawn_blocking(push).await;
-                builder = pushed.map_err(|e| DataFusionError::Execution(format!("decoding stopped: {e}")))??;
+                builder =
+                    pushed.map_err(|e| DataFusionError::Execution(format!("the decoding thread failed: {e}")))??;
                 self.report_decoding(&builder);
             }
         }
@@ -165,7 +167,7 @@ impl Worker {
 
     fn report_decoding(&self, builder: &ShardBuilder) {
         let (images, seconds) = builder.progress();
-        self.engine.activity.report(Progress {
+        self.engine.tasks.report(Progress {
             run: self.task.run.clone(),
             worker: self.id,
             epoch: 0,
@@ -178,7 +180,7 @@ impl Worker {
     }
 }
 
-/// The context with batches small enough that a batch of full-size images fits in memory.
+/// Returns the context with a batch size small enough that a batch of full-size images fits in memory.
 fn with_small_batches(context: &Arc<TaskContext>) -> Arc<TaskContext> {
     let config = context.session_config().clone().with_batch_size(SOURCE_BATCH_ROWS);
     Arc::new(TaskContext::new(
@@ -208,7 +210,7 @@ mod tests {
     use crate::testing::{definition, squares, table, task};
 
     #[tokio::test]
-    async fn a_worker_that_has_its_shard_needs_no_source() {
+    async fn a_worker_with_a_cached_shard_does_not_read_the_source() {
         let limits = CacheLimits { memory_bytes_max: 1 << 30, ..CacheLimits::default() };
         let codec = Arc::new(DefaultPhysicalExtensionCodec {});
         let devices = DevicePool::new("cpu", 1).unwrap();
@@ -216,20 +218,20 @@ mod tests {
         let rows = table(&squares(8));
         let source: Arc<dyn ExecutionPlan> =
             MemorySourceConfig::try_new_exec(&[vec![rows.clone()]], rows.schema(), None).unwrap();
-        // Two sources in one, which this codec cannot write.
+        // The codec cannot encode this plan.
         let children = vec![Arc::clone(&source), Arc::clone(&source)];
         let union: Arc<dyn ExecutionPlan> = Arc::new(TaskUnionExec::try_new(children).unwrap());
         let job = Profile { selection: Selection { rows: Rows::All, dropped: Vec::new() } };
         let task = Arc::new(TrainTask { job: job.into(), ..task(&definition(Architecture::CNN), 1) });
         let context = SessionContext::new().task_ctx();
         let decoded = async |source: &Arc<dyn ExecutionPlan>| {
-            let answer = engine.run(Arc::clone(&task), WorkerId(0), Arc::clone(source), Arc::clone(&context));
-            let batches = collect(answer.unwrap()).await?;
+            let stream = engine.run(Arc::clone(&task), WorkerId(0), Arc::clone(source), Arc::clone(&context));
+            let batches = collect(stream.unwrap()).await?;
             let report = TaskOutput::rows(&batches[0]).unwrap().next().unwrap().report::<ProfileReport>();
             let report = report.unwrap().unwrap();
             Ok::<_, DataFusionError>((report.task.rows, report.task.decoded))
         };
-        assert!(decoded(&union).await.is_err(), "a source that cannot be written was read");
+        assert!(decoded(&union).await.is_err(), "a source that cannot be encoded was read");
         assert_eq!(decoded(&source).await.unwrap(), (8, 8));
         assert_eq!(decoded(&union).await.unwrap(), (8, 0));
     }

@@ -1,10 +1,10 @@
-//! A worker that waits for nobody: it pulls weights, learns from its rows, pushes what changed, and so on to the last
-//! epoch.
+//! Trains a worker of an asynchronous or hogwild run: it pulls weights, trains on its rows and pushes the differences, up
+//! to the last epoch.
 //!
-//! Pushes are numbered over the run, and the service says which was the last that counted: so a task that is tried again
-//! goes on with the batch after it. The optimizer's moments stay here; they belong to this worker's gradients. Before an
-//! exchange the device is given to whoever waits for it: workers of one device, and the validation between them, take
-//! turns.
+//! Pushes are numbered over the run, and the parameter server returns the number of the last push that it applied. A retried
+//! task continues with the batch after that push. The optimizer's moments are not exchanged; they stay on the worker. Before
+//! each exchange the worker releases its device if another task waits for it, so that workers and validation tasks that
+//! share a device take turns.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -35,24 +35,27 @@ pub(super) async fn run(work: Work, job: Exchange) -> Result<()> {
         let mut turns = Turns::new(lease, &work.worker.engine.devices, turn, &work.worker.cancelled);
         let report = exchange(&env, &job.selection, &work.shard, &state, &mut client, &mut turns)?;
         drop(turns);
-        work.figures().observe("train", report.task.timing.train);
-        work.figures().observe("exchange", report.task.timing.exchange);
+        work.metrics().observe("train", report.task.timing.train);
+        work.metrics().observe("exchange", report.task.timing.exchange);
         work.report(&job, report)
     })
     .await
 }
 
-/// The worker's line to the parameter service.
+/// Creates the worker's client of the parameter server.
 fn client(worker: &Worker, job: &Exchange) -> Result<ParameterClient> {
     let Some(scheduler) = worker.engine.scheduler.get() else {
-        let reason = format!("worker {} is to exchange weights and knows no parameter service", worker.id);
+        let reason = format!(
+            "worker {} has to exchange weights, but the address of the parameter server is not known",
+            worker.id
+        );
         return Err(tusk_core::Error::Wire { what: "training task", reason }.into());
     };
     let (session, run, cancelled) = (job.session.clone(), worker.task.run.clone(), Arc::clone(&worker.cancelled));
     ParameterClient::new(scheduler, session, run, worker.id, cancelled)
 }
 
-/// A worker's turns on its device.
+/// The times during which a worker holds its device.
 #[derive(Debug)]
 pub(crate) struct Turns<'a> {
     lease: Option<DeviceLease>,
@@ -63,7 +66,7 @@ pub(crate) struct Turns<'a> {
 }
 
 impl<'a> Turns<'a> {
-    /// The first turn is on.
+    /// Starts with a turn that holds `lease`.
     pub(crate) fn new(
         lease: DeviceLease,
         pool: &'a Arc<DevicePool>,
@@ -82,7 +85,7 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
-    /// Lets go of the device if somebody waits.
+    /// Releases the device if another task waits for one.
     fn give_way(&mut self) {
         if self.pool.waiting() > 0 {
             self.lease = None;
@@ -90,7 +93,7 @@ impl<'a> Turns<'a> {
     }
 }
 
-/// Trains all epochs, exchanging weights with the service. `start` are the weights that a new run starts from.
+/// Trains all epochs and exchanges weights with the parameter server. `start` holds the initial weights of a new run.
 pub(crate) fn exchange(
     env: &TaskEnvironment<'_>,
     selection: &Selection,
@@ -159,13 +162,13 @@ pub(crate) fn exchange(
             return Ok(report);
         }
         base = pull(client, base)?;
-        // Told with the next push.
+        // Reported with the next push.
         exchanged = started.elapsed().as_secs_f64();
         current = Some((epoch, order));
     }
 }
 
-/// The weights that a worker learns from, and where it is.
+/// The pulled weights that a worker trains from, with the worker's position in the run.
 struct Base {
     weights: ModelState,
     version: u64,
@@ -173,7 +176,7 @@ struct Base {
     stop: bool,
 }
 
-/// The first pull. The worker that finds no weights brings those to start from.
+/// Pulls for the first time. If the parameter server has no weights yet, pushes the initial ones and pulls again.
 fn join(client: &mut ParameterClient, start: &ModelState) -> Result<Base> {
     let (mut pulled, mut weights) = client.pull(None, start)?;
     if pulled.weights == PulledWeights::Missing {
@@ -190,14 +193,14 @@ fn pull(client: &mut ParameterClient, base: Base) -> Result<Base> {
     Ok(Base { weights, version: pulled.version, step: pulled.step, stop: pulled.stop })
 }
 
-/// The epoch, from 1, and the exchange in it, from 0, that follow after so many pushes.
+/// The epoch, counted from 1, and the exchange in that epoch, counted from 0, that follow after `pushes` pushes.
 fn position(pushes: u64, pushes_per_epoch: usize) -> (u32, usize) {
     let per_epoch = pushes_per_epoch.max(1) as u64;
     let epoch = u32::try_from(pushes / per_epoch + 1).unwrap_or(u32::MAX);
     (epoch, usize::try_from(pushes % per_epoch).unwrap_or(0))
 }
 
-/// What a push carries: differences of learned tensors, values of running statistics.
+/// The content of a push: the differences of learned tensors, and the values of running statistics.
 fn changes(mut now: Vec<NamedTensor>, base: &ModelState) -> Vec<NamedTensor> {
     for tensor in now.iter_mut().filter(|tensor| !is_running_statistic(&tensor.name)) {
         if let Some(before) = base.get(&tensor.name) {
@@ -212,13 +215,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_goes_on_after_its_last_push() {
+    fn a_worker_continues_after_its_last_push() {
         assert_eq!([0, 1, 2].map(|pushes| position(pushes, 1)), [(1, 0), (2, 0), (3, 0)]);
         assert_eq!([0, 4, 5, 11].map(|pushes| position(pushes, 5)), [(1, 0), (1, 4), (2, 0), (3, 1)]);
     }
 
     #[test]
-    fn a_push_carries_differences_of_weights_and_values_of_statistics() {
+    fn a_push_contains_differences_of_weights_and_values_of_statistics() {
         let tensor = |name: &str, value| NamedTensor { name: name.to_owned(), shape: vec![1], data: vec![value] };
         let base = ModelState::new([tensor("w", 1.0), tensor("bn.running_var", 2.0)]);
         let changed = changes(vec![tensor("w", 1.5), tensor("bn.running_var", 0.5)], &base);

@@ -1,4 +1,4 @@
-//! Fits the tensors of another model or file to a net.
+//! Fits the weights of another model or file to the net of a run.
 
 use tusk_core::job::{FitWeights, FitWeightsReport, TaskReport};
 use tusk_core::nets::NETS;
@@ -22,11 +22,12 @@ pub(super) async fn run(work: Work, job: FitWeights) -> Result<()> {
     .await
 }
 
-/// The state to start from: of each tensor the file's, where it has one that fits, else the one of the seed.
+/// Returns the initial state of the run. Each tensor comes from `theirs` if its shape fits, and from `ours` otherwise.
 ///
-/// A convolution `[outputs, 3, k, k]` where the net's has one input is summed over its inputs, which gives for a grey
-/// picture what the three-channel net gives for the same picture in three equal channels; in the other direction it is
-/// spread over the three. The same holds where a stem folds squares of pixels into channels: those of one colour lie together.
+/// If a convolution `[outputs, 3, k, k]` meets a net with one input channel, its weights are summed over the input channels.
+/// A grey image then gives the same outputs as three equal channels give in the original net. In the other direction, the
+/// weights are divided equally among the three channels. The same holds for stems that fold squares of pixels into
+/// channels, because the channels of one colour are adjacent.
 fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transfer) {
     let mut transfer = Transfer::default();
     let fitted: Vec<NamedTensor> = ours
@@ -53,7 +54,7 @@ fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transfer) {
     (ModelState::new(fitted), transfer)
 }
 
-/// A first convolution for pictures of another number of channels, where that is all that differs.
+/// Adapts a first convolution to another number of image channels. Returns `None` if anything else differs.
 fn with_channels_of(theirs: &NamedTensor, shape: &[usize]) -> Option<NamedTensor> {
     let (&[outputs, from, rows, columns], &[our_outputs, to, our_rows, our_columns]) = (&theirs.shape[..], shape)
     else {
@@ -63,12 +64,12 @@ fn with_channels_of(theirs: &NamedTensor, shape: &[usize]) -> Option<NamedTensor
     if (outputs, rows, columns) != (our_outputs, our_rows, our_columns) || from.max(to) != 3 * per_colour {
         return None;
     }
-    // Pixels, or the squares that a stem folds.
+    // A colour has one channel, or as many as the pixels of a square that a stem folds.
     let per_colour_of_a_net = |inputs: i64| usize::try_from(inputs) == Ok(per_colour);
     if !NETS.iter().any(|net| per_colour_of_a_net(net.inputs_per_channel())) {
         return None;
     }
-    // What one colour has in one output.
+    // The number of weights of one colour in one output.
     let plane = per_colour * rows * columns;
     let colours = to / per_colour;
     let data = theirs.data.chunks_exact((from * rows * columns).max(1)).flat_map(|inputs| {
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_taken_and_the_rest_is_named() {
+    fn fitting_tensors_are_taken_and_the_others_are_listed() {
         let ours = ModelState::new([
             tensor("conv1.weight", &[2, 1, 1, 2], &[0.0; 4]),
             tensor("bn1.bias", &[2], &[0.0; 2]),
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_stem_that_folds_pixels_is_summed_colour_by_colour() {
-        // Two outputs, three colours of 16 folded pixels each: a hundred more for every colour.
+        // Two outputs with three colours of 16 folded pixels each. The values of the colours differ by 100.
         let value = |at: usize| (at / 48 * 1000 + at % 48 / 16 * 100 + at % 16) as f32;
         let colours = tensor("conv1.weight", &[2, 48, 1, 1], &(0..96).map(value).collect::<Vec<f32>>());
         let grey = with_channels_of(&colours, &[2, 16, 1, 1]).unwrap();

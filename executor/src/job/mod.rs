@@ -1,4 +1,4 @@
-//! What a worker does for each job, in a file of the job's name.
+//! Runs the jobs. Each job is implemented in the file of its name.
 
 pub(crate) mod engine;
 pub(crate) mod exchange;
@@ -29,19 +29,19 @@ use crate::runtime::metrics::Metrics;
 use crate::shard::Shard;
 use crate::train::trainer::TaskEnvironment;
 
-/// Takes the rows of a worker's answer.
+/// Sends the rows of a task output.
 pub(crate) type TaskOutputs = Sender<datafusion::error::Result<RecordBatch>>;
 
-/// A worker that has its shard, and where its answer goes.
+/// A worker with its shard, and the channel for its task output.
 pub(crate) struct Work {
     pub(crate) worker: Worker,
     pub(crate) shard: Arc<Shard>,
-    /// Whether the shard had to be built for this task.
+    /// Whether this task built the shard.
     pub(crate) is_built: bool,
-    pub(crate) answers: TaskOutputs,
+    pub(crate) outputs: TaskOutputs,
 }
 
-/// Does the work of the worker's job.
+/// Runs the worker's job.
 pub(crate) async fn run(work: Work) -> Result<()> {
     match work.worker.task.job.clone() {
         Job::Profile(job) => profile::run(work, job).await,
@@ -53,38 +53,38 @@ pub(crate) async fn run(work: Work) -> Result<()> {
 }
 
 impl Work {
-    fn figures(&self) -> &Metrics {
-        &self.worker.engine.activity.figures
+    fn metrics(&self) -> &Metrics {
+        &self.worker.engine.tasks.metrics
     }
 
-    /// The weights and moments of a file; without one, those that the seed gives.
+    /// Reads the weights and moments of a file. Without a file, returns the initial weights that follow from the seed.
     async fn state(&self, file: Option<&FileRef>) -> Result<Arc<ModelState>> {
         let started = Instant::now();
         let state = match file {
             Some(file) => self.read(file).await?,
             None => Arc::new(initial_state(&self.worker.task.definition)),
         };
-        self.figures().observe("pull", started.elapsed().as_secs_f64());
+        self.metrics().observe("pull", started.elapsed().as_secs_f64());
         Ok(state)
     }
 
     async fn read(&self, file: &FileRef) -> Result<Arc<ModelState>> {
-        let last = &self.worker.engine.last_state;
-        if let Some(state) = last.get(&file.checksum) {
+        let cache = &self.worker.engine.checkpoint_cache;
+        if let Some(state) = cache.get(&file.checksum) {
             return Ok(state);
         }
         let state = Arc::new(ModelStore::open(&self.worker.task.store)?.read_state(file).await?);
-        last.put(&file.checksum, &state);
+        cache.put(&file.checksum, &state);
         Ok(state)
     }
 
-    /// Runs what computes on a thread of its own.
+    /// Runs `work`, which blocks, on its own thread.
     async fn compute(self, work: impl FnOnce(&Self) -> Result<()> + Send + 'static) -> Result<()> {
         let computed = tokio::task::spawn_blocking(move || work(&self)).await;
-        computed.map_err(|e| DataFusionError::Execution(format!("a training thread stopped: {e}")))?
+        computed.map_err(|e| DataFusionError::Execution(format!("the training thread failed: {e}")))?
     }
 
-    /// Waits for a device, and gives this thread as many threads of libtorch as the run has per worker.
+    /// Waits for a device, and sets libtorch's thread count to the run's threads per worker.
     fn acquire(&self, work: DeviceWork) -> Result<DeviceLease> {
         let Worker { engine, task, cancelled, .. } = &self.worker;
         let lease = engine.devices.acquire(task.definition.spec.distribution.device, work, cancelled)?;
@@ -92,7 +92,7 @@ impl Work {
         Ok(lease)
     }
 
-    /// How others see what this worker does on a device.
+    /// Describes this worker's work on a device for reports.
     fn device_work(&self, epoch: u32) -> DeviceWork {
         DeviceWork { run: self.worker.task.run.clone(), worker: self.worker.id, epoch }
     }
@@ -102,12 +102,13 @@ impl Work {
             task: &self.worker.task,
             worker: self.worker.id,
             cancelled: &self.worker.cancelled,
-            progress: self.worker.engine.activity.as_ref(),
+            progress: self.worker.engine.tasks.as_ref(),
             device: lease.device(),
         }
     }
 
-    /// Sends the report on a job, with the decoding that its task did. It comes before all else.
+    /// Sends the report of a job, with the time and count of the images that this task decoded. The report is the first
+    /// part of a task output.
     fn report<J: JobInput>(&self, _job: &J, mut report: J::Report) -> Result<()> {
         if self.is_built {
             let task = report.task_mut();
@@ -118,7 +119,7 @@ impl Work {
     }
 
     fn send(&self, rows: impl IntoIterator<Item = tusk_core::Result<RecordBatch>>) -> Result<()> {
-        rows.into_iter().try_for_each(|row| self.answers.blocking_send(Ok(row?)).map_err(|_| Error::Cancelled))
+        rows.into_iter().try_for_each(|row| self.outputs.blocking_send(Ok(row?)).map_err(|_| Error::Cancelled))
     }
 
     fn send_tensor(&self, tensor: &NamedTensor) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Counts the rows of a shard, and answers with what finds them on both sides of a split.
+//! Counts the rows of a shard and returns the hashes that detect leaks between the sides of a split.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use crate::shard::{Row, Shard};
 
 pub(super) async fn run(work: Work, job: Profile) -> Result<()> {
     work.compute(move |work| {
-        work.report(&job, found(&work.shard, &job, &work.worker.task.definition.spec))?;
+        work.report(&job, profile(&work.shard, &job, &work.worker.task.definition.spec))?;
         work.send(hashes(&work.shard).rows(work.worker.id))
     })
     .await
 }
 
-fn found(shard: &Shard, job: &Profile, spec: &ModelSpec) -> ProfileReport {
+fn profile(shard: &Shard, job: &Profile, spec: &ModelSpec) -> ProfileReport {
     let selected = |rows| shard.select(rows, spec, &job.selection.dropped);
     let (training, held_out) = match job.selection.rows {
         Rows::All => (selected(Rows::All), Vec::new()),

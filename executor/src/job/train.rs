@@ -1,4 +1,4 @@
-//! Trains an epoch, or a slice of one, and answers with the weights after it.
+//! Trains an epoch or an epoch slice and returns the new weights.
 
 use std::borrow::Borrow;
 use std::time::Instant;
@@ -18,19 +18,19 @@ pub(super) async fn run(work: Work, job: Train) -> Result<()> {
         let lease = work.acquire(work.device_work(job.epoch))?;
         let (report, tensors) = train_epoch(&work.environment(&lease), &job, &work.shard, state)?;
         drop(lease);
-        work.figures().observe("train", report.task.timing.train);
+        work.metrics().observe("train", report.task.timing.train);
         let started = Instant::now();
         work.report(&job, report)?;
-        // By value: a tensor's memory is free once its rows are on their way.
+        // Consumes the tensors, so that each one's memory is freed as soon as it has been sent.
         tensors.into_iter().try_for_each(|tensor| work.send_tensor(&tensor))?;
-        work.figures().observe("push", started.elapsed().as_secs_f64());
+        work.metrics().observe("push", started.elapsed().as_secs_f64());
         Ok(())
     })
     .await
 }
 
-/// Trains the job's slice of an epoch: the report, and the state after it. A worker that has nothing to learn from in it
-/// answers with no state. The state to start from is let go once the net has it.
+/// Trains the job's epoch slice. Returns the report and the new state, which is empty if the worker has no rows in the
+/// slice. `state` is dropped as soon as its values have been copied into the net, to save memory.
 pub(crate) fn train_epoch(
     env: &TaskEnvironment<'_>,
     job: &Train,

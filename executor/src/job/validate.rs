@@ -1,4 +1,4 @@
-//! Scores rows with a checkpoint.
+//! Scores the validation rows with the weights of a checkpoint.
 
 use std::time::Instant;
 
@@ -19,15 +19,15 @@ pub(super) async fn run(work: Work, job: Validate) -> Result<()> {
         let lease = work.acquire(work.device_work(job.epoch))?;
         let (report, scores) = score(&work.environment(&lease), &job, &work.shard, &state)?;
         drop(lease);
-        work.figures().observe("validate", report.task.timing.validate);
-        work.figures().images_scored.inc_by(report.task.rows);
+        work.metrics().observe("validate", report.task.timing.validate);
+        work.metrics().images_scored.inc_by(report.task.rows);
         work.report(&job, report)?;
         work.send(scores.rows(work.worker.id))
     })
     .await
 }
 
-/// Scores the job's rows.
+/// Scores the job's rows. Uses the moving average of the weights if the state has one.
 pub(crate) fn score(
     env: &TaskEnvironment<'_>,
     job: &Validate,
@@ -45,14 +45,14 @@ pub(crate) fn score(
     let average = state.moving_average();
     let what = "the checkpoint to validate";
     let scorer = Scorer::new(env.device, definition, average.as_ref().unwrap_or(state), what)?;
-    let mut feed = BatchLoader::once(&definition.preprocessing, scorer.device());
+    let mut loader = BatchLoader::once(&definition.preprocessing, scorer.device());
     let mut clock = LibtorchClock::default();
     for batch in rows.chunks(SCORING_BATCH) {
         env.check()?;
-        let pictures = feed.batch(shard, batch)?;
+        let images = loader.batch(shard, batch)?;
         scores.truth.extend(truth_of(batch, &classes)?.iter().map(|class| *class as u32));
         scores.groups.extend(batch.iter().map(|row| row.key));
-        scores.probabilities.extend(clock.time(|| scorer.probabilities(&pictures))?);
+        scores.probabilities.extend(clock.time(|| scorer.probabilities(&images))?);
     }
     let timing = Timing { validate: started.elapsed().as_secs_f64(), libtorch: clock.seconds(), ..Timing::default() };
     let task = TaskReport { timing, ..TaskReport::of_rows(rows.len() as u64) };

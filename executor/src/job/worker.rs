@@ -1,4 +1,4 @@
-//! A worker's task, and what the tasks of an engine share.
+//! Defines a worker's task and the state that all tasks of an engine share.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -13,16 +13,16 @@ use crate::runtime::tasks::Tasks;
 use crate::shard::ShardCache;
 use crate::train::parameter_client::SchedulerAddress;
 
-/// What the tasks of an engine have in common.
+/// The state that all tasks of an engine share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) cache: Arc<ShardCache>,
     pub(crate) codec: Arc<dyn PhysicalExtensionCodec>,
-    pub(crate) activity: Arc<Tasks>,
+    pub(crate) tasks: Arc<Tasks>,
     pub(crate) devices: Arc<DevicePool>,
-    /// The scheduler whose tasks these are.
+    /// The scheduler that sends the tasks.
     pub(crate) scheduler: OnceLock<SchedulerAddress>,
-    pub(crate) last_state: CheckpointCache,
+    pub(crate) checkpoint_cache: CheckpointCache,
 }
 
 /// One worker's task.
@@ -30,6 +30,6 @@ pub(crate) struct Worker {
     pub(crate) engine: Arc<Shared>,
     pub(crate) task: Arc<TrainTask>,
     pub(crate) id: WorkerId,
-    /// Set when nobody waits for the answer any more.
+    /// Set when the task output is no longer needed.
     pub(crate) cancelled: Arc<AtomicBool>,
 }

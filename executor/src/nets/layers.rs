@@ -1,4 +1,4 @@
-//! The layers that have tensors or draw random numbers. They hold places of tensors, not tensors.
+//! Defines the layers that have tensors or draw random numbers. Layers hold the ids of tensors; [`Params`] holds the tensors.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
@@ -10,8 +10,8 @@ use super::Pass;
 use super::layout::{BatchNormIds, FoldId, Init, Layout, Params, WeightId, channels_last};
 use crate::error::Result;
 
-/// A square convolution without bias and the normalisation after it. A session that only predicts has folded the two
-/// into one convolution with bias ([`Params::fold`]).
+/// A square convolution without bias, followed by batch normalisation. A net that is loaded for prediction folds the two into
+/// one convolution with bias ([`Params::fold`]).
 #[derive(Debug)]
 pub(crate) struct ConvBn2d {
     conv: Conv2d,
@@ -64,7 +64,7 @@ impl Conv2d {
     }
 }
 
-/// Batch normalisation over N, H and W (Ioffe & Szegedy 2015), as torchvision sets it up.
+/// Batch normalisation over N, H and W (Ioffe & Szegedy 2015), with the settings of torchvision.
 #[derive(Debug)]
 pub(crate) struct BatchNorm2d {
     ids: BatchNormIds,
@@ -86,8 +86,8 @@ impl BatchNorm2d {
     }
 
     pub(crate) fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
-        // A single value per channel has no variance: libtorch would divide by zero and spoil the running one for good.
-        // One that does not learn keeps to the statistics it came with, as Keras's frozen layers do.
+        // A frozen layer keeps its running statistics, as in Keras. A single value per channel has no variance: libtorch would
+        // divide by zero, and the running variance would never be finite again.
         let train = train && params.weight(self.ids.weight).requires_grad();
         let train = train && x.size().get(1).is_some_and(|channels| x.numel() as i64 > *channels);
         Ok(x.f_batch_norm(
@@ -111,12 +111,12 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// The last layer of a net: small weights, so that training starts undecided.
-    pub(crate) fn undecided(layout: &mut Layout, linear: &nets::Linear) -> Self {
+    /// The last layer of a net. Its initial weights are small, so that the initial probabilities are nearly equal.
+    pub(crate) fn last(layout: &mut Layout, linear: &nets::Linear) -> Self {
         Self::with_init(layout, linear, Init::Normal(0.01))
     }
 
-    /// A layer that ReLU follows, with He's variance by inputs (arXiv 1502.01852).
+    /// A layer before a ReLU. Its initial weights have He's variance by inputs (arXiv 1502.01852).
     pub(crate) fn before_relu(layout: &mut Layout, linear: &nets::Linear) -> Self {
         Self::with_init(layout, linear, Init::Normal((2.0 / linear.inputs as f64).sqrt()))
     }
@@ -133,8 +133,8 @@ impl Linear {
     }
 }
 
-/// Zeroes a fraction of the values in training and scales up the others (Srivastava et al. 2014). Which ones follows from
-/// the pass's seed and not from libtorch's generator, which all workers of a process would share.
+/// Sets a fraction of the values to zero in training and scales the others up (Srivastava et al. 2014). The choice follows
+/// from the seed of the pass. It does not use libtorch's generator, which all workers of a process share.
 #[derive(Debug)]
 pub(crate) struct Dropout {
     name: String,
@@ -146,15 +146,15 @@ impl Dropout {
         Self { name: name.clone(), fraction: *fraction }
     }
 
-    /// Each value for itself.
+    /// Drops single values.
     pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let Pass::Train { seed } = pass else { return Ok(x.shallow_clone()) };
         let mask = Tensor::f_from_slice(&self.mask(seed, x.numel()))?;
         Ok(x.f_mul(&mask.f_view(x.size().as_slice())?.f_to(x.device())?)?)
     }
 
-    /// All values of a picture together.
-    pub(crate) fn of_pictures(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+    /// Drops all values of an image together.
+    pub(crate) fn of_images(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let Pass::Train { seed } = pass else { return Ok(x.shallow_clone()) };
         let mut shape = vec![1; x.dim()];
         shape[0] = x.size()[0];
@@ -162,7 +162,7 @@ impl Dropout {
         Ok(x.f_mul(&mask.f_view(shape.as_slice())?.f_to_kind(x.kind())?.f_to(x.device())?)?)
     }
 
-    /// What so many values are multiplied by.
+    /// Returns the factors of `count` values.
     fn mask(&self, seed: u64, count: usize) -> Vec<f32> {
         let mut rng = Pcg64::seed_from_u64(derive(seed, &self.name, &[]));
         let scale = (1.0 / (1.0 - self.fraction)) as f32;
@@ -170,7 +170,7 @@ impl Dropout {
         while mask.len() < count {
             let bits = rng.next_u64();
             if self.fraction == 0.5 {
-                // A bit decides.
+                // One random bit per value.
                 mask.extend((0..64).map(|bit| if bits >> bit & 1 == 1 { scale } else { 0.0 }));
             } else {
                 let place = (bits >> 11) as f64 / (1_u64 << 53) as f64;

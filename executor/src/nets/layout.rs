@@ -1,4 +1,4 @@
-//! The parameters of a net: first their names, shapes and initial values, then their tensors.
+//! The parameters of a net: [`Layout`] has their names, shapes and initial values, [`Params`] has their tensors.
 
 use std::f64::consts::TAU;
 
@@ -10,17 +10,18 @@ use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::error::{Error, Result};
 
-/// Where a weight starts.
+/// The initial values of a weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Init {
     /// The same value everywhere.
     Constant(f32),
-    /// Normal with this standard deviation.
+    /// Normally distributed with mean 0 and this standard deviation.
     Normal(f64),
 }
 
 impl Init {
-    /// He et al. 2015 (arXiv 1502.01852), by outputs: the variance of gradients stays through ReLU layers.
+    /// The initialisation of He et al. 2015 (arXiv 1502.01852) by outputs, which preserves the variance of gradients through
+    /// ReLU layers.
     pub(crate) fn kaiming_fan_out(shape: [i64; 4]) -> Self {
         Self::Normal((2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt())
     }
@@ -40,11 +41,11 @@ impl Slot {
     }
 }
 
-/// A learned tensor's place in its net.
+/// The id of a learned tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WeightId(usize);
 
-/// A running statistic's place in its net.
+/// The id of a running statistic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BufferId(usize);
 
@@ -57,7 +58,7 @@ pub(crate) struct BatchNormIds {
     pub(crate) running_var: BufferId,
 }
 
-/// A convolution and the normalisation right behind it.
+/// A convolution that is directly followed by batch normalisation.
 #[derive(Debug)]
 struct Fold {
     conv: WeightId,
@@ -65,11 +66,11 @@ struct Fold {
     epsilon: f64,
 }
 
-/// A fold's place in its net.
+/// The id of a [`Fold`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FoldId(usize);
 
-/// What tensors a net has.
+/// The names, shapes and initial values of a net's tensors.
 #[derive(Debug, Default)]
 pub(crate) struct Layout {
     weights: Vec<Slot>,
@@ -78,7 +79,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Adds a learned tensor; those of more than one dimension take part in weight decay.
+    /// Adds a learned tensor. Tensors of more than one dimension take part in weight decay.
     pub(crate) fn weight(&mut self, name: String, shape: &[i64], init: Init) -> WeightId {
         self.weights.push(Slot { name, shape: shape.to_vec(), init, decays: shape.len() > 1 });
         WeightId(self.weights.len() - 1)
@@ -90,19 +91,19 @@ impl Layout {
         BufferId(self.buffers.len() - 1)
     }
 
-    /// Notes that a normalisation follows a convolution directly, so that prediction may fold the two into one.
+    /// Records that batch normalisation directly follows a convolution, so that prediction may fold the two into one.
     pub(crate) fn fold(&mut self, conv: WeightId, bn: BatchNormIds, epsilon: f64) -> FoldId {
         self.folds.push(Fold { conv, bn, epsilon });
         FoldId(self.folds.len() - 1)
     }
 
-    /// Learned values.
+    /// The number of learned values.
     pub(crate) fn numel(&self) -> i64 {
         self.weights.iter().map(Slot::numel).sum()
     }
 
-    /// The state that a seed gives. Each tensor draws from a stream of its own, so that two nets that share a tensor's
-    /// name and shape share its initial values.
+    /// Returns the initial state that follows from a seed. Each tensor has its own random stream, so that tensors of the same
+    /// name and shape have the same initial values in all nets.
     pub(crate) fn initial_state(&self, seed: u64) -> ModelState {
         ModelState::new(self.weights.iter().chain(&self.buffers).map(|slot| {
             let numel = usize::try_from(slot.numel()).unwrap_or(0);
@@ -116,7 +117,8 @@ impl Layout {
     }
 }
 
-/// Normal numbers by Box and Muller's transform, so that they are the same on every platform and in every libtorch.
+/// Returns normally distributed numbers with mean 0 and standard deviation `std`. They are computed with the Box-Muller
+/// transform, so that they do not depend on the version of libtorch.
 pub(crate) fn normal(seed: u64, count: usize, std: f64) -> Vec<f32> {
     let mut rng = Pcg64::seed_from_u64(seed);
     let mut numbers = Vec::with_capacity(count + 1);
@@ -130,24 +132,24 @@ pub(crate) fn normal(seed: u64, count: usize, std: f64) -> Vec<f32> {
     numbers
 }
 
-/// The tensors of a net. All learned ones are views of one flat tensor, so that the optimizer is a few operations on
-/// long vectors instead of a few hundred on short ones.
+/// The tensors of a net. All learned tensors are views of one flat tensor, so that the optimizer needs a few operations on
+/// long vectors and not hundreds of operations on short ones.
 #[derive(Debug)]
 pub(crate) struct Params {
     layout: Layout,
     flat: Tensor,
     weights: Vec<Tensor>,
     buffers: Vec<Tensor>,
-    /// Weight and bias of each fold, once [`Self::fold`] was called.
+    /// The weight and bias of each folded convolution. Empty until [`Self::fold`] is called.
     folded: Vec<(Tensor, Tensor)>,
     compute: Kind,
 }
 
 impl Params {
-    /// The tensors of a state.
+    /// Loads the tensors of a state.
     ///
-    /// `what` names the state in errors. Convolutions compute in `compute`; weights are kept in f32. Those whose names do
-    /// not begin with `learns` stay as they are.
+    /// `what` names the state in errors. Convolutions compute in `compute`; weights are stored in f32. Tensors whose names do
+    /// not begin with `learns` are frozen.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`] when a tensor is missing or has another shape.
@@ -180,8 +182,8 @@ impl Params {
         Ok(Self { layout, flat, weights, buffers, folded: Vec::new(), compute })
     }
 
-    /// Makes one convolution with bias of each convolution and the normalisation by running statistics behind it, for
-    /// forward passes that are not training (Jacob et al. 2018, arXiv 1712.05877, section 3.2).
+    /// Folds each convolution and its batch normalisation by running statistics into one convolution with bias, for
+    /// prediction (Jacob et al. 2018, arXiv 1712.05877, section 3.2).
     pub(crate) fn fold(&mut self) -> Result<()> {
         let fold = |fold: &Fold| -> Result<(Tensor, Tensor)> {
             let deviation = self.buffer(fold.bn.running_var).f_add_scalar(fold.epsilon)?.f_sqrt()?;
@@ -194,19 +196,19 @@ impl Params {
         Ok(())
     }
 
-    /// The weight and the bias of a folded layer, where [`Self::fold`] was called.
+    /// Returns the weight and the bias of a folded convolution, or `None` if [`Self::fold`] was not called.
     pub(crate) fn folded(&self, id: FoldId) -> Option<(&Tensor, &Tensor)> {
         self.folded.get(id.0).map(|(weight, bias)| (weight, bias))
     }
 
-    /// The state as it is now.
+    /// Returns the current state.
     pub(crate) fn state(&self) -> Result<Vec<NamedTensor>> {
         let weights = self.layout.weights.iter().zip(&self.weights);
         let buffers = self.layout.buffers.iter().zip(&self.buffers);
         weights.chain(buffers).map(|(slot, tensor)| named(&slot.name, tensor)).collect()
     }
 
-    /// Takes the values of another state, in place.
+    /// Replaces the values by those of a state, in place.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`] when a tensor is missing or has another shape.
@@ -217,18 +219,18 @@ impl Params {
         no_grad(|| {
             for (slot, tensor) in weights.chain(buffers) {
                 let values = Tensor::f_from_slice(tensor_of(state, slot, what)?)?.f_view(slot.shape.as_slice())?;
-                // Of the same storage as the flat tensor: the optimizer sees it too.
+                // The clone shares its storage with the flat tensor, so the optimizer uses the new values too.
                 tensor.shallow_clone().f_copy_(&values)?;
             }
             Ok(())
         })
     }
 
-    /// Goes this share of the way to the values of another set, in place.
-    pub(crate) fn approach(&mut self, other: &Self, share: f64) -> Result<()> {
+    /// Moves the values towards those of `other` in place: a fraction of 0 changes nothing, 1 copies them.
+    pub(crate) fn approach(&mut self, other: &Self, fraction: f64) -> Result<()> {
         let ours = std::iter::once(&self.flat).chain(&self.buffers);
         for (ours, theirs) in ours.zip(std::iter::once(&other.flat).chain(&other.buffers)) {
-            drop(ours.shallow_clone().f_lerp_(theirs, share)?);
+            drop(ours.shallow_clone().f_lerp_(theirs, fraction)?);
         }
         Ok(())
     }
@@ -241,12 +243,12 @@ impl Params {
         &self.buffers[id.0]
     }
 
-    /// All learned values, one after another.
+    /// All learned values as one vector.
     pub(crate) fn flat(&self) -> &Tensor {
         &self.flat
     }
 
-    /// 1 where weight decay acts, 0 elsewhere, as long as [`Self::flat`].
+    /// Returns a vector of the length of [`Self::flat`] that is 1 where weight decay applies and 0 elsewhere.
     pub(crate) fn decay_mask(&self) -> Result<Tensor> {
         let mask = self.flat.f_zeros_like()?;
         let mut start = 0;
@@ -258,8 +260,8 @@ impl Params {
         Ok(mask)
     }
 
-    /// The gradients of the learned tensors, in the order of [`Self::flat`], the values of each one after another. No copies
-    /// where they lie so anyway.
+    /// Returns the gradients of the learned tensors as vectors, in the order of [`Self::flat`]. Contiguous gradients are not
+    /// copied.
     pub(crate) fn gradients(&self) -> Result<Vec<Tensor>> {
         let gradient = |weight: &Tensor| -> Result<Tensor> {
             let gradient = weight.f_grad()?;
@@ -269,23 +271,23 @@ impl Params {
         self.weights.iter().map(gradient).collect()
     }
 
-    /// Forgets the gradients.
+    /// Sets the gradients to zero.
     pub(crate) fn zero_gradients(&mut self) {
         self.weights.iter_mut().for_each(Tensor::zero_grad);
     }
 
-    /// The number format of convolutions.
+    /// The type in which convolutions compute.
     pub(crate) fn compute(&self) -> Kind {
         self.compute
     }
 }
 
-/// A convolution's weight in the layout in which oneDNN's and cuDNN's kernels are fastest.
+/// Returns a convolution's weight with channels last in memory, the fastest layout for oneDNN and cuDNN.
 pub(crate) fn channels_last(weight: &Tensor) -> Result<Tensor> {
     Ok(weight.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?)
 }
 
-/// A tensor as the state keeps it.
+/// Copies a tensor to a tensor of a state.
 pub(crate) fn named(name: &str, tensor: &Tensor) -> Result<NamedTensor> {
     let tensor = tensor.f_detach()?.f_to(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
     let shape = tensor.size().iter().map(|side| usize::try_from(*side).unwrap_or(0)).collect();
@@ -303,7 +305,7 @@ fn tensor_of<'a>(state: &'a ModelState, slot: &Slot, what: &str) -> Result<&'a [
     Ok(&tensor.data)
 }
 
-/// A tensor's values in row-major order.
+/// Copies a tensor's values to a vector in row-major order.
 pub(crate) fn to_vec(tensor: &Tensor) -> Result<Vec<f32>> {
     let tensor = tensor.f_detach()?.f_to(Device::Cpu)?.f_contiguous()?;
     let mut values = vec![0.0; tensor.numel()];

@@ -1,4 +1,4 @@
-//! A net with its weights, ready to train or to answer: what training, validation and prediction share.
+//! A net with its weights on a device, used by training, validation and prediction.
 
 use tch::{Device, Kind, Tensor};
 use tusk_core::manifest::ModelDefinition;
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::nets::layout::{Params, to_vec};
 use crate::nets::{Network, layers};
 
-/// A net on a device.
+/// A net with its weights on a device.
 #[derive(Debug)]
 pub(crate) struct LoadedNet {
     pub(crate) net: Network,
@@ -20,7 +20,8 @@ pub(crate) struct LoadedNet {
     positive: Option<usize>,
 }
 
-/// Outputs of the net: one logit decides between two classes unless each is to have its own.
+/// The number of outputs of a definition's net: one logit for two classes, unless the loss needs one per class; otherwise one
+/// per class.
 pub(crate) fn outputs(definition: &ModelDefinition) -> usize {
     match definition.loss {
         Loss::CategoricalCrossentropy => definition.classes.len(),
@@ -29,27 +30,27 @@ pub(crate) fn outputs(definition: &ModelDefinition) -> usize {
     }
 }
 
-/// The weights that a seed gives.
+/// Returns the initial state that follows from the definition's seed.
 pub(crate) fn initial_state(definition: &ModelDefinition) -> ModelState {
     let (_, layout) = Network::new(&layers(&definition.spec, &definition.preprocessing, outputs(definition)));
     layout.initial_state(definition.spec.training.seed)
 }
 
 impl LoadedNet {
-    /// The net of a definition with the weights of `state`, on the device that the definition asks for; `what` names
-    /// the weights in errors.
+    /// Loads the net of a definition with the weights in `state` on the device that the definition asks for. `what` names the
+    /// weights in errors.
     #[cfg(test)]
     pub(crate) fn new(definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
         Self::on(crate::runtime::devices::device(definition.spec.distribution.device)?, definition, state, what)
     }
 
-    /// The same session, for predictions alone: normalisations are folded into the convolutions before them.
+    /// Folds batch normalisation into the convolutions. The result can only predict.
     pub(crate) fn folded(mut self) -> Result<Self> {
         self.params.fold()?;
         Ok(self)
     }
 
-    /// The same on a device that is chosen already.
+    /// Loads the net of a definition with the weights in `state` on a device. `what` names the weights in errors.
     pub(crate) fn on(device: Device, definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
         let kind = if definition.precision == Precision::Bf16 { Kind::BFloat16 } else { Kind::Float };
         let layers = layers(&definition.spec, &definition.preprocessing, outputs(definition));
@@ -60,13 +61,13 @@ impl LoadedNet {
         };
         let params = Params::load(layout, state, what, (device, kind), &learns)?;
         if device.is_cuda() {
-            // A run's batches have one or two shapes: it pays to try each convolution's algorithms once.
+            // The batches of a run have one or two shapes, so benchmarking each convolution once is worth its time.
             tch::Cuda::cudnn_set_benchmark(true);
         }
         Ok(Self { net, params, device, kind, loss: definition.loss, positive: definition.positive })
     }
 
-    /// The loss of each row, `[n]`, from outputs `[n, outputs]` and class indices `[n]` (i64).
+    /// Computes the loss of each row, `[n]`, from outputs `[n, outputs]` and class indices `[n]` (i64).
     pub(crate) fn row_losses(&self, outputs: &Tensor, classes: &Tensor) -> Result<Tensor> {
         let one_logit = outputs.size().get(1) == Some(&1);
         let truth = || -> Result<Tensor> {
@@ -102,7 +103,7 @@ impl LoadedNet {
         })
     }
 
-    /// Class probabilities `[n * classes]`, row-major, from outputs `[n, outputs]`.
+    /// Computes class probabilities `[n * classes]`, row-major, from outputs `[n, outputs]`.
     pub(crate) fn probabilities(&self, outputs: &Tensor) -> Result<Vec<f32>> {
         if outputs.size().get(1) != Some(&1) {
             return to_vec(&outputs.f_softmax(1, Kind::Float)?);
@@ -112,8 +113,9 @@ impl LoadedNet {
         Ok(positive.into_iter().flat_map(|p| if positive_first { [p, 1.0 - p] } else { [1.0 - p, p] }).collect())
     }
 
-    /// What of outputs `[n, outputs]` speaks for one class per picture: `[n, 1]`.
-    pub(crate) fn evidence(&self, outputs: &Tensor, classes: &[i64]) -> Result<Tensor> {
+    /// Returns the score of one class per image, `[n, 1]`, from outputs `[n, outputs]`. It is the logit of the class, or its
+    /// negative for the other class of a single logit.
+    pub(crate) fn class_scores(&self, outputs: &Tensor, classes: &[i64]) -> Result<Tensor> {
         let classes = Tensor::f_from_slice(classes)?.f_view([-1, 1])?.f_to(self.device)?;
         if outputs.size().get(1) != Some(&1) {
             return Ok(outputs.f_gather(1, &classes, false)?);

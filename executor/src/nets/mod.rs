@@ -1,4 +1,4 @@
-//! Computes the nets that `tusk_core::nets` describes.
+//! Computes the nets that `tusk_core::nets` defines.
 
 mod hog;
 mod layers;
@@ -20,14 +20,15 @@ use layers::Linear;
 use layout::{Layout, Params};
 use sequence::Sequence;
 
-/// What a pass through a net is for.
+/// The purpose of a forward pass through a net.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// Normalisation uses its running statistics, and nothing is random.
+    /// Batch normalisation uses the running statistics, and nothing is random.
     Predict,
-    /// Normalisation uses and updates the batch's statistics; what is random follows from the seed.
+    /// Batch normalisation uses the statistics of the batch and updates the running ones. All random numbers follow from the
+    /// seed.
     Train {
-        /// Another one for every step.
+        /// The seed of the pass, which differs between steps.
         seed: u64,
     },
 }
@@ -38,7 +39,7 @@ impl Pass {
     }
 }
 
-/// A net: a function of its parameters and a batch of pictures.
+/// A net: a function of its parameters and a batch of images.
 #[derive(Debug)]
 pub(crate) struct Network {
     features: Sequence,
@@ -47,39 +48,39 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// The net of these layers, and the tensors it has.
+    /// Creates the net of these layers and the layout of its tensors.
     pub(crate) fn new(layers: &Layers) -> (Self, Layout) {
         let mut layout = Layout::default();
         let features = Sequence::new(&mut layout, &layers.features);
         let classify = Sequence::new(&mut layout, &layers.classify);
-        let head = Linear::undecided(&mut layout, &layers.head);
+        let head = Linear::last(&mut layout, &layers.head);
         (Self { features, classify, head }, layout)
     }
 
-    /// Pictures `[n, channels, side, side]` to maps of what was found where, `[n, features, height, width]`.
+    /// Computes the feature maps `[n, features, height, width]` of net inputs `[n, channels, side, side]`.
     pub(crate) fn features(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         self.features.forward(params, x, pass)
     }
 
-    /// Such maps to outputs `[n, outputs]` in f32.
+    /// Computes the outputs `[n, outputs]`, in f32, of feature maps.
     pub(crate) fn classify(&self, params: &Params, maps: &Tensor, pass: Pass) -> Result<Tensor> {
         self.head.forward(params, &self.classify.forward(params, maps, pass)?)
     }
 
-    /// Pictures to outputs.
+    /// Computes the outputs `[n, outputs]`, in f32, of net inputs.
     pub(crate) fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         self.classify(params, &self.features(params, x, pass)?, pass)
     }
 }
 
-/// The layers of a spec's net for pictures of this kind.
-pub(crate) fn layers(spec: &ModelSpec, pictures: &Preprocessing, outputs: usize) -> Layers {
+/// The layers of a spec's net for images with this preprocessing.
+pub(crate) fn layers(spec: &ModelSpec, preprocessing: &Preprocessing, outputs: usize) -> Layers {
     let input = Input {
-        channels: i64::from(pictures.channels),
-        side: i64::from(pictures.image_size),
+        channels: i64::from(preprocessing.channels),
+        side: i64::from(preprocessing.image_size),
         outputs: i64::try_from(outputs).unwrap_or(i64::MAX),
         features: spec.net.features,
     };
-    // Of an ensemble only the members are built; checked where definitions come in.
+    // An ensemble has no net of its own. Definitions are checked when they are read, so the default is never used.
     (spec.architecture.net().unwrap_or(DEFAULT).layers)(&input)
 }

@@ -1,4 +1,4 @@
-//! Layers one after another: the one place that knows every kind of layer.
+//! Computes sequences of layers. A new kind of layer is added here.
 
 use tch::{Kind, Tensor};
 use tusk_core::nets::{Layer, Pool2d};
@@ -9,13 +9,13 @@ use super::layers::{BatchNorm2d, Conv2d, ConvBn2d, Dropout, Linear};
 use super::layout::{Layout, Params};
 use crate::error::Result;
 
-/// Layers one after another, with the places of their tensors.
+/// A sequence of layers with the ids of their tensors.
 #[derive(Debug)]
 pub(crate) struct Sequence {
     steps: Vec<Step>,
 }
 
-/// A layer that is ready to compute.
+/// A layer with the ids of its tensors.
 #[derive(Debug)]
 enum Step {
     Conv2d(Conv2d),
@@ -39,18 +39,18 @@ enum Step {
     DenseConcat(Sequence),
 }
 
-/// What a layer's output is to the layer behind it.
+/// Whether the next layer may change a layer's output in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Output {
-    /// Values of its own that no gradient needs: they may be changed in place.
+    /// New values that no gradient needs. They may be changed in place.
     Fresh,
-    /// The input's values, or values that a gradient needs.
+    /// The values of the input, or values that a gradient needs. They must not be changed.
     Kept,
 }
 
 impl Sequence {
     pub(crate) fn new(layout: &mut Layout, layers: &[Layer]) -> Self {
-        // What the first layer is given is its caller's.
+        // The input of the first layer belongs to the caller.
         let mut before = Output::Kept;
         let mut steps = Vec::with_capacity(layers.len());
         for layer in layers {
@@ -66,7 +66,7 @@ impl Sequence {
     }
 }
 
-/// What a layer makes, given what the one before it made.
+/// The kind of a layer's output. `before` is the kind of its input.
 fn output(layer: &Layer, before: Output) -> Output {
     match layer {
         Layer::Conv2d(_)
@@ -82,14 +82,14 @@ fn output(layer: &Layer, before: Output) -> Output {
         | Layer::Residual { .. }
         | Layer::Scale { .. }
         | Layer::DenseConcat { .. } => Output::Fresh,
-        // Their gradients are read off what they made.
+        // Their gradients are computed from their outputs.
         Layer::Relu | Layer::Sigmoid => Output::Kept,
-        // Views of the input, or the input itself.
+        // Their outputs are views of the input, or the input itself.
         Layer::Flatten | Layer::PixelUnshuffle { .. } | Layer::Dropout(_) | Layer::StochasticDepth(_) => before,
     }
 }
 
-/// What the last of some layers makes.
+/// The kind of the output of a sequence.
 fn last_output(layers: &[Layer]) -> Output {
     layers.iter().fold(Output::Kept, |before, layer| output(layer, before))
 }
@@ -145,7 +145,7 @@ impl Step {
             Self::Hog => hog(&x.f_to_kind(Kind::Float)?)?,
             Self::Linear(linear) => linear.forward(params, &x)?,
             Self::Dropout(dropout) => dropout.forward(&x, pass)?,
-            Self::StochasticDepth(dropout) => dropout.of_pictures(&x, pass)?,
+            Self::StochasticDepth(dropout) => dropout.of_images(&x, pass)?,
             Self::Scale(branch) => x.f_mul(&branch.forward(params, &x, pass)?)?,
             Self::Residual { branch, shortcut, in_place } => {
                 let shortcut = shortcut.forward(params, &x, pass)?;

@@ -1,4 +1,4 @@
-//! The nets against PyTorch: `tests/reference/nets.py` says how the figures were made.
+//! Tests of the nets against PyTorch. `tests/reference/nets.py` computes the reference values.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::testing::definition;
 
 const TRAIN: Pass = Pass::Train { seed: 7 };
 
-/// Numbers in [-1, 1): splitmix64 from the FNV-1a hash of the name, 24 bits each.
+/// Pseudorandom numbers in [-1, 1) with 24 bits each, by splitmix64 from the FNV-1a hash of the name.
 fn uniform(name: &str, count: usize) -> Vec<f64> {
     let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     let start = name.bytes().fold(0xcbf2_9ce4_8422_2325, fnv);
@@ -31,10 +31,10 @@ fn uniform(name: &str, count: usize) -> Vec<f64> {
         .collect()
 }
 
-/// The weights of the reference, by its formula.
+/// The weights of the reference, which a formula gives.
 fn formula_state(definition: &ModelDefinition) -> ModelState {
     let unity = ["running_var", "bn1.weight", "bn2.weight", "downsample.1.weight"];
-    // The normalisations of `cnn_reference` have numbers.
+    // The batch normalisations of `cnn_reference` have numbers as names.
     let unity = unity.into_iter().chain(["features.1.weight", "features.5.weight"]);
     let unity = unity.chain(["features.9.weight", "features.13.weight"]);
     let dense = ["norm0.weight", "norm1.weight", "norm2.weight", "norm.weight", "norm5.weight"];
@@ -57,7 +57,7 @@ fn input() -> Tensor {
     Tensor::from_slice(&values).view([2, 1, 64, 64])
 }
 
-/// The lines of nets.txt about one net, by their second and third word.
+/// The lines of nets.txt for one net, keyed by their second and third word.
 fn reference(net: &str) -> HashMap<(&'static str, &'static str), Vec<f64>> {
     let lines = include_str!("../../tests/reference/nets.txt").lines();
     lines
@@ -71,18 +71,18 @@ fn reference(net: &str) -> HashMap<(&'static str, &'static str), Vec<f64>> {
         .collect()
 }
 
-/// How far figures may be apart, as a share of their size.
+/// The allowed relative difference.
 const TOLERANCE: f64 = 1e-4;
 
-/// The same for gradients of nets so deep that, in f32, a few of a million ReLUs or maxima decide otherwise than in f64:
-/// PyTorch's own gradients of resnet50 in f32 are up to 1.3e-3 from those in f64.
+/// The allowed relative difference of gradients of deep nets. There, a few of a million ReLUs or maxima differ between f32 and
+/// f64. PyTorch's own gradients of resnet50 in f32 differ by up to 1.3e-3 from those in f64.
 const DEEP: f64 = 5e-3;
 
-/// The same for 121 layers: PyTorch's own gradients of densenet121 in f32, channels last, are up to 5.8e-3 from those in
-/// f64, before the last ReLU that decides otherwise; behind it they agree to 2e-5.
+/// The same for 121 layers. PyTorch's own gradients of densenet121 in f32, channels last, differ by up to 5.8e-3 from those in
+/// f64 in layers before the last ReLU that differs. In later layers they agree to 2e-5.
 const DEEPER: f64 = 2e-2;
 
-/// Apart by at most `bound`.
+/// Asserts that two values differ by at most `bound`.
 fn assert_near(found: f64, wanted: f64, bound: f64, what: &str) {
     assert!((found - wanted).abs() <= bound, "{what}: {found} should be {wanted} (within {bound})");
 }
@@ -94,7 +94,7 @@ fn assert_outputs(found: &Tensor, wanted: &[f64], what: &str) {
     found.iter().zip(wanted).for_each(|(f, w)| assert_near(f64::from(*f), *w, TOLERANCE * size, what));
 }
 
-/// A tensor against its sum, its sum of squares and its first four values.
+/// Compares a tensor with its sum, its sum of squares and its first four values.
 fn assert_tensor(found: &[f32], wanted: &[f64], tolerance: f64, what: &str) {
     let [sum, squares, first @ ..] = wanted else { panic!("{what}: a sum and a sum of squares") };
     let found: Vec<f64> = found.iter().map(|v| f64::from(*v)).collect();
@@ -105,34 +105,38 @@ fn assert_tensor(found: &[f32], wanted: &[f64], tolerance: f64, what: &str) {
     found.iter().zip(first).for_each(|(f, w)| assert_near(*f, *w, tolerance * typical.max(w.abs()), what));
 }
 
-/// `trained` is the pass that the reference's training is compared with, `tolerance` that of its gradients.
+/// Compares a net with its reference. `trained` is the pass for the comparison of training; `tolerance` applies to gradients.
 fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition, trained: Pass, tolerance: f64) {
     let wanted = reference(name);
-    let mut session = LoadedNet::new(definition, &formula_state(definition), "the formula").unwrap();
+    let mut loaded = LoadedNet::new(definition, &formula_state(definition), "the formula").unwrap();
     assert_eq!(
-        session.params.flat().numel() as f64,
+        loaded.params.flat().numel() as f64,
         wanted[&("all", "parameters")][0],
         "the net is not the one that tests/reference/nets.py transcribes; change it there and run it again"
     );
     let x = input();
-    let outputs = no_grad(|| session.net.forward(&session.params, &x, Pass::Predict)).unwrap();
+    let outputs = no_grad(|| loaded.net.forward(&loaded.params, &x, Pass::Predict)).unwrap();
     assert_outputs(&outputs, &wanted[&("eval", "outputs")], "outputs of prediction");
-    session = session.folded().unwrap();
-    let folded = no_grad(|| session.net.forward(&session.params, &x, Pass::Predict)).unwrap();
+    loaded = loaded.folded().unwrap();
+    let folded = no_grad(|| loaded.net.forward(&loaded.params, &x, Pass::Predict)).unwrap();
     assert_outputs(&folded, &wanted[&("eval", "outputs")], "outputs of folded prediction");
-    let has_normalisation = session.params.state().unwrap().iter().any(|tensor| tensor.name.ends_with("running_mean"));
-    assert_eq!(to_vec(&folded).unwrap() != to_vec(&outputs).unwrap(), has_normalisation, "what can be folded is");
+    let has_normalisation = loaded.params.state().unwrap().iter().any(|tensor| tensor.name.ends_with("running_mean"));
+    assert_eq!(
+        to_vec(&folded).unwrap() != to_vec(&outputs).unwrap(),
+        has_normalisation,
+        "folding changes a net with batch normalisation and no other"
+    );
 
-    let outputs = session.net.forward(&session.params, &x, trained).unwrap();
+    let outputs = loaded.net.forward(&loaded.params, &x, trained).unwrap();
     assert_outputs(&outputs, &wanted[&("train", "outputs")], "outputs of training");
-    let loss = session.row_losses(&outputs, &Tensor::from_slice(&[0_i64, 1])).unwrap().mean(Kind::Float);
+    let loss = loaded.row_losses(&outputs, &Tensor::from_slice(&[0_i64, 1])).unwrap().mean(Kind::Float);
     let wanted_loss = wanted[&("train", "loss")][0];
     assert_near(loss.double_value(&[]), wanted_loss, TOLERANCE * wanted_loss, "loss");
     loss.backward();
 
-    let gradient = to_vec(&Tensor::cat(&session.params.gradients().unwrap(), 0)).unwrap();
+    let gradient = to_vec(&Tensor::cat(&loaded.params.gradients().unwrap(), 0)).unwrap();
     let (mut start, mut compared) = (0, 0);
-    for tensor in session.params.state().unwrap() {
+    for tensor in loaded.params.state().unwrap() {
         let found = gradient.get(start..start + tensor.data.len());
         start += tensor.data.len();
         if let Some(wanted) = wanted.get(&("gradient", tensor.name.as_str())) {
@@ -145,8 +149,8 @@ fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition, trained:
         }
     }
     assert_eq!(compared, wanted.len() - 4, "every tensor of the reference is in the net");
-    session.params.zero_gradients();
-    assert_eq!(Tensor::cat(&session.params.gradients().unwrap(), 0).abs().max().double_value(&[]), 0.0);
+    loaded.params.zero_gradients();
+    assert_eq!(Tensor::cat(&loaded.params.gradients().unwrap(), 0).abs().max().double_value(&[]), 0.0);
 }
 
 #[test]
@@ -162,7 +166,7 @@ fn resnet50_agrees_with_torchvision_forward_and_backward() {
 
 #[test]
 fn vgg16_agrees_with_torchvision_forward_and_backward() {
-    // Without dropout, which draws other numbers there.
+    // Without dropout, because PyTorch draws other random numbers.
     assert_agrees_with_pytorch("vgg16", &definition(Architecture::VGG16), Pass::Predict, DEEP);
 }
 
@@ -172,7 +176,7 @@ fn densenet121_agrees_with_torchvision_forward_and_backward() {
 }
 
 #[test]
-fn dropout_zeroes_half_and_doubles_the_rest_as_the_seed_of_the_pass_says() {
+fn dropout_zeroes_half_of_the_values_by_seed_and_doubles_the_rest() {
     let x = Tensor::ones([10, 1000], (Kind::Float, Device::Cpu));
     let dropped = |layer: &str, pass| {
         let dropout = tusk_core::nets::Dropout { name: layer.to_owned(), fraction: 0.5 };
@@ -189,7 +193,7 @@ fn dropout_zeroes_half_and_doubles_the_rest_as_the_seed_of_the_pass_says() {
 }
 
 #[test]
-fn dropout_keeps_the_mean_whatever_its_fraction_and_stochastic_depth_drops_whole_pictures() {
+fn dropout_keeps_the_mean_for_other_fractions_and_stochastic_depth_drops_whole_images() {
     let x = Tensor::ones([2000, 5], (Kind::Float, Device::Cpu));
     let layer = tusk_core::nets::Dropout { name: "block".to_owned(), fraction: 0.2 };
     let dropout = Dropout::new(&layer);
@@ -197,19 +201,19 @@ fn dropout_keeps_the_mean_whatever_its_fraction_and_stochastic_depth_drops_whole
     assert!(values.iter().all(|value| [0.0, 1.25].contains(value)));
     let kept = values.iter().filter(|value| **value > 0.0).count();
     assert!((7800..8200).contains(&kept), "{kept} of 10,000");
-    let pictures = to_vec(&dropout.of_pictures(&x, TRAIN).unwrap()).unwrap();
-    assert!(pictures.chunks(5).all(|picture| picture.iter().all(|value| *value == picture[0])));
-    let kept = pictures.chunks(5).filter(|picture| picture[0] == 1.25).count();
+    let images = to_vec(&dropout.of_images(&x, TRAIN).unwrap()).unwrap();
+    assert!(images.chunks(5).all(|image| image.iter().all(|value| *value == image[0])));
+    let kept = images.chunks(5).filter(|image| image[0] == 1.25).count();
     assert!((1540..1660).contains(&kept), "{kept} of 2,000");
-    assert_eq!(to_vec(&dropout.of_pictures(&x, Pass::Predict).unwrap()).unwrap(), vec![1.0; 10_000]);
+    assert_eq!(to_vec(&dropout.of_images(&x, Pass::Predict).unwrap()).unwrap(), vec![1.0; 10_000]);
 }
 
 #[test]
-fn every_net_has_its_head() {
+fn every_net_has_the_described_last_layer() {
     for name in Architecture::NAMES {
         let architecture = Architecture::from_name(name).unwrap();
         if architecture == Architecture::VGG16 {
-            continue; // Half a gigabyte; its reference names the layer.
+            continue; // It has half a gigabyte of weights. Its comparison with PyTorch covers the layer.
         }
         let definition = definition(architecture);
         let head = layers(&definition.spec, &definition.preprocessing, 1).head;
@@ -221,7 +225,7 @@ fn every_net_has_its_head() {
 }
 
 #[test]
-fn a_description_counts_the_parameters_that_its_net_has() {
+fn the_number_of_parameters_of_a_description_is_that_of_its_net() {
     for net in NETS {
         let definition = definition(Architecture::Net(net));
         let layers = layers(&definition.spec, &definition.preprocessing, 3);
@@ -230,8 +234,8 @@ fn a_description_counts_the_parameters_that_its_net_has() {
 }
 
 #[test]
-fn values_that_others_need_are_not_changed_in_place() {
-    // ReLU of the input itself, of a view of it, and of what ReLU made; a branch that ends in ReLU.
+fn values_that_are_used_again_are_not_changed_in_place() {
+    // ReLU of the input, of a view of it, and of the output of ReLU, and a branch that ends in ReLU.
     let branch = vec![Layer::Relu, Layer::Relu];
     let residual = Layer::Residual { branch, shortcut: Vec::new() };
     let layers = Layers {
@@ -262,39 +266,38 @@ fn cnn_reference_agrees_with_its_sequential_in_pytorch_forward_and_backward() {
 }
 
 #[test]
-fn bf16_convolutions_stay_near_those_of_f32_and_answer_in_f32() {
+fn bf16_convolutions_are_close_to_those_of_f32_and_outputs_are_f32() {
     let f32 = definition(Architecture::CNN);
     let bf16 = ModelDefinition { precision: Precision::Bf16, ..f32.clone() };
     let state = formula_state(&f32);
     let outputs = [f32, bf16].map(|definition| {
-        let session = LoadedNet::new(&definition, &state, "the formula").unwrap();
-        let outputs = session.net.forward(&session.params, &input().to_kind(session.kind), TRAIN).unwrap();
+        let loaded = LoadedNet::new(&definition, &state, "the formula").unwrap();
+        let outputs = loaded.net.forward(&loaded.params, &input().to_kind(loaded.kind), TRAIN).unwrap();
         assert_eq!(outputs.kind(), Kind::Float);
-        let running: Vec<NamedTensor> = session.params.state().unwrap();
+        let running: Vec<NamedTensor> = loaded.params.state().unwrap();
         let mean = running.into_iter().find(|tensor| tensor.name == "bn1.running_mean").unwrap();
         [to_vec(&outputs).unwrap(), mean.data].concat()
     });
     let size = outputs[0].iter().fold(0.0_f32, |most, v| most.max(v.abs()));
-    let apart = outputs[0].iter().zip(&outputs[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    // bf16 has 8 bits of precision: the two differ, but by a few per cent.
-    assert!(apart > 0.0 && apart < 0.05 * size, "{outputs:?}");
+    let difference = outputs[0].iter().zip(&outputs[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    // bf16 has 8 bits of precision, so the outputs differ by a few per cent.
+    assert!(difference > 0.0 && difference < 0.05 * size, "{outputs:?}");
 }
 
 #[test]
-fn a_batch_with_one_value_per_channel_leaves_the_running_statistics_finite() {
-    // 32 pixels are 1 x 1 in ResNet's last stage, and the last batch of an epoch may hold a single picture.
+fn running_statistics_stay_finite_for_a_batch_with_one_value_per_channel() {
+    // An image of 32 pixels is 1 x 1 in ResNet's last stage, and a batch may have a single image.
     let definition = definition(Architecture::RESNET18);
-    let session = LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap();
-    let outputs =
-        session.net.forward(&session.params, &input().narrow(0, 0, 1).narrow(2, 0, 32).narrow(3, 0, 32), TRAIN);
+    let loaded = LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap();
+    let outputs = loaded.net.forward(&loaded.params, &input().narrow(0, 0, 1).narrow(2, 0, 32).narrow(3, 0, 32), TRAIN);
     assert!(to_vec(&outputs.unwrap()).unwrap()[0].is_finite());
-    for tensor in session.params.state().unwrap() {
+    for tensor in loaded.params.state().unwrap() {
         assert!(tensor.data.iter().all(|v| v.is_finite()), "{}", tensor.name);
     }
 }
 
 #[test]
-fn weights_of_another_net_are_refused_with_the_tensor_that_differs() {
+fn weights_of_another_net_are_refused_with_the_name_of_the_tensor() {
     let definition = definition(Architecture::CNN);
     let state = initial_state(&definition);
     let refusal = |state: &ModelState| LoadedNet::new(&definition, state, "model lungs").unwrap_err().to_string();
@@ -310,7 +313,7 @@ fn weights_of_another_net_are_refused_with_the_tensor_that_differs() {
 }
 
 #[test]
-fn a_device_that_is_not_there_is_refused_and_says_what_to_use() {
+fn a_missing_device_is_refused_with_an_alternative() {
     let mut definition = definition(Architecture::CNN);
     definition.spec.distribution.device = WantedDevice::Cuda(4096);
     let refusal = LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap_err().to_string();
@@ -324,7 +327,7 @@ fn a_device_that_is_not_there_is_refused_and_says_what_to_use() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_weights_and_another_gives_others() {
+fn initial_weights_follow_from_the_seed() {
     let definition = definition(Architecture::CNN);
     let mut other = definition.clone();
     other.spec.training.seed += 1;

@@ -146,7 +146,7 @@ impl Plugin {
     /// # Errors
     /// When the registry has them already.
     pub fn register(&self, registry: &prometheus::Registry) -> Result<()> {
-        Ok(self.engine.activity().figures.register(registry)?)
+        Ok(self.engine.tasks().metrics.register(registry)?)
     }
 
     /// Says where the scheduler is, as `http://host:port`.

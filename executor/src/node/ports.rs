@@ -85,14 +85,14 @@ impl Ports {
         let rows =
             FlightServiceServer::new(rows).max_decoding_message_size(decoding).max_encoding_message_size(encoding);
         let (tasks, rows) = (Routes::new(guard), Routes::new(rows));
-        let mut doors = vec![
+        let mut servers = vec![
             serve(SocketAddr::new(outside, config.grpc_port), tasks.clone(), tls).await?,
             serve(SocketAddr::new(bind, config.port), rows, tls).await?,
         ];
         if bind.is_unspecified() {
             for address in named(config, outside).await {
                 match serve(address, tasks.clone(), tls).await {
-                    Ok(door) => doors.push(door),
+                    Ok(server) => servers.push(server),
                     // Not an address of this machine: something in front of it.
                     Err(error) => tracing::debug!(%address, %error, "the external host is not here"),
                 }
@@ -105,7 +105,7 @@ impl Ports {
                 Ok(())
             })
         }));
-        Ok(Self(doors))
+        Ok(Self(servers))
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn run(flags: Flags) -> Result<(), ProcessError> {
     let bind = bind_address(&config)?;
     let outside = if bind.is_unspecified() { facing_address(&config, connect_seconds).await? } else { bind };
     let tls = flags.tusk.server_tls();
-    let _doors = Ports::open(&mut config, &plugin, (bind, outside), tls.as_ref()).await?;
+    let _ports = Ports::open(&mut config, &plugin, (bind, outside), tls.as_ref()).await?;
     if tls.is_none() && !bind.is_loopback() {
         tracing::warn!(
             %bind, "no certificates are configured: every host that reaches the ports can run tasks. Set --tls-cert, \

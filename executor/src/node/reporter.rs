@@ -21,7 +21,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const SETTLE: Duration = Duration::from_millis(50);
 
 /// How long the scheduler may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Who reports.
 #[derive(Clone, Debug)]
@@ -36,17 +36,17 @@ impl Plugin {
     /// What the executor does now.
     #[must_use]
     pub fn report(&self, identity: &Identity) -> ExecutorReport {
-        let (activity, devices) = (self.engine.activity(), self.engine.devices().report());
+        let (tasks, devices) = (self.engine.tasks(), self.engine.devices().report());
         let (mut shards, memory, disk) = self.engine.cache().contents();
-        let figures = &activity.figures;
+        let metrics = &tasks.metrics;
         let gauge = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         let bytes = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        figures.shards.set(gauge(shards.len()));
-        figures.shard_memory_bytes.set(bytes(memory));
-        figures.shard_disk_bytes.set(bytes(disk));
-        figures.devices.set(gauge(self.workers()));
-        figures.devices_busy.set(gauge(devices.iter().filter(|device| device.busy.is_some()).count()));
-        figures.tasks_waiting.set(gauge(self.engine.devices().waiting()));
+        metrics.shards.set(gauge(shards.len()));
+        metrics.shard_memory_bytes.set(bytes(memory));
+        metrics.shard_disk_bytes.set(bytes(disk));
+        metrics.devices.set(gauge(self.workers()));
+        metrics.devices_busy.set(gauge(devices.iter().filter(|device| device.busy.is_some()).count()));
+        metrics.tasks_waiting.set(gauge(self.engine.devices().waiting()));
         shards.truncate(SHARDS_MAX);
         ExecutorReport {
             wire_version: WIRE_VERSION,
@@ -56,8 +56,8 @@ impl Plugin {
             devices,
             threads_per_device: u32::try_from(self.threads_per_worker).unwrap_or(u32::MAX),
             shards,
-            progress: activity.progress(),
-            totals: figures.totals(),
+            progress: tasks.progress(),
+            totals: metrics.totals(),
         }
     }
 }
@@ -72,7 +72,7 @@ pub fn start_reporting(
     host: &str,
 ) -> Result<JoinHandle<()>, tonic::transport::Error> {
     let url = format!("http://{}:{}", config.scheduler_host, config.scheduler_port);
-    let mut endpoint = Endpoint::from_shared(url)?.connect_timeout(ANSWER_TIMEOUT);
+    let mut endpoint = Endpoint::from_shared(url)?.connect_timeout(RESPONSE_TIMEOUT);
     if let Some(secure) = &plugin.endpoint {
         // The certificates were read when the plugin was made.
         endpoint = secure(endpoint.clone()).unwrap_or(endpoint);
@@ -85,26 +85,26 @@ async fn report_forever(plugin: Arc<Plugin>, identity: Identity, channel: Channe
     let changed = plugin.engine.devices().changed();
     let mut ticks = tokio::time::interval(REPORT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_heard = true;
+    let mut is_accepted = true;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = changed.notified() => tokio::time::sleep(SETTLE).await,
         }
-        match (send(&plugin.report(&identity), channel.clone()).await, is_heard) {
+        match (send(&plugin.report(&identity), channel.clone()).await, is_accepted) {
             (Ok(()), false) => {
                 tracing::info!("the scheduler accepts reports again");
-                is_heard = true;
+                is_accepted = true;
             }
             (Ok(()), true) => {}
             (Err(error), _) => {
-                plugin.engine.activity().figures.report_failures.inc();
-                if is_heard {
+                plugin.engine.tasks().metrics.report_failures.inc();
+                if is_accepted {
                     tracing::warn!(%error, "failed to report to the scheduler, will retry");
                 } else {
                     tracing::debug!(%error, "failed to report to the scheduler");
                 }
-                is_heard = false;
+                is_accepted = false;
             }
         }
     }
@@ -114,10 +114,10 @@ async fn send(report: &ExecutorReport, channel: Channel) -> Result<(), String> {
     let body = serde_json::to_vec(report).map_err(|e| e.to_string())?;
     let action = Action { r#type: REPORT_ACTION.to_owned(), body: body.into() };
     let sent = async {
-        let answer = FlightServiceClient::new(channel).do_action(action).await?;
-        answer.into_inner().try_for_each(|_| std::future::ready(Ok(()))).await
+        let response = FlightServiceClient::new(channel).do_action(action).await?;
+        response.into_inner().try_for_each(|_| std::future::ready(Ok(()))).await
     };
-    match tokio::time::timeout(ANSWER_TIMEOUT, sent).await {
+    match tokio::time::timeout(RESPONSE_TIMEOUT, sent).await {
         Ok(result) => result.map_err(|status| format!("{}: {}", status.code(), status.message())),
         Err(_) => Err("no answer".to_owned()),
     }

@@ -51,7 +51,7 @@ async fn a_report_says_what_the_executor_has_and_does() {
     assert_eq!((work.run, work.worker.0, work.epoch), (task.run, 1, 3));
     let again: ExecutorReport = serde_json::from_slice(&serde_json::to_vec(&busy).unwrap()).unwrap();
     assert_eq!(again, busy);
-    assert_eq!(plugin.engine.activity().figures.devices_busy.get(), 1);
+    assert_eq!(plugin.engine.tasks().metrics.devices_busy.get(), 1);
     drop(running);
 }
 
@@ -63,7 +63,7 @@ async fn a_scheduler_that_is_away_is_an_error_and_no_end() {
     // Port 9 discards: nobody listens there.
     let config = ExecutorProcessConfig { scheduler_port: 9, ..ExecutorProcessConfig::default() };
     let reporting = start_reporting(&plugin, &config, "localhost").unwrap();
-    let failures = &plugin.engine.activity().figures.report_failures;
+    let failures = &plugin.engine.tasks().metrics.report_failures;
     for _ in 0..100 {
         if failures.get() >= 2 {
             break;

@@ -1,4 +1,4 @@
-//! Scores of images by trained nets.
+//! Computes class probabilities and heat maps of images.
 
 pub(crate) mod predictor;
 pub(crate) mod scorer;

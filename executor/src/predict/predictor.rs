@@ -1,4 +1,4 @@
-//! Applies published models: reads a model once, replays its preprocessing, and keeps it while it is the current one.
+//! Predicts with published models. A model is loaded once and kept until it is replaced.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -24,23 +24,23 @@ use crate::predict::scorer::{SCORING_BATCH, Scorer};
 use crate::runtime::devices::device;
 use crate::runtime::parallel;
 
-/// Models kept ready.
+/// The largest number of loaded models.
 const MODELS_MAX: usize = 8;
 
-/// A model ready to answer.
+/// A loaded model.
 #[derive(Debug)]
 struct Loaded {
     manifest: Manifest,
     classes: Arc<[String]>,
-    /// Its nets, by what they see: a picture is decoded once for each of these.
+    /// Its nets, grouped by preprocessing. An image is decoded once per group.
     views: Vec<View>,
 }
 
-/// Nets that see the same pixels.
+/// Nets with the same preprocessing.
 #[derive(Debug)]
 struct View {
     preprocessing: Preprocessing,
-    /// What one thread at a time uses: while it computes, the others decode.
+    /// Each net is used by one thread at a time. The other threads decode images meanwhile.
     scorers: Vec<Mutex<Scorer>>,
 }
 
@@ -71,7 +71,7 @@ impl Loaded {
         self.views.iter().map(|view| view.scorers.len()).sum()
     }
 
-    /// No predictions yet, for this many images.
+    /// Returns empty predictions with space for this many images.
     fn predictions(&self, images: usize) -> Predictions {
         Predictions {
             classes: Arc::clone(&self.classes),
@@ -82,19 +82,20 @@ impl Loaded {
         }
     }
 
-    /// The class of each picture by the sums of what the nets say of it.
+    /// Returns the predicted class of each image from the sums of the nets' probabilities.
     fn decided(&self, sums: &[f32]) -> Vec<i64> {
         let mut predictions = self.predictions(0);
         predictions.probabilities = sums.iter().map(|sum| sum / self.nets() as f32).collect();
-        let pictures = sums.len() / self.classes.len().max(1);
-        // Where the nets say nothing, the map says nothing whichever class it is asked for.
-        (0..pictures).map(|picture| predictions.class_of(picture).unwrap_or(0) as i64).collect()
+        let images = sums.len() / self.classes.len().max(1);
+        // Without a prediction the heat map is empty for every class, so any class will do.
+        (0..images).map(|image| predictions.class_of(image).unwrap_or(0) as i64).collect()
     }
 }
 
 impl View {
-    /// The sum of what the nets say of pictures one after another; nothing of no pictures.
-    fn sum(&self, pixels: &[u8], ask: impl Fn(&Scorer, &Tensor) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
+    /// Applies `score` to each net and returns the sum of the results. `pixels` are concatenated images; the result is empty
+    /// if there are none.
+    fn sum(&self, pixels: &[u8], score: impl Fn(&Scorer, &Tensor) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
         if pixels.is_empty() {
             return Ok(Vec::new());
         }
@@ -103,13 +104,13 @@ impl View {
         let mut sum: Vec<f32> = Vec::new();
         for scorer in &self.scorers {
             let scorer = scorer.lock().unwrap_or_else(PoisonError::into_inner);
-            add(&mut sum, ask(&scorer, &on_device(pixels, &shape, scorer.device())?)?);
+            add(&mut sum, score(&scorer, &on_device(pixels, &shape, scorer.device())?)?);
         }
         Ok(sum)
     }
 }
 
-/// Adds numbers to as many others, or to none.
+/// Adds numbers to a sum of the same length. An empty sum counts as zeros.
 fn add(sum: &mut Vec<f32>, numbers: Vec<f32>) {
     if sum.is_empty() {
         *sum = numbers;
@@ -118,8 +119,8 @@ fn add(sum: &mut Vec<f32>, numbers: Vec<f32>) {
     }
 }
 
-/// Numbers from 0 on by the largest of them.
-fn to_its_largest(numbers: &[f32]) -> Vec<f32> {
+/// Divides numbers, none of which is negative, by the largest of them.
+fn divide_by_largest(numbers: &[f32]) -> Vec<f32> {
     let largest = numbers.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
     numbers.iter().map(|number| number / largest).collect()
 }
@@ -133,14 +134,14 @@ pub struct TorchPredictor {
 }
 
 impl TorchPredictor {
-    /// A predictor for the models of a store, on this many threads.
+    /// Creates a predictor for the models of a store. It uses this many threads.
     #[must_use]
     pub fn new(store: ModelStore, threads: usize) -> Self {
         Self { store, threads: threads.max(1), models: Mutex::default() }
     }
 
-    /// The model for a batch of these tasks. Of tasks that were launched together, the first batch reads the manifest and
-    /// the others take what it got, also when the model is replaced while they run.
+    /// Returns the model for a batch of these tasks. Tasks that were launched together use the same version of the model, even
+    /// if it is replaced while they run: the first batch reads the manifest, and the others use its model.
     fn model(&self, name: &ModelName, tasks: Option<&TaskModels>) -> Result<Arc<Loaded>> {
         match tasks {
             Some(tasks) => tasks.get_or_read(name, || self.published(name)),
@@ -148,7 +149,7 @@ impl TorchPredictor {
         }
     }
 
-    /// The model as it is published now: the manifest is read each time, the weights only when they changed.
+    /// Returns the model as it is published now. Each call reads the manifest; the weights are read only if they have changed.
     fn published(&self, name: &ModelName) -> Result<Arc<Loaded>> {
         let (store, wanted) = (self.store.clone(), name.clone());
         let manifest = wait(async move { store.manifest(&wanted).await })?;
@@ -169,7 +170,7 @@ impl TorchPredictor {
         Ok(loaded)
     }
 
-    /// What the nets of a view see of the images that can be read.
+    /// Decodes and preprocesses images for the nets of a view. Images that are NULL or unreadable give `None`.
     fn decode(
         &self,
         images: &ImageColumn<'_>,
@@ -184,13 +185,13 @@ impl TorchPredictor {
             match images.input(row, preprocessing) {
                 Ok(square) => Some(square.data),
                 Err(reason) => {
-                    tracing::warn!(model = %name, row, %reason, "unreadable image predicts NULL");
+                    tracing::warn!(model = %name, row, %reason, "the image cannot be read, its prediction is NULL");
                     None
                 }
             }
         };
-        let pictures = parallel::map(rows.len(), self.threads, |index| one(rows.start + index));
-        pictures.into_iter().map(Option::flatten).collect()
+        let inputs = parallel::map(rows.len(), self.threads, |index| one(rows.start + index));
+        inputs.into_iter().map(Option::flatten).collect()
     }
 
     fn explain_all(&self, name: &ModelName, images: &dyn Array, tasks: Option<&TaskModels>) -> Result<Explanations> {
@@ -200,11 +201,11 @@ impl TorchPredictor {
         let definitions = members.iter().map(|member| &member.definition).chain([definition]);
         let mut nets = definitions.filter_map(|definition| definition.spec.architecture.net());
         if let Some(net) = nets.find(|net| !net.has_maps()) {
-            let reason = format!("is an {}, which has no maps to look at; explain is for convolutional nets", net.name);
+            let reason = format!("is an {}, which has no feature maps; explain needs a convolutional net", net.name);
             return refuse(&reason);
         }
         let [view] = model.views.as_slice() else {
-            return refuse("has members that see pictures of different sizes; explain asks one of them");
+            return refuse("has members with different image sizes; use explain with one of the members");
         };
         let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
         let (side, channels) = (view.preprocessing.image_size, view.preprocessing.channels);
@@ -212,14 +213,14 @@ impl TorchPredictor {
         tch::set_num_threads(i32::try_from(self.threads).unwrap_or(1));
         for start in (0..images.len()).step_by(SCORING_BATCH) {
             let rows = start..(start + SCORING_BATCH).min(images.len());
-            let pictures = self.decode(&images, rows, name, &view.preprocessing);
-            let pixels: Vec<u8> = pictures.iter().flatten().flatten().copied().collect();
-            // What all nets and views say together, so that each net is asked of the same class.
+            let inputs = self.decode(&images, rows, name, &view.preprocessing);
+            let pixels: Vec<u8> = inputs.iter().flatten().flatten().copied().collect();
+            // All nets explain the same class, which is the one that the whole model predicts.
             let decided = model.decided(&view.sum(&pixels, Scorer::probabilities)?);
-            let maps = view.sum(&pixels, |scorer, pictures| scorer.explain(pictures, &decided))?;
-            let mut maps = maps.chunks_exact((side * side).max(1) as usize).map(to_its_largest);
-            for picture in pictures {
-                explained.push(picture.and_then(|picture| Some((maps.next()?, picture))));
+            let maps = view.sum(&pixels, |scorer, inputs| scorer.explain(inputs, &decided))?;
+            let mut maps = maps.chunks_exact((side * side).max(1) as usize).map(divide_by_largest);
+            for input in inputs {
+                explained.push(input.and_then(|input| Some((maps.next()?, input))));
             }
         }
         Ok(Explanations { side, channels, images: explained })
@@ -235,10 +236,10 @@ impl TorchPredictor {
             let rows = start..(start + SCORING_BATCH).min(images.len());
             let (mut sum, mut readable) = (Vec::new(), Vec::new());
             for view in &model.views {
-                let pictures = self.decode(&images, rows.clone(), name, &view.preprocessing);
-                let pixels: Vec<u8> = pictures.iter().flatten().flatten().copied().collect();
+                let inputs = self.decode(&images, rows.clone(), name, &view.preprocessing);
+                let pixels: Vec<u8> = inputs.iter().flatten().flatten().copied().collect();
                 add(&mut sum, view.sum(&pixels, Scorer::probabilities)?);
-                readable = pictures.iter().map(Option::is_some).collect();
+                readable = inputs.iter().map(Option::is_some).collect();
             }
             let mut means = sum.chunks_exact(classes.max(1));
             for is_readable in readable {
@@ -278,17 +279,17 @@ impl Predictor for TorchPredictor {
     }
 }
 
-/// What training may make of images, on the CPU.
+/// Augments images as training does, on the CPU.
 fn augmented(images: &dyn Array, changes: &Changes) -> Result<Vec<Option<Vec<u8>>>> {
     let images = ImageColumn::try_new(images).map_err(|e| DataFusionError::External(Box::new(e)))?;
-    // Centred at middle grey, which is what a square that is cut out shows.
+    // The mean is middle grey, so that a cut-out square is grey.
     let preprocessing = Preprocessing::plain(changes.side, 1, 0.5, 1.0);
     let one = |row: usize, seed: u64| -> Result<Option<Vec<u8>>> {
-        let Ok(picture) = images.input(row, &preprocessing) else { return Ok(None) };
+        let Ok(input) = images.input(row, &preprocessing) else { return Ok(None) };
         let side = i64::from(changes.side);
-        let picture = on_device(&picture.data, &[side, side, 1], Device::Cpu)?;
+        let input = on_device(&input.data, &[side, side, 1], Device::Cpu)?;
         let pipeline = InputPipeline::new(&preprocessing, changes.augment.clone(), seed, Device::Cpu, Kind::Float)?;
-        let seen = pipeline.input(&picture, &[content_hash(images.content(row))], 1)?;
+        let seen = pipeline.input(&input, &[content_hash(images.content(row))], 1)?;
         let levels = to_vec(&seen.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_clamp(0.0, 255.0)?)?;
         Ok(Some(levels.into_iter().map(|level| level.round() as u8).collect()))
     };
@@ -299,8 +300,8 @@ fn augmented(images: &dyn Array, changes: &Changes) -> Result<Vec<Option<Vec<u8>
     changes.seeds.iter().enumerate().map(of_row).collect()
 }
 
-/// Waits for the store. A function of a query is called from inside the async runtime, which must not wait for itself, so
-/// all reads of the process run on one other thread.
+/// Blocks until the model store responds. SQL functions are called on threads of the async runtime, which must not block on
+/// that runtime. All reads of the process therefore run on a separate runtime with one thread.
 fn wait<T: Send + 'static>(work: impl Future<Output = tusk_core::Result<T>> + Send + 'static) -> Result<T> {
     static STORE: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("model-store").enable_all().build()
@@ -308,7 +309,7 @@ fn wait<T: Send + 'static>(work: impl Future<Output = tusk_core::Result<T>> + Se
     let failed = |reason: String| DataFusionError::Execution(format!("cannot read the model store: {reason}"));
     let runtime = STORE.as_ref().map_err(|error| failed(error.to_string()))?;
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-    // Nobody waits any more where it cannot be sent.
+    // Sending fails only if the receiver is gone, and then the result is not needed.
     runtime.spawn(async move { drop(sender.send(work.await)) });
     Ok(receiver.recv().map_err(|_| failed("the read stopped unexpectedly".to_owned()))??)
 }

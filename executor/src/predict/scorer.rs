@@ -1,4 +1,4 @@
-//! Probabilities of pictures: what validation and prediction share.
+//! Computes class probabilities and heat maps of images, for validation and prediction.
 
 use tch::{Device, Kind, Tensor, no_grad};
 use tusk_core::manifest::ModelDefinition;
@@ -11,45 +11,47 @@ use crate::nets::Pass;
 use crate::nets::layout::to_vec;
 use crate::nets::loaded::LoadedNet;
 
-/// Pictures per step of a pass that only looks.
+/// The number of images in a batch that is scored.
 pub(crate) const SCORING_BATCH: usize = 64;
 
-/// A model ready to answer, with everything folded that prediction does not need apart.
+/// A loaded net for prediction, with batch normalisation folded into the convolutions.
 #[derive(Debug)]
 pub(crate) struct Scorer {
-    pub(crate) session: LoadedNet,
+    pub(crate) loaded: LoadedNet,
     plain: InputPipeline,
-    /// Makes the further views of test-time augmentation, and how many there are.
-    turned: Option<(InputPipeline, u32)>,
+    /// The pipeline for the additional views of test-time augmentation, and their number.
+    views: Option<(InputPipeline, u32)>,
 }
 
 impl Scorer {
-    /// The model of a definition with these weights; `what` names the weights in errors.
+    /// Loads the net of a definition with these weights. `what` names the weights in errors.
     pub(crate) fn new(device: Device, definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
-        let session = LoadedNet::on(device, definition, state, what)?.folded()?;
+        let loaded = LoadedNet::on(device, definition, state, what)?.folded()?;
         let spec = &definition.spec;
         let pipeline = |augment| {
-            InputPipeline::new(&definition.preprocessing, augment, spec.training.seed, session.device, session.kind)
+            InputPipeline::new(&definition.preprocessing, augment, spec.training.seed, loaded.device, loaded.kind)
         };
         let plain = pipeline(Augment::default())?;
-        let turned =
+        let views =
             if spec.prediction.tta > 1 { Some((pipeline(Augment::views())?, spec.prediction.tta - 1)) } else { None };
-        Ok(Self { session, plain, turned })
+        Ok(Self { loaded, plain, views })
     }
 
-    /// Where in each picture is what speaks for a class, one of `classes` per picture: maps `[n * side * side]` in [0, 1],
-    /// each with its own largest value at 1, before it is made as large as the picture, unless nothing speaks for the class.
-    /// The net's maps are weighed by their gradients, place by place (HiResCAM; Draelos & Carin 2020, arXiv 2011.08891): where
-    /// the maps are averaged next, that is Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391).
-    pub(crate) fn explain(&self, pictures: &Tensor, classes: &[i64]) -> Result<Vec<f32>> {
-        let LoadedNet { net, params, .. } = &self.session;
-        let count = pictures.size().first().copied().unwrap_or(0);
-        let x = self.plain.input(pictures, &vec![0; usize::try_from(count).unwrap_or(0)], 0)?;
+    /// Returns the heat map of each image for its class in `classes`: `[n * side * side]`, values in [0, 1]. Each map is scaled
+    /// so that its largest value is 1 before it is enlarged to the size of the image. A map is zero if no region raises the
+    /// score of the class.
+    ///
+    /// The net's feature maps are multiplied by their gradients at each place (HiResCAM; Draelos & Carin 2020, arXiv
+    /// 2011.08891). For nets that average their feature maps, this equals Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391).
+    pub(crate) fn explain(&self, images: &Tensor, classes: &[i64]) -> Result<Vec<f32>> {
+        let LoadedNet { net, params, .. } = &self.loaded;
+        let count = images.size().first().copied().unwrap_or(0);
+        let x = self.plain.input(images, &vec![0; usize::try_from(count).unwrap_or(0)], 0)?;
         let maps = no_grad(|| net.features(params, &x, Pass::Predict))?;
         let kind = maps.kind();
         let maps = maps.f_to_kind(Kind::Float)?.f_detach()?.f_set_requires_grad(true)?;
         let outputs = net.classify(params, &maps.f_to_kind(kind)?, Pass::Predict)?;
-        let score = self.session.evidence(&outputs, classes)?.f_sum(Kind::Float)?;
+        let score = self.loaded.class_scores(&outputs, classes)?.f_sum(Kind::Float)?;
         let gradient = Tensor::f_run_backward(&[score], &[maps.shallow_clone()], false, false)?.remove(0);
         no_grad(|| {
             let heat = maps.f_mul(&gradient)?.f_sum_dim_intlist(&[1_i64][..], true, Kind::Float)?.f_relu()?;
@@ -61,25 +63,26 @@ impl Scorer {
     }
 
     pub(crate) fn device(&self) -> Device {
-        self.session.device
+        self.loaded.device
     }
 
-    /// Class probabilities `[n * classes]`, row-major, of pictures `[n, side, side, channels]`, u8, on the device: the mean
-    /// over the views. All pictures are turned alike, so that one's answer does not depend on its neighbours.
-    pub(crate) fn probabilities(&self, pictures: &Tensor) -> Result<Vec<f32>> {
-        let count = usize::try_from(pictures.size().first().copied().unwrap_or(0)).unwrap_or(0);
-        let alike = vec![0; count];
-        let session = &self.session;
-        let seen = |pipeline: &InputPipeline, view| {
-            let x = pipeline.input(pictures, &alike, view)?;
-            session.probabilities(&no_grad(|| session.net.forward(&session.params, &x, Pass::Predict))?)
+    /// Returns the class probabilities `[n * classes]`, row-major, of images `[n, side, side, channels]`, u8, on the device. They
+    /// are means over the views. All images get the same views, so that the probabilities of an image do not depend on the
+    /// other images of the batch.
+    pub(crate) fn probabilities(&self, images: &Tensor) -> Result<Vec<f32>> {
+        let count = usize::try_from(images.size().first().copied().unwrap_or(0)).unwrap_or(0);
+        let hashes = vec![0; count];
+        let loaded = &self.loaded;
+        let probabilities = |pipeline: &InputPipeline, view| {
+            let x = pipeline.input(images, &hashes, view)?;
+            loaded.probabilities(&no_grad(|| loaded.net.forward(&loaded.params, &x, Pass::Predict))?)
         };
-        let mut mean = seen(&self.plain, 0)?;
-        if let Some((pipeline, views)) = &self.turned {
-            for view in 1..=*views {
-                mean.iter_mut().zip(seen(pipeline, view)?).for_each(|(sum, probability)| *sum += probability);
+        let mut mean = probabilities(&self.plain, 0)?;
+        if let Some((pipeline, count)) = &self.views {
+            for view in 1..=*count {
+                mean.iter_mut().zip(probabilities(pipeline, view)?).for_each(|(sum, probability)| *sum += probability);
             }
-            mean.iter_mut().for_each(|sum| *sum /= (views + 1) as f32);
+            mean.iter_mut().for_each(|sum| *sum /= (count + 1) as f32);
         }
         Ok(mean)
     }
@@ -94,20 +97,20 @@ mod tests {
     use crate::testing::definition;
 
     #[test]
-    fn an_explanation_is_the_sum_of_the_maps_by_their_weight_for_the_class_that_is_asked_for() {
-        let pictures = Tensor::randint_low(0, 256, [4, 64, 64, 1], (Kind::Uint8, Device::Cpu));
+    fn the_heat_map_of_a_net_that_averages_its_maps_is_grad_cam() {
+        let images = Tensor::randint_low(0, 256, [4, 64, 64, 1], (Kind::Uint8, Device::Cpu));
         for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy] {
-            // Its maps are averaged next: what is found is Grad-CAM, which can be written down.
+            // This net averages its maps, so the heat map is the sum of the maps, multiplied by the weights of the class.
             let mut definition = ModelDefinition { loss, ..definition(Architecture::RESNET18) };
             definition.preprocessing.image_size = 64;
             let state = initial_state(&definition);
             let scorer = Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap();
             let classes = [0, 1, 1, 0];
-            let found = scorer.explain(&pictures, &classes).unwrap();
+            let found = scorer.explain(&images, &classes).unwrap();
             assert_eq!(found.len(), 4 * 64 * 64);
 
-            let x = scorer.plain.input(&pictures, &[0; 4], 0).unwrap();
-            let maps = no_grad(|| scorer.session.net.features(&scorer.session.params, &x, Pass::Predict)).unwrap();
+            let x = scorer.plain.input(&images, &[0; 4], 0).unwrap();
+            let maps = no_grad(|| scorer.loaded.net.features(&scorer.loaded.params, &x, Pass::Predict)).unwrap();
             let weights = &state.get("fc.weight").unwrap();
             let weights = Tensor::from_slice(&weights.data).view([weights.shape[0] as i64, -1, 1, 1]);
             for (row, class) in classes.into_iter().enumerate() {
@@ -122,8 +125,9 @@ mod tests {
                 let heat = if most > 0.0 { heat / most } else { heat };
                 let heat = heat.view([1, 1, 2, 2]).upsample_bilinear2d([64, 64], false, None, None);
                 let wanted = to_vec(&heat).unwrap();
-                let apart = found[row * 4096..].iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-                assert!(apart < 1e-3, "{loss:?}, picture {row}: {apart}");
+                let difference =
+                    found[row * 4096..].iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(difference < 1e-3, "{loss:?}, image {row}: {difference}");
             }
         }
     }

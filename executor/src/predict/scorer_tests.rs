@@ -1,4 +1,4 @@
-//! What speaks for a class in a picture, against what the definition says.
+//! Tests of heat maps against their definition.
 
 use tch::{Device, Kind, Tensor, no_grad};
 use tusk_core::manifest::ModelDefinition;
@@ -14,12 +14,12 @@ use crate::testing::definition;
 
 const SIDE: i64 = 64;
 
-/// Speckled pictures, brighter in the upper left.
-fn pictures(count: i64) -> Tensor {
+/// Noisy images that are brighter in the upper left.
+fn images(count: i64) -> Tensor {
     let level = |i: i64| {
-        let (picture, row, column) = (i / (SIDE * SIDE), i / SIDE % SIDE, i % SIDE);
-        let speckle = ((column * 7 + row * 13 + picture * 31) as u32).wrapping_mul(2_654_435_761) >> 26;
-        let is_bright = row + column < 40 + 20 * picture;
+        let (image, row, column) = (i / (SIDE * SIDE), i / SIDE % SIDE, i % SIDE);
+        let speckle = ((column * 7 + row * 13 + image * 31) as u32).wrapping_mul(2_654_435_761) >> 26;
+        let is_bright = row + column < 40 + 20 * image;
         (speckle + if is_bright { 130 } else { 40 }) as u8
     };
     let pixels: Vec<u8> = (0..count * SIDE * SIDE).map(level).collect();
@@ -32,13 +32,14 @@ fn definition_of(architecture: Architecture, loss: Loss) -> ModelDefinition {
     definition
 }
 
-/// What a net finds in pictures.
-fn maps_of(session: &LoadedNet, pictures: &Tensor) -> Tensor {
-    let x = (pictures.permute([0, 3, 1, 2]).to_kind(Kind::Float) / 255.0 - 0.3) / 0.2;
-    no_grad(|| session.net.features(&session.params, &x, Pass::Predict)).unwrap()
+/// The feature maps of images.
+fn maps_of(loaded: &LoadedNet, images: &Tensor) -> Tensor {
+    let x = (images.permute([0, 3, 1, 2]).to_kind(Kind::Float) / 255.0 - 0.3) / 0.2;
+    no_grad(|| loaded.net.features(&loaded.params, &x, Pass::Predict)).unwrap()
 }
 
-/// The start of a definition, but for its vectors: there the last normalisation of each branch multiplies by 0.
+/// The initial state of a definition with other vectors. Initially the last normalisation of each branch multiplies by 0,
+/// which would hide the branches.
 fn uneven_state(definition: &ModelDefinition) -> ModelState {
     ModelState::new(initial_state(definition).iter().cloned().map(|mut tensor| {
         if tensor.shape.len() == 1 {
@@ -51,7 +52,7 @@ fn uneven_state(definition: &ModelDefinition) -> ModelState {
     }))
 }
 
-/// What `cnn` makes of its maps, written out in f64: the last block, the mean and the last layer.
+/// The part of `cnn` after the feature maps, computed in f64: the last block, the mean and the last layer.
 fn end_of_cnn(state: &ModelState, maps: &Tensor) -> Tensor {
     let tensor = |name: &str| {
         let NamedTensor { shape, data, .. } = state.get(name).unwrap();
@@ -73,30 +74,30 @@ fn end_of_cnn(state: &ModelState, maps: &Tensor) -> Tensor {
     found.linear(&tensor("fc.weight"), Some(&tensor("fc.bias")))
 }
 
-/// Maps by their weights as they are shown: each by its largest value, and as large as the picture.
-fn shown(maps: &Tensor, weights: &Tensor) -> Vec<f32> {
+/// The heat map from feature maps and their weights: scaled to a largest value of 1, and enlarged to the size of the image.
+fn heat_map(maps: &Tensor, weights: &Tensor) -> Vec<f32> {
     let heat = (maps * weights).sum_dim_intlist(&[1_i64][..], true, Kind::Double).relu();
     let most = heat.amax(&[1_i64, 2, 3][..], true).clamp_min(1e-30);
     let heat = (heat / most).upsample_bilinear2d([SIDE, SIDE], false, None, None);
     to_vec(&heat.to_kind(Kind::Float)).unwrap()
 }
 
-fn furthest(a: &[f32], b: &[f32]) -> f32 {
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 #[test]
-fn of_cnn_an_explanation_is_the_sum_of_its_maps_by_their_gradients_place_by_place() {
-    let pictures = pictures(3);
+fn the_heat_map_of_cnn_is_the_sum_of_its_maps_times_their_gradients() {
+    let images = images(3);
     let (mut from_grad_cam, mut lit) = (0.0_f32, 0);
     for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy] {
         let definition = definition_of(Architecture::CNN, loss);
         let state = uneven_state(&definition);
         let scorer = Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap();
         for class in [0_i64, 1] {
-            let found = scorer.explain(&pictures, &[class; 3]).unwrap();
-            let maps = maps_of(&scorer.session, &pictures).to_kind(Kind::Double).detach().set_requires_grad(true);
+            let found = scorer.explain(&images, &[class; 3]).unwrap();
+            let maps = maps_of(&scorer.loaded, &images).to_kind(Kind::Double).detach().set_requires_grad(true);
             assert_eq!(maps.size(), [3, 128, 4, 4]);
             let outputs = end_of_cnn(&state, &maps);
             let score = match loss {
@@ -105,68 +106,73 @@ fn of_cnn_an_explanation_is_the_sum_of_its_maps_by_their_gradients_place_by_plac
                 _ => -outputs.select(1, 0),
             };
             let gradient = Tensor::run_backward(&[score.sum(Kind::Double)], &[&maps], false, false).remove(0);
-            let wanted = shown(&maps, &gradient);
-            let apart = furthest(&found, &wanted);
-            assert!(apart < 1e-3, "{loss:?}, class {class}: {apart}");
+            let wanted = heat_map(&maps, &gradient);
+            let difference = largest_difference(&found, &wanted);
+            assert!(difference < 1e-3, "{loss:?}, class {class}: {difference}");
             lit += wanted.chunks_exact(wanted.len() / 3).filter(|heat| heat.iter().any(|v| *v > 0.5)).count();
-            // Grad-CAM, which weighs each map alike everywhere, is something else here.
-            let alike = shown(&maps, &gradient.mean_dim(&[2_i64, 3][..], true, Kind::Double));
-            from_grad_cam = from_grad_cam.max(furthest(&found, &alike));
+            // Grad-CAM uses one weight per map, which gives a different heat map here.
+            let grad_cam = heat_map(&maps, &gradient.mean_dim(&[2_i64, 3][..], true, Kind::Double));
+            from_grad_cam = from_grad_cam.max(largest_difference(&found, &grad_cam));
         }
     }
-    // What speaks against one of two classes speaks for the other.
-    assert!(lit >= 3 && from_grad_cam > 0.05, "{lit} pictures lit, {from_grad_cam} from Grad-CAM");
+    // A region that lowers the score of one of two classes raises that of the other.
+    assert!(
+        lit >= 3 && from_grad_cam > 0.05,
+        "{lit} heat maps are not empty, and the difference to Grad-CAM is {from_grad_cam}"
+    );
 }
 
-/// How fast the evidence for a class grows with the maps at each of their four places: what the sum of maps by gradients
-/// is, found without a gradient.
-fn growth(session: &LoadedNet, maps: &Tensor, class: i64) -> Vec<f64> {
-    // So small that hardly a ReLU decides otherwise on the way.
+/// The derivative of the score of a class by a factor on the maps at each of their four places, by finite differences. It
+/// equals the sum of the maps times their gradients.
+fn derivatives(loaded: &LoadedNet, maps: &Tensor, class: i64) -> Vec<f64> {
+    // So small that few ReLUs change between zero and non-zero.
     const STEP: f64 = 3e-4;
     let places = Tensor::eye(4, (Kind::Float, Device::Cpu)).view([4, 1, 2, 2]) * STEP;
-    let evidence = |factors: &Tensor| {
-        let outputs = session.net.classify(&session.params, &(maps * factors), Pass::Predict).unwrap();
-        to_vec(&session.evidence(&outputs, &[class; 4]).unwrap()).unwrap()
+    let scores = |factors: &Tensor| {
+        let outputs = loaded.net.classify(&loaded.params, &(maps * factors), Pass::Predict).unwrap();
+        to_vec(&loaded.class_scores(&outputs, &[class; 4]).unwrap()).unwrap()
     };
-    let (more, less) = no_grad(|| (evidence(&(&places + 1.0)), evidence(&(1.0_f64 - &places))));
+    let (more, less) = no_grad(|| (scores(&(&places + 1.0)), scores(&(1.0_f64 - &places))));
     more.iter().zip(&less).map(|(more, less)| f64::from(more - less) / (2.0 * STEP)).collect()
 }
 
-/// Of a net whose maps are 2 x 2 here: the corners of the large map are the places of the small one.
-fn assert_explains_by_growth(architecture: Architecture) {
+/// Compares the heat map of a net with finite differences. The net's maps are 2 x 2 here, so the corners of the enlarged map
+/// have the values of the four places.
+fn assert_agrees_with_finite_differences(architecture: Architecture) {
     let definition = definition_of(architecture, Loss::BinaryCrossentropy);
     let scorer = Scorer::new(Device::Cpu, &definition, &initial_state(&definition), "the test").unwrap();
-    let (session, pictures) = (&scorer.session, pictures(1));
-    let maps = maps_of(session, &pictures);
+    let (loaded, images) = (&scorer.loaded, images(1));
+    let maps = maps_of(loaded, &images);
     assert_eq!(maps.size()[2..], [2, 2]);
-    let outputs = no_grad(|| session.net.classify(&session.params, &maps, Pass::Predict)).unwrap();
-    // No layer behind the maps has a bias at the start: the growths add up to the evidence, above 0 for what is decided.
+    let outputs = no_grad(|| loaded.net.classify(&loaded.params, &maps, Pass::Predict)).unwrap();
+    // Initially no layer after the maps has a bias, so the derivatives add up to the score, which is positive for the predicted
+    // class.
     let class = i64::from(outputs.double_value(&[0, 0]) > 0.0);
-    let growth = growth(session, &maps, class);
-    let most = growth.iter().copied().fold(f64::MIN, f64::max);
-    let heat = scorer.explain(&pictures, &[class]).unwrap();
+    let derivatives = derivatives(loaded, &maps, class);
+    let most = derivatives.iter().copied().fold(f64::MIN, f64::max);
+    let heat = scorer.explain(&images, &[class]).unwrap();
     assert_eq!(heat.len(), (SIDE * SIDE) as usize);
     assert!(heat.iter().all(|value| (0.0..=1.0_f32).contains(value)), "{architecture}");
     let largest = heat.iter().copied().fold(0.0, f32::max);
-    assert!((largest - 1.0).abs() < 1e-6 && most > 0.0, "{architecture}: {largest}, growth {growth:?}");
+    assert!((largest - 1.0).abs() < 1e-6 && most > 0.0, "{architecture}: {largest}, derivatives {derivatives:?}");
     let side = SIDE as usize;
-    for (corner, growth) in [0, side - 1, side * (side - 1), side * side - 1].into_iter().zip(&growth) {
-        let (found, wanted) = (f64::from(heat[corner]), (growth / most).max(0.0));
+    for (corner, derivative) in [0, side - 1, side * (side - 1), side * side - 1].into_iter().zip(&derivatives) {
+        let (found, wanted) = (f64::from(heat[corner]), (derivative / most).max(0.0));
         assert!((found - wanted).abs() < 0.05, "{architecture}, pixel {corner}: {found} should be {wanted}");
     }
 }
 
 #[test]
-fn of_vgg16_an_explanation_is_what_its_evidence_grows_by() {
-    assert_explains_by_growth(Architecture::VGG16);
+fn the_heat_map_of_vgg16_agrees_with_finite_differences() {
+    assert_agrees_with_finite_differences(Architecture::VGG16);
 }
 
 #[test]
-fn of_resnet50_an_explanation_is_what_its_evidence_grows_by() {
-    assert_explains_by_growth(Architecture::RESNET50);
+fn the_heat_map_of_resnet50_agrees_with_finite_differences() {
+    assert_agrees_with_finite_differences(Architecture::RESNET50);
 }
 
 #[test]
-fn of_densenet121_an_explanation_is_what_its_evidence_grows_by() {
-    assert_explains_by_growth(Architecture::DENSENET121);
+fn the_heat_map_of_densenet121_agrees_with_finite_differences() {
+    assert_agrees_with_finite_differences(Architecture::DENSENET121);
 }

@@ -74,7 +74,7 @@ impl Metrics {
             Box::new(self.devices_busy.clone()),
             Box::new(self.tasks_waiting.clone()),
         ];
-        all.into_iter().try_for_each(|figure| registry.register(figure))
+        all.into_iter().try_for_each(|metric| registry.register(metric))
     }
 
     /// The seconds of one phase of one task.

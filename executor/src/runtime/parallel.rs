@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What `work` gives for each index below `count`, in their order. Each thread takes the next index when it is free,
-/// since pictures differ in size. `None` is what a thread that panicked had done.
+/// since images differ in size. `None` is what a thread that panicked had done.
 pub(crate) fn map<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<Option<T>> {
     let next = AtomicUsize::new(0);
     let worker = || {

@@ -1,4 +1,4 @@
-//! What an executor is doing: the tasks that run, how far they are, and what they leave in the log and the figures.
+//! What an executor is doing: the tasks that run, how far they are, and what they leave in the log and the metrics.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::runtime::metrics::Metrics;
 /// The tasks of an engine. Takes their progress, counts it and hands it on.
 #[derive(Debug)]
 pub(crate) struct Tasks {
-    pub(crate) figures: Metrics,
+    pub(crate) metrics: Metrics,
     next: SharedProgress,
     changed: Arc<Notify>,
     running: Mutex<HashMap<(RunId, WorkerId), Running>>,
@@ -29,8 +29,8 @@ struct Running {
 }
 
 impl Tasks {
-    pub(crate) fn new(figures: Metrics, next: SharedProgress, changed: Arc<Notify>) -> Self {
-        Self { figures, next, changed, running: Mutex::default() }
+    pub(crate) fn new(metrics: Metrics, next: SharedProgress, changed: Arc<Notify>) -> Self {
+        Self { metrics, next, changed, running: Mutex::default() }
     }
 
     /// Notes that a task starts; it ends with what is returned.
@@ -40,7 +40,7 @@ impl Tasks {
         self.changed.notify_one();
         let (job, epoch) = (task.job.name(), task.job.epoch());
         tracing::info!(run = %task.run, epoch, partition = %worker, phase = job, "task starts");
-        RunningTask { activity: Arc::clone(self), key, job, epoch, started: Instant::now(), outcome: "cancelled" }
+        RunningTask { tasks: Arc::clone(self), key, job, epoch, started: Instant::now(), outcome: "cancelled" }
     }
 
     /// The latest of every running task.
@@ -65,7 +65,7 @@ impl ProgressSink for Tasks {
                 .images
                 .checked_sub(last)
                 .unwrap_or(progress.images - progress.images_before.min(progress.images));
-            let counter = if progress.epoch == 0 { &self.figures.images_decoded } else { &self.figures.images_trained };
+            let counter = if progress.epoch == 0 { &self.metrics.images_decoded } else { &self.metrics.images_trained };
             counter.inc_by(new);
             running.progress = Some(progress.clone());
         }
@@ -76,7 +76,7 @@ impl ProgressSink for Tasks {
 /// A task that runs. Dropped without an end, it was cancelled.
 #[derive(Debug)]
 pub(crate) struct RunningTask {
-    activity: Arc<Tasks>,
+    tasks: Arc<Tasks>,
     key: (RunId, WorkerId),
     /// Its name. Logs and metrics call it the phase, because Prometheus keeps the label `job` for itself.
     job: &'static str,
@@ -103,7 +103,7 @@ impl RunningTask {
 impl Drop for RunningTask {
     fn drop(&mut self) {
         let images = {
-            let mut running = self.activity.lock();
+            let mut running = self.tasks.lock();
             let images = running.get(&self.key).and_then(|running| running.progress.as_ref()).map_or(0, |p| p.images);
             if let Some(entry) = running.get_mut(&self.key) {
                 entry.tasks -= 1;
@@ -113,8 +113,8 @@ impl Drop for RunningTask {
             }
             images
         };
-        self.activity.figures.tasks.with_label_values(&[self.job, self.outcome]).inc();
-        self.activity.changed.notify_one();
+        self.tasks.metrics.tasks.with_label_values(&[self.job, self.outcome]).inc();
+        self.tasks.changed.notify_one();
         let ((run, partition), phase, epoch, outcome) = (&self.key, self.job, self.epoch, self.outcome);
         let seconds = self.started.elapsed().as_secs_f64();
         tracing::info!(%run, epoch, %partition, phase, outcome, seconds, images, "task ends");
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use crate::testing::{definition, task};
 
-    fn activity() -> Arc<Tasks> {
+    fn tasks() -> Arc<Tasks> {
         Arc::new(Tasks::new(Metrics::new().unwrap(), Arc::new(NoProgress), Arc::default()))
     }
 
@@ -149,32 +149,32 @@ mod tests {
 
     #[test]
     fn images_count_once_however_often_they_are_reported() {
-        let activity = activity();
-        let running = activity.begin(&task(&definition(Architecture::CNN), 1), WorkerId(0));
+        let tasks = tasks();
+        let running = tasks.begin(&task(&definition(Architecture::CNN), 1), WorkerId(0));
         for (epoch, images) in [(0, 10), (0, 25), (1, 8), (1, 16), (1, 16), (2, 4)] {
-            activity.report(progress(epoch, images));
+            tasks.report(progress(epoch, images));
         }
-        let totals = activity.figures.totals();
+        let totals = tasks.metrics.totals();
         assert_eq!((totals.images_decoded, totals.images_trained), (25, 20));
-        assert_eq!(activity.progress(), [progress(2, 4)]);
+        assert_eq!(tasks.progress(), [progress(2, 4)]);
         running.end(&Ok(()));
-        assert!(activity.progress().is_empty());
-        assert_eq!(activity.figures.tasks.with_label_values(&["train", "done"]).get(), 1);
+        assert!(tasks.progress().is_empty());
+        assert_eq!(tasks.metrics.tasks.with_label_values(&["train", "done"]).get(), 1);
     }
 
     #[test]
     fn a_task_that_is_dropped_was_cancelled_and_its_second_attempt_goes_on() {
-        let activity = activity();
+        let tasks = tasks();
         let task = task(&definition(Architecture::CNN), 1);
-        let (first, second) = (activity.begin(&task, WorkerId(0)), activity.begin(&task, WorkerId(0)));
-        activity.report(progress(1, 30));
+        let (first, second) = (tasks.begin(&task, WorkerId(0)), tasks.begin(&task, WorkerId(0)));
+        tasks.report(progress(1, 30));
         drop(first);
-        activity.report(progress(1, 10));
-        assert_eq!(activity.figures.images_trained.get(), 40);
-        assert_eq!(activity.progress().len(), 1);
+        tasks.report(progress(1, 10));
+        assert_eq!(tasks.metrics.images_trained.get(), 40);
+        assert_eq!(tasks.progress().len(), 1);
         second.end(&Err(Error::Cancelled));
-        assert_eq!(activity.figures.tasks.with_label_values(&["train", "cancelled"]).get(), 2);
-        activity.report(progress(1, 99));
-        assert!(activity.progress().is_empty(), "a report that comes late is nobody's");
+        assert_eq!(tasks.metrics.tasks.with_label_values(&["train", "cancelled"]).get(), 2);
+        tasks.report(progress(1, 99));
+        assert!(tasks.progress().is_empty(), "a report that comes late is nobody's");
     }
 }

@@ -1,4 +1,4 @@
-//! Builds a shard from batches of rows: hashes every image, keeps the worker's own, decodes those on all threads.
+//! Builds a shard from batches of rows: hashes every image, selects the worker's rows, and decodes those on several threads.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,19 +22,19 @@ use super::{PixelStore, Row, Shard};
 use crate::error::{Error, Result};
 use crate::runtime::parallel;
 
-/// Unreadable images that are named; the rest is only counted.
+/// The number of unreadable images that are reported by name. The others are only counted.
 const UNREADABLE_MAX: usize = 20;
 
-/// Bytes of one chunk of pixels in memory.
+/// The bytes of one chunk of pixels in memory.
 const CHUNK_BYTES: usize = 8 << 20;
 
-/// Pixels while a shard is being built.
+/// The pixels of a shard that is being built.
 enum Growing {
     Memory { chunks: Vec<Vec<u8>>, reservations: Vec<Reservation> },
     Disk { file: BufWriter<File>, path: String, reservations: Vec<Reservation> },
 }
 
-/// Builds one worker's shard.
+/// Builds the shard of one worker.
 pub(crate) struct ShardBuilder {
     cache: Arc<ShardCache>,
     worker: WorkerId,
@@ -53,7 +53,7 @@ pub(crate) struct ShardBuilder {
     pixels: Growing,
 }
 
-/// A row of this worker before its image is decoded.
+/// A row of this worker whose image is not decoded yet.
 struct Candidate {
     index: usize,
     content: u64,
@@ -96,12 +96,12 @@ impl ShardBuilder {
         (CHUNK_BYTES / self.image_bytes()).max(1)
     }
 
-    /// Images kept so far, and seconds since the start.
+    /// The number of images decoded so far, and the seconds since the start.
     pub(crate) fn progress(&self) -> (u64, f64) {
         (self.rows.len() as u64, self.started.elapsed().as_secs_f64())
     }
 
-    /// Takes one batch of the columns image, label, group, name.
+    /// Adds the worker's rows of a batch. Its columns are image, label, group and name.
     pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         let images =
             ImageColumn::try_new(batch.column(0).as_ref()).map_err(|e| DataFusionError::External(Box::new(e)))?;
@@ -110,7 +110,7 @@ impl ShardBuilder {
         let mut candidates = Vec::new();
         for index in 0..batch.num_rows() {
             let place = self.rows_seen + index as u64;
-            // A row without an image has no content: the first worker counts it.
+            // A row without an image has no content hash and is assigned to the first worker.
             let content = if images.is_null(index) { 0 } else { content_hash(images.content(index)) };
             if content % u64::from(self.workers) != u64::from(self.worker.0) {
                 continue;
@@ -141,7 +141,7 @@ impl ShardBuilder {
         Ok(())
     }
 
-    /// The shard of everything that was pushed.
+    /// Returns the shard of all batches.
     pub(crate) fn finish(mut self) -> Result<Shard> {
         let (image_bytes, images_per_chunk) = (self.image_bytes(), self.images_per_chunk());
         let pixels = match self.pixels {
@@ -160,7 +160,7 @@ impl ShardBuilder {
         for row in &mut self.rows {
             row.label = codes[self.labels[row.label as usize].as_str()];
         }
-        // An order that the table's order has no part in.
+        // This order does not depend on the order of the table.
         self.rows.sort_unstable();
         Ok(Shard {
             rows: self.rows,
@@ -175,13 +175,13 @@ impl ShardBuilder {
         })
     }
 
-    /// Decodes and resizes on all threads; results in the order of the candidates.
+    /// Decodes and preprocesses images on several threads. The results are in the order of the candidates.
     fn decode(&self, images: &ImageColumn<'_>, candidates: &[Candidate]) -> Vec<Result<Pixels, String>> {
         let preprocessing = &self.preprocessing;
         let one = |candidate: &Candidate| images.input(candidate.index, preprocessing).map_err(|e| e.to_string());
-        let lost = || Err("the decoder stopped unexpectedly".to_owned());
+        let panicked = || Err("the decoder panicked".to_owned());
         let decoded = parallel::map(candidates.len(), self.threads, |index| one(&candidates[index]));
-        decoded.into_iter().map(|pixels| pixels.unwrap_or_else(lost)).collect()
+        decoded.into_iter().map(|pixels| pixels.unwrap_or_else(panicked)).collect()
     }
 
     fn refuse(&mut self, name: String, reason: String) {
@@ -237,7 +237,7 @@ impl ShardBuilder {
         }
     }
 
-    /// Moves what is in memory to a file that vanishes with the shard.
+    /// Moves the pixels from memory to a temporary file, which is deleted with the shard.
     fn spill(&mut self) -> Result<()> {
         let path = self.cache.folder().display().to_string();
         let failed = |source| Error::ShardFile { path: path.clone(), source };
@@ -249,13 +249,13 @@ impl ShardBuilder {
                 file.write_all(chunk).map_err(failed)?;
             }
         }
-        tracing::info!(images = self.rows.len(), folder = %path, "shard goes to disk");
+        tracing::info!(images = self.rows.len(), folder = %path, "the shard does not fit into memory and is moved to disk");
         self.pixels = Growing::Disk { file, path, reservations };
         Ok(())
     }
 }
 
-/// A column as text; numbers and booleans are labels too.
+/// Converts a column to text, because labels may also be numbers or booleans.
 fn text(column: &ArrayRef) -> Result<StringArray> {
     let column = cast(column, &DataType::Utf8).map_err(DataFusionError::from)?;
     Ok(column.as_string::<i32>().clone())

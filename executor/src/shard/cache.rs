@@ -1,4 +1,4 @@
-//! The executor's decoded shards: in memory up to a budget, then on local disk up to another.
+//! Caches an executor's shards in memory up to a limit, then on local disk up to another limit.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -11,31 +11,31 @@ use tokio::sync::OnceCell;
 use super::Shard;
 use crate::error::{Error, Result};
 
-/// What the cache may use.
+/// The limits of the shard cache.
 #[derive(Clone, Debug)]
 pub struct CacheLimits {
-    /// Bytes of decoded pixels in memory.
+    /// The largest number of bytes of decoded pixels in memory.
     pub memory_bytes_max: u64,
-    /// Bytes of decoded pixels on disk.
+    /// The largest number of bytes of decoded pixels on disk.
     pub disk_bytes_max: u64,
-    /// The folder for those.
+    /// The folder for pixels on disk.
     pub folder: PathBuf,
 }
 
 impl Default for CacheLimits {
-    /// 1 GiB in memory and 64 GiB in the system's temporary folder. Tusk's variables of the environment are not read:
-    /// [`Self::from_env`] does that.
+    /// 1 GiB in memory and 64 GiB in the system's temporary folder. Environment variables are not read; use
+    /// [`Self::from_env`] for that.
     fn default() -> Self {
         Self { memory_bytes_max: 1 << 30, disk_bytes_max: 64 << 30, folder: std::env::temp_dir() }
     }
 }
 
 impl CacheLimits {
-    /// The defaults, or what `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR` say. A variable
-    /// that is empty is not set.
+    /// Reads the limits from `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR`. A variable that is empty
+    /// or not set gives the default.
     ///
     /// # Errors
-    /// [`Error::Variable`] when a number of bytes is none.
+    /// [`Error::Variable`] when a variable does not hold a number of bytes.
     pub fn from_env() -> Result<Self> {
         Self::from_variables(|name| std::env::var_os(name))
     }
@@ -57,7 +57,7 @@ impl CacheLimits {
     }
 }
 
-/// What makes two shards the same: the table, the worker's part of it, and the preprocessing.
+/// Identifies a shard by the table, the worker's part of it, and the preprocessing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ShardKey(pub(crate) String);
 
@@ -79,7 +79,7 @@ enum Medium {
     Disk,
 }
 
-/// Bytes set aside; given back when dropped.
+/// Reserved bytes of memory or disk. They are released when dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     used: Arc<Used>,
@@ -102,7 +102,7 @@ impl Drop for Reservation {
     }
 }
 
-/// The decoded shards of an executor.
+/// The shards of an executor.
 #[derive(Debug)]
 pub(crate) struct ShardCache {
     limits: CacheLimits,
@@ -121,7 +121,8 @@ impl ShardCache {
         &self.limits.folder
     }
 
-    /// The shard of a key, and whether it had to be built. Tasks that want one shard at the same time build it once.
+    /// Returns the shard of a key, and whether this call built it. If several tasks request a shard at the same time, it is
+    /// built once.
     pub(crate) async fn get_or_build<F>(&self, key: ShardKey, build: F) -> Result<(Arc<Shard>, bool)>
     where
         F: Future<Output = Result<Shard>>,
@@ -142,7 +143,7 @@ impl ShardCache {
         Ok((Arc::clone(shard), built))
     }
 
-    /// The shards that are ready, the most recently used first, and the bytes used in memory and on disk.
+    /// Returns the keys of the complete shards, the most recently used first, and the bytes used in memory and on disk.
     pub(crate) fn contents(&self) -> (Vec<String>, u64, u64) {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ready: Vec<_> = slots.iter().filter(|(_, slot)| slot.shard.initialized()).collect();
@@ -151,15 +152,15 @@ impl ShardCache {
         (keys, self.used.memory.load(Ordering::Relaxed), self.used.disk.load(Ordering::Relaxed))
     }
 
-    /// Sets memory aside, at the cost of shards that nobody uses; `None` when there is not enough.
+    /// Reserves memory and evicts unused shards if necessary. Returns `None` if there is not enough memory.
     pub(crate) fn reserve_memory(&self, bytes: u64) -> Option<Reservation> {
         self.reserve(Medium::Memory, bytes, self.limits.memory_bytes_max)
     }
 
-    /// Sets disk aside.
+    /// Reserves disk space and evicts unused shards if necessary.
     ///
     /// # Errors
-    /// [`Error::CacheFull`].
+    /// [`Error::CacheFull`] when there is not enough disk space.
     pub(crate) fn reserve_disk(&self, bytes: u64) -> Result<Reservation> {
         let budget = self.limits.disk_bytes_max;
         self.reserve(Medium::Disk, bytes, budget).ok_or(Error::CacheFull { needed: bytes, budget })
@@ -168,7 +169,7 @@ impl ShardCache {
     fn reserve(&self, medium: Medium, bytes: u64, limit: u64) -> Option<Reservation> {
         let counter = Reservation::counter(&self.used, medium);
         let fits = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= limit);
-        // What can never fit is not worth a shard.
+        // A request that can never fit must not evict any shard.
         fits(0)?;
         while counter.try_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
             if !self.evict_one(medium) {
@@ -178,7 +179,7 @@ impl ShardCache {
         Some(Reservation { used: Arc::clone(&self.used), medium, bytes })
     }
 
-    /// Drops the idle shard of a medium that was used longest ago.
+    /// Evicts the least recently used of the unused shards on a medium. Returns whether there was one.
     fn evict_one(&self, medium: Medium) -> bool {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let frees =
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_the_defaults_or_what_the_environment_says() {
+    fn limits_are_the_defaults_or_those_of_the_environment() {
         let given = [("TUSK_CACHE_MEMORY_BYTES", "0"), ("TUSK_CACHE_DISK_BYTES", ""), ("TUSK_CACHE_DIR", "/fast")];
         let limits = limits(&given).unwrap();
         assert_eq!((limits.memory_bytes_max, limits.disk_bytes_max), (0, CacheLimits::default().disk_bytes_max));
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_bytes_that_is_none_is_refused_with_its_variable() {
+    fn an_invalid_number_of_bytes_is_refused_with_the_name_of_its_variable() {
         for bad in ["1 GiB", "-1", "1e9", "18446744073709551616"] {
             let refusal = limits(&[("TUSK_CACHE_MEMORY_BYTES", bad)]).unwrap_err().to_string();
             let expected = format!(

@@ -1,4 +1,4 @@
-//! A worker's rows, decoded once: pixels, classes, and what decides who trains on them.
+//! Stores a worker's rows: decoded pixels, labels, and the hashes that assign rows to workers and to the sides of a split.
 
 mod builder;
 mod cache;
@@ -17,59 +17,59 @@ pub(crate) use cache::{Reservation, ShardCache, ShardKey};
 
 use crate::error::{Error, Result};
 
-/// One readable image.
+/// A row with a readable image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Row {
-    /// Hash of the image's bytes. First, so that sorting puts rows in an order that no table decides.
+    /// The content hash. It is the first field, so that the order of sorted rows does not depend on the order of the table.
     pub(crate) content: u64,
-    /// Index into [`Shard::labels`].
+    /// The index into [`Shard::labels`].
     pub(crate) label: u32,
-    /// Hash of the group, or of the content where there is none: what a split keeps together.
+    /// The split key: the hash of the group, or the content hash if there is no group.
     pub(crate) key: u64,
-    /// Perceptual hash of its picture: equal for pictures that look the same.
+    /// The perceptual hash of the image.
     pub(crate) look: u64,
-    /// Sum of the pixel values.
+    /// The sum of the pixel values.
     pub(crate) sum: u64,
-    /// Sum of their squares.
+    /// The sum of the squares of the pixel values.
     pub(crate) square_sum: u64,
-    /// Which picture of the pixel store.
+    /// The index of the image in the pixel store.
     pub(crate) place: u32,
 }
 
-/// Where the pixels are.
+/// The pixels of a shard.
 #[derive(Debug)]
 pub(crate) enum PixelStore {
-    /// In memory, in chunks of a fixed number of pictures.
+    /// In memory, in chunks of a fixed number of images.
     Memory { chunks: Vec<Vec<u8>>, images_per_chunk: usize, _reservations: Vec<Reservation> },
-    /// In a file without a name.
+    /// In an unnamed temporary file.
     Disk { file: File, path: String, _reservations: Vec<Reservation> },
 }
 
 /// A worker's rows.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    /// Readable rows, sorted.
+    /// The rows with a readable image, sorted.
     pub(crate) rows: Vec<Row>,
     /// The labels that occur.
     pub(crate) labels: Vec<String>,
-    /// Rows of the whole table, other workers' included.
+    /// The number of rows of the whole table, including those of other workers.
     pub(crate) rows_seen: u64,
-    /// Rows without a label.
+    /// The number of rows without a label.
     pub(crate) null_labels: u64,
-    /// Rows whose image is missing or unreadable.
+    /// The number of rows whose image is missing or unreadable.
     pub(crate) skipped: u64,
-    /// The first few of them.
+    /// The names of the first skipped images, with the reasons.
     pub(crate) unreadable: Vec<UnreadableImage>,
-    /// Bytes of one picture.
+    /// The bytes of one decoded image.
     pub(crate) image_bytes: usize,
-    /// Seconds that building took.
+    /// The seconds that building the shard took.
     pub(crate) seconds: f64,
     pixels: PixelStore,
 }
 
 impl Shard {
-    /// The rows of a selection, in the shard's order; of those that are not held out without the sorted content hashes
-    /// `dropped`.
+    /// Returns the rows of a selection in the shard's order. Training rows whose content hash is in `dropped`, which must be
+    /// sorted, are left out.
     pub(crate) fn select(&self, rows: Rows, spec: &ModelSpec, dropped: &[u64]) -> Vec<Row> {
         let wanted = |row: &&Row| match rows {
             Rows::All => true,
@@ -80,7 +80,7 @@ impl Shard {
         self.rows.iter().filter(wanted).filter(kept).copied().collect()
     }
 
-    /// Puts the pictures of these rows one after another into `out`.
+    /// Replaces the content of `out` by the concatenated images of these rows.
     pub(crate) fn gather(&self, rows: &[Row], out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         for row in rows {

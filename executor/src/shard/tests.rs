@@ -1,4 +1,4 @@
-//! Who gets which row, what memory and disk bound, and what becomes of rows that cannot be used.
+//! Tests of the assignment of rows to workers, the limits of the cache, and rows that cannot be used.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tusk_pixels::{Channels, decode, decode_square};
 
 use super::{Row, Shard, ShardBuilder, ShardKey};
 use crate::error::Error;
-use crate::testing::{Record, builder, cache, picture, shard, squares, table};
+use crate::testing::{Record, builder, cache, encoded_image, shard, squares, table};
 
 const MIB: u64 = 1 << 20;
 
@@ -23,13 +23,13 @@ fn pixels(shard: &Shard) -> Vec<u8> {
     out
 }
 
-/// What a row is, without the place of its pixels.
+/// A row without the place of its pixels.
 fn identity(row: &Row) -> (u64, u32, u64, u64, u64) {
     (row.content, row.label, row.key, row.sum, row.square_sum)
 }
 
 #[test]
-fn workers_share_a_table_without_gap_or_overlap() {
+fn each_row_of_a_table_belongs_to_exactly_one_worker() {
     let records = squares(40);
     let cache = cache(1 << 30, 0);
     let shards: Vec<Shard> = (0..3).map(|worker| shard(&cache, &records, worker, 3, 32).unwrap()).collect();
@@ -42,7 +42,7 @@ fn workers_share_a_table_without_gap_or_overlap() {
 }
 
 #[test]
-fn every_worker_sees_every_class_of_a_table_sorted_by_label() {
+fn every_worker_gets_every_class_of_a_table_sorted_by_label() {
     let mut records = squares(40);
     records.sort_by(|a, b| a.label.cmp(&b.label));
     for worker in 0..3 {
@@ -51,7 +51,7 @@ fn every_worker_sees_every_class_of_a_table_sorted_by_label() {
 }
 
 #[test]
-fn the_order_of_the_table_changes_nothing() {
+fn a_shard_does_not_depend_on_the_order_of_the_table() {
     let records = squares(30);
     let reversed: Vec<Record> = records.iter().rev().cloned().collect();
     let cache = cache(1 << 30, 0);
@@ -80,8 +80,8 @@ fn a_row_keeps_its_own_pixels_label_and_sums() {
 }
 
 #[test]
-fn a_shard_larger_than_its_memory_goes_to_disk_and_keeps_its_bytes() {
-    // Pictures of 1 MiB, eight of which make a chunk: the ninth does not fit into 8 MiB.
+fn a_shard_larger_than_memory_is_moved_to_disk_unchanged() {
+    // An image has 1 MiB and a chunk has eight images, so the ninth image does not fit into 8 MiB.
     let records = squares(12);
     let in_memory = shard(&cache(64 * MIB, 0), &records, 0, 1, 1024).unwrap();
     let on_disk = shard(&cache(8 * MIB, 64 * MIB), &records, 0, 1, 1024).unwrap();
@@ -93,7 +93,7 @@ fn a_shard_larger_than_its_memory_goes_to_disk_and_keeps_its_bytes() {
 }
 
 #[test]
-fn a_shard_larger_than_memory_and_disk_is_refused_and_gives_everything_back() {
+fn a_shard_larger_than_memory_and_disk_is_refused_and_releases_its_reservations() {
     let cache = cache(8 * MIB, 10 * MIB);
     let refusal = shard(&cache, &squares(12), 0, 1, 1024).unwrap_err();
     assert!(matches!(refusal, Error::CacheFull { needed: 1_048_576, budget: 10_485_760 }), "{refusal:?}");
@@ -107,7 +107,7 @@ fn a_shard_larger_than_memory_and_disk_is_refused_and_gives_everything_back() {
 }
 
 #[test]
-fn rows_that_cannot_be_used_are_counted_and_named_by_exactly_one_worker() {
+fn unusable_rows_are_counted_and_named_by_exactly_one_worker() {
     let mut records = squares(6);
     let cut = records[1].image.as_ref().map(|bytes| bytes[..bytes.len() / 2].to_vec());
     let label = Some("left".to_owned());
@@ -131,7 +131,7 @@ fn rows_that_cannot_be_used_are_counted_and_named_by_exactly_one_worker() {
 }
 
 #[test]
-fn more_unreadable_images_than_are_named_are_still_counted() {
+fn unreadable_images_beyond_the_named_ones_are_counted() {
     let broken =
         |i: u32| Record { image: Some(i.to_le_bytes().to_vec()), label: Some("x".into()), ..Record::default() };
     let records: Vec<Record> = (0..50).map(broken).collect();
@@ -180,7 +180,7 @@ fn a_table_without_rows_is_an_empty_shard() {
 }
 
 #[tokio::test]
-async fn tasks_that_want_one_shard_at_the_same_time_build_it_once() {
+async fn concurrent_tasks_build_a_shard_once() {
     let cache = cache(1 << 30, 0);
     let builds = AtomicUsize::new(0);
     let build = || async {
@@ -198,7 +198,7 @@ async fn tasks_that_want_one_shard_at_the_same_time_build_it_once() {
 }
 
 #[tokio::test]
-async fn a_build_that_failed_is_tried_again() {
+async fn a_failed_build_is_retried() {
     let cache = cache(1 << 30, 0);
     let key = || ShardKey("table".into());
     assert!(cache.get_or_build(key(), async { Err(Error::Cancelled) }).await.is_err());
@@ -207,7 +207,7 @@ async fn a_build_that_failed_is_tried_again() {
 }
 
 #[tokio::test]
-async fn the_shard_idle_for_longest_makes_room_and_one_in_use_does_not() {
+async fn the_least_recently_used_shard_is_evicted_and_shards_in_use_are_kept() {
     // A chunk is 8 MiB, so two shards fit.
     let cache = cache(16 * MIB, 0);
     let build = async |name: &str| {
@@ -227,20 +227,20 @@ async fn the_shard_idle_for_longest_makes_room_and_one_in_use_does_not() {
 }
 
 #[tokio::test]
-async fn a_request_that_cannot_be_met_costs_no_shard() {
+async fn a_request_that_can_never_fit_evicts_no_shard() {
     let cache = cache(16 * MIB, 2 * MIB);
     let key = || ShardKey("table".into());
     let build = async || cache.get_or_build(key(), async { shard(&cache, &squares(4), 0, 1, 32) }).await.unwrap().1;
     assert!(build().await);
     let half = cache.reserve_disk(MIB).unwrap();
     assert!(cache.reserve_disk(2 * MIB).is_err(), "the shard is in memory and would free no disk");
-    assert!(cache.reserve_memory(17 * MIB).is_none(), "more than there is");
+    assert!(cache.reserve_memory(17 * MIB).is_none(), "it is more than the limit");
     drop(half);
     assert!(!build().await, "the shard is still there");
 }
 
 #[test]
-fn a_request_that_is_refused_takes_nothing_from_one_that_fits() {
+fn a_refused_request_does_not_affect_a_request_that_fits() {
     let cache = cache(100, 0);
     std::thread::scope(|scope| {
         scope.spawn(|| (0..200_000).for_each(|_| assert!(cache.reserve_memory(101).is_none())));
@@ -251,8 +251,8 @@ fn a_request_that_is_refused_takes_nothing_from_one_that_fits() {
 }
 
 #[test]
-fn pictures_of_the_helper_are_what_they_claim() {
-    let image = picture(4, "png", |x, y| (x * 10 + y) as u8);
+fn the_test_images_have_the_given_levels_and_are_unique() {
+    let image = encoded_image(4, "png", |x, y| (x * 10 + y) as u8);
     assert_eq!(decode(&image, Channels::Grey).unwrap().data[5], 11);
     let contents: BTreeSet<_> = squares(60).into_iter().map(|r| r.image).collect();
     assert_eq!(contents.len(), 60);

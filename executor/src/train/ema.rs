@@ -1,8 +1,8 @@
-//! The exponential moving average of the weights: smoother than where the last steps left them (Polyak & Juditsky 1992;
-//! with a decay, Tarvainen & Valpola 2017, arXiv 1703.01780).
+//! The exponential moving average (EMA) of the weights, which is less noisy than the weights themselves (Polyak & Juditsky
+//! 1992; with a decay, Tarvainen & Valpola 2017, arXiv 1703.01780).
 //!
-//! It is part of the state between jobs, as the optimizer's moments are: the aggregator averages it over the workers.
-//! Running statistics are averaged with the weights they belong to.
+//! Like the optimizer's moments, it is part of the state that one job passes to the next, and the aggregator averages it over
+//! the workers. It includes the running statistics of batch normalisation.
 
 use tch::{Device, no_grad};
 use tusk_core::manifest::ModelDefinition;
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::nets::layout::Params;
 use crate::nets::loaded::LoadedNet;
 
-/// A second set of the weights that follows the first slowly.
+/// The moving average of a net's weights and running statistics.
 #[derive(Debug)]
 pub(crate) struct Ema {
     decay: f64,
@@ -20,22 +20,23 @@ pub(crate) struct Ema {
 }
 
 impl Ema {
-    /// The average in a state; where it has none yet, the state itself. `None` where the definition asks for none.
+    /// Starts from the moving average in `state`, or from the weights in `state` if it has no average yet. Returns `None` if
+    /// the definition does not set `ema`.
     pub(crate) fn new(device: Device, definition: &ModelDefinition, state: &ModelState) -> Result<Option<Self>> {
         let Some(decay) = definition.spec.optimizer.ema else { return Ok(None) };
         let average = state.moving_average();
-        let session = LoadedNet::on(device, definition, average.as_ref().unwrap_or(state), "the moving average")?;
-        Ok(Some(Self { decay, params: session.params }))
+        let loaded = LoadedNet::on(device, definition, average.as_ref().unwrap_or(state), "the moving average")?;
+        Ok(Some(Self { decay, params: loaded.params }))
     }
 
-    /// Takes a step towards the weights; `steps` were taken in all. The first ones count for more: the start is no
-    /// weight to remember.
+    /// Moves the average towards the weights after a training step. `steps` is the number of steps so far. The first steps
+    /// count more, so that the random initial weights lose their influence quickly.
     pub(crate) fn follow(&mut self, params: &Params, steps: f64) -> Result<()> {
         let decay = self.decay.min((1.0 + steps) / (10.0 + steps));
         no_grad(|| self.params.approach(params, 1.0 - decay))
     }
 
-    /// The average as tensors of the model's state.
+    /// Returns the average as tensors of the state.
     pub(crate) fn state(&self) -> Result<Vec<NamedTensor>> {
         let tensors = self.params.state()?.into_iter();
         Ok(tensors.map(|tensor| NamedTensor { name: format!("{AVERAGE_PREFIX}{}", tensor.name), ..tensor }).collect())

@@ -1,4 +1,4 @@
-//! Mixup in training: one step against the same step worked out by hand, and whole epochs, which repeat to the bit.
+//! Tests of mixup: one step is compared with a computation by hand, and whole epochs are reproducible to the bit.
 
 use tch::Tensor;
 use tusk_core::job::{EpochSlice, Train};
@@ -17,13 +17,13 @@ use crate::train::trainer_tests::{bits, train};
 const CLASS_WEIGHTS: [f64; 2] = [1.0, 2.0];
 const LEARNING_RATE: f64 = 0.1;
 
-/// The share that a picture keeps in the first step of the first worker.
+/// The weight of the image itself in the first step of the first worker.
 fn share(seed: u64) -> f64 {
     let mixup = Mixup::draw(1.0, seed, &[1, 0, 0]).unwrap();
     mixup.mix(&Tensor::from_slice(&[1.0_f64]), &Tensor::from_slice(&[0.0_f64])).unwrap().double_value(&[0])
 }
 
-/// A linear net of pixels that goes plainly down its gradient: its loss and its step tell what it was given.
+/// A linear net of pixels that is trained with plain SGD, so that its loss and its step can be computed by hand.
 fn linear(seed: u64) -> ModelDefinition {
     let class_weights = CLASS_WEIGHTS.to_vec();
     let mut definition = ModelDefinition { class_weights, ..definition(Architecture::SVM) };
@@ -38,23 +38,22 @@ fn linear(seed: u64) -> ModelDefinition {
     definition
 }
 
-/// What the net sees of these rows, and a 1 for its bias; and their classes.
-fn seen(shard: &Shard, rows: &[Row]) -> (Vec<Vec<f64>>, Vec<usize>) {
+/// The net inputs of these rows, each followed by a 1 for the bias, and the rows' classes.
+fn net_inputs(shard: &Shard, rows: &[Row]) -> (Vec<Vec<f64>>, Vec<usize>) {
     let mut pixels = Vec::new();
     shard.gather(rows, &mut pixels).unwrap();
     let level = |pixel: &u8| (f64::from(*pixel) / 255.0 - 0.3) / 0.2;
-    let pictures = pixels.chunks_exact(32 * 32).map(|pixels| pixels.iter().map(level).chain([1.0]).collect());
+    let images = pixels.chunks_exact(32 * 32).map(|pixels| pixels.iter().map(level).chain([1.0]).collect());
     let classes = rows.iter().map(|row| usize::from(shard.labels[row.label as usize] == "right"));
-    (pictures.collect(), classes.collect())
+    (images.collect(), classes.collect())
 }
 
-/// The loss of logistic regression on these pictures, each mixed with the one as far from the other end, and its weights
-/// after a step.
-fn by_hand(pictures: &[Vec<f64>], classes: &[usize], weights: &[f64], share: f64) -> (f64, Vec<f64>) {
-    let count = pictures.len() as f64;
+/// The loss of logistic regression on the mixed images, and the weights after a step.
+fn by_hand(images: &[Vec<f64>], classes: &[usize], weights: &[f64], share: f64) -> (f64, Vec<f64>) {
+    let count = images.len() as f64;
     let (mut loss, mut after) = (0.0, weights.to_vec());
-    let partners = pictures.iter().zip(classes).rev();
-    for ((own, class), (partner, class_of_partner)) in pictures.iter().zip(classes).zip(partners) {
+    let partners = images.iter().zip(classes).rev();
+    for ((own, class), (partner, class_of_partner)) in images.iter().zip(classes).zip(partners) {
         let mixed: Vec<f64> = own.iter().zip(partner).map(|(a, b)| share * a + (1.0 - share) * b).collect();
         let logit: f64 = mixed.iter().zip(weights).map(|(x, weight)| x * weight).sum();
         let right = 1.0 / (1.0 + (-logit).exp());
@@ -68,20 +67,21 @@ fn by_hand(pictures: &[Vec<f64>], classes: &[usize], weights: &[f64], share: f64
     (loss, after)
 }
 
-/// The weights and the bias of a linear net.
+/// The weights of a linear net, followed by its bias.
 fn weights(state: &ModelState) -> Vec<f64> {
     let tensors = ["fc.weight", "fc.bias"].map(|name| state.get(name).unwrap());
     tensors.iter().flat_map(|tensor| &tensor.data).map(|value| f64::from(*value)).collect()
 }
 
-fn furthest(a: &[f64], b: &[f64]) -> f64 {
+fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
 }
 
 #[test]
-fn a_step_is_that_of_mixed_pictures_whose_losses_are_mixed_alike() {
-    // Neither a half, which would not tell a share from the other one, nor nearly all.
+fn a_step_mixes_images_and_losses_with_the_same_weights() {
+    // With a weight near 0.5 the test could not tell an image from its partner; with a weight near 1 it could not detect
+    // mixing at all.
     let seed = (1_u64..).find(|seed| (0.6..0.8).contains(&share(*seed))).unwrap();
     let definition = linear(seed);
     for count in [2, 7] {
@@ -89,23 +89,26 @@ fn a_step_is_that_of_mixed_pictures_whose_losses_are_mixed_alike() {
         let task = task(&definition, 1);
         let env = environment(&task);
         let order = Learner::new(&env, &epoch(1).selection, &shard, &state).unwrap().unwrap().order(1);
-        let (pictures, classes) = seen(&shard, &order);
-        let (loss, after) = by_hand(&pictures, &classes, &weights(&state), share(seed));
+        let (images, classes) = net_inputs(&shard, &order);
+        let (loss, after) = by_hand(&images, &classes, &weights(&state), share(seed));
 
         let (report, tensors) = train_epoch(&env, &epoch(1), &shard, &state).unwrap();
         assert_eq!(report.task.rows, u64::from(count));
         let found = report.loss_sum / f64::from(count);
-        assert!((found - loss).abs() < 1e-6, "{count} pictures: a loss of {found} should be {loss}");
+        assert!((found - loss).abs() < 1e-6, "{count} images: a loss of {found} should be {loss}");
         let found = weights(&ModelState::new(tensors));
-        let apart = furthest(&found, &after);
-        assert!(apart < 1e-6, "{count} pictures: weights are apart by {apart}");
-        let (_, unmixed) = by_hand(&pictures, &classes, &weights(&state), 1.0);
-        assert!(furthest(&found, &unmixed) > 1e-4, "{count} pictures: the step would be the same without mixup");
+        let difference = largest_difference(&found, &after);
+        assert!(difference < 1e-6, "{count} images: weights differ by {difference}");
+        let (_, unmixed) = by_hand(&images, &classes, &weights(&state), 1.0);
+        assert!(
+            largest_difference(&found, &unmixed) > 1e-4,
+            "{count} images: the step would be the same without mixup"
+        );
     }
 }
 
 #[test]
-fn training_with_mixup_comes_to_other_weights_and_repeats_to_the_bit() {
+fn training_with_mixup_gives_other_weights_and_is_reproducible_to_the_bit() {
     let shard = squares_shard(24);
     let trained = |mixup| {
         let mut definition = definition(Architecture::CNN);
@@ -119,7 +122,7 @@ fn training_with_mixup_comes_to_other_weights_and_repeats_to_the_bit() {
 }
 
 #[test]
-fn an_epoch_with_mixup_in_slices_is_the_epoch_to_the_bit() {
+fn an_epoch_with_mixup_in_slices_equals_the_whole_epoch_to_the_bit() {
     let mut definition = definition(Architecture::CNN);
     definition.spec.input.augment = Augment::xray();
     definition.spec.input.mixup = 0.4;

@@ -1,8 +1,8 @@
 //! SGD, Adam and AdamW over one flat vector of weights.
 //!
-//! The moments are part of the model's state between jobs: workers answer with them, the aggregator averages them as
-//! it averages weights, and the next job goes on from the mean. So one worker's run is the run that never stopped,
-//! and with several workers no epoch begins with cold moments.
+//! The moments are part of the state that one job passes to the next. Workers return them, the aggregator averages them like
+//! weights, and the next job starts from the mean. With one worker, a run in several jobs gives the same weights as a run
+//! without interruption. With several workers, no epoch starts with zero moments.
 
 use tch::{Tensor, no_grad};
 use tusk_core::options::{ModelSpec, Optimizer as Algorithm};
@@ -15,8 +15,8 @@ use crate::nets::layout::{Params, named};
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
-/// How many weights a step moves at a time on a CPU: what is computed on the way stays in the caches, and is no new
-/// memory for every step.
+/// The number of weights that a step updates at a time on a CPU. Intermediate values of this size stay in the processor's
+/// caches, and their memory is reused.
 const PIECE: usize = 1 << 18;
 
 /// An optimizer with its moments.
@@ -24,7 +24,7 @@ const PIECE: usize = 1 << 18;
 pub(crate) struct Optimizer {
     algorithm: Algorithm,
     momentum: f64,
-    /// How much, and where: as [`Params::decay_mask`]. None where nothing decays.
+    /// The rate of weight decay and [`Params::decay_mask`]. `None` if weight decay is off.
     decay: Option<(f64, Tensor)>,
     step: f64,
     /// First moment, or SGD's momentum buffer.
@@ -34,7 +34,7 @@ pub(crate) struct Optimizer {
 }
 
 impl Optimizer {
-    /// The optimizer of a spec, with the moments of `state` where it has them.
+    /// Creates the optimizer of a spec, with the moments in `state`, or zero moments if it has none.
     pub(crate) fn new(spec: &ModelSpec, params: &Params, state: &ModelState) -> Result<Self> {
         let stored = |name: &str| -> Result<Tensor> {
             match state.get(&format!("{OPTIMIZER_PREFIX}{name}")) {
@@ -60,14 +60,14 @@ impl Optimizer {
         })
     }
 
-    /// Moves the weights against their gradient, in place.
+    /// Updates the weights in place by one step.
     pub(crate) fn step(&mut self, params: &mut Params, learning_rate: f64) -> Result<()> {
-        // On a GPU few large kernels are cheaper than many small ones.
+        // On a GPU, a few large kernels are faster than many small ones.
         let piece = if params.flat().device().is_cuda() { usize::MAX } else { PIECE };
         self.step_by_pieces(params, learning_rate, piece)
     }
 
-    /// As [`Self::step`], so many weights at a time: of each weight the same operations, to the bit.
+    /// Like [`Self::step`], but updates `piece` weights at a time. The size does not change the result.
     pub(crate) fn step_by_pieces(&mut self, params: &mut Params, learning_rate: f64, piece: usize) -> Result<()> {
         self.step += 1.0;
         let count = params.flat().numel();
@@ -75,7 +75,7 @@ impl Optimizer {
             let gradients = params.gradients()?;
             (0..count).step_by(piece).try_for_each(|start| {
                 let length = piece.min(count - start);
-                let gradient = stretch(&gradients, start, length)?;
+                let gradient = range_of(&gradients, start, length)?;
                 self.update(params.flat(), gradient, learning_rate, (start as i64, length as i64))
             })
         })?;
@@ -83,7 +83,7 @@ impl Optimizer {
         Ok(())
     }
 
-    /// One step of the weights from `start` on.
+    /// Updates the `length` weights from `start` on.
     fn update(
         &self,
         flat: &Tensor,
@@ -121,12 +121,12 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Steps taken, those of earlier jobs included.
+    /// The number of steps so far, including those of earlier jobs.
     pub(crate) fn steps(&self) -> f64 {
         self.step
     }
 
-    /// The moments as tensors of the model's state.
+    /// Returns the moments as tensors of the state.
     pub(crate) fn state(&self) -> Result<Vec<NamedTensor>> {
         let step =
             NamedTensor { name: format!("{OPTIMIZER_PREFIX}step"), shape: vec![1], data: vec![self.step as f32] };
@@ -138,8 +138,8 @@ impl Optimizer {
     }
 }
 
-/// The values from `start` on of tensors that follow each other.
-fn stretch(tensors: &[Tensor], start: usize, length: usize) -> Result<Tensor> {
+/// Returns `length` values from `start` on of the concatenated tensors.
+fn range_of(tensors: &[Tensor], start: usize, length: usize) -> Result<Tensor> {
     let (mut parts, mut begin) = (Vec::new(), 0);
     for tensor in tensors {
         let end = begin + tensor.numel();

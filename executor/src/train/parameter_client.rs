@@ -1,7 +1,8 @@
-//! A worker's line to the parameter service; see [`tusk_core::protocol::parameters`] for the messages.
+//! A worker's client of the parameter server; see [`tusk_core::protocol::parameters`] for the messages.
 //!
-//! Called from a training thread. Every call is tried again, with longer and longer waits, while the service cannot be
-//! reached, for at most [`RETRY_FOR`]; a push that is sent twice counts once. Each ends when the task is cancelled.
+//! Its methods block and are called from a training thread. While the parameter server cannot be reached, a call is retried
+//! with increasing waits for at most [`RETRY_FOR`]. The parameter server applies a push once, even if it is sent twice. A
+//! call ends when the task is cancelled.
 
 use std::fmt;
 use std::future::Future;
@@ -30,31 +31,31 @@ use tusk_core::state::{ModelState, NamedTensor, OPTIMIZER_PREFIX};
 
 use crate::error::{Error, Result};
 
-/// How long the service may be away before a worker gives up.
+/// How long a call is retried while the parameter server cannot be reached.
 const RETRY_FOR: Duration = Duration::from_secs(120);
 
-/// The wait before the second try; it doubles up to the longest.
+/// The wait before the first retry. It doubles with each retry up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How long the service may take to connect, to answer a push, or to send the next piece. Longer than the service lets a
-/// request wait for its turn.
+/// How long the parameter server may take to accept a connection, to respond to a push, or to send the next piece. These are
+/// longer than requests wait in the parameter server's queue.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
-const ANSWER_WAIT: Duration = Duration::from_secs(300);
+const RESPONSE_WAIT: Duration = Duration::from_secs(300);
 const PIECE_WAIT: Duration = Duration::from_secs(60);
 
-/// How often a call looks whether its task is cancelled.
+/// How often a call checks whether its task is cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 
-/// A piece and its header, with room to spare.
+/// The largest message: more than a piece with its header.
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
-/// Where an executor's scheduler is.
+/// The address of the scheduler, which is also the address of the parameter server.
 #[derive(Clone)]
 pub(crate) struct SchedulerAddress {
-    /// As `http://host:port`.
+    /// The URL, as `http://host:port`.
     pub(crate) url: String,
-    /// Adds certificates to a connection, where the cluster has them.
+    /// Adds the cluster's certificates to a connection. `None` without TLS.
     pub(crate) endpoint: Option<EndpointOverrideFn>,
 }
 
@@ -64,7 +65,7 @@ impl fmt::Debug for SchedulerAddress {
     }
 }
 
-/// One worker's line to the service.
+/// One worker's client of the parameter server.
 #[derive(Debug)]
 pub(crate) struct ParameterClient {
     client: FlightServiceClient<Channel>,
@@ -78,7 +79,7 @@ pub(crate) struct ParameterClient {
 }
 
 impl ParameterClient {
-    /// A line that connects when it is first used. Must be called within a runtime.
+    /// Creates a client, which connects when it is first used. Must be called within a Tokio runtime.
     pub(crate) fn new(
         scheduler: &SchedulerAddress,
         session: SessionKey,
@@ -105,7 +106,7 @@ impl ParameterClient {
         Ok(Self { client, url, session, run, worker, attempt: None, runtime: Handle::current(), cancelled })
     }
 
-    /// Asks for the weights, unless they are of the version that is there already. `like` has the tensors to expect.
+    /// Pulls the weights if their version is not `have`. The tensors must have the names and shapes of those in `like`.
     pub(crate) fn pull(&mut self, have: Option<u64>, like: &ModelState) -> Result<(Pulled, Option<ModelState>)> {
         let pull = Pull {
             wire_version: WIRE_VERSION,
@@ -117,13 +118,12 @@ impl ParameterClient {
         };
         let value = serde_json::to_vec(&pull).map_err(|e| self.failed(e.to_string()))?;
         let ticket = Any { type_url: PULL_TYPE_URL.to_owned(), value: value.into() }.encode_to_vec();
-        let (pulled, weights) =
-            self.try_again(|client| receive(client, Ticket { ticket: ticket.clone().into() }, like))?;
+        let (pulled, weights) = self.retry(|client| receive(client, Ticket { ticket: ticket.clone().into() }, like))?;
         self.attempt = Some(pulled.attempt);
         Ok((pulled, weights))
     }
 
-    /// Brings the weights that the run starts from.
+    /// Pushes the initial weights of the run.
     pub(crate) fn push_start(&mut self, start: &ModelState) -> Result<()> {
         let tensors: Vec<NamedTensor> =
             start.iter().filter(|tensor| !tensor.name.starts_with(OPTIMIZER_PREFIX)).cloned().collect();
@@ -131,7 +131,7 @@ impl ParameterClient {
         self.push(push, tensors).map(drop)
     }
 
-    /// A push of this worker, with nothing in it.
+    /// Returns a push of this worker without content.
     pub(crate) fn update(&self) -> Push {
         Push {
             wire_version: WIRE_VERSION,
@@ -152,21 +152,21 @@ impl ParameterClient {
         }
     }
 
-    /// Gives what the worker learned.
+    /// Pushes tensors to the parameter server.
     pub(crate) fn push(&mut self, push: Push, tensors: Vec<NamedTensor>) -> Result<Pushed> {
         let push = Push { tensors: u32::try_from(tensors.len()).unwrap_or(u32::MAX), ..push };
         let value = serde_json::to_vec(&push).map_err(|e| self.failed(e.to_string()))?;
         let cmd = Any { type_url: PUSH_TYPE_URL.to_owned(), value: value.into() }.encode_to_vec();
         let tensors = Arc::new(tensors);
-        self.try_again(|client| send(client, cmd.clone(), Arc::clone(&tensors)))
+        self.retry(|client| send(client, cmd.clone(), Arc::clone(&tensors)))
     }
 
     fn failed(&self, reason: String) -> Error {
         Error::Parameters { url: self.url.clone(), reason }
     }
 
-    /// Calls until the service answers, the time is up, or the task is cancelled.
-    fn try_again<T, F>(&self, call: impl Fn(FlightServiceClient<Channel>) -> F) -> Result<T>
+    /// Repeats a call until the parameter server responds, the time is up, or the task is cancelled.
+    fn retry<T, F>(&self, call: impl Fn(FlightServiceClient<Channel>) -> F) -> Result<T>
     where
         F: Future<Output = Result<T, Status>>,
     {
@@ -175,7 +175,7 @@ impl ParameterClient {
             loop {
                 let status = tokio::select! {
                     outcome = call(self.client.clone()) => match outcome {
-                        Ok(answer) => return Ok(answer),
+                        Ok(response) => return Ok(response),
                         Err(status) => status,
                     },
                     () = until(&self.cancelled) => return Err(Error::Cancelled),
@@ -183,7 +183,7 @@ impl ParameterClient {
                 if !is_transient(status.code()) || started.elapsed() + wait > RETRY_FOR {
                     return Err(self.failed(status.message().to_owned()));
                 }
-                tracing::debug!(worker = %self.worker, %status, "the parameter service is tried again");
+                tracing::debug!(worker = %self.worker, %status, "the request to the parameter server failed, will retry");
                 tokio::select! {
                     () = sleep(wait) => {}
                     () = until(&self.cancelled) => return Err(Error::Cancelled),
@@ -194,7 +194,7 @@ impl ParameterClient {
     }
 }
 
-/// Whether the same call may succeed later.
+/// Whether the same call may succeed if it is retried.
 pub(crate) fn is_transient(code: Code) -> bool {
     matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Unknown | Code::Internal | Code::Cancelled)
 }
@@ -206,11 +206,11 @@ async fn until(cancelled: &AtomicBool) {
 }
 
 fn malformed(reason: impl std::fmt::Display) -> Status {
-    Status::data_loss(format!("the answer cannot be read: {reason}. Run the same version of Tusk on every node"))
+    Status::data_loss(format!("the response cannot be read: {reason}. Run the same version of Tusk on every node"))
 }
 
 async fn within<T>(wait: Duration, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
-    timeout(wait, work).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("it did not answer in time")))
+    timeout(wait, work).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("no response in time")))
 }
 
 async fn receive(
@@ -229,13 +229,14 @@ async fn receive(
     }
     let is_whole = |tensor: &NamedTensor| like.get(&tensor.name).is_some_and(|t| t.data.len() == tensor.data.len());
     if tensors.len() != count as usize || !tensors.iter().all(is_whole) {
-        // The stream ended early: the service went away.
-        return Err(Status::unavailable("the weights did not come whole"));
+        // The stream ended early because the parameter server stopped.
+        return Err(Status::unavailable("the weights are incomplete"));
     }
     Ok((pulled, Some(ModelState::new(tensors))))
 }
 
-/// Takes a piece of one of the tensors to expect; so no more is kept than the model has.
+/// Appends a piece to its tensor. It refuses pieces that do not fit `like`, so the weights never take more memory than the
+/// model has.
 pub(crate) fn take(
     tensors: &mut Vec<NamedTensor>,
     piece: Piece,
@@ -273,15 +274,15 @@ async fn send(
     let first = FlightData { flight_descriptor: Some(descriptor), ..FlightData::default() };
     let pieces = (0..tensors.len()).flat_map(move |tensor| messages(Arc::clone(&tensors), tensor));
     let messages = stream::iter(std::iter::once(first).chain(pieces));
-    within(ANSWER_WAIT, async {
-        let mut answers = client.do_put(messages).await?.into_inner();
-        let answer = answers.message().await?.ok_or_else(|| Status::unavailable("the push was not answered"))?;
-        serde_json::from_slice(&answer.app_metadata).map_err(malformed)
+    within(RESPONSE_WAIT, async {
+        let mut responses = client.do_put(messages).await?.into_inner();
+        let response = responses.message().await?.ok_or_else(|| Status::unavailable("no response to the push"))?;
+        serde_json::from_slice(&response.app_metadata).map_err(malformed)
     })
     .await
 }
 
-/// The messages of a tensor, each made when it is sent.
+/// The messages of a tensor. Each is created when it is sent.
 fn messages(tensors: Arc<Vec<NamedTensor>>, tensor: usize) -> impl Iterator<Item = FlightData> {
     let count = tensors.get(tensor).map_or(0, |tensor| pieces(tensor.data.len()));
     (0..count).filter_map(move |piece| {

@@ -1,4 +1,4 @@
-//! A worker's line to a parameter service that is away, cut short, wrong or gone.
+//! Tests of the client with a parameter server that cannot be reached, refuses calls or sends wrong weights.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,9 +27,10 @@ use crate::runtime::devices::DevicePool;
 use crate::testing::{definition, environment, epoch, squares_shard, task};
 use crate::train::parameter_client::{ParameterClient, SchedulerAddress, is_transient, take};
 
-type TaskOutput<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type MessageStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// TaskOutputs the first calls with these errors, then as a service that has these weights and counts pushes.
+/// Fails the first calls with these errors. Then it behaves like a parameter server that has these weights and counts
+/// pushes.
 struct Service {
     errors: Vec<Code>,
     calls: AtomicU32,
@@ -52,13 +53,13 @@ fn data(header: &impl serde::Serialize, values: &[f32]) -> FlightData {
 
 #[tonic::async_trait]
 impl FlightService for Service {
-    type HandshakeStream = TaskOutput<HandshakeResponse>;
-    type ListFlightsStream = TaskOutput<FlightInfo>;
-    type DoGetStream = TaskOutput<FlightData>;
-    type DoPutStream = TaskOutput<PutResult>;
-    type DoExchangeStream = TaskOutput<FlightData>;
-    type DoActionStream = TaskOutput<arrow_flight::Result>;
-    type ListActionsStream = TaskOutput<ActionType>;
+    type HandshakeStream = MessageStream<HandshakeResponse>;
+    type ListFlightsStream = MessageStream<FlightInfo>;
+    type DoGetStream = MessageStream<FlightData>;
+    type DoPutStream = MessageStream<PutResult>;
+    type DoExchangeStream = MessageStream<FlightData>;
+    type DoActionStream = MessageStream<arrow_flight::Result>;
+    type ListActionsStream = MessageStream<ActionType>;
 
     async fn do_get(&self, _request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
         self.call()?;
@@ -147,20 +148,20 @@ fn like() -> ModelState {
     ModelState::new([tensor("w", &[0.0, 0.0])])
 }
 
-/// Calls from a thread of its own, as training does.
+/// Runs blocking calls on another thread, as training does.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_are_tried_again_while_the_service_is_away() {
+async fn calls_are_retried_while_the_parameter_server_cannot_be_reached() {
     let (listener, url) = listener().await;
     serve(listener, &[Code::Unavailable, Code::DeadlineExceeded], ModelState::new([tensor("w", &[1.0, 2.0])]));
     let mut client = client(&url, &Arc::default());
     let (pulled, weights, pushed) = blocking(move || {
         let (pulled, weights) = client.pull(None, &like()).unwrap();
         let update = client.update();
-        assert_eq!(update.attempt, 7, "the service named this try");
+        assert_eq!(update.attempt, 7, "the number of the attempt comes from the parameter server");
         let pushed = client.push(update, vec![tensor("w", &[1.0, 2.0])]).unwrap();
         (pulled, weights, pushed)
     })
@@ -171,7 +172,7 @@ async fn calls_are_tried_again_while_the_service_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_is_not_tried_again_and_names_the_service() {
+async fn a_refusal_is_not_retried_and_names_the_parameter_server() {
     let (listener, url) = listener().await;
     serve(listener, &[Code::NotFound], like());
     let mut client = client(&url, &Arc::default());
@@ -185,7 +186,7 @@ async fn a_refusal_is_not_tried_again_and_names_the_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_task_does_not_wait_for_a_service_that_is_gone() {
+async fn a_cancelled_task_does_not_wait_for_a_stopped_parameter_server() {
     let (listener, url) = listener().await;
     drop(listener);
     let cancelled = Arc::new(AtomicBool::new(false));
@@ -200,12 +201,12 @@ async fn a_cancelled_task_does_not_wait_for_a_service_that_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_is_tried_again_goes_on_after_its_last_push() {
+async fn a_retried_task_continues_after_its_last_push() {
     let (listener, url) = listener().await;
     let mut definition = definition(Architecture::CNN);
     definition.spec.training.epochs = 4;
     let start = initial_state(&definition);
-    // Two epochs were pushed by the try before.
+    // An earlier attempt has pushed two epochs.
     serve(listener, &[], start.clone());
     let mut client = client(&url, &Arc::default());
     let report = blocking(move || {
@@ -223,7 +224,7 @@ async fn a_task_that_is_tried_again_goes_on_after_its_last_push() {
 }
 
 #[test]
-fn weights_that_are_not_the_models_are_refused_before_they_are_kept() {
+fn weights_that_do_not_fit_the_model_are_refused() {
     let piece = |name: &str, shape: Option<Vec<usize>>| Piece { name: name.to_owned(), piece: 0, shape };
     let mut tensors = Vec::new();
     for (piece, bytes) in [

@@ -1,4 +1,4 @@
-//! A net that learns from the rows of a shard, batch after batch, and what a task of it needs beside the shard.
+//! Trains a net on the rows of a shard, batch by batch.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,10 +26,10 @@ use crate::train::ema::Ema;
 use crate::train::mixup::Mixup;
 use crate::train::optimizer::Optimizer;
 
-/// How often a running task reports.
+/// How often a running task reports its progress.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
-/// What a task needs beside its shard.
+/// What a task needs in addition to its shard.
 pub(crate) struct TaskEnvironment<'a> {
     pub(crate) task: &'a TrainTask,
     pub(crate) worker: WorkerId,
@@ -39,7 +39,7 @@ pub(crate) struct TaskEnvironment<'a> {
 }
 
 impl TaskEnvironment<'_> {
-    /// Whether the task goes on.
+    /// Returns [`Error::Cancelled`] if the task is cancelled.
     pub(crate) fn check(&self) -> Result<()> {
         if self.cancelled.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
     }
@@ -58,12 +58,12 @@ impl TaskEnvironment<'_> {
     }
 }
 
-/// Counts the time inside libtorch apart from the time around it.
+/// Measures the time spent in libtorch.
 #[derive(Default)]
 pub(crate) struct LibtorchClock(Duration);
 
 impl LibtorchClock {
-    /// Does what is counted.
+    /// Runs `work` and adds its time.
     pub(crate) fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
         let result = work();
@@ -71,30 +71,30 @@ impl LibtorchClock {
         result
     }
 
-    /// The time so far.
+    /// The measured time so far.
     pub(crate) fn seconds(&self) -> f64 {
         self.0.as_secs_f64()
     }
 }
 
-/// The classes of rows as indices into the definition's classes.
+/// Maps each label of a shard to its index in the definition's classes, or to `None` if the model has no such class.
 ///
-/// A shard numbers the labels it has; the model numbers those that the whole table has.
+/// The numbers differ because a shard knows only the labels of its own rows.
 pub(crate) fn class_map(shard: &Shard, definition: &ModelDefinition) -> Vec<Option<usize>> {
     let classes = &definition.classes;
     shard.labels.iter().map(|label| classes.iter().position(|class| class == label)).collect()
 }
 
-/// What a batch came to.
+/// The result of training on a batch.
 pub(crate) struct Step {
     pub(crate) rows: usize,
-    /// The mean over the rows, where it was computed.
+    /// The mean loss over the rows, on the device.
     loss: Tensor,
     pub(crate) learning_rate: f64,
 }
 
-/// The loss over rows, summed in f64 where it is computed: to read a value from a GPU is to wait for all that it was
-/// told to do before.
+/// The sum of the losses of rows, in f64 on the device. It stays there because reading a value from a GPU waits until the
+/// GPU has finished all earlier work.
 #[derive(Default)]
 pub(crate) struct LossSum(Option<Tensor>);
 
@@ -110,25 +110,25 @@ impl LossSum {
     }
 }
 
-/// A net that learns from the rows of a shard, batch after batch.
+/// Trains a net on the rows of a shard, batch by batch.
 pub(crate) struct Learner<'a> {
     env: &'a TaskEnvironment<'a>,
     shard: &'a Shard,
     rows: Vec<Row>,
     classes: Vec<Option<usize>>,
-    session: LoadedNet,
+    loaded: LoadedNet,
     optimizer: Optimizer,
     average: Option<Ema>,
-    feed: BatchLoader,
+    loader: BatchLoader,
     pipeline: InputPipeline,
     class_weights: Tensor,
     clock: LibtorchClock,
-    /// What the learning rate is multiplied by.
+    /// The factor by which the learning rate of the schedule is multiplied.
     rate_factor: f64,
 }
 
 impl<'a> Learner<'a> {
-    /// The net of a task with these weights and moments; `None` where the worker has no rows.
+    /// Loads the net of a task with the weights and moments in `state`. Returns `None` if the worker has no rows.
     pub(crate) fn new(
         env: &'a TaskEnvironment<'a>,
         selection: &Selection,
@@ -141,13 +141,12 @@ impl<'a> Learner<'a> {
             return Ok(None);
         }
         let classes = class_map(shard, definition);
-        let session = LoadedNet::on(env.device, definition, state, "the last checkpoint")?;
-        let optimizer = Optimizer::new(spec, &session.params, state)?;
+        let loaded = LoadedNet::on(env.device, definition, state, "the last checkpoint")?;
+        let optimizer = Optimizer::new(spec, &loaded.params, state)?;
         let average = Ema::new(env.device, definition, state)?;
-        let (augment, device) = (spec.input.augment.clone(), session.device);
-        let feed = BatchLoader::again(&definition.preprocessing, device, shard)?;
-        let pipeline =
-            InputPipeline::new(&definition.preprocessing, augment, spec.training.seed, device, session.kind)?;
+        let (augment, device) = (spec.input.augment.clone(), loaded.device);
+        let loader = BatchLoader::again(&definition.preprocessing, device, shard)?;
+        let pipeline = InputPipeline::new(&definition.preprocessing, augment, spec.training.seed, device, loaded.kind)?;
         let class_weights: Vec<f32> = definition.class_weights.iter().map(|w| *w as f32).collect();
         let class_weights = Tensor::f_from_slice(&class_weights)?.f_to(device)?;
         let clock = LibtorchClock::default();
@@ -157,10 +156,10 @@ impl<'a> Learner<'a> {
             shard,
             rows,
             classes,
-            session,
+            loaded,
             optimizer,
             average,
-            feed,
+            loader,
             pipeline,
             class_weights,
             clock,
@@ -168,17 +167,17 @@ impl<'a> Learner<'a> {
         }))
     }
 
-    /// How many rows there are.
+    /// The number of training rows.
     pub(crate) fn rows(&self) -> usize {
         self.rows.len()
     }
 
-    /// How many batches an epoch has.
+    /// The number of batches in an epoch.
     pub(crate) fn steps(&self) -> usize {
         self.rows.len().div_ceil(self.env.task.definition.spec.training.batch_size.max(1) as usize)
     }
 
-    /// The rows in the order of an epoch.
+    /// Returns the rows in the order of an epoch.
     pub(crate) fn order(&self, epoch: u32) -> Vec<Row> {
         let shuffle = derive(
             self.env.task.definition.spec.training.seed,
@@ -190,29 +189,29 @@ impl<'a> Learner<'a> {
         rows
     }
 
-    /// Learns from one batch of an epoch's order.
+    /// Trains on batch number `step` of an epoch whose rows are in this order.
     pub(crate) fn step(&mut self, epoch: u32, order: &[Row], step: usize) -> Result<Step> {
         self.env.check()?;
         let (spec, steps) = (&self.env.task.definition.spec, self.steps());
-        // Batches of one size, give or take a row: a last batch of two would step as far on far less.
+        // The sizes of batches differ by one row at most. Otherwise a small last batch would count as much as a full one.
         let batch = &order[step * order.len() / steps..(step + 1) * order.len() / steps];
-        let images: Vec<u64> = batch.iter().map(|row| row.content).collect();
+        let hashes: Vec<u64> = batch.iter().map(|row| row.content).collect();
         let truth = truth_of(batch, &self.classes)?;
         let progress =
             (f64::from(epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.training.epochs);
         let rate = learning_rate(spec, progress) * self.rate_factor;
         let numbers = [u64::from(epoch), u64::from(self.env.worker.0), step as u64];
         let pass = Pass::Train { seed: derive(spec.training.seed, "pass", &numbers) };
-        let Self { session, optimizer, average, feed, pipeline, class_weights, clock, .. } = self;
-        let pictures = feed.batch(self.shard, batch)?;
+        let Self { loaded, optimizer, average, loader, pipeline, class_weights, clock, .. } = self;
+        let images = loader.batch(self.shard, batch)?;
         let loss = clock.time(|| -> Result<Tensor> {
-            let x = pipeline.input(&pictures, &images, epoch)?;
-            let truth = Tensor::f_from_slice(&truth)?.f_to(session.device)?;
+            let x = pipeline.input(&images, &hashes, epoch)?;
+            let truth = Tensor::f_from_slice(&truth)?.f_to(loaded.device)?;
             let mixup = Mixup::draw(spec.input.mixup, spec.training.seed, &numbers);
             let x = mixup.map_or_else(|| Ok(x.shallow_clone()), |mixup| mixup.mix(&x, &x.f_flip([0])?))?;
-            let outputs = session.net.forward(&session.params, &x, pass)?;
+            let outputs = loaded.net.forward(&loaded.params, &x, pass)?;
             let losses = |truth: &Tensor| -> Result<Tensor> {
-                Ok(session.row_losses(&outputs, truth)?.f_mul(&class_weights.f_index_select(0, truth)?)?)
+                Ok(loaded.row_losses(&outputs, truth)?.f_mul(&class_weights.f_index_select(0, truth)?)?)
             };
             let mut loss = losses(&truth)?;
             if let Some(mixup) = mixup {
@@ -220,55 +219,55 @@ impl<'a> Learner<'a> {
             }
             let loss = loss.f_mean(Kind::Float)?;
             loss.f_backward()?;
-            optimizer.step(&mut session.params, rate)?;
+            optimizer.step(&mut loaded.params, rate)?;
             if let Some(average) = average {
-                average.follow(&session.params, optimizer.steps())?;
+                average.follow(&loaded.params, optimizer.steps())?;
             }
             Ok(loss.f_detach()?)
         })?;
         Ok(Step { rows: batch.len(), loss, learning_rate: rate })
     }
 
-    /// Waits for the steps of a sum.
+    /// Waits for the device and returns the sum.
     pub(crate) fn read(&mut self, sum: &LossSum) -> Result<f64> {
         self.clock.time(|| sum.0.as_ref().map_or(Ok(0.0), |sum| Ok(sum.f_double_value(&[])?)))
     }
 
-    /// The weights and running statistics as they are now.
+    /// Returns the current weights and running statistics.
     pub(crate) fn weights(&self) -> Result<Vec<NamedTensor>> {
-        self.session.params.state()
+        self.loaded.params.state()
     }
 
-    /// Goes on from these weights and running statistics, with the moments as they are.
+    /// Replaces the weights and running statistics. The moments stay as they are.
     pub(crate) fn set_weights(&mut self, state: &ModelState) -> Result<()> {
-        self.session.params.set(state, "the parameter service")
+        self.loaded.params.set(state, "the parameter server")
     }
 
-    /// The state that it ends with: the weights and running statistics, the moments, and the moving average. What each is made
-    /// of is let go before the next is made.
+    /// Returns the final state: the moments, the moving average, the weights and the running statistics. Each part is freed
+    /// before the next one is copied, to save memory.
     pub(crate) fn into_state(self) -> Result<Vec<NamedTensor>> {
-        let Self { session, optimizer, average, .. } = self;
+        let Self { loaded, optimizer, average, .. } = self;
         let mut tensors = optimizer.state()?;
         drop(optimizer);
         if let Some(average) = average {
             tensors.extend(average.state()?);
         }
-        tensors.extend(session.params.state()?);
+        tensors.extend(loaded.params.state()?);
         Ok(tensors)
     }
 
-    /// Seconds inside libtorch since this was last asked.
+    /// Returns the seconds spent in libtorch since the last call.
     pub(crate) fn take_libtorch_seconds(&mut self) -> f64 {
         std::mem::take(&mut self.clock).seconds()
     }
 }
 
-/// Counts an epoch's steps and reports them now and then.
+/// Counts the steps of an epoch and reports the progress every [`REPORT_EVERY`].
 pub(crate) struct Meter {
     started: Instant,
     reported: Instant,
     total: usize,
-    /// Which of the epoch's rows these steps are.
+    /// The range of the epoch's rows that these steps train on.
     slice: Range<usize>,
     pub(crate) rows: usize,
     pub(crate) loss: LossSum,
@@ -276,7 +275,7 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// For a slice of an epoch of `total` rows.
+    /// Creates a meter for a slice of an epoch with `total` rows.
     pub(crate) fn new(total: usize, slice: Range<usize>) -> Self {
         let now = Instant::now();
         Self { started: now, reported: now, total, slice, rows: 0, loss: LossSum::default(), learning_rate: 0.0 }
@@ -287,7 +286,7 @@ impl Meter {
         self.loss.add(step)?;
         self.rows += step.rows;
         self.learning_rate = step.learning_rate;
-        // The last of a slice, too: who counts images adds up the reports.
+        // The last step of a slice is always reported, because the metrics count images from the reports.
         if self.reported.elapsed() >= REPORT_EVERY || self.rows >= self.slice.len() {
             let rate = self.rows as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
             let loss = learner.read(&self.loss)? / self.rows.max(1) as f64;
@@ -298,7 +297,10 @@ impl Meter {
     }
 }
 
-/// The index of each row's class.
+/// Returns the index of each row's class.
+///
+/// # Errors
+/// When the model does not have the class of a row.
 pub(crate) fn truth_of(batch: &[Row], classes: &[Option<usize>]) -> Result<Vec<i64>> {
     let class = |row: &Row| classes.get(row.label as usize).copied().flatten();
     batch

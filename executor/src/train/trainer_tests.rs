@@ -1,4 +1,4 @@
-//! Epochs over a toy table: they repeat to the bit, learn, stop when told, and add up over workers.
+//! Tests of training on a small table: reproducibility, learning, cancellation, and averaging over workers.
 
 use std::sync::atomic::AtomicBool;
 
@@ -21,7 +21,7 @@ use crate::testing::{Record, cache, definition, environment, epoch, shard, squar
 use crate::train::optimizer::Optimizer;
 use crate::train::trainer::TaskEnvironment;
 
-/// Trains all epochs of a definition: a report per epoch, and the last state.
+/// Trains all epochs of a definition and returns a report per epoch and the last state.
 pub(crate) fn train(definition: &ModelDefinition, shard: &Shard) -> (Vec<TrainReport>, ModelState) {
     tch::set_num_threads(2);
     let (task, mut state) = (task(definition, 1), initial_state(definition));
@@ -36,7 +36,7 @@ pub(crate) fn train(definition: &ModelDefinition, shard: &Shard) -> (Vec<TrainRe
     (reports, state)
 }
 
-/// Scores all rows. The weights are those that it is given.
+/// The job that scores all rows. Its file of weights is not read in these tests.
 fn validation() -> Validate {
     Validate { rows: Rows::All, epoch: 1, weights: FileRef { path: String::new(), checksum: String::new() } }
 }
@@ -45,7 +45,7 @@ fn scores(definition: &ModelDefinition, shard: &Shard, state: &ModelState) -> Sc
     score(&environment(&task(definition, 1)), &validation(), shard, state).unwrap().1
 }
 
-/// Share of rows whose likeliest class is the true one.
+/// The fraction of rows whose most probable class is the true one.
 fn accuracy(scores: &Scores) -> f64 {
     let rows = scores.probabilities.chunks_exact(2).zip(&scores.truth);
     let right = rows.filter(|(p, truth)| u32::from(p[1] > p[0]) == **truth).count();
@@ -57,7 +57,7 @@ pub(crate) fn bits(state: &ModelState) -> Vec<(&str, Vec<u32>)> {
 }
 
 #[test]
-fn training_repeats_to_the_bit_in_whatever_order_the_table_stands() {
+fn training_is_reproducible_to_the_bit_and_independent_of_the_order_of_the_table() {
     let mut definition = definition(Architecture::CNN);
     definition.spec.input.augment = Augment::xray();
     definition.spec.training.epochs = 2;
@@ -77,7 +77,7 @@ fn training_repeats_to_the_bit_in_whatever_order_the_table_stands() {
 }
 
 #[test]
-fn an_epoch_in_slices_is_the_epoch_to_the_bit_for_a_worker_alone() {
+fn an_epoch_in_slices_equals_the_whole_epoch_to_the_bit_for_a_single_worker() {
     let mut definition = definition(Architecture::CNN);
     definition.spec.input.augment = Augment::xray();
     definition.spec.training.batch_size = 4;
@@ -98,13 +98,13 @@ fn an_epoch_in_slices_is_the_epoch_to_the_bit_for_a_worker_alone() {
     assert_eq!((rows, expected.task.rows), (27, 27));
     assert!((loss_sum - expected.loss_sum).abs() < 1e-9, "{loss_sum} is not {}", expected.loss_sum);
     assert!(bits(&state) == bits(&ModelState::new(whole_state)));
-    // More slices than batches: some have nothing to learn from, and answer so.
+    // With more slices than batches, some slices have no rows and return no weights.
     let job = Train { slice: EpochSlice { index: 0, count: 50 }, ..epoch(1) };
     let (report, tensors) = train_epoch(&env, &job, &shard, &state).unwrap();
     assert_eq!((report.task.rows, tensors.len()), (0, 0));
 }
 
-/// Trains on the squares and asserts that the loss falls and that the classes are told apart.
+/// Trains on the squares and asserts that the loss falls and that the net learns the classes.
 fn assert_learns(definition: &ModelDefinition) {
     let shard = squares_shard(48);
     let (reports, state) = train(definition, &shard);
@@ -130,7 +130,7 @@ fn every_optimizer_learns_an_easy_task() {
 }
 
 #[test]
-fn every_loss_learns_an_easy_task_whichever_class_is_positive() {
+fn every_loss_learns_an_easy_task_with_either_class_positive() {
     for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy, Loss::MeanSquaredError, Loss::Hinge] {
         for positive in [0, 1] {
             let mut definition = ModelDefinition { loss, positive: Some(positive), ..definition(Architecture::CNN) };
@@ -152,7 +152,7 @@ fn a_support_vector_machine_learns_an_easy_task_from_pixels_and_from_gradients()
 }
 
 #[test]
-fn the_moving_average_follows_the_weights_as_computed_by_hand_and_is_what_is_validated() {
+fn the_moving_average_equals_a_computation_by_hand_and_is_validated() {
     let mut definition = definition(Architecture::CNN);
     definition.spec.optimizer.ema = Some(0.9);
     definition.spec.training.batch_size = 8;
@@ -160,7 +160,7 @@ fn the_moving_average_follows_the_weights_as_computed_by_hand_and_is_what_is_val
     let shard = squares_shard(8);
     let (_, after) = train(&definition, &shard);
     let (before, average) = (initial_state(&definition), after.moving_average().unwrap());
-    // One step: a decay of 2 / 11, less than 0.9.
+    // In the first step the decay is 2 / 11, which is less than 0.9.
     for name in ["fc.weight", "layer1.0.conv1.weight", "bn1.running_mean"] {
         let [before, after, average] = [&before, &after, &average].map(|state| &state.get(name).unwrap().data);
         for ((before, after), average) in before.iter().zip(after).zip(average) {
@@ -175,28 +175,28 @@ fn the_moving_average_follows_the_weights_as_computed_by_hand_and_is_what_is_val
 }
 
 #[test]
-fn views_are_averaged_the_same_for_every_picture_whatever_stands_beside_it() {
+fn the_average_over_views_does_not_depend_on_the_other_images_of_the_batch() {
     let mut definition = definition(Architecture::CNN);
     definition.spec.training.epochs = 2;
     let (_, state) = train(&definition, &squares_shard(24));
-    let probabilities = |tta, pictures: &Tensor| {
+    let probabilities = |tta, images: &Tensor| {
         let spec = definition.spec.clone().with(|spec| spec.prediction.tta = tta);
         let definition = ModelDefinition { spec, ..definition.clone() };
-        Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap().probabilities(pictures).unwrap()
+        Scorer::new(Device::Cpu, &definition, &state, "the test").unwrap().probabilities(images).unwrap()
     };
-    let pictures = Tensor::randint_low(0, 256, [3, 32, 32, 1], (Kind::Uint8, Device::Cpu));
-    let [one, five] = [1, 5].map(|tta| probabilities(tta, &pictures));
+    let images = Tensor::randint_low(0, 256, [3, 32, 32, 1], (Kind::Uint8, Device::Cpu));
+    let [one, five] = [1, 5].map(|tta| probabilities(tta, &images));
     assert_ne!(one, five);
     assert!(five.chunks_exact(2).all(|p| (p[0] + p[1] - 1.0).abs() < 1e-5));
     for row in 0..3 {
-        let alone = probabilities(5, &pictures.narrow(0, row, 1));
+        let alone = probabilities(5, &images.narrow(0, row, 1));
         let beside = &five[2 * row as usize..][..2];
         assert!(alone.iter().zip(beside).all(|(a, b)| (a - b).abs() < 1e-5), "{alone:?} and {beside:?}");
     }
 }
 
 #[test]
-fn of_a_frozen_backbone_nothing_moves_but_the_head() {
+fn a_frozen_backbone_keeps_its_weights_and_the_last_layer_learns() {
     let mut definition = definition(Architecture::CNN);
     definition.spec.start.freeze = Freeze::Backbone;
     definition.spec.optimizer.weight_decay = 0.1;
@@ -226,7 +226,7 @@ fn a_cancelled_task_trains_and_scores_nothing() {
 }
 
 #[test]
-fn a_worker_without_rows_answers_with_no_weights() {
+fn a_worker_without_rows_returns_no_weights() {
     let definition = definition(Architecture::CNN);
     let empty = shard(&cache(0, 0), &[], 0, 1, 32).unwrap();
     let (report, tensors) =
@@ -235,7 +235,7 @@ fn a_worker_without_rows_answers_with_no_weights() {
 }
 
 #[test]
-fn training_never_sees_held_out_rows() {
+fn training_never_uses_held_out_rows() {
     let mut definition = definition(Architecture::CNN);
     definition.spec.split.validation_fraction = 0.4;
     let shard = squares_shard(24);
@@ -244,7 +244,7 @@ fn training_never_sees_held_out_rows() {
     let (report, tensors) =
         train_epoch(&environment(&task(&definition, 1)), &epoch(1), &shard, initial_state(&definition)).unwrap();
     assert_eq!(report.task.rows, training.len() as u64);
-    // The same epoch over a table that has the training rows only.
+    // The same epoch with a table of only the training rows.
     let kept: Vec<u64> = training.iter().map(|row| row.content).collect();
     let content = |record: &Record| tusk_core::random::content_hash(record.image.as_deref().unwrap());
     let records: Vec<Record> = squares(24).into_iter().filter(|record| kept.contains(&content(record))).collect();
@@ -255,7 +255,7 @@ fn training_never_sees_held_out_rows() {
 }
 
 #[test]
-fn a_class_that_the_model_does_not_know_is_an_error_and_not_a_wrong_truth() {
+fn a_class_that_the_model_does_not_have_is_an_error() {
     let definition = definition(Architecture::CNN);
     let mut records = squares(4);
     records[0].label = Some("upside down".into());
@@ -267,7 +267,7 @@ fn a_class_that_the_model_does_not_know_is_an_error_and_not_a_wrong_truth() {
 }
 
 #[test]
-fn a_weight_of_zero_silences_a_class() {
+fn a_class_with_weight_zero_does_not_contribute_to_the_loss() {
     let definition = ModelDefinition { class_weights: vec![1.0, 0.0], ..definition(Architecture::CNN) };
     let right: Vec<Record> = squares(12).into_iter().filter(|r| r.label.as_deref() == Some("right")).collect();
     let shard = shard(&cache(1 << 30, 0), &right, 0, 1, 32).unwrap();
@@ -276,8 +276,8 @@ fn a_weight_of_zero_silences_a_class() {
     assert_eq!((report.task.rows, report.loss_sum), (6, 0.0));
 }
 
-/// The weights after one step of plain SGD of a linear net on these rows of a fixed batch. It has no batch normalisation:
-/// its gradient is a mean over rows.
+/// The weights of a linear net after one step of plain SGD on some rows of a fixed batch. The net has no batch
+/// normalisation, so its gradient is a mean over rows.
 fn linear_step(first: i64, count: i64) -> Vec<f64> {
     let mut definition = definition(Architecture::CNN);
     definition.spec.optimizer.algorithm = Algorithm::Sgd;
@@ -287,27 +287,27 @@ fn linear_step(first: i64, count: i64) -> Vec<f64> {
     let head = Linear::new("fc", 16, 1);
     let (net, layout) = Network::new(&Layers { features: Vec::new(), classify: vec![Layer::Flatten], head });
     let state = layout.initial_state(7);
-    let mut session = LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap();
-    session.net = net;
-    session.params = Params::load(layout, &state, "the start", (Device::Cpu, Kind::Float), "").unwrap();
-    let mut optimizer = Optimizer::new(&definition.spec, &session.params, &state).unwrap();
+    let mut loaded = LoadedNet::new(&definition, &initial_state(&definition), "the start").unwrap();
+    loaded.net = net;
+    loaded.params = Params::load(layout, &state, "the start", (Device::Cpu, Kind::Float), "").unwrap();
+    let mut optimizer = Optimizer::new(&definition.spec, &loaded.params, &state).unwrap();
     let x = (Tensor::arange(6 * 16, (Kind::Float, Device::Cpu)) * 0.7).sin().view([6, 1, 4, 4]).narrow(0, first, count);
     let truth = Tensor::from_slice(&[0_i64, 1, 1, 0, 1, 0]).narrow(0, first, count);
-    let outputs = session.net.forward(&session.params, &x, Pass::Train { seed: 1 }).unwrap();
-    session.row_losses(&outputs, &truth).unwrap().mean(Kind::Float).backward();
-    optimizer.step(&mut session.params, definition.spec.optimizer.learning_rate).unwrap();
-    session.params.state().unwrap().iter().flat_map(|t| &t.data).map(|v| f64::from(*v)).collect()
+    let outputs = loaded.net.forward(&loaded.params, &x, Pass::Train { seed: 1 }).unwrap();
+    loaded.row_losses(&outputs, &truth).unwrap().mean(Kind::Float).backward();
+    optimizer.step(&mut loaded.params, definition.spec.optimizer.learning_rate).unwrap();
+    loaded.params.state().unwrap().iter().flat_map(|t| &t.data).map(|v| f64::from(*v)).collect()
 }
 
 #[test]
-fn the_weighted_mean_of_two_workers_is_the_step_of_one() {
+fn the_weighted_mean_of_two_workers_equals_the_step_of_one() {
     let (one, first, second) = (linear_step(0, 6), linear_step(0, 4), linear_step(4, 2));
     let mut largest = 0.0_f64;
     for ((one, first), second) in one.iter().zip(&first).zip(&second) {
         assert!((one - (4.0 * first + 2.0 * second) / 6.0).abs() < 1e-6);
         largest = largest.max((first - second).abs());
     }
-    assert!(largest > 1e-2, "the two workers did learn different things: {largest}");
+    assert!(largest > 1e-2, "the weights of the two workers differ by {largest}");
 }
 
 /// The constants of tests/reference/optimizers.py.
@@ -316,8 +316,8 @@ const TARGET: [f32; 3] = [0.25, 1.0, -1.0];
 const CURVATURE: [f32; 3] = [1.0, 2.0, 3.0];
 const LEARNING_RATE: f64 = 0.1;
 
-/// The parameters after each of three steps. Before the last, the optimizer is written down and read again, as between
-/// two epochs. So many of them are moved at a time.
+/// The parameters after each of three steps. Before the last step, the optimizer's state is saved and loaded, as between two
+/// epochs. `piece` parameters are updated at a time.
 fn three_steps(optimizer: Algorithm, weight_decay: f64, piece: usize) -> Vec<f32> {
     let mut spec = ModelSpec::new(Architecture::CNN);
     spec.optimizer.algorithm = optimizer;
@@ -339,8 +339,8 @@ fn three_steps(optimizer: Algorithm, weight_decay: f64, piece: usize) -> Vec<f32
             optimizer = Optimizer::new(&spec, &params, &moments).unwrap();
         }
         let all = Tensor::cat(&[params.weight(weight).view([-1]), params.weight(bias).view([-1])], 0);
-        let apart = (all - Tensor::from_slice(&TARGET)).square() * Tensor::from_slice(&CURVATURE);
-        (apart.sum(Kind::Float) * 0.5).backward();
+        let difference = (all - Tensor::from_slice(&TARGET)).square() * Tensor::from_slice(&CURVATURE);
+        (difference.sum(Kind::Float) * 0.5).backward();
         optimizer.step_by_pieces(&mut params, LEARNING_RATE, piece).unwrap();
         values.extend(params.state().unwrap().into_iter().flat_map(|tensor| tensor.data));
     }
@@ -348,7 +348,7 @@ fn three_steps(optimizer: Algorithm, weight_decay: f64, piece: usize) -> Vec<f32
 }
 
 #[test]
-fn optimizers_step_as_pytorchs_do_and_go_on_from_their_moments() {
+fn optimizers_agree_with_pytorch_and_continue_from_saved_moments() {
     let reference = include_str!("../../tests/reference/optimizers.txt");
     let mut compared = 0;
     for line in reference.lines().filter(|line| !line.starts_with('#')) {
@@ -356,7 +356,11 @@ fn optimizers_step_as_pytorchs_do_and_go_on_from_their_moments() {
         let (algorithm, decay) = (Algorithm::from_name(words[0]).unwrap(), words[1].parse().unwrap());
         let found = three_steps(algorithm, decay, usize::MAX);
         assert_eq!(found.len(), words[2..].len());
-        assert_eq!(three_steps(algorithm, decay, 2), found, "{line}: two weights at a time are moved otherwise");
+        assert_eq!(
+            three_steps(algorithm, decay, 2),
+            found,
+            "{line}: the result differs if two weights are updated at a time"
+        );
         for (found, wanted) in found.iter().zip(&words[2..]) {
             let wanted: f64 = wanted.parse().unwrap();
             assert!((f64::from(*found) - wanted).abs() < 2e-6, "{line}\n{found} should be {wanted}");
