@@ -2,43 +2,39 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
+use arrow_flight::decode::FlightDataDecoder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{Any, CommandStatementQuery, ProstMessageExt};
 use arrow_flight::{Action, FlightDescriptor, FlightInfo, HandshakeRequest, Ticket};
 use base64::Engine;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, TryStreamExt};
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
-use tusk_core::event::{OnEvent, RunEvent};
+use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::protocol::{
-    CHECK_ACTION, ClusterStatus, ENDING, EVENTS_HEADER, FOLLOW_TICKET, Follow, MANIFEST_ACTION, RunStarted,
-    STATEMENTS_ACTION, STATUS_ACTION, StatementHelp,
+    CHECK_ACTION, ClusterStatus, ENDING, EVENTS_HEADER, MANIFEST_ACTION, RunStarted, STATEMENTS_ACTION, STATUS_ACTION,
+    StatementHelp,
 };
 use tusk_core::results::RunBehind;
 use tusk_process::tls::ClientTls;
 
+use self::watch::{Watch, cancel_with};
 use crate::error::{Error, Result, Results};
+
+mod watch;
 
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// For how long a scheduler that went away during a run is looked for.
-const RECONNECT_MAX: Duration = Duration::from_secs(600);
-
-/// The wait between two looks.
-const RECONNECT_WAIT: Duration = Duration::from_secs(1);
 
 /// How often a connection is probed, and for how long an answer is waited for: a scheduler that froze is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -256,96 +252,6 @@ impl Remote {
 
 type Messages =
     std::pin::Pin<Box<dyn Stream<Item = Result<arrow_flight::decode::DecodedFlightData, FlightError>> + Send>>;
-
-/// Follows the rows of one statement.
-struct Watch {
-    remote: Remote,
-    model: Option<ModelName>,
-    on_event: Option<OnEvent>,
-    /// The epochs that were seen.
-    seen: HashSet<(String, u32)>,
-}
-
-impl Watch {
-    /// The next rows.
-    async fn next(&mut self, messages: &mut Messages) -> Result<Option<RecordBatch>> {
-        loop {
-            match messages.next().await {
-                None => return Ok(None),
-                Some(Ok(message)) => match message.payload {
-                    DecodedPayload::RecordBatch(batch) => {
-                        self.note_epoch(&batch);
-                        return Ok(Some(batch));
-                    }
-                    DecodedPayload::Schema(_) => {}
-                    DecodedPayload::None => self.tell(&message.inner.app_metadata),
-                },
-                Some(Err(FlightError::Tonic(status))) if is_gone(&status) && self.model.is_some() => {
-                    *messages = self.reconnect(&status).await?;
-                }
-                Some(Err(FlightError::Tonic(status))) => return Err(self.remote.status(&status)),
-                Some(Err(error)) => return Err(self.remote.refused(error.to_string())),
-            }
-        }
-    }
-
-    fn note_epoch(&mut self, batch: &RecordBatch) {
-        use datafusion::arrow::array::AsArray;
-        use datafusion::arrow::datatypes::UInt32Type;
-        let models = batch.column_by_name("model").and_then(|column| column.as_string_opt::<i32>());
-        let epochs = batch.column_by_name("epoch").and_then(|column| column.as_primitive_opt::<UInt32Type>());
-        if let (Some(models), Some(epochs)) = (models, epochs) {
-            let rows = models.iter().zip(epochs.values());
-            self.seen.extend(rows.map(|(model, epoch)| (model.unwrap_or_default().to_owned(), *epoch)));
-        }
-    }
-
-    fn tell(&self, event: &[u8]) {
-        if let Some(on_event) = &self.on_event {
-            match serde_json::from_slice::<RunEvent>(event) {
-                Ok(event) => on_event(&event),
-                Err(error) => tracing::debug!(%error, "an event of another form"),
-            }
-        }
-    }
-
-    /// Finds the scheduler again and follows the run from the epochs that were seen.
-    async fn reconnect(&mut self, lost: &Status) -> Result<Messages> {
-        let Some(model) = self.model.clone() else { return Err(self.remote.status(lost)) };
-        tracing::warn!(url = self.remote.url, %model, "the scheduler went away; looking for it");
-        let start = Instant::now();
-        let mut last = self.remote.status(lost);
-        while start.elapsed() < RECONNECT_MAX {
-            tokio::time::sleep(RECONNECT_WAIT).await;
-            match self.remote.endpoint.connect().await {
-                Err(error) => last = Error::Unreachable { url: self.remote.url.clone(), reason: root_cause(&error) },
-                Ok(channel) => {
-                    self.remote.channel = channel;
-                    let follow = Follow { model: model.clone(), seen: self.seen.clone() };
-                    let follow = serde_json::to_vec(&follow).map_err(|e| self.remote.refused(e.to_string()))?;
-                    match self.remote.messages(ticket(FOLLOW_TICKET, follow)).await {
-                        Ok(messages) => {
-                            tracing::warn!(url = self.remote.url, %model, "the scheduler is back");
-                            return Ok(messages);
-                        }
-                        // It has not taken up its runs yet.
-                        Err(error) => last = error,
-                    }
-                }
-            }
-        }
-        Err(last)
-    }
-}
-
-/// Asks the scheduler to cancel a run when `cancel` fires.
-async fn cancel_with(remote: Remote, model: ModelName, cancel: CancellationToken) {
-    cancel.cancelled().await;
-    let sql = format!("CANCEL TRAINING \"{model}\"");
-    if let Err(error) = remote.start(&sql).await {
-        tracing::warn!(%model, %error, "the run could not be cancelled");
-    }
-}
 
 fn ticket(type_url: &str, value: Vec<u8>) -> Ticket {
     let any = Any { type_url: type_url.to_owned(), value: value.into() };
