@@ -1,4 +1,4 @@
-//! A scheduler elsewhere, over Arrow Flight: statements as Flight SQL, so that there is one catalog; runs from Rust.
+//! The client of a remote scheduler, over Arrow Flight: statements as Flight SQL, and training runs from Rust.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,26 +33,26 @@ use crate::error::{Error, Result, Results};
 
 mod watch;
 
-/// How long a connection may take.
+/// The longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a connection is probed, and for how long an answer is waited for: a scheduler that froze is noticed.
+/// The interval of keep-alive probes and the longest wait for their answer. They detect a frozen scheduler.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// The largest message, in bytes.
+/// The largest gRPC message, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-/// How a client shows who it is.
+/// The credentials of a client.
 #[derive(Clone, Default)]
 pub enum Credentials {
-    /// It does not.
+    /// No credentials.
     #[default]
     Nobody,
     /// A user's name and password.
     Password {
-        /// The name.
+        /// The name of the user.
         user: String,
-        /// The password.
+        /// The password of the user.
         password: String,
     },
     /// A bearer token.
@@ -86,7 +86,7 @@ impl std::fmt::Debug for Remote {
 }
 
 impl Remote {
-    /// Connects, and logs in where there is a password.
+    /// Connects, and logs in if there is a password.
     pub(crate) async fn connect(url: &str, credentials: &Credentials, tls: Option<&ClientTls>) -> Result<Self> {
         let failed = |reason: String| Error::Unreachable { url: url.to_owned(), reason };
         let address = http_url(url);
@@ -104,10 +104,10 @@ impl Remote {
         let mut remote = Self { url: url.to_owned(), endpoint, channel, authorization: None };
         match credentials {
             Credentials::Nobody => {
-                // A session of its own, whichever connections it uses.
+                // A random token identifies the session, across all its connections.
                 let session = uuid::Uuid::new_v4().simple();
                 remote.authorization = Some(format!("Bearer {session}"));
-                // Where users are set up, nobody is refused, and says how to come in.
+                // A scheduler with users refuses this request, and its message says how to log in.
                 remote.action(STATUS_ACTION, Vec::new()).await?;
             }
             Credentials::Token(token) => remote.authorization = Some(format!("Bearer {token}")),
@@ -119,7 +119,9 @@ impl Remote {
     async fn log_in(&mut self, user: &str, password: &str) -> Result<()> {
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
         let mut request = Request::new(futures::stream::once(async { HandshakeRequest::default() }));
-        let header = format!("Basic {basic}").parse().map_err(|_| self.refused("the password is no header".into()))?;
+        let header = format!("Basic {basic}")
+            .parse()
+            .map_err(|_| self.refused("the password or user name cannot be sent as a header".into()))?;
         request.metadata_mut().insert("authorization", header);
         let mut answers = self.client().handshake(request).await.map_err(|e| self.status(&e))?.into_inner();
         let answer = answers.message().await.map_err(|e| self.status(&e))?.unwrap_or_default();
@@ -127,7 +129,7 @@ impl Remote {
         Ok(())
     }
 
-    /// The header that shows who asks, for Ballista's own client.
+    /// The value of the header `authorization`, for Ballista's client.
     #[cfg(feature = "embedded")]
     pub(crate) fn authorization(&self) -> Option<&str> {
         self.authorization.as_deref()
@@ -148,8 +150,7 @@ impl Remote {
         request
     }
 
-    /// Runs a statement, whose text is sent as it is. The rows of a run, of which the scheduler says that it has begun, go
-    /// on over a scheduler that is restarted.
+    /// Runs a statement. Its text is sent unchanged.
     pub(crate) async fn sql(&self, sql: &str, on_event: Option<OnEvent>) -> Result<Results> {
         let info = self.start(sql).await?;
         let run: Option<RunStarted> = match info.app_metadata.as_ref() {
@@ -161,7 +162,7 @@ impl Remote {
         self.rows(Arc::new(schema), ticket, run.map(|run| run.model), on_event).await
     }
 
-    /// Starts a statement, and learns where its rows are.
+    /// Starts a statement, and returns where its rows are.
     async fn start(&self, sql: &str) -> Result<FlightInfo> {
         let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
         let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
@@ -169,7 +170,7 @@ impl Remote {
         Ok(info.map_err(|e| self.status(&e))?.into_inner())
     }
 
-    /// Starts a run; `request` is a [`tusk_core::protocol::TrainingRequest`] as bytes.
+    /// Starts a run. `request` is a [`tusk_core::protocol::TrainingRequest`] as bytes.
     #[cfg(feature = "embedded")]
     pub(crate) async fn train(&self, model: ModelName, request: Vec<u8>, on_event: Option<OnEvent>) -> Result<Results> {
         use tusk_core::protocol::{TRAIN_TICKET, epoch_schema};
@@ -182,7 +183,7 @@ impl Remote {
         serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
     }
 
-    /// What the cluster is doing.
+    /// The current activity of the cluster.
     pub(crate) async fn cluster_status(&self) -> Result<ClusterStatus> {
         let body = self.action(STATUS_ACTION, Vec::new()).await?;
         serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
@@ -193,7 +194,7 @@ impl Remote {
         self.action(CHECK_ACTION, sql.as_bytes().to_vec()).await.map(drop)
     }
 
-    /// The statements about models.
+    /// The help of the statements about models.
     pub(crate) async fn statements(&self) -> Result<Vec<StatementHelp>> {
         let body = self.action(STATEMENTS_ACTION, Vec::new()).await?;
         serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
@@ -207,7 +208,7 @@ impl Remote {
         Ok(answer.body.to_vec())
     }
 
-    /// The rows behind a ticket.
+    /// Fetches the rows of a ticket. If they belong to a run, `model` is its name.
     async fn rows(
         &self,
         schema: SchemaRef,
@@ -241,7 +242,7 @@ impl Remote {
         Error::Refused { message }
     }
 
-    /// A status in our words: the scheduler's own text, or that it cannot be reached.
+    /// Converts a status to the scheduler's own message, or to an error that it cannot be reached.
     fn status(&self, status: &Status) -> Error {
         if is_transport(status) {
             return Error::Unreachable { url: self.url.clone(), reason: root_cause(status) };
@@ -258,17 +259,17 @@ fn ticket(type_url: &str, value: Vec<u8>) -> Ticket {
     Ticket::new(any.encode_to_vec())
 }
 
-/// Whether the connection failed, and not the request.
+/// Whether the connection failed, as opposed to the request.
 fn is_transport(status: &Status) -> bool {
     std::error::Error::source(status).is_some()
 }
 
-/// Whether the scheduler is gone, or about to go.
+/// Whether the scheduler has stopped or is stopping.
 fn is_gone(status: &Status) -> bool {
     is_transport(status) || status.message() == ENDING
 }
 
-/// An error with its causes, the last of which says what happened.
+/// The message of an error's innermost cause.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -279,7 +280,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The address for HTTP of the ways in which a scheduler is named.
+/// Converts the address of a scheduler to an HTTP URL.
 pub(crate) fn http_url(url: &str) -> String {
     for (scheme, http) in [("df://", "http://"), ("grpc://", "http://"), ("grpc+tls://", "https://")] {
         if let Some(rest) = url.strip_prefix(scheme) {
@@ -294,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scheduler_may_be_named_in_several_ways() {
+    fn several_forms_of_address_are_accepted() {
         for (url, expected) in [
             ("df://host:50050", "http://host:50050"),
             ("grpc+tls://host:1", "https://host:1"),
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_scheduler_that_is_not_there_is_named() {
+    async fn an_unreachable_scheduler_is_named() {
         let error = Remote::connect("df://127.0.0.1:9", &Credentials::Nobody, None).await.unwrap_err().to_string();
         assert!(error.starts_with("cannot reach the scheduler at df://127.0.0.1:9: "), "{error}");
     }

@@ -16,23 +16,24 @@ use tusk_core::protocol::{FOLLOW_TICKET, Follow};
 use super::{Messages, Remote, is_gone, root_cause, ticket};
 use crate::error::{Error, Result};
 
-/// For how long a scheduler that went away during a run is looked for.
+/// How long to try to reconnect to a scheduler that is lost during a run.
 const RECONNECT_MAX: Duration = Duration::from_secs(600);
 
-/// The wait between two looks.
+/// The wait between two attempts to reconnect.
 const RECONNECT_WAIT: Duration = Duration::from_secs(1);
 
-/// Follows the rows of one statement.
+/// Follows the rows of one statement. If `model` is set, they are the epochs of a run, and a restarted scheduler
+/// continues them.
 pub(super) struct Watch {
     pub(super) remote: Remote,
     pub(super) model: Option<ModelName>,
     pub(super) on_event: Option<OnEvent>,
-    /// The epochs that were seen.
+    /// The epochs that have been received, as (model, epoch).
     pub(super) seen: HashSet<(String, u32)>,
 }
 
 impl Watch {
-    /// The next rows.
+    /// The next batch of rows.
     pub(super) async fn next(&mut self, messages: &mut Messages) -> Result<Option<RecordBatch>> {
         loop {
             match messages.next().await {
@@ -43,7 +44,7 @@ impl Watch {
                         return Ok(Some(batch));
                     }
                     DecodedPayload::Schema(_) => {}
-                    DecodedPayload::None => self.tell(&message.inner.app_metadata),
+                    DecodedPayload::None => self.pass_on(&message.inner.app_metadata),
                 },
                 Some(Err(FlightError::Tonic(status))) if is_gone(&status) && self.model.is_some() => {
                     *messages = self.reconnect(&status).await?;
@@ -65,19 +66,19 @@ impl Watch {
         }
     }
 
-    fn tell(&self, event: &[u8]) {
+    fn pass_on(&self, event: &[u8]) {
         if let Some(on_event) = &self.on_event {
             match serde_json::from_slice::<RunEvent>(event) {
                 Ok(event) => on_event(&event),
-                Err(error) => tracing::debug!(%error, "an event of another form"),
+                Err(error) => tracing::debug!(%error, "cannot read an event"),
             }
         }
     }
 
-    /// Finds the scheduler again and follows the run from the epochs that were seen.
+    /// Reconnects to the scheduler and follows the run from the epochs that have been received.
     async fn reconnect(&mut self, lost: &Status) -> Result<Messages> {
         let Some(model) = self.model.clone() else { return Err(self.remote.status(lost)) };
-        tracing::warn!(url = self.remote.url, %model, "the scheduler went away; looking for it");
+        tracing::warn!(url = self.remote.url, %model, "lost the connection to the scheduler; reconnecting");
         let start = Instant::now();
         let mut last = self.remote.status(lost);
         while start.elapsed() < RECONNECT_MAX {
@@ -90,10 +91,10 @@ impl Watch {
                     let follow = serde_json::to_vec(&follow).map_err(|e| self.remote.refused(e.to_string()))?;
                     match self.remote.messages(ticket(FOLLOW_TICKET, follow)).await {
                         Ok(messages) => {
-                            tracing::warn!(url = self.remote.url, %model, "the scheduler is back");
+                            tracing::warn!(url = self.remote.url, %model, "reconnected to the scheduler");
                             return Ok(messages);
                         }
-                        // It has not taken up its runs yet.
+                        // The scheduler has not resumed its runs yet.
                         Err(error) => last = error,
                     }
                 }
@@ -103,11 +104,11 @@ impl Watch {
     }
 }
 
-/// Asks the scheduler to cancel a run when `cancel` fires.
+/// Cancels a run on the scheduler when `cancel` fires.
 pub(super) async fn cancel_with(remote: Remote, model: ModelName, cancel: CancellationToken) {
     cancel.cancelled().await;
     let sql = format!("CANCEL TRAINING \"{model}\"");
     if let Err(error) = remote.start(&sql).await {
-        tracing::warn!(%model, %error, "the run could not be cancelled");
+        tracing::warn!(%model, %error, "cannot cancel the run");
     }
 }
