@@ -1,4 +1,4 @@
-//! The link arguments of libtorch, where the embedded cluster is part of the build.
+//! Passes the link arguments of libtorch if the build includes the embedded cluster.
 
 #[path = "../executor/build.rs"]
 mod libtorch;

@@ -1,4 +1,4 @@
-//! Trains a classifier from Rust, in the shape that Spark ML's users know, on X-rays that it draws itself.
+//! Trains a classifier from Rust, with an API like that of Spark ML, on synthetic X-rays.
 //!
 //! `cargo run --example train_and_predict`
 #![expect(clippy::print_stdout, reason = "an example prints")]
@@ -10,12 +10,12 @@ use tusk::{ContextOptions, ImageClassifier, TuskContext};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let pictures = folder.path().join("xrays");
-    write_tree(&pictures, &SyntheticOptions { patients: 200, ..SyntheticOptions::default() }, &mut |_, _| {})?;
+    let images = folder.path().join("xrays");
+    write_tree(&images, &SyntheticOptions { patients: 200, ..SyntheticOptions::default() }, &mut |_, _| {})?;
 
     let store = folder.path().join("store").display().to_string();
     let tusk = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::from_env()? }).await?;
-    let xrays = tusk.read_images(&pictures.display().to_string())?;
+    let xrays = tusk.read_images(&images.display().to_string())?;
 
     let classifier = ImageClassifier::cnn().name("pneumonia").label("label").epochs(6);
     let model = classifier.fit(&tusk, &xrays).await?;

@@ -1,5 +1,5 @@
-//! Training from Rust, in the shape that Spark ML's users know: an estimator is fitted to a DataFrame and gives a
-//! model, which transforms DataFrames.
+//! Training from Rust, with an API like that of Spark ML: an estimator is fitted to a DataFrame and returns a model,
+//! which transforms DataFrames.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,10 +15,10 @@ use tusk_udfs::predict::{Predict, PredictProba};
 use crate::context::TuskContext;
 use crate::error::Result;
 
-/// Numbers the models that were given no name.
+/// The number of the next model that has no name.
 static UNNAMED: AtomicU64 = AtomicU64::new(1);
 
-/// An image classifier that is to be trained. Its options are those of CREATE MODEL; they are checked by [`Self::fit`].
+/// An untrained image classifier. Its options are those of CREATE MODEL; [`Self::fit`] checks them.
 #[derive(Clone, Debug)]
 pub struct ImageClassifier {
     architecture: Architecture,
@@ -27,7 +27,7 @@ pub struct ImageClassifier {
 }
 
 impl ImageClassifier {
-    /// The small residual net for grey pictures of 128 pixels.
+    /// A small residual net for grey images of 128 pixels.
     #[must_use]
     pub fn cnn() -> Self {
         Self::new(Architecture::CNN)
@@ -51,21 +51,21 @@ impl ImageClassifier {
         Self::new(Architecture::VGG16)
     }
 
-    /// Any architecture.
+    /// A classifier with any architecture.
     #[must_use]
     pub fn new(architecture: Architecture) -> Self {
         Self { architecture, name: None, options: Vec::new() }
     }
 
-    /// The name under which the model is published; a model of that name is replaced. Without one it is called
-    /// `fit-1`, `fit-2` and so on.
+    /// The name of the published model. An existing model of that name is replaced. The default names are `fit-1`,
+    /// `fit-2` and so on.
     #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
         self
     }
 
-    /// Any option of CREATE MODEL.
+    /// Sets any option of CREATE MODEL.
     #[must_use]
     pub fn option(mut self, key: &str, value: impl Into<OptionValue>) -> Self {
         self.options.retain(|(earlier, _)| earlier != key);
@@ -73,31 +73,31 @@ impl ImageClassifier {
         self
     }
 
-    /// Column of the images.
+    /// The column of the images.
     #[must_use]
     pub fn image(self, column: &str) -> Self {
         self.option("image", column)
     }
 
-    /// Column of the classes.
+    /// The column of the classes.
     #[must_use]
     pub fn label(self, column: &str) -> Self {
         self.option("label", column)
     }
 
-    /// Column whose rows stay on one side of a split.
+    /// The column of the groups. Rows of one group stay on one side of a split.
     #[must_use]
     pub fn group(self, column: &str) -> Self {
         self.option("group", column)
     }
 
-    /// Passes over the training rows.
+    /// The number of epochs.
     #[must_use]
     pub fn epochs(self, epochs: u32) -> Self {
         self.option("epochs", u64::from(epochs))
     }
 
-    /// Where every random number comes from.
+    /// The seed of all random numbers.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         self.option("seed", seed)
@@ -106,7 +106,7 @@ impl ImageClassifier {
     /// Trains on the rows of a DataFrame and publishes the model.
     ///
     /// # Errors
-    /// When an option is wrong, the rows cannot be learned from, or training fails.
+    /// When an option is wrong, the rows cannot be used for training, or training fails.
     pub async fn fit(&self, context: &TuskContext, frame: &DataFrame) -> Result<Model> {
         let unnamed = || format!("fit-{}", UNNAMED.fetch_add(1, Ordering::Relaxed));
         let (spec, resume) = parse_options(self.architecture, &self.options)?;
@@ -127,22 +127,22 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model of this name in the context's store.
+    /// Loads the model of this name from the context's store.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no model of this name.
     pub async fn load(context: &TuskContext, name: &str) -> Result<Self> {
         let manifest = context.manifest(&ModelName::new(name)?).await?;
         Ok(Self { context: context.clone(), manifest })
     }
 
-    /// Everything that is known about it.
+    /// The manifest of the model.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The epochs of its training.
+    /// The reports of its training epochs.
     #[must_use]
     pub fn history(&self) -> &[EpochReport] {
         &self.manifest.epochs
@@ -164,10 +164,10 @@ impl Model {
         Ok(frame)
     }
 
-    /// The model's figures on the rows of a DataFrame.
+    /// Computes the model's metrics on the rows of a DataFrame.
     ///
     /// # Errors
-    /// When the frame lacks a column or has a class that the model does not know.
+    /// When the frame lacks a column or has a class that the model does not have.
     pub async fn evaluate(&self, frame: &DataFrame) -> Result<Evaluation> {
         let rows = Rows { plan: frame.logical_plan().clone(), name: "the DataFrame".to_owned() };
         Ok(evaluate(self.context.planner(), &self.manifest, &rows, &EvaluateOptions::default()).await?)

@@ -1,4 +1,5 @@
-//! The embedded cluster: a scheduler and an executor in this process, speaking to each other as on a real cluster.
+//! The embedded cluster: a scheduler and an executor in this process. They communicate over the loopback interface, as
+//! on a real cluster.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -18,20 +19,20 @@ use tusk_udfs::session::session_config;
 
 use crate::error::Result;
 
-/// How often the executor tells the scheduler what it does.
+/// The interval of the executor's reports to the scheduler.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// A scheduler and an executor. They stop when this is dropped.
+/// A scheduler and an executor. Both stop when this is dropped.
 #[derive(Debug)]
 pub(crate) struct EmbeddedCluster {
-    // Dropped in this order: an executor whose scheduler is gone complains.
+    // Fields are dropped in this order. The executor stops first: without a scheduler it logs errors.
     _executor: EmbeddedExecutor,
     reports: JoinHandle<()>,
     scheduler: Arc<SchedulerNode>,
 }
 
 impl EmbeddedCluster {
-    /// Starts both.
+    /// Starts the scheduler and the executor.
     pub(crate) async fn start(
         threads: usize,
         cache: CacheLimits,
@@ -62,7 +63,7 @@ impl EmbeddedCluster {
         let plugin = Plugin::with(&settings, predictor, Some(runtime), scheduler.training().progress());
         let plugin = Arc::new(plugin.map_err(DataFusionError::from)?);
         let identity = Identity { executor_id: uuid::Uuid::new_v4().to_string(), host: address.ip().to_string() };
-        // Beside those that train, so that a query does not wait for an epoch.
+        // Slots for queries in addition to those for training, so that a query does not wait for an epoch.
         let vcores = threads + plugin.workers();
         let executor = identity.executor_id.clone();
         let executor = ExecutorSettings::with_plugin(&plugin, executor, scheduler.url(), vcores);
@@ -80,17 +81,17 @@ impl EmbeddedCluster {
         Ok(Self { _executor: executor, reports, scheduler })
     }
 
-    /// Where the scheduler listens.
+    /// The address of the scheduler.
     pub(crate) fn scheduler_url(&self) -> String {
         self.scheduler.url()
     }
 
-    /// What the cluster is doing.
+    /// The current activity of the cluster.
     pub(crate) fn status(&self) -> ClusterStatus {
         self.scheduler.status()
     }
 
-    /// Trains.
+    /// The service that runs training.
     pub(crate) fn training(&self) -> &TrainingService {
         self.scheduler.training()
     }
@@ -102,7 +103,7 @@ impl Drop for EmbeddedCluster {
     }
 }
 
-/// What an executor elsewhere would send. Progress is not in it: it goes to the runs directly.
+/// Passes the executor's report to the scheduler. It omits the progress, which goes to the runs directly.
 fn report(plugin: &Plugin, scheduler: &SchedulerNode, identity: &Identity) {
     let mut report = plugin.report(identity);
     report.progress.clear();

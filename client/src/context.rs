@@ -18,26 +18,26 @@ use crate::remote::{Credentials, Remote};
 /// The variable that names the store of the embedded cluster.
 const STORE: &str = "TUSK_STORE";
 
-/// How a context is set up.
+/// The settings of a context.
 #[derive(Clone)]
 pub struct ContextOptions {
-    /// Where the embedded cluster keeps models: a path or a URL. A remote cluster has its own.
+    /// Where the embedded cluster keeps models: a path or a URL. A remote cluster uses its own store.
     pub store: String,
-    /// Threads of a worker, and tasks at a time of the embedded executor.
+    /// Threads per worker, and the number of tasks that the embedded executor runs at a time.
     pub threads: usize,
-    /// What decoded images may use, in the embedded executor.
+    /// How much memory and disk the embedded executor may use for decoded images.
     #[cfg(feature = "embedded")]
     pub cache: tusk_executor::CacheLimits,
-    /// Called with everything that happens in runs.
+    /// Called with every event of a run.
     pub on_event: Option<OnEvent>,
-    /// Who asks, on a remote cluster.
+    /// The credentials for a remote cluster.
     pub credentials: Credentials,
-    /// How a remote cluster is spoken to; plaintext without it.
+    /// The TLS settings for a remote cluster. `None` means plaintext.
     pub tls: Option<ClientTls>,
 }
 
 impl Default for ContextOptions {
-    /// The store `./tusk-store` and all processors. The environment is not read: [`Self::from_env`] does that.
+    /// The store `./tusk-store` and all processors. This does not read the environment; [`Self::from_env`] does.
     fn default() -> Self {
         Self {
             store: "tusk-store".to_owned(),
@@ -52,11 +52,12 @@ impl Default for ContextOptions {
 }
 
 impl ContextOptions {
-    /// The defaults, or what the environment says: the store of `TUSK_STORE` and, with the feature `embedded`, the cache
-    /// of `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR`. A variable that is empty is not set.
+    /// The defaults, overridden by environment variables: `TUSK_STORE` sets the store. With the feature `embedded`,
+    /// `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR` set the cache. An empty variable counts
+    /// as unset.
     ///
     /// # Errors
-    /// When a variable holds what it cannot mean.
+    /// When a variable has an invalid value.
     pub fn from_env() -> Result<Self> {
         let defaults = Self::default();
         let store = match std::env::var_os(STORE).filter(|store| !store.is_empty()) {
@@ -73,7 +74,7 @@ impl ContextOptions {
     }
 }
 
-/// The store that a variable names.
+/// Checks the value of the variable that names the store.
 fn store_of(given: OsString) -> Result<String> {
     given.into_string().map_err(|given| Error::Variable {
         variable: STORE,
@@ -91,15 +92,15 @@ impl std::fmt::Debug for ContextOptions {
     }
 }
 
-/// Where users begin: a session with its tables, a cluster that runs its queries, and its models. Cheap to clone.
+/// The entry point: a session with its tables, a cluster that runs its queries, and its models. Cheap to clone.
 ///
-/// On a remote cluster, [`Self::sql`] is answered by the scheduler, with the scheduler's tables. The feature `embedded` adds
-/// a cluster in this process and DataFrames, which are planned here: of a remote cluster too, whose executors must see
-/// their files.
+/// On a remote cluster, the scheduler runs [`Self::sql`] on its own tables. The feature `embedded` adds a cluster in
+/// this process, and DataFrames. DataFrames are planned in this process, so the executors of a remote cluster must be
+/// able to read the same files.
 #[derive(Clone)]
 pub struct TuskContext {
     pub(crate) cluster: Cluster,
-    /// What plans here.
+    /// Plans statements in this process.
     #[cfg(feature = "embedded")]
     pub(crate) session: tusk_scheduler::Session,
     pub(crate) on_event: Option<OnEvent>,
@@ -141,10 +142,11 @@ impl TuskContext {
         })
     }
 
-    /// Runs one statement. A remote cluster gets its text as it is.
+    /// Runs one statement. The text is sent to a remote cluster unchanged.
     ///
     /// # Errors
-    /// When it does not parse (with line and column), plan or start; or when there is more than one.
+    /// When the statement does not parse (with line and column), cannot be planned or cannot start, or when there is
+    /// more than one.
     pub async fn sql(&self, sql: &str) -> Result<Results> {
         match &self.cluster {
             #[cfg(feature = "embedded")]
@@ -154,7 +156,7 @@ impl TuskContext {
     }
 
     /// Checks that a text is one statement, without running it.
-    ///
+    /// Checks that a text is one statement, without running it.
     /// # Errors
     /// When it does not parse (with line and column), or when there is more than one.
     pub async fn check(&self, sql: &str) -> Result<()> {
@@ -168,7 +170,7 @@ impl TuskContext {
     /// The statements about models that the cluster runs.
     ///
     /// # Errors
-    /// When the scheduler does not answer, or is older than this question.
+    /// When the scheduler does not answer, or is too old to list them.
     pub async fn statements(&self) -> Result<Vec<StatementHelp>> {
         match &self.cluster {
             #[cfg(feature = "embedded")]
@@ -177,10 +179,10 @@ impl TuskContext {
         }
     }
 
-    /// Everything that is known of a published model.
+    /// The manifest of a published model.
     ///
     /// # Errors
-    /// When there is none of this name.
+    /// When there is no model of this name.
     pub async fn manifest(&self, name: &ModelName) -> Result<Manifest> {
         match &self.cluster {
             #[cfg(feature = "embedded")]
@@ -189,7 +191,7 @@ impl TuskContext {
         }
     }
 
-    /// What the cluster is doing.
+    /// The current activity of the cluster.
     ///
     /// # Errors
     /// When the scheduler does not answer.
@@ -209,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_store_that_is_no_text_is_refused_with_its_variable() {
+    fn a_store_that_is_not_unicode_is_refused_with_its_variable() {
         assert_eq!(store_of("s3://models".into()).unwrap(), "s3://models");
         let refusal = store_of(OsString::from_vec(vec![b's', 0xff])).unwrap_err().to_string();
         let expected = "the environment variable TUSK_STORE is 's\u{fffd}'; it takes a path or a URL in UTF-8. Correct it or \

@@ -1,5 +1,4 @@
-//! What a context has with the feature `embedded`: a cluster of its own in this process, and DataFrames that are planned
-//! here.
+//! The methods of a context with the feature `embedded`: a cluster in this process, and DataFrames.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,16 +19,16 @@ use crate::error::{Error, Result, Results};
 use crate::remote::{Remote, http_url};
 
 impl TuskContext {
-    /// A context on a cluster of its own in this process, with the options of [`ContextOptions::from_env`].
+    /// A context on a new cluster in this process, with the options of [`ContextOptions::from_env`].
     ///
     /// # Errors
-    /// When a variable of the environment cannot be used, the store cannot be opened, or no port of the loopback interface
-    /// is free.
+    /// When an environment variable is invalid, the store cannot be opened, or no port of the loopback interface is
+    /// free.
     pub async fn embedded() -> Result<Self> {
         Self::embedded_with(ContextOptions::from_env()?).await
     }
 
-    /// A context on a cluster of its own in this process.
+    /// A context on a new cluster in this process.
     ///
     /// # Errors
     /// When the store cannot be opened or no port of the loopback interface is free.
@@ -56,7 +55,7 @@ impl TuskContext {
     /// A query as a DataFrame that runs on the cluster.
     ///
     /// # Errors
-    /// When it cannot be planned.
+    /// When the query cannot be planned.
     pub async fn query(&self, sql: &str) -> Result<DataFrame> {
         Ok(self.session.query(sql).await?)
     }
@@ -64,7 +63,7 @@ impl TuskContext {
     /// A Parquet file or folder as a DataFrame.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When the file or folder cannot be read.
     pub async fn read_parquet(&self, path: &str) -> Result<DataFrame> {
         Ok(self.session.read_parquet(path).await?)
     }
@@ -72,13 +71,13 @@ impl TuskContext {
     /// A folder of images as a DataFrame with the columns path, image, label, width, height, format.
     ///
     /// # Errors
-    /// When the location is no folder.
+    /// When the location is not a folder.
     pub fn read_images(&self, location: &str) -> Result<DataFrame> {
         Ok(self.session.read_images(location)?)
     }
 
-    /// Where the scheduler of the embedded cluster listens, as `http://host:port`: other contexts of this machine may
-    /// join it with [`Self::remote`]. `None` on a remote cluster.
+    /// The address of the embedded cluster's scheduler, as `http://host:port`. Other contexts on this machine can
+    /// connect to it with [`Self::remote`]. `None` on a remote cluster.
     #[must_use]
     pub fn scheduler_url(&self) -> Option<String> {
         match &self.cluster {
@@ -87,13 +86,13 @@ impl TuskContext {
         }
     }
 
-    /// DataFusion's session, whose queries run on the cluster.
+    /// The DataFusion session. Its queries run on the cluster.
     #[must_use]
     pub fn session(&self) -> &SessionContext {
         self.session.distributed()
     }
 
-    /// Where the embedded cluster keeps models; `None` on a remote cluster.
+    /// The model store of the embedded cluster. `None` on a remote cluster.
     #[must_use]
     pub fn store(&self) -> Option<&ModelStore> {
         match &self.cluster {
@@ -102,12 +101,12 @@ impl TuskContext {
         }
     }
 
-    /// What plans here.
+    /// The session that plans statements in this process.
     pub(crate) fn planner(&self) -> &Session {
         &self.session
     }
 
-    /// Starts a run; its rows are its epochs.
+    /// Starts a run. The result has one row per epoch.
     pub(crate) async fn train(&self, training: &Training) -> Result<Results> {
         let request = training.request(&self.session).await?;
         let on_event = self.on_event.clone();
@@ -121,7 +120,7 @@ impl TuskContext {
     }
 }
 
-/// A session that plans for a cluster elsewhere.
+/// A session that plans in this process and runs its queries on a remote cluster.
 pub(crate) async fn remote_session(url: &str, remote: &Remote, options: &ContextOptions) -> Result<Session> {
     let mut config = session_config().with_target_partitions(options.threads);
     if let Some(authorization) = remote.authorization() {

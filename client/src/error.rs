@@ -1,4 +1,4 @@
-//! What can go wrong for a user of the library.
+//! The errors of the library.
 
 use std::error::Error as StdError;
 
@@ -9,63 +9,63 @@ use tusk_core::cause::Cause;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A statement that does not parse, an option, a name, a table that does not fit, or the model store.
+    /// A statement does not parse, an option, a name or a table is invalid, or the model store failed.
     #[error(transparent)]
     Core {
-        /// Which, and what to do.
+        /// What is wrong, and what to do.
         #[from]
         source: tusk_core::Error,
     },
-    /// A query failed: when it was planned, in this process, or in a task of the cluster.
+    /// A query failed, either when it was planned or in a task of the cluster.
     #[error("{}", Cause::of(source))]
     Query {
         /// DataFusion's or Ballista's error.
         source: Box<DataFusionError>,
     },
-    /// A variable of the environment that cannot be used.
+    /// An environment variable has an invalid value.
     #[error("the environment variable {variable} is '{value}'; it takes {expected}. Correct it or unset it")]
     Variable {
-        /// Its name.
+        /// The name of the variable.
         variable: &'static str,
-        /// What it holds.
+        /// Its value.
         value: String,
-        /// What it may hold.
+        /// The values that it accepts.
         expected: &'static str,
     },
     /// The scheduler cannot be reached.
     #[error("cannot reach the scheduler at {url}: {reason}. Check that it is running and that the address is correct")]
     Unreachable {
-        /// Its address.
+        /// The address of the scheduler.
         url: String,
-        /// What happened.
+        /// Why the connection failed.
         reason: String,
     },
-    /// A scheduler elsewhere refused a statement, or says why its run failed.
+    /// A remote scheduler refused a statement, or one of its runs failed.
     #[error("{message}")]
     Refused {
-        /// Its own words.
+        /// The message of the scheduler.
         message: String,
     },
     /// A training run was cancelled.
     #[error("training of '{model}' was cancelled after {epochs} epochs. Continue it with OPTIONS (resume = true)")]
     Cancelled {
-        /// The model.
+        /// The name of the model.
         model: String,
-        /// Epochs whose checkpoints are kept.
+        /// The number of epochs that have a checkpoint.
         epochs: usize,
     },
     /// The embedded cluster refused a statement, failed in a run, or cannot start.
     #[error(transparent)]
     Embedded {
-        /// Its error.
+        /// The error of the cluster.
         source: Box<dyn StdError + Send + Sync>,
     },
 }
 
-/// The result of this crate.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The rows of a statement. Those of CREATE MODEL come one by one, as epochs finish.
+/// The rows of a statement. CREATE MODEL returns one row per epoch, as soon as the epoch is finished.
 pub type Results = tusk_core::results::Results<Error>;
 
 impl From<Error> for DataFusionError {
@@ -79,7 +79,7 @@ impl From<Error> for DataFusionError {
 }
 
 impl From<DataFusionError> for Error {
-    /// Ours, which DataFusion carried, come out as they went in.
+    /// Returns an error of this crate unchanged if DataFusion only wrapped it.
     fn from(error: DataFusionError) -> Self {
         #[cfg(feature = "embedded")]
         let error = match tusk_scheduler::Error::from(error) {
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_ours_comes_out_of_datafusion_as_it_went_in() {
+    fn an_error_of_this_crate_is_unchanged_by_datafusion() {
         let refused = Error::from(DataFusionError::from(Error::Refused { message: "no".to_owned() }));
         assert!(matches!(refused, Error::Refused { .. }), "{refused:?}");
         let missing = || tusk_core::Error::Data { message: "the query has no rows".to_owned() };

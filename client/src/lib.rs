@@ -1,4 +1,4 @@
-//! Tusk: image classifiers by SQL on a Ballista cluster.
+//! Tusk: train and use image classifiers with SQL on a Ballista cluster.
 //!
 //! ```no_run
 //! # async fn run() -> tusk::Result<()> {
@@ -11,13 +11,13 @@
 //! ```
 //!
 //! * [`TuskContext`]: SQL, tables and models, on an embedded or a remote cluster
-//! * `ImageClassifier`, `Model`: the same from Rust, in the shape of Spark ML
-//! * [`metrics`]: what an `Evaluation` holds
-//! * [`ingest`]: folders of images to Parquet
-//! * [`xray`]: drawn X-rays, for demonstrations and tests
+//! * `ImageClassifier`, `Model`: the same from Rust, with an API like that of Spark ML
+//! * [`metrics`]: the metrics of an `Evaluation`
+//! * [`ingest`]: converts folders of images to Parquet
+//! * [`synthetic`]: synthetic X-rays, for demos and tests
 //!
-//! The feature `embedded`, on by default, brings a cluster in this process and with it libtorch. A build without it is a
-//! client of clusters elsewhere: SQL, models, ingest.
+//! The feature `embedded`, on by default, adds a cluster in this process. It needs libtorch. A build without it is a
+//! client for remote clusters: SQL, models and ingest.
 
 #[cfg(feature = "embedded")]
 mod classifier;

@@ -10,7 +10,7 @@ fn main() {
     end(run(arguments))
 }
 
-/// The exit code. The runtime waits for what it still writes before this returns.
+/// Runs the command and returns the exit code. The runtime finishes its pending writes before the process exits.
 #[tokio::main]
 async fn run(arguments: cli::Arguments) -> i32 {
     cli::log_to_stderr();

@@ -1,4 +1,4 @@
-//! What the tab key completes: words of SQL, functions, tables, columns, models, and files inside quotes.
+//! Tab completion: SQL keywords, functions, tables, columns and models, and files inside quotes.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,16 @@ use tusk_core::protocol::StatementHelp;
 
 use super::shell::COMMANDS;
 
-/// The keywords of SQL that people type. Those of the statements about models come from the cluster.
+/// The common keywords of SQL. The cluster adds those of the statements about models.
 const KEYWORDS: &str = "ALL ANALYZE AND AS ASC BETWEEN BY CASE CAST COLUMNS COPY COUNT CREATE CROSS CSV DATABASE DELETE DESC \
     DESCRIBE DISTINCT DROP ELSE END EXCEPT EXISTS EXPLAIN EXTERNAL FALSE FROM FULL FUNCTIONS GROUP HAVING IF ILIKE IMAGES IN \
     INNER INSERT INTERSECT INTERVAL INTO IS JOIN JSON LEFT LIKE LIMIT LOCATION NOT NULL OFFSET ON OPTIONS OR ORDER OUTER OVER \
     PARQUET PARTITION PARTITIONED REPLACE RIGHT SCHEMA SELECT SET SHOW STORED TABLE TABLES THEN TO TRUE UNION UNNEST USING \
     VALUES VIEW WHEN WHERE WITH";
-/// Columns are completed for so many tables.
+/// The largest number of tables per schema whose names and columns are completed.
 #[cfg(feature = "embedded")]
 const TABLES_MAX: usize = 100;
-/// A store that is far away must not hold up the prompt.
+/// The longest wait for the model names, so that a slow store does not block the prompt.
 #[cfg(feature = "embedded")]
 const MODELS_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
 
@@ -27,15 +27,15 @@ const MODELS_WAIT: std::time::Duration = std::time::Duration::from_millis(500);
 #[derive(Default)]
 pub(crate) struct Words {
     keywords: BTreeSet<String>,
-    /// Names as they are written in SQL.
+    /// Names as written in SQL.
     names: BTreeSet<String>,
-    /// Those that also stand in quotes: models and columns.
+    /// Names that also occur in quotes: models and columns.
     quoted: BTreeSet<String>,
     files: FilenameCompleter,
 }
 
 impl Words {
-    /// Completes the keywords of SQL and of these statements.
+    /// Completes the keywords of SQL and of the given statements.
     pub(crate) fn new(statements: &[StatementHelp]) -> Self {
         let is_keyword = |word: &&str| word.len() > 1 && word.chars().all(|c| c.is_ascii_uppercase());
         let ours = statements.iter().flat_map(|statement| statement.syntax.split(|c: char| !c.is_alphanumeric()));
@@ -43,7 +43,7 @@ impl Words {
         Self { keywords, ..Self::default() }
     }
 
-    /// Looks up the names that there are now.
+    /// Looks up the current names.
     pub(crate) async fn refresh(&mut self, context: &TuskContext) {
         self.quoted.clear();
         self.names = option_defs().map(|option| option.name.to_owned()).collect();
@@ -52,9 +52,9 @@ impl Words {
         self.names.extend(self.quoted.iter().cloned());
     }
 
-    /// The functions that a scheduler elsewhere has, if it is of this version; its tables and models are not asked for.
+    /// Adds the functions of this version. Tables and models of a remote cluster are not looked up.
     #[cfg(not(feature = "embedded"))]
-    #[expect(clippy::unused_async, reason = "with the feature it waits")]
+    #[expect(clippy::unused_async, reason = "the variant with the feature is async")]
     async fn look_up(&mut self, _context: &TuskContext) {
         let session = datafusion::execution::SessionStateBuilder::new().with_default_features().build();
         let plan_only: std::sync::Arc<dyn tusk_core::engine::Predictor> =
@@ -65,7 +65,7 @@ impl Words {
         self.names.extend(ours.chain(theirs).map(|name| format!("{name}(")));
     }
 
-    /// Functions, tables, columns and models.
+    /// Adds functions, tables, columns and models.
     #[cfg(feature = "embedded")]
     async fn look_up(&mut self, context: &TuskContext) {
         let session = context.session();
@@ -92,7 +92,7 @@ impl Words {
         }
     }
 
-    /// Where the word before the cursor begins, and what it may become.
+    /// The start of the word before the cursor, and its completions.
     fn candidates(&self, before: &str) -> (usize, Vec<String>) {
         if let Some(typed) = before.strip_prefix('\\') {
             let fitting = COMMANDS.iter().filter(|(name, _)| name.starts_with(typed) && !typed.contains(' '));
@@ -130,7 +130,7 @@ impl Completer for Words {
         let quote = if in_quotes(before) { before.rfind('\'') } else { None };
         let (start, words) = self.candidates(before);
         if let Some(quote) = quote.filter(|quote| words.is_empty() || before[*quote..].contains('/')) {
-            // With its quote: outside of it the completer escapes what is special to a shell.
+            // Pass the quote too: outside of quotes the completer escapes the shell's special characters.
             let (start, files) = self.files.complete_path(&before[quote..], before.len() - quote)?;
             return Ok((quote + start, files));
         }
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn words_with_accents_break_nothing() {
+    fn words_with_accents_are_completed() {
         assert_eq!(words().candidates("SELECT é").1, Vec::<String>::new());
         assert_eq!(words().candidates("é;Él"), (3, vec!["Élan".to_owned()]));
     }

@@ -1,4 +1,4 @@
-//! The commands. Results go to stdout, progress and errors to stderr.
+//! The subcommands of `tusk`. Results go to stdout, progress and errors to stderr.
 #![expect(clippy::print_stderr, reason = "a command line prints")]
 
 mod cells;
@@ -24,7 +24,7 @@ use tusk::{ContextOptions, Credentials};
 use tusk_core::cause::Cause;
 use tusk_process::tls::ClientTls;
 
-/// What a build without a cluster of its own says where one is needed.
+/// The error of a build without the feature `embedded` when a command needs an embedded cluster.
 const NO_EMBEDDED_CLUSTER: &str =
     "this build of tusk has no embedded cluster; use --scheduler, or a build with the feature `embedded`";
 
@@ -65,7 +65,7 @@ pub(crate) struct ClusterArguments {
 
 /// A remote cluster and its credentials.
 #[derive(Clone, Default, clap::Args)]
-#[command(next_help_heading = "A cluster elsewhere")]
+#[command(next_help_heading = "Remote cluster options")]
 pub(crate) struct RemoteArguments {
     /// Address of a scheduler (df://host:50050) to use instead of the embedded cluster.
     #[arg(long, value_name = "URL", env = "TUSK_SCHEDULER")]
@@ -97,7 +97,7 @@ impl std::fmt::Debug for RemoteArguments {
 }
 
 impl RemoteArguments {
-    /// Who asks, and how.
+    /// Copies the credentials and the TLS settings into the options of a context.
     pub(crate) fn put_into(&self, options: &mut ContextOptions) {
         options.credentials = match (&self.token, self.user.clone().zip(self.password.clone())) {
             (Some(token), _) => Credentials::Token(token.clone()),
@@ -109,7 +109,6 @@ impl RemoteArguments {
     }
 }
 
-/// Runs a command.
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let result = match arguments.command {
         Command::Sql(arguments) => Box::pin(sql::run(arguments)).await,
@@ -121,18 +120,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     result.or_else(|error| if reader_is_gone(&error) { Ok(()) } else { Err(error) })
 }
 
-/// Shows an error and its causes.
+/// Prints an error and its causes.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let mut messages = messages(error).into_iter();
     eprintln!("tusk: {}", messages.next().unwrap_or_default());
     messages.for_each(|cause| eprintln!("  because: {cause}"));
 }
 
-/// The error and those of its causes that say something new.
+/// The messages of the error and of its causes, without repetitions.
 fn messages(error: &anyhow::Error) -> Vec<String> {
     let mut messages: Vec<String> = Vec::new();
     for cause in error.chain() {
-        // What it was wrapped in says nothing new.
+        // This cause repeats its wrapper's message.
         let boxed = || cause.downcast_ref::<Box<DataFusionError>>().map(AsRef::as_ref);
         let cause = match cause.downcast_ref::<DataFusionError>().or_else(boxed) {
             Some(error) => Cause::of(error).to_string(),
@@ -145,22 +144,21 @@ fn messages(error: &anyhow::Error) -> Vec<String> {
     messages
 }
 
-/// Whether the error is that nobody reads the output any more, as in `tusk sql ... | head`.
+/// Whether the reader of the output has closed it, as in `tusk sql ... | head`.
 fn reader_is_gone(error: &anyhow::Error) -> bool {
     let io_error = error.downcast_ref::<std::io::Error>();
     io_error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Logs to stderr; quiet unless `RUST_LOG` says otherwise.
+/// Writes logs to stderr. By default only warnings are logged; `RUST_LOG` overrides this.
 pub(crate) fn log_to_stderr() {
-    // The end of a run is told by the statement that started it.
+    // The statement that started a run reports its end.
     let quiet = "warn,tusk_scheduler::service=error,ballista=error,ballista_core=off,ballista_scheduler=error,\
         ballista_executor=error,datafusion=error";
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(quiet));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
-/// A path as an argument.
 pub(crate) type PathArgument = PathBuf;
 
 #[cfg(test)]
@@ -168,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_that_repeats_what_was_said_is_not_shown() {
+    fn a_cause_that_repeats_its_wrapper_is_not_shown() {
         let error = anyhow::anyhow!("no field x").context("planning: no field x").context("statement 2 failed");
         assert_eq!(messages(&error), ["statement 2 failed", "planning: no field x"]);
         let cast = Cause::of_text("Cast error: Cannot cast string 'x'").to_wire();
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_went_away_is_no_error_wherever_it_was_noticed() {
+    fn a_closed_output_is_no_error() {
         let error = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
         assert!(reader_is_gone(&error().into()));
         assert!(reader_is_gone(&anyhow::Error::from(error()).context("statement 1 failed")));

@@ -1,27 +1,27 @@
-//! Where the statements of a script begin and end: at each `;` outside quotes and comments.
+//! Splits a script into statements, at each `;` outside quotes and comments.
 
 /// The text of one statement, without its semicolon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Piece<'a> {
-    /// From its first word on.
+    /// The text from its first word on.
     pub(crate) text: &'a str,
-    /// Where it begins in the script, in bytes.
+    /// The offset in the script, in bytes.
     pub(crate) begin: usize,
-    /// The line in which it begins, from 1.
+    /// The line of the first word, from 1.
     pub(crate) line: usize,
-    /// Where it begins in its line, in characters from 1.
+    /// The column of the first word, in characters from 1.
     pub(crate) column: usize,
-    /// Whether a semicolon ends it. Only the last one may have none.
+    /// Whether the piece ends with a semicolon. Only the last piece may lack one.
     pub(crate) ended: bool,
 }
 
 impl Piece<'_> {
-    /// Its text, behind as much space as is before it in the script: errors carry the line and column of the script.
+    /// Pads the text to its position in the script, so that errors have the line and column of the script.
     pub(crate) fn in_its_place(&self) -> String {
         "\n".repeat(self.line - 1) + &" ".repeat(self.column - 1) + self.text
     }
 
-    /// The beginning, for messages.
+    /// The first characters, for messages.
     pub(crate) fn beginning(&self) -> String {
         const CHARACTERS_MAX: usize = 60;
         let words = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -32,7 +32,7 @@ impl Piece<'_> {
     }
 }
 
-/// The statements of a script. Pieces that hold nothing but space and comments are left out.
+/// Splits a script into statements. Pieces of only space and comments are left out.
 pub(crate) fn split(script: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut at = 0;
@@ -70,14 +70,15 @@ fn is_comment(rest: &str) -> bool {
     rest.starts_with("--") || rest.starts_with("/*")
 }
 
-/// Bytes up to the end of the quote, comment or character that begins at `at`. What is not closed ends the script.
+/// The number of bytes up to the end of the quote, comment or character that begins at `at`. An unclosed token ends
+/// with the script.
 fn token_len(script: &str, at: usize) -> usize {
     let rest = &script[at..];
     let first = rest.chars().next().unwrap_or(' ');
     let before = script[..at].chars().next_back();
     match first {
         '\'' => {
-            // E'it\'s': backslashes escape only behind this letter, and only where it is a word of its own.
+            // E'it\'s': a backslash is an escape only after the letter E, if E is a word of its own.
             let mut back = script[..at].chars().rev();
             let escapes = matches!(back.next(), Some('e' | 'E')) && !back.next().is_some_and(is_word);
             quote_len(rest, first, escapes)
@@ -94,7 +95,7 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// A doubled quote closes and opens again, which comes to the same.
+/// The length of a quoted text. A doubled quote counts as the end of one text and the start of the next.
 fn quote_len(rest: &str, quote: char, escapes: bool) -> usize {
     let mut escaped = false;
     for (index, character) in rest.char_indices().skip(1) {
@@ -109,7 +110,7 @@ fn quote_len(rest: &str, quote: char, escapes: bool) -> usize {
     rest.len()
 }
 
-/// Comments nest.
+/// The length of a comment. Comments can be nested.
 fn comment_len(rest: &str) -> usize {
     let (mut depth, mut at) = (0_usize, 0);
     while at < rest.len() {
@@ -128,7 +129,7 @@ fn comment_len(rest: &str) -> usize {
     rest.len()
 }
 
-/// `$tag$ ... $tag$`; `None` where this is no such quote but a placeholder like `$1`.
+/// The length of `$tag$ ... $tag$`. `None` if this is not such a quote but a placeholder like `$1`.
 fn dollar_len(rest: &str) -> Option<usize> {
     let tag_len = rest[1..].find('$')? + 2;
     let tag = &rest[..tag_len];
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn semicolons_in_quotes_and_comments_end_nothing() {
+    fn semicolons_in_quotes_and_comments_do_not_end_a_statement() {
         for text in [
             "SELECT ';', 'it''s;', \";\", `;`",
             "SELECT E'a\\';', 1",
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_closed_does_not_end() {
+    fn an_unclosed_statement_does_not_end() {
         for script in ["SELECT 'a;", "SELECT \"a;", "SELECT 1 /* ;", "SELECT $$ ;", "SELECT 1"] {
             let pieces = split(script);
             assert_eq!(pieces.len(), 1, "{script}");
@@ -172,12 +173,12 @@ mod tests {
     }
 
     #[test]
-    fn space_and_comments_alone_are_no_statement() {
+    fn space_and_comments_alone_are_not_a_statement() {
         assert!(split(" ;; -- nothing;\n /* ; */ ;\n").is_empty());
     }
 
     #[test]
-    fn a_statement_knows_where_it_begins() {
+    fn a_piece_has_the_position_of_its_first_word() {
         let script = "SELECT 1; -- é\n\n  /* x */ SELECT\n 2;";
         let places: Vec<_> = split(script).iter().map(|piece| (piece.line, piece.column)).collect();
         assert_eq!(places, [(1, 1), (3, 11)]);

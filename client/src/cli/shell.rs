@@ -1,4 +1,4 @@
-//! The shell of `tusk sql`.
+//! The interactive shell of `tusk sql`.
 
 use std::path::PathBuf;
 
@@ -14,38 +14,38 @@ use super::print_error;
 use super::script::split;
 use super::sql::{Connection, Outcome};
 
-/// The commands that begin with a backslash, and what they do.
+/// The commands that begin with a backslash, with their help.
 pub(crate) const COMMANDS: [(&str, &str); 8] = [
-    ("q", "leave (so do Ctrl-D, quit and exit)"),
-    ("?", "this help"),
-    ("h", "NAME  what a statement does, such as \\h CREATE MODEL"),
-    ("d", "SHOW TABLES; with a table's name, its columns"),
-    ("m", "SHOW MODELS; with a model's name, DESCRIBE MODEL"),
-    ("o", "the options of CREATE MODEL"),
-    ("timing", "[on|off]  whether rows are counted and seconds measured"),
-    ("format", "[table|csv|json]  how rows are printed"),
+    ("q", "leave the shell; Ctrl-D, quit and exit also leave it"),
+    ("?", "show this help"),
+    ("h", "NAME  show the help of a statement, such as \\h CREATE MODEL"),
+    ("d", "SHOW TABLES; with the name of a table, its columns"),
+    ("m", "SHOW MODELS; with the name of a model, DESCRIBE MODEL"),
+    ("o", "show the options of CREATE MODEL"),
+    ("timing", "[on|off]  show the number of rows and the time of each statement"),
+    ("format", "[table|csv|json]  set the output format"),
 ];
 
-/// What the help says of statements that are not about models.
+/// The help on statements that are not about models.
 const OTHER_STATEMENTS: &str = "\
   CREATE EXTERNAL TABLE name STORED AS { IMAGES | PARQUET | CSV | JSON } LOCATION 'path'
 An option that is searched for is range(low, high) or candidates(a, b, ...).
 Functions: predict('model', image), predict_proba('model', image [, 'class']), explain('model', image).
 Ctrl-C clears the line, or ends the statement that runs; a training run can be resumed.";
 
-/// What the user set.
+/// The settings that the user can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Settings {
     format: Format,
     timing: bool,
 }
 
-/// What a line with a backslash asks for.
+/// The action of a backslash command.
 #[derive(Debug, PartialEq, Eq)]
 enum Action {
     Leave,
     Help,
-    /// What a statement does.
+    /// Shows the help of a statement.
     Describe(String),
     Options,
     Run(String),
@@ -55,11 +55,11 @@ enum Action {
 /// Reads statements from the terminal and runs them, until the user leaves.
 pub(crate) async fn run(connection: &Connection, format: Format) -> Result<()> {
     let statements = connection.context.statements().await.unwrap_or_else(|error| {
-        eprintln!("tusk: the statements about models are not known: {error}");
+        eprintln!("tusk: cannot list the statements about models: {error}");
         Vec::new()
     });
     let mut shell = Shell::new(connection, format, statements)?;
-    print_line(&format!("Tusk {}. Statements end with ; and \\? shows help.", env!("CARGO_PKG_VERSION")))?;
+    print_line(&format!("Tusk {}. End statements with ;. \\? shows help.", env!("CARGO_PKG_VERSION")))?;
     while shell.step().await? {}
     Ok(())
 }
@@ -69,9 +69,9 @@ struct Shell<'a> {
     editor: Editor<Words, FileHistory>,
     history: Option<PathBuf>,
     settings: Settings,
-    /// The statements about models.
+    /// The help of the statements about models.
     statements: Vec<StatementHelp>,
-    /// Lines of a statement that has not ended.
+    /// The lines of a statement that has no semicolon yet.
     buffer: String,
 }
 
@@ -88,13 +88,13 @@ impl<'a> Shell<'a> {
         if let Some(file) = history.as_ref().filter(|file| file.exists())
             && let Err(error) = editor.load_history(file)
         {
-            eprintln!("tusk: the history {} cannot be read: {error}", file.display());
+            eprintln!("tusk: cannot read the history {}: {error}", file.display());
         }
         let settings = Settings { format, timing: true };
         Ok(Self { connection, editor, history, settings, statements, buffer: String::new() })
     }
 
-    /// One line. Gives whether there may be another.
+    /// Reads and handles one line. Returns whether to read another.
     async fn step(&mut self) -> Result<bool> {
         if self.buffer.is_empty()
             && let Some(words) = self.editor.helper_mut()
@@ -112,7 +112,7 @@ impl<'a> Shell<'a> {
             Err(error) => return Err(error.into()),
         };
         let word = line.trim();
-        // Within a statement too, or who forgot the semicolon could not leave.
+        // This also works within a statement. Otherwise a user who forgot the semicolon could not leave.
         if let Some(command) = word.strip_prefix('\\')
             && (self.buffer.is_empty() || action(command, self.settings).is_ok())
         {
@@ -134,11 +134,11 @@ impl<'a> Shell<'a> {
         Ok(true)
     }
 
-    /// Runs the statements of the buffer that have ended; what has not stays there.
+    /// Runs the complete statements of the buffer. An incomplete statement stays in it.
     async fn run_ended(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
         let mut pieces = split(&buffer);
-        // A comment that is still open is no piece yet.
+        // An open comment is not a piece yet.
         let comment_is_open = pieces.is_empty() && split(&format!("{buffer}\n;x")).is_empty();
         if comment_is_open {
             self.buffer = buffer;
@@ -154,7 +154,7 @@ impl<'a> Shell<'a> {
         for piece in &pieces {
             if let Err(error) = self.run(&piece.in_its_place()).await {
                 print_error(&error);
-                // What follows was written for the case that this one works.
+                // The following statements may depend on this one.
                 self.buffer.clear();
                 return;
             }
@@ -197,25 +197,25 @@ impl<'a> Shell<'a> {
         Ok(true)
     }
 
-    /// Adds to the history, at once: a shell that is killed keeps it.
+    /// Adds to the history immediately, so that it survives a killed shell.
     fn remember(&mut self, text: &str) {
         let added = self.editor.add_history_entry(text).unwrap_or(false);
         if let Some(file) = self.history.as_ref().filter(|_| added)
             && let Err(error) = self.editor.append_history(file)
         {
-            eprintln!("tusk: the history {} cannot be written: {error}", file.display());
+            eprintln!("tusk: cannot write the history {}: {error}", file.display());
             self.history = None;
         }
     }
 }
 
-/// `TUSK_HISTORY`, or a file in the home folder.
+/// The value of `TUSK_HISTORY`, or a file in the home folder.
 fn history_file() -> Option<PathBuf> {
     let named = std::env::var_os("TUSK_HISTORY").filter(|name| !name.is_empty()).map(PathBuf::from);
     named.or_else(|| Some(std::env::home_dir()?.join(".tusk_history")))
 }
 
-/// What a command, without its backslash, asks for.
+/// The action of a command, given without its backslash.
 fn action(command: &str, settings: Settings) -> Result<Action> {
     let command = command.trim_end().trim_end_matches(';').trim_end();
     let (name, argument) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
@@ -238,7 +238,7 @@ fn action(command: &str, settings: Settings) -> Result<Action> {
         ("format", "json") => Action::Set(Settings { format: Format::Json, ..settings }),
         ("timing", other) => bail!("\\timing takes on or off, not '{other}'"),
         ("format", other) => bail!("\\format takes table, csv or json, not '{other}'"),
-        _ => bail!("there is no command \\{command}; \\? shows those that there are"),
+        _ => bail!("unknown command \\{command}; \\? lists the commands"),
     })
 }
 
@@ -254,7 +254,7 @@ fn help(statements: &[StatementHelp]) -> String {
     let commands: Vec<String> = COMMANDS.iter().map(|(name, what)| format!("  \\{name:8} {what}")).collect();
     let indented = |statement: &StatementHelp| format!("  {}\n", statement.syntax.replace('\n', "\n  "));
     let statements: String = statements.iter().map(indented).collect();
-    let head = "Statements end with ; and may take several lines. Beside SQL there are:";
+    let head = "End statements with ;. A statement may span several lines. Besides SQL there are:";
     format!("{}\n{head}\n{statements}{OTHER_STATEMENTS}", commands.join("\n"))
 }
 
@@ -262,7 +262,7 @@ fn help(statements: &[StatementHelp]) -> String {
 fn describe(statements: &[StatementHelp], name: &str) -> Result<String> {
     let Some(found) = statements.iter().find(|statement| statement.name.eq_ignore_ascii_case(name)) else {
         let known: Vec<&str> = statements.iter().map(|statement| statement.name.as_str()).collect();
-        bail!("there is no statement {name}; those about models are {}", known.join(", "));
+        bail!("unknown statement {name}; the statements about models are {}", known.join(", "));
     };
     let StatementHelp { syntax, meaning, rows, right, .. } = found;
     Ok(format!("{syntax}\n\n{meaning}\nRows: {rows}\nRight: {right}"))
@@ -309,13 +309,13 @@ mod tests {
         let statements = [statement];
         assert!(describe(&statements, "show models").unwrap().starts_with("SHOW MODELS\n\nLists.\n"));
         let message = describe(&statements, "SHOW MODLES").unwrap_err().to_string();
-        assert_eq!(message, "there is no statement SHOW MODLES; those about models are SHOW MODELS");
+        assert_eq!(message, "unknown statement SHOW MODLES; the statements about models are SHOW MODELS");
     }
 
     #[test]
-    fn a_wrong_command_is_answered_with_what_to_type() {
+    fn a_wrong_command_is_refused_with_advice() {
         let message = |command| action(command, SETTINGS).unwrap_err().to_string();
-        assert_eq!(message("x"), "there is no command \\x; \\? shows those that there are");
+        assert_eq!(message("x"), "unknown command \\x; \\? lists the commands");
         assert_eq!(message("format xml"), "\\format takes table, csv or json, not 'xml'");
         assert_eq!(message("timing 1"), "\\timing takes on or off, not '1'");
     }

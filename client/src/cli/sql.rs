@@ -1,4 +1,4 @@
-//! `tusk sql`: statements from the command line, a file, or a shell.
+//! `tusk sql`: runs statements from the command line, a file, or a shell.
 
 use std::io::{IsTerminal, Read, stdin};
 use std::time::Instant;
@@ -12,14 +12,12 @@ use super::progress::Progress;
 use super::script::{Piece, split};
 use super::{ClusterArguments, PathArgument, shell};
 
-/// How errors call scripts of the command line.
+/// The name of a script from the command line in error messages.
 const COMMAND: &str = "-c";
 
 /// Arguments of `tusk sql`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Without -c and -f a shell starts, or where there is no terminal the script is read from stdin."
-)]
+#[command(after_help = "Without -c and -f, a shell starts. If there is no terminal, the script is read from stdin.")]
 pub(crate) struct SqlArguments {
     /// Statements to run, separated by semicolons.
     #[arg(short = 'c', long = "command", value_name = "SQL")]
@@ -34,7 +32,6 @@ pub(crate) struct SqlArguments {
     cluster: ClusterArguments,
 }
 
-/// Runs `tusk sql`.
 pub(crate) async fn run(arguments: SqlArguments) -> Result<()> {
     let SqlArguments { commands, files, format, cluster } = arguments;
     if commands.is_empty() && files.is_empty() && stdin().is_terminal() {
@@ -42,18 +39,18 @@ pub(crate) async fn run(arguments: SqlArguments) -> Result<()> {
     }
     let mut scripts: Vec<Script> = commands.into_iter().map(|text| Script { name: COMMAND.to_owned(), text }).collect();
     for file in &files {
-        let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         scripts.push(Script { name: file.display().to_string(), text });
     }
     if scripts.is_empty() {
         let mut text = String::new();
-        stdin().read_to_string(&mut text).context("standard input cannot be read as text")?;
+        stdin().read_to_string(&mut text).context("cannot read standard input as text")?;
         scripts.push(Script { name: "standard input".to_owned(), text });
     }
     let statements: Vec<Vec<Piece<'_>>> = scripts.iter().map(|script| split(&script.text)).collect();
     let is_one = statements.iter().map(Vec::len).sum::<usize>() <= 1;
     let connection = Connection::open(&cluster).await?;
-    // All statements are parsed before the first one runs: a missing comma in the last one does not cost an hour of training.
+    // Parse all statements before the first one runs, so that a syntax error does not cost an hour of training.
     for is_check in [true, false].into_iter().skip(usize::from(is_one)) {
         for (script, pieces) in scripts.iter().zip(&statements) {
             for (index, piece) in pieces.iter().enumerate() {
@@ -69,15 +66,14 @@ pub(crate) async fn run(arguments: SqlArguments) -> Result<()> {
     Ok(())
 }
 
-/// Statements to run one after the other.
+/// Statements that run one after the other.
 struct Script {
     name: String,
     text: String,
 }
 
 impl Script {
-    /// The outcome of a statement. Its error says which statement of the script failed, unless there is only one on the
-    /// command line.
+    /// Adds the position of a failed statement to its error, unless it is the only statement of the command line.
     fn named(&self, outcome: Result<()>, number: usize, pieces: &[Piece<'_>]) -> Result<()> {
         let total = pieces.len();
         if self.name == COMMAND && total == 1 {
@@ -90,17 +86,17 @@ impl Script {
     }
 }
 
-/// A context and what shows its runs.
+/// A context and the progress display of its runs.
 pub(crate) struct Connection {
     pub(crate) context: TuskContext,
     progress: Progress,
 }
 
-/// What a statement gave.
+/// The outcome of a statement.
 pub(crate) struct Outcome {
-    /// Rows that were printed.
+    /// The number of printed rows.
     pub(crate) rows: usize,
-    /// Whether it is a statement that gives rows at all.
+    /// Whether the statement has a result with columns.
     pub(crate) has_columns: bool,
     /// Wall time in seconds.
     pub(crate) seconds: f64,
@@ -112,11 +108,11 @@ pub(crate) struct Outcome {
 struct Interrupted;
 
 impl Connection {
-    /// A context on the cluster that the arguments name.
+    /// Opens a context on the cluster that the arguments name.
     pub(crate) async fn open(arguments: &ClusterArguments) -> Result<Self> {
         let progress = Progress::default();
         let mut options = match &arguments.remote.scheduler {
-            // A cluster elsewhere has a store and a cache of its own.
+            // A remote cluster has its own store and cache.
             Some(_) => ContextOptions::default(),
             None => ContextOptions { store: arguments.store.clone(), ..ContextOptions::from_env()? },
         };
@@ -132,7 +128,8 @@ impl Connection {
         Ok(Self { context, progress })
     }
 
-    /// Runs a statement and prints its rows. Ctrl-C ends it; a training run is asked to stop and waited for.
+    /// Runs a statement and prints its rows. Ctrl-C ends it. If the statement trains, Ctrl-C cancels the run and waits
+    /// for its end.
     pub(crate) async fn run(&self, sql: &str, format: Format) -> Result<Outcome> {
         let start = Instant::now();
         let printed = Box::pin(self.run_and_print(sql, format)).await;
@@ -151,19 +148,19 @@ impl Connection {
         };
         let schema = results.schema();
         let has_columns = !schema.fields().is_empty();
-        // The epochs of CREATE MODEL, as they come.
+        // CREATE MODEL prints each epoch as soon as it is finished.
         let live = schema == epoch_schema();
         let mut printer = Printer::new(format, schema, live);
         let end = self.print(&mut results, &mut printer).await;
         match end {
-            // A table that was begun is ended before its error is shown.
+            // Finish a started table before showing the error.
             Err(error) if live => printer.finish().and(Err(error)),
             Err(error) => Err(error),
             Ok(()) => {
                 let rows = printer.finish()?;
                 if live && rows == 0 {
                     self.progress.clear();
-                    self.progress.line("no epoch was trained: the model is there already");
+                    self.progress.line("no epoch was trained: the model exists already");
                 }
                 Ok((rows, has_columns))
             }
@@ -182,7 +179,7 @@ impl Connection {
                     self.progress.interrupted();
                     match &cancel {
                         Some(cancel) if !cancel.is_cancelled() => {
-                            self.progress.line("stopping the training run; Ctrl-C again does not wait for it");
+                            self.progress.line("stopping the training run; press Ctrl-C again to leave without waiting");
                             cancel.cancel();
                         }
                         _ => return Err(Interrupted.into()),
@@ -199,7 +196,7 @@ async fn embedded(options: ContextOptions) -> Result<TuskContext> {
 }
 
 #[cfg(not(feature = "embedded"))]
-#[expect(clippy::unused_async, reason = "with the feature it waits")]
+#[expect(clippy::unused_async, reason = "the variant with the feature is async")]
 async fn embedded(_options: ContextOptions) -> Result<TuskContext> {
     anyhow::bail!(super::NO_EMBEDDED_CLUSTER)
 }

@@ -1,62 +1,58 @@
-//! A scheduler elsewhere, over Arrow Flight: statements as Flight SQL, so that there is one catalog; runs from Rust.
+//! The client of a remote scheduler, over Arrow Flight: statements as Flight SQL, and training runs from Rust.
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
+use arrow_flight::decode::FlightDataDecoder;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::{Any, CommandStatementQuery, ProstMessageExt};
 use arrow_flight::{Action, FlightDescriptor, FlightInfo, HandshakeRequest, Ticket};
 use base64::Engine;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, TryStreamExt};
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
-use tusk_core::event::{OnEvent, RunEvent};
+use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::protocol::{
-    CHECK_ACTION, ClusterStatus, ENDING, EVENTS_HEADER, FOLLOW_TICKET, Follow, MANIFEST_ACTION, RunStarted,
-    STATEMENTS_ACTION, STATUS_ACTION, StatementHelp,
+    CHECK_ACTION, ClusterStatus, ENDING, EVENTS_HEADER, MANIFEST_ACTION, RunStarted, STATEMENTS_ACTION, STATUS_ACTION,
+    StatementHelp,
 };
 use tusk_core::results::RunBehind;
 use tusk_process::tls::ClientTls;
 
+use self::watch::{Watch, cancel_with};
 use crate::error::{Error, Result, Results};
 
-/// How long a connection may take.
+mod watch;
+
+/// The longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For how long a scheduler that went away during a run is looked for.
-const RECONNECT_MAX: Duration = Duration::from_secs(600);
-
-/// The wait between two looks.
-const RECONNECT_WAIT: Duration = Duration::from_secs(1);
-
-/// How often a connection is probed, and for how long an answer is waited for: a scheduler that froze is noticed.
+/// The interval of keep-alive probes and the longest wait for their answer. They detect a frozen scheduler.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// The largest message, in bytes.
+/// The largest gRPC message, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-/// How a client shows who it is.
+/// The credentials of a client.
 #[derive(Clone, Default)]
 pub enum Credentials {
-    /// It does not.
+    /// No credentials.
     #[default]
     Nobody,
     /// A user's name and password.
     Password {
-        /// The name.
+        /// The name of the user.
         user: String,
-        /// The password.
+        /// The password of the user.
         password: String,
     },
     /// A bearer token.
@@ -90,7 +86,7 @@ impl std::fmt::Debug for Remote {
 }
 
 impl Remote {
-    /// Connects, and logs in where there is a password.
+    /// Connects, and logs in if there is a password.
     pub(crate) async fn connect(url: &str, credentials: &Credentials, tls: Option<&ClientTls>) -> Result<Self> {
         let failed = |reason: String| Error::Unreachable { url: url.to_owned(), reason };
         let address = http_url(url);
@@ -108,10 +104,10 @@ impl Remote {
         let mut remote = Self { url: url.to_owned(), endpoint, channel, authorization: None };
         match credentials {
             Credentials::Nobody => {
-                // A session of its own, whichever connections it uses.
+                // A random token identifies the session, across all its connections.
                 let session = uuid::Uuid::new_v4().simple();
                 remote.authorization = Some(format!("Bearer {session}"));
-                // Where users are set up, nobody is refused, and says how to come in.
+                // A scheduler with users refuses this request, and its message says how to log in.
                 remote.action(STATUS_ACTION, Vec::new()).await?;
             }
             Credentials::Token(token) => remote.authorization = Some(format!("Bearer {token}")),
@@ -123,7 +119,9 @@ impl Remote {
     async fn log_in(&mut self, user: &str, password: &str) -> Result<()> {
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
         let mut request = Request::new(futures::stream::once(async { HandshakeRequest::default() }));
-        let header = format!("Basic {basic}").parse().map_err(|_| self.refused("the password is no header".into()))?;
+        let header = format!("Basic {basic}")
+            .parse()
+            .map_err(|_| self.refused("the password or user name cannot be sent as a header".into()))?;
         request.metadata_mut().insert("authorization", header);
         let mut answers = self.client().handshake(request).await.map_err(|e| self.status(&e))?.into_inner();
         let answer = answers.message().await.map_err(|e| self.status(&e))?.unwrap_or_default();
@@ -131,7 +129,7 @@ impl Remote {
         Ok(())
     }
 
-    /// The header that shows who asks, for Ballista's own client.
+    /// The value of the header `authorization`, for Ballista's client.
     #[cfg(feature = "embedded")]
     pub(crate) fn authorization(&self) -> Option<&str> {
         self.authorization.as_deref()
@@ -152,8 +150,7 @@ impl Remote {
         request
     }
 
-    /// Runs a statement, whose text is sent as it is. The rows of a run, of which the scheduler says that it has begun, go
-    /// on over a scheduler that is restarted.
+    /// Runs a statement. Its text is sent unchanged.
     pub(crate) async fn sql(&self, sql: &str, on_event: Option<OnEvent>) -> Result<Results> {
         let info = self.start(sql).await?;
         let run: Option<RunStarted> = match info.app_metadata.as_ref() {
@@ -165,7 +162,7 @@ impl Remote {
         self.rows(Arc::new(schema), ticket, run.map(|run| run.model), on_event).await
     }
 
-    /// Starts a statement, and learns where its rows are.
+    /// Starts a statement, and returns where its rows are.
     async fn start(&self, sql: &str) -> Result<FlightInfo> {
         let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
         let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
@@ -173,7 +170,7 @@ impl Remote {
         Ok(info.map_err(|e| self.status(&e))?.into_inner())
     }
 
-    /// Starts a run; `request` is a [`tusk_core::protocol::TrainingRequest`] as bytes.
+    /// Starts a run. `request` is a [`tusk_core::protocol::TrainingRequest`] as bytes.
     #[cfg(feature = "embedded")]
     pub(crate) async fn train(&self, model: ModelName, request: Vec<u8>, on_event: Option<OnEvent>) -> Result<Results> {
         use tusk_core::protocol::{TRAIN_TICKET, epoch_schema};
@@ -186,7 +183,7 @@ impl Remote {
         serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
     }
 
-    /// What the cluster is doing.
+    /// The current activity of the cluster.
     pub(crate) async fn cluster_status(&self) -> Result<ClusterStatus> {
         let body = self.action(STATUS_ACTION, Vec::new()).await?;
         serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
@@ -197,7 +194,7 @@ impl Remote {
         self.action(CHECK_ACTION, sql.as_bytes().to_vec()).await.map(drop)
     }
 
-    /// The statements about models.
+    /// The help of the statements about models.
     pub(crate) async fn statements(&self) -> Result<Vec<StatementHelp>> {
         let body = self.action(STATEMENTS_ACTION, Vec::new()).await?;
         serde_json::from_slice(&body).map_err(|e| self.refused(e.to_string()))
@@ -211,7 +208,7 @@ impl Remote {
         Ok(answer.body.to_vec())
     }
 
-    /// The rows behind a ticket.
+    /// Fetches the rows of a ticket. If they belong to a run, `model` is its name.
     async fn rows(
         &self,
         schema: SchemaRef,
@@ -245,7 +242,7 @@ impl Remote {
         Error::Refused { message }
     }
 
-    /// A status in our words: the scheduler's own text, or that it cannot be reached.
+    /// Converts a status to the scheduler's own message, or to an error that it cannot be reached.
     fn status(&self, status: &Status) -> Error {
         if is_transport(status) {
             return Error::Unreachable { url: self.url.clone(), reason: root_cause(status) };
@@ -257,112 +254,22 @@ impl Remote {
 type Messages =
     std::pin::Pin<Box<dyn Stream<Item = Result<arrow_flight::decode::DecodedFlightData, FlightError>> + Send>>;
 
-/// Follows the rows of one statement.
-struct Watch {
-    remote: Remote,
-    model: Option<ModelName>,
-    on_event: Option<OnEvent>,
-    /// The epochs that were seen.
-    seen: HashSet<(String, u32)>,
-}
-
-impl Watch {
-    /// The next rows.
-    async fn next(&mut self, messages: &mut Messages) -> Result<Option<RecordBatch>> {
-        loop {
-            match messages.next().await {
-                None => return Ok(None),
-                Some(Ok(message)) => match message.payload {
-                    DecodedPayload::RecordBatch(batch) => {
-                        self.note_epoch(&batch);
-                        return Ok(Some(batch));
-                    }
-                    DecodedPayload::Schema(_) => {}
-                    DecodedPayload::None => self.tell(&message.inner.app_metadata),
-                },
-                Some(Err(FlightError::Tonic(status))) if is_gone(&status) && self.model.is_some() => {
-                    *messages = self.reconnect(&status).await?;
-                }
-                Some(Err(FlightError::Tonic(status))) => return Err(self.remote.status(&status)),
-                Some(Err(error)) => return Err(self.remote.refused(error.to_string())),
-            }
-        }
-    }
-
-    fn note_epoch(&mut self, batch: &RecordBatch) {
-        use datafusion::arrow::array::AsArray;
-        use datafusion::arrow::datatypes::UInt32Type;
-        let models = batch.column_by_name("model").and_then(|column| column.as_string_opt::<i32>());
-        let epochs = batch.column_by_name("epoch").and_then(|column| column.as_primitive_opt::<UInt32Type>());
-        if let (Some(models), Some(epochs)) = (models, epochs) {
-            let rows = models.iter().zip(epochs.values());
-            self.seen.extend(rows.map(|(model, epoch)| (model.unwrap_or_default().to_owned(), *epoch)));
-        }
-    }
-
-    fn tell(&self, event: &[u8]) {
-        if let Some(on_event) = &self.on_event {
-            match serde_json::from_slice::<RunEvent>(event) {
-                Ok(event) => on_event(&event),
-                Err(error) => tracing::debug!(%error, "an event of another form"),
-            }
-        }
-    }
-
-    /// Finds the scheduler again and follows the run from the epochs that were seen.
-    async fn reconnect(&mut self, lost: &Status) -> Result<Messages> {
-        let Some(model) = self.model.clone() else { return Err(self.remote.status(lost)) };
-        tracing::warn!(url = self.remote.url, %model, "the scheduler went away; looking for it");
-        let start = Instant::now();
-        let mut last = self.remote.status(lost);
-        while start.elapsed() < RECONNECT_MAX {
-            tokio::time::sleep(RECONNECT_WAIT).await;
-            match self.remote.endpoint.connect().await {
-                Err(error) => last = Error::Unreachable { url: self.remote.url.clone(), reason: root_cause(&error) },
-                Ok(channel) => {
-                    self.remote.channel = channel;
-                    let follow = Follow { model: model.clone(), seen: self.seen.clone() };
-                    let follow = serde_json::to_vec(&follow).map_err(|e| self.remote.refused(e.to_string()))?;
-                    match self.remote.messages(ticket(FOLLOW_TICKET, follow)).await {
-                        Ok(messages) => {
-                            tracing::warn!(url = self.remote.url, %model, "the scheduler is back");
-                            return Ok(messages);
-                        }
-                        // It has not taken up its runs yet.
-                        Err(error) => last = error,
-                    }
-                }
-            }
-        }
-        Err(last)
-    }
-}
-
-/// Asks the scheduler to cancel a run when `cancel` fires.
-async fn cancel_with(remote: Remote, model: ModelName, cancel: CancellationToken) {
-    cancel.cancelled().await;
-    let sql = format!("CANCEL TRAINING \"{model}\"");
-    if let Err(error) = remote.start(&sql).await {
-        tracing::warn!(%model, %error, "the run could not be cancelled");
-    }
-}
-
 fn ticket(type_url: &str, value: Vec<u8>) -> Ticket {
     let any = Any { type_url: type_url.to_owned(), value: value.into() };
     Ticket::new(any.encode_to_vec())
 }
 
-/// Whether the connection failed, and not the request.
+/// Whether the connection failed, as opposed to the request.
 fn is_transport(status: &Status) -> bool {
     std::error::Error::source(status).is_some()
 }
 
-/// Whether the scheduler is gone, or about to go.
+/// Whether the scheduler has stopped or is stopping.
 fn is_gone(status: &Status) -> bool {
     is_transport(status) || status.message() == ENDING
 }
 
-/// An error with its causes, the last of which says what happened.
+/// The message of an error's innermost cause.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -373,7 +280,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The address for HTTP of the ways in which a scheduler is named.
+/// Converts the address of a scheduler to an HTTP URL.
 pub(crate) fn http_url(url: &str) -> String {
     for (scheme, http) in [("df://", "http://"), ("grpc://", "http://"), ("grpc+tls://", "https://")] {
         if let Some(rest) = url.strip_prefix(scheme) {
@@ -388,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scheduler_may_be_named_in_several_ways() {
+    fn several_forms_of_address_are_accepted() {
         for (url, expected) in [
             ("df://host:50050", "http://host:50050"),
             ("grpc+tls://host:1", "https://host:1"),
@@ -406,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_scheduler_that_is_not_there_is_named() {
+    async fn an_unreachable_scheduler_is_named() {
         let error = Remote::connect("df://127.0.0.1:9", &Credentials::Nobody, None).await.unwrap_err().to_string();
         assert!(error.starts_with("cannot reach the scheduler at df://127.0.0.1:9: "), "{error}");
     }
