@@ -81,7 +81,7 @@ fn gradients_of_one_logit_equal_their_closed_forms() {
         assert_near(&found(Loss::BinaryCrossentropy), &wanted(|z, y| sigmoid(z) - y));
         let brier = wanted(|z, y| 2.0 * (sigmoid(z) - y) * sigmoid(z) * (1.0 - sigmoid(z)));
         assert_near(&found(Loss::MeanSquaredError), &brier);
-        // The gradient points to the own side of the margin and is 0 beyond it.
+        // The gradient is -1 for the positive side and 1 for the other, and 0 beyond the margin.
         let hinge = wanted(|z, y| {
             let side = 2.0 * y - 1.0;
             if z * side < 1.0 { -side } else { 0.0 }
