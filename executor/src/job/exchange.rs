@@ -73,7 +73,7 @@ impl<'a> Turns<'a> {
         work: DeviceWork,
         cancelled: &'a AtomicBool,
     ) -> Self {
-        Self { wanted: lease.again(), lease: Some(lease), pool, work, cancelled }
+        Self { wanted: lease.request(), lease: Some(lease), pool, work, cancelled }
     }
 
     /// Waits for the worker's next turn.

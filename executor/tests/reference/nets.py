@@ -1,10 +1,10 @@
-"""Writes nets.txt: what PyTorch makes of our nets with weights that a formula gives.
+"""Writes nets.txt: the outputs and gradients of PyTorch for the nets of Tusk, with weights from a formula.
 
     pip install torch==2.11.0 torchvision==0.26.0 numpy
     python3 nets.py > nets.txt
 
-Run it again when `core/src/nets/cnn.rs` or `cnn_reference.rs` changes: their figures stand below. Figures are computed in f64, so
-that the difference to ours is the rounding of f32 and nothing else.
+Run it again when `core/src/nets/cnn.rs` or `cnn_reference.rs` changes, because this file transcribes their layers. Values are
+computed in f64, so that only the rounding of f32 differs.
 """
 
 import numpy as np
