@@ -1,10 +1,10 @@
-//! Trains a worker of an asynchronous or hogwild run: it pulls weights, trains on its rows and pushes the differences, up
-//! to the last epoch.
+//! Trains a worker of an asynchronous or hogwild run: it pulls weights, trains on its rows and pushes the differences,
+//! up to the last epoch.
 //!
-//! Pushes are numbered over the run, and the parameter server returns the number of the last push that it applied. A retried
-//! task continues with the batch after that push. The optimizer's moments are not exchanged; they stay on the worker. Before
-//! each exchange the worker releases its device if another task waits for it, so that workers and validation tasks that
-//! share a device take turns.
+//! Pushes are numbered over the run, and the parameter server returns the number of the last push that it applied. A
+//! retried task continues with the batch after that push. The optimizer's moments are not exchanged; they stay on the
+//! worker. Before each exchange the worker releases its device if another task waits for it, so that workers and
+//! validation tasks that share a device take turns.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

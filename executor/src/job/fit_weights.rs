@@ -24,10 +24,10 @@ pub(super) async fn run(work: Work, job: FitWeights) -> Result<()> {
 
 /// Returns the initial state of the run. Each tensor comes from `theirs` if its shape fits, and from `ours` otherwise.
 ///
-/// If a convolution `[outputs, 3, k, k]` meets a net with one input channel, its weights are summed over the input channels.
-/// A grey image then gives the same outputs as three equal channels give in the original net. In the other direction, the
-/// weights are divided equally among the three channels. The same holds for stems that fold squares of pixels into
-/// channels, because the channels of one colour are adjacent.
+/// If a convolution `[outputs, 3, k, k]` meets a net with one input channel, its weights are summed over the input
+/// channels. A grey image then gives the same outputs as three equal channels give in the original net. In the other
+/// direction, the weights are divided equally among the three channels. The same holds for stems that fold squares of
+/// pixels into channels, because the channels of one colour are adjacent.
 fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transfer) {
     let mut transfer = Transfer::default();
     let fitted: Vec<NamedTensor> = ours

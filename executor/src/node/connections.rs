@@ -1,7 +1,7 @@
 //! Keeps connections to other executors for the next task that fetches rows from them.
 //!
-//! Ballista has a connection pool, but only the engine that it creates itself can use it. An executor with another engine needs
-//! its own pool.
+//! Ballista has a connection pool, but only the engine that it creates itself can use it. An executor with another
+//! engine needs its own pool.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,8 +18,8 @@ use tokio::runtime::{Handle, Id};
 /// The largest number of idle connections to one executor.
 const IDLE_PER_EXECUTOR_MAX: usize = 64;
 
-/// The target and settings of a connection, and the runtime that drives it. When Ballista's process is restarted on a new
-/// runtime, the connections of the old runtime no longer work.
+/// The target and settings of a connection, and the runtime that drives it. When Ballista's process is restarted on a
+/// new runtime, the connections of the old runtime no longer work.
 type Key = (Id, String, u16, GrpcClientConfig);
 
 /// The idle connections with the times since which they are idle. The most recently used connection is the last.

@@ -122,7 +122,8 @@ impl EmbeddedExecutor {
             .max_encoding_message_size(settings.message_bytes_max);
         let flight = create_grpc_server(&GrpcServerConfig::default())
             .add_service(flight)
-            // The builder's `tcp_nodelay` does not apply to an existing listener. Without it, small messages are delayed.
+            // The builder's `tcp_nodelay` does not apply to an existing listener. Without it, small messages are
+            // delayed.
             .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
         let flight = tokio::spawn(async move {
             if let Err(error) = flight.await {

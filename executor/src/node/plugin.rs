@@ -160,11 +160,11 @@ impl Plugin {
     }
 }
 
-/// Installs the plugin in the configuration of a Ballista executor: its operator, functions and codecs. Tasks are pushed by the
-/// scheduler.
+/// Installs the plugin in the configuration of a Ballista executor: its operator, functions and codecs. Tasks are
+/// pushed by the scheduler.
 ///
-/// `tusk-executor` also checks plans before Ballista decodes them. Ballista's own process does not, so its ports must be
-/// reachable from the cluster only.
+/// `tusk-executor` also checks plans before Ballista decodes them. Ballista's own process does not, so its ports must
+/// be reachable from the cluster only.
 #[must_use]
 pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProcessConfig {
     plugin.set_scheduler(format!("http://{}:{}", config.scheduler_host, config.scheduler_port));
@@ -188,14 +188,14 @@ pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProces
     }
 }
 
-/// Creates the sessions of tasks. Ballista requests one session per launch, so the tasks of a launch predict with the same
-/// models, and the next launch uses the models that are published then.
+/// Creates the sessions of tasks. Ballista requests one session per launch, so the tasks of a launch predict with the
+/// same models, and the next launch uses the models that are published then.
 pub(crate) fn task_sessions(config: SessionConfig) -> ConfigProducer {
     Arc::new(move || config.clone().with_option_extension(TaskModels::default()))
 }
 
-/// Creates the runtimes of tasks. They spill to Ballista's work folder, and share the object stores of tables, which are opened
-/// once.
+/// Creates the runtimes of tasks. They spill to Ballista's work folder, and share the object stores of tables, which
+/// are opened once.
 fn runtime_producer(work_dir: Option<String>) -> RuntimeProducer {
     let stores = Arc::new(EnvironmentStores::default());
     Arc::new(move |_| {

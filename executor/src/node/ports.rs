@@ -1,9 +1,9 @@
 //! Serves an executor's two public ports: one receives tasks, the other sends the result rows of tasks.
 //!
-//! Ballista's task service uses plaintext and decodes plans without checks, and neither can be replaced. Therefore it listens
-//! on a loopback address only, and Tusk's own servers listen on the public ports. The task port checks plans before it
-//! forwards them to Ballista's task service. The row port uses Ballista's Flight service. Both use TLS if certificates are
-//! configured.
+//! Ballista's task service uses plaintext and decodes plans without checks, and neither can be replaced. Therefore it
+//! listens on a loopback address only, and Tusk's own servers listen on the public ports. The task port checks plans
+//! before it forwards them to Ballista's task service. The row port uses Ballista's Flight service. Both use TLS if
+//! certificates are configured.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -60,9 +60,9 @@ fn inside() -> Ipv4Addr {
 }
 
 impl Ports {
-    /// Starts the servers and moves Ballista's task service to a loopback address. Rows are served on `bind`. Tasks are served
-    /// on `outside` and on the addresses of the executor's external host, and not on every address, because Ballista's task
-    /// service uses the same port number.
+    /// Starts the servers and moves Ballista's task service to a loopback address. Rows are served on `bind`. Tasks are
+    /// served on `outside` and on the addresses of the executor's external host, and not on every address, because
+    /// Ballista's task service uses the same port number.
     pub(crate) async fn open(
         config: &mut ExecutorProcessConfig,
         plugin: &Plugin,

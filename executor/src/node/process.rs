@@ -1,5 +1,5 @@
-//! Runs the process `tusk-executor`. It contains Ballista's executor process and restarts it when that gives up on a scheduler
-//! that cannot be reached. The shards stay in memory.
+//! Runs the process `tusk-executor`. It contains Ballista's executor process and restarts it when it gives up on a
+//! scheduler that cannot be reached. The shards stay in memory.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -102,8 +102,8 @@ fn bind_address(config: &ExecutorProcessConfig) -> Result<IpAddr, ProcessError> 
     host.parse().map_err(|source| ProcessError::BindHost { host, source })
 }
 
-/// Returns the address of this machine from which it reaches the scheduler. It retries, because the name of a scheduler that
-/// starts later, as with Docker Compose, cannot be resolved yet.
+/// Returns the address of this machine from which it reaches the scheduler. It retries, because the name of a scheduler
+/// that starts later, as with Docker Compose, cannot be resolved yet.
 async fn facing_address(config: &ExecutorProcessConfig, connect_seconds: u16) -> Result<IpAddr, ProcessError> {
     let deadline = Instant::now() + Duration::from_secs(connect_seconds.into());
     loop {
@@ -163,8 +163,8 @@ impl Process {
         Ok(Self { runtime: Some(runtime), task })
     }
 
-    /// Waits until the process ends or gives up, and returns the reason. After some heartbeats without a response, Ballista
-    /// closes its ports and waits for its connections to end, which may never happen.
+    /// Waits until the process ends or gives up, and returns the reason. After some heartbeats without a response,
+    /// Ballista closes its ports and waits for its connections to end, which may never happen.
     async fn ended(&mut self, config: &ExecutorProcessConfig) -> String {
         let gave_up = async {
             let mut was_open = false;
@@ -206,8 +206,8 @@ fn own_address(config: &ExecutorProcessConfig) -> (IpAddr, u16) {
     (if bind.is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { bind }, config.grpc_port)
 }
 
-/// Runs Ballista's executor process until a signal arrives, and restarts it when it ends. It waits `connect_seconds` for the
-/// first registration with the scheduler. Later it waits for the scheduler without a limit.
+/// Runs Ballista's executor process until a signal arrives, and restarts it when it ends. It waits `connect_seconds`
+/// for the first registration with the scheduler. Later it waits for the scheduler without a limit.
 async fn run_until_signal(
     config: Arc<ExecutorProcessConfig>,
     connect_seconds: u16,
@@ -258,8 +258,8 @@ async fn watch_ready(health: &ExecutorHealth, was_ready: &mut bool, ended: impl 
     }
 }
 
-/// Waits until running tasks finish. Ballista handles the same signal: it accepts no more tasks, informs the scheduler, and
-/// ends after its last task.
+/// Waits until running tasks finish. Ballista handles the same signal: it accepts no more tasks, informs the scheduler,
+/// and ends after its last task.
 async fn drain_tasks(task: &mut JoinHandle<Result<(), BallistaError>>, limit: Duration) {
     tracing::info!(
         seconds_max = limit.as_secs(),

@@ -62,8 +62,8 @@ impl Plugin {
     }
 }
 
-/// Reports to the scheduler of `config` until the handle is aborted. `host` is the address under which other nodes reach the
-/// executor.
+/// Reports to the scheduler of `config` until the handle is aborted. `host` is the address under which other nodes
+/// reach the executor.
 ///
 /// # Errors
 /// When the scheduler's address is invalid.

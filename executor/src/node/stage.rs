@@ -1,8 +1,8 @@
 //! Converts the errors of tasks to [`Cause`]s before Ballista converts them to text.
 //!
-//! Ballista sends a task's error to the scheduler as Debug text. The execution engine in this module wraps another engine and
-//! encodes each error as a [`Cause`] in a form that survives the quoting. Errors that Ballista must recognise to retry a task,
-//! such as failed fetches of rows and I/O errors, keep their types.
+//! Ballista sends a task's error to the scheduler as Debug text. The execution engine in this module wraps another
+//! engine and encodes each error as a [`Cause`] in a form that survives the quoting. Errors that Ballista must
+//! recognise to retry a task, such as failed fetches of rows and I/O errors, keep their types.
 
 use std::any::Any;
 use std::fmt;
@@ -34,7 +34,8 @@ impl EncodingEngine {
         Self(engine)
     }
 
-    /// Wraps Ballista's engine. Idle connections to other executors are kept for `idle_seconds`; 0 means that they are not kept.
+    /// Wraps Ballista's engine. Idle connections to other executors are kept for `idle_seconds`; 0 means that they are
+    /// not kept.
     pub(crate) fn pooled(idle_seconds: u64) -> Self {
         Self(Arc::new(match idle_seconds {
             0 => DefaultExecutionEngine::new(),
@@ -120,8 +121,8 @@ fn encoded(error: DataFusionError) -> DataFusionError {
     }
 }
 
-/// Whether Ballista must recognise the error: a failed fetch of rows, a cancelled task, or an I/O error inside a Ballista error,
-/// which has no `source`.
+/// Whether Ballista must recognise the error: a failed fetch of rows, a cancelled task, or an I/O error inside a
+/// Ballista error, which has no `source`.
 fn is_for_ballista(error: &(dyn std::error::Error + 'static)) -> bool {
     match error.downcast_ref::<BallistaError>() {
         Some(BallistaError::FetchFailed(..) | BallistaError::Cancelled | BallistaError::IoError(_)) => true,

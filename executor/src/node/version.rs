@@ -6,8 +6,8 @@ const LIBTORCH: &str = match option_env!("TUSK_LIBTORCH_VERSION") {
     None => "unknown",
 };
 
-/// Whether libtorch is a CUDA build. It is determined at build time, because libtorch reports that CUDA is missing when there
-/// is no device.
+/// Whether libtorch is a CUDA build. It is determined at build time, because libtorch reports that CUDA is missing when
+/// there is no device.
 const CUDA: bool = option_env!("TUSK_LIBTORCH_CUDA").is_some();
 
 /// Returns the versions of the executor's components, one per line.

@@ -7,8 +7,8 @@ use tusk_core::state::ModelState;
 /// The size in bytes up to which a state is kept until another one is read.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 
-/// Holds the last state that was read, so that the workers of one process and the two jobs of an epoch read it once. A state
-/// above [`KEPT_BYTES_MAX`] is held only while a task uses it, to save memory.
+/// Holds the last state that was read, so that the workers of one process and the two jobs of an epoch read it once. A
+/// state above [`KEPT_BYTES_MAX`] is held only while a task uses it, to save memory.
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointCache(Mutex<Option<(String, Entry)>>);
 

@@ -1,5 +1,5 @@
-//! Assigns devices to tasks. A task holds a device while it computes. Tasks share a device only if the executor's flags allow
-//! it.
+//! Assigns devices to tasks. A task holds a device while it computes. Tasks share a device only if the executor's flags
+//! allow it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,8 +78,8 @@ impl Slot {
     }
 }
 
-/// The state of a pool: the devices and the queue of waiting tasks. It is separate from threads and time, so that it can be
-/// tested.
+/// The state of a pool: the devices and the queue of waiting tasks. It is separate from threads and time, so that it
+/// can be tested.
 #[derive(Debug)]
 struct Slots {
     slots: Vec<Slot>,
@@ -96,8 +96,8 @@ impl Slots {
         ticket
     }
 
-    /// Returns the index of the device for a ticket, or `None` if it has to wait. Earlier tickets are served first if there is a
-    /// device for them. The device with the fewest tasks is preferred.
+    /// Returns the index of the device for a ticket, or `None` if it has to wait. Earlier tickets are served first if
+    /// there is a device for them. The device with the fewest tasks is preferred.
     fn turn(&self, ticket: u64) -> Option<usize> {
         let mut load: Vec<usize> = self.slots.iter().map(|slot| slot.busy.len()).collect();
         for (other, wanted) in &self.waiting {
@@ -135,8 +135,9 @@ pub struct DevicePool {
 }
 
 impl DevicePool {
-    /// Creates a pool of the devices in `spec`: `auto` (all CUDA devices, or the CPU if there are none), `cpu`, a list such as
-    /// `cuda:0,cuda:1`, or `fake:N`, which are N names for the CPU, for tests. Up to `workers_per_device` tasks share a device.
+    /// Creates a pool of the devices in `spec`: `auto` (all CUDA devices, or the CPU if there are none), `cpu`, a list
+    /// such as `cuda:0,cuda:1`, or `fake:N`, which are N names for the CPU, for tests. Up to `workers_per_device` tasks
+    /// share a device.
     ///
     /// # Errors
     /// [`Error::Devices`] when the list or the number is invalid.

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Returns the results of `work` for each index below `count`, in order. Each thread takes the next index when it is free,
-/// because images differ in size. If a thread panics, its results are `None`.
+/// Returns the results of `work` for each index below `count`, in order. Each thread takes the next index when it is
+/// free, because images differ in size. If a thread panics, its results are `None`.
 pub(crate) fn map<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<Option<T>> {
     let next = AtomicUsize::new(0);
     let worker = || {

@@ -1,4 +1,4 @@
-//! What an executor is doing: the tasks that run, how far they are, and what they leave in the log and the metrics.
+//! Tracks the running tasks of an executor: their progress, log entries and metrics.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,5 @@
-//! Builds a shard from batches of rows: hashes every image, selects the worker's rows, and decodes those on several threads.
+//! Builds a shard from batches of rows: hashes every image, selects the worker's rows, and decodes those on several
+//! threads.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -249,7 +250,7 @@ impl ShardBuilder {
                 file.write_all(chunk).map_err(failed)?;
             }
         }
-        tracing::info!(images = self.rows.len(), folder = %path, "the shard does not fit into memory and is moved to disk");
+        tracing::info!(images = self.rows.len(), folder = %path, "the shard exceeds the memory limit and moves to disk");
         self.pixels = Growing::Disk { file, path, reservations };
         Ok(())
     }
