@@ -86,7 +86,7 @@ impl<'a> Turns<'a> {
     }
 
     /// Releases the device if another task waits for one.
-    fn give_way(&mut self) {
+    fn release_if_needed(&mut self) {
         if self.pool.waiting() > 0 {
             self.lease = None;
         }
@@ -104,7 +104,7 @@ pub(crate) fn exchange(
 ) -> Result<ExchangeReport> {
     let mut report = ExchangeReport::default();
     let Some(mut learner) = Learner::new(env, selection, shard, start)? else { return Ok(report) };
-    turns.give_way();
+    turns.release_if_needed();
     let spec = &env.task.definition.spec;
     let steps = learner.steps();
     let pushes_per_epoch = match spec.distribution.frequency {
@@ -141,7 +141,7 @@ pub(crate) fn exchange(
         }
         let loss_sum = learner.read(&loss)?;
         let update = changes(learner.weights()?, &base.weights);
-        turns.give_way();
+        turns.release_if_needed();
         let (train, libtorch) = (started.elapsed().as_secs_f64(), learner.take_libtorch_seconds());
         let timing = Timing { train, libtorch, exchange: std::mem::take(&mut exchanged), ..Timing::default() };
         report.task.rows += rows;

@@ -228,9 +228,9 @@ impl Params {
 
     /// Moves the values towards those of `other` in place: a fraction of 0 changes nothing, 1 copies them.
     pub(crate) fn approach(&mut self, other: &Self, fraction: f64) -> Result<()> {
-        let ours = std::iter::once(&self.flat).chain(&self.buffers);
-        for (ours, theirs) in ours.zip(std::iter::once(&other.flat).chain(&other.buffers)) {
-            drop(ours.shallow_clone().f_lerp_(theirs, fraction)?);
+        let tensors = std::iter::once(&self.flat).chain(&self.buffers);
+        for (tensor, target) in tensors.zip(std::iter::once(&other.flat).chain(&other.buffers)) {
+            drop(tensor.shallow_clone().f_lerp_(target, fraction)?);
         }
         Ok(())
     }

@@ -54,7 +54,7 @@ pub struct TuskFlags {
     /// --tls-cert, its ports also accept TLS only, and only clients with a certificate from this CA.
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// Time that running tasks have to finish after SIGTERM. Then they are left to other executors.
+    /// Time that running tasks have to finish after SIGTERM. Tasks that do not finish run again on other executors.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub drain_timeout_seconds: u64,
     /// Format of the log on stderr.

@@ -133,7 +133,7 @@ async fn serve_http(
         if is_draining.load(Ordering::Relaxed) {
             return Err("the executor stops when its tasks finish".to_owned());
         }
-        if health.is_ready() { Ok(()) } else { Err("the scheduler does not answer heartbeats".to_owned()) }
+        if health.is_ready() { Ok(()) } else { Err("the scheduler does not respond to heartbeats".to_owned()) }
     };
     let router: Router = health::routes(ready).merge(metrics::routes(|| {}));
     Ok(tokio::spawn(async move {
@@ -187,7 +187,7 @@ impl Process {
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             },
-            () = gave_up => "the scheduler did not answer heartbeats".to_owned(),
+            () = gave_up => "the scheduler did not respond to heartbeats".to_owned(),
         }
     }
 }

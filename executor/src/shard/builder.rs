@@ -202,12 +202,18 @@ impl ShardBuilder {
         code
     }
 
-    fn keep(&mut self, (content, look): (u64, u64), label: u32, group: Option<&str>, pixels: &[u8]) -> Result<()> {
+    fn keep(
+        &mut self,
+        (content, perceptual): (u64, u64),
+        label: u32,
+        group: Option<&str>,
+        pixels: &[u8],
+    ) -> Result<()> {
         let place = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
         let key = group.map_or(content, |group| content_hash(group.as_bytes()));
         let sum = pixels.iter().map(|p| u64::from(*p)).sum();
         let square_sum = pixels.iter().map(|p| u64::from(*p) * u64::from(*p)).sum();
-        self.rows.push(Row { content, label, key, look, sum, square_sum, place });
+        self.rows.push(Row { content, label, key, perceptual, sum, square_sum, place });
         self.append(pixels)
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Row {
     /// The split key: the hash of the group, or the content hash if there is no group.
     pub(crate) key: u64,
     /// The perceptual hash of the image.
-    pub(crate) look: u64,
+    pub(crate) perceptual: u64,
     /// The sum of the pixel values.
     pub(crate) sum: u64,
     /// The sum of the squares of the pixel values.
