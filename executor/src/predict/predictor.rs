@@ -1,4 +1,4 @@
-//! Predicts with published models. A model is loaded once and kept until it is replaced.
+//! Predicts with published models. A model is loaded once and kept until it is replaced or too many are loaded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
