@@ -14,8 +14,8 @@ pub(crate) fn main() {
     }
     if Path::new(&libtorch).join("lib/libtorch_cuda.so").exists() {
         println!("cargo:rustc-env=TUSK_LIBTORCH_CUDA=1");
-        // No symbol of the CUDA library is used directly. Without these flags the linker drops it, and libtorch finds no
-        // device.
+        // No symbol of the CUDA library is used directly. Without these flags the linker drops it, and libtorch finds
+        // no device.
         for argument in ["-Wl,--no-as-needed", &format!("-L{libtorch}/lib"), "-ltorch_cuda", "-Wl,--as-needed"] {
             println!("cargo:rustc-link-arg={argument}");
         }

@@ -13,8 +13,8 @@ use crate::error::Result;
 use crate::input::augment::InputPipeline;
 use crate::shard::{CacheLimits, ShardBuilder, ShardCache};
 
-/// Decodes rows with the columns image, label, group and name into a shard of grey images on one thread, and returns the
-/// number of rows in the shard.
+/// Decodes rows with the columns image, label, group and name into a shard of grey images on one thread, and returns
+/// the number of rows in the shard.
 ///
 /// # Errors
 /// When the rows have other columns.

@@ -3,8 +3,8 @@
 //! The modules, from the top down. Each module uses only the modules below it:
 //!
 //! * `node`: [`run`] is `tusk-executor`; [`Plugin`] and [`install`] put Tusk into any executor of Ballista
-//! * `job`: [`TorchEngine`] gets the worker's shard from the cache or builds it, then one thread runs the job on a device of
-//!   the pool
+//! * `job`: [`TorchEngine`] gets the worker's shard from the cache or builds it, then one thread runs the job on a
+//!   device of the pool
 //! * `train`: trains epochs; `predict`: computes scores for validation and prediction
 //! * `input`: assembles, normalises and augments batches of images; `nets`: computes layers with libtorch
 //! * `shard`: stores the decoded images of a worker

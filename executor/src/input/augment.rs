@@ -1,7 +1,7 @@
 //! Turns a batch of pixels into net inputs: normalises them and, in training, augments them.
 //!
-//! All random amounts follow from the seed, the epoch and the image. The changes of an image therefore do not depend on the
-//! worker or the batch.
+//! All random amounts follow from the seed, the epoch and the image. The changes of an image therefore do not depend on
+//! the worker or the batch.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -14,7 +14,8 @@ use tusk_core::random::derive;
 use crate::error::Result;
 use crate::nets::layout::normal;
 
-/// The number of precomputed values of Gaussian noise. It is large enough that images of a batch rarely get the same noise.
+/// The number of precomputed values of Gaussian noise. It is large enough that images of a batch rarely get the same
+/// noise.
 const NOISE_BANK: usize = 1 << 20;
 
 /// Turns pixels into net inputs.
@@ -33,7 +34,8 @@ pub(crate) struct InputPipeline {
 
 /// The random amounts of one image.
 pub(crate) struct Draw {
-    /// Maps coordinates of the result to coordinates of the source image, both from -1 to 1, as PyTorch's `affine_grid` does.
+    /// Maps coordinates of the result to coordinates of the source image, both from -1 to 1, as PyTorch's `affine_grid`
+    /// does.
     pub(crate) affine: [f32; 6],
     /// Whether the area outside the source image repeats its border. Otherwise that area is black.
     pub(crate) has_border: bool,
@@ -49,7 +51,8 @@ pub(crate) struct Draw {
 }
 
 impl InputPipeline {
-    /// Creates a pipeline that computes net inputs of type `kind` on `device`. With [`Augment::default`] it only normalises.
+    /// Creates a pipeline that computes net inputs of type `kind` on `device`. With [`Augment::default`] it only
+    /// normalises.
     pub(crate) fn new(
         preprocessing: &Preprocessing,
         augment: Augment,
@@ -67,8 +70,8 @@ impl InputPipeline {
         Ok(Self { preprocessing: preprocessing.clone(), augment, first: first(), seed, noise, device, kind })
     }
 
-    /// Turns images `[n, side, side, channels]`, u8, on the device, into net inputs `[n, channels, side, side]`, which are
-    /// stored with channels last. `hashes` are the content hashes of the images.
+    /// Turns images `[n, side, side, channels]`, u8, on the device, into net inputs `[n, channels, side, side]`, which
+    /// are stored with channels last. `hashes` are the content hashes of the images.
     pub(crate) fn input(&self, images: &Tensor, hashes: &[u64], epoch: u32) -> Result<Tensor> {
         let mut x = images.f_to_kind(Kind::Float)?;
         let mut x = x.f_mul_scalar_(1.0 / 255.0)?.f_permute([0, 3, 1, 2])?;
@@ -135,8 +138,8 @@ impl InputPipeline {
             let theta: Vec<f32> = draws.iter().flat_map(|draw| draw.affine).collect();
             let theta = Tensor::f_from_slice(&theta)?.f_view([-1, 2, 3])?.f_to(self.device)?;
             let grid = Tensor::f_affine_grid_generator(&theta, x.size(), false)?;
-            // Bilinear interpolation. Outside of the source, half of the images repeat the border and half are black, because
-            // both occur in X-rays.
+            // Bilinear interpolation. Outside of the source, half of the images repeat the border and half are black,
+            // because both occur in X-rays.
             x = x.f_grid_sampler(&grid, 0, 1, false)?;
             let inside = grid.f_abs()?.f_amax([-1_i64].as_slice(), false)?.f_le(1.0)?.f_unsqueeze(1)?;
             let has_border = per_image(|d| f32::from(u8::from(d.has_border)))?;
@@ -173,8 +176,8 @@ impl InputPipeline {
         Ok(x.f_index_add(0, &places, &difference)?.f_clamp_(0.0, 1.0)?)
     }
 
-    /// Blurs images with a Gaussian whose standard deviation is 1.2 % of the side. It sums shifted copies, because the rounding
-    /// of libtorch's convolution depends on the other images of the batch.
+    /// Blurs images with a Gaussian whose standard deviation is 1.2 % of the side. It sums shifted copies, because the
+    /// rounding of libtorch's convolution depends on the other images of the batch.
     fn blurred(&self, x: &Tensor) -> Result<Tensor> {
         let deviation = 0.012 * f64::from(self.preprocessing.image_size);
         let radius = (2.0 * deviation).floor().max(1.0) as i64;

@@ -113,7 +113,8 @@ fn centre_of_brightness(image: &[f64]) -> [f64; 2] {
     [mean(|i| i % SIDE), mean(|i| i / SIDE)]
 }
 
-/// Where a transform moves a place by the drawn amounts. Places are in pixels from the middle, with rows counted downwards.
+/// Where a transform moves a place by the drawn amounts. Places are in pixels from the middle, with rows counted
+/// downwards.
 fn moved(kind: Transform, draw: &Draw, [x, y]: [f64; 2]) -> [f64; 2] {
     let affine = draw.affine.map(f64::from);
     let half = SIDE as f64 / 2.0;
@@ -137,8 +138,8 @@ fn a_dot_moves_by_the_drawn_amounts() {
     for kind in [rotate::TRANSFORM, shift::TRANSFORM, zoom::TRANSFORM, shear::TRANSFORM, horizontal_flip::TRANSFORM] {
         for (image, draw) in changed(kind, &dot(from)) {
             let (found, wanted) = (centre_of_brightness(&image), moved(kind, &draw, from));
-            let apart = (found[0] - wanted[0]).hypot(found[1] - wanted[1]);
-            assert!(apart < 0.25, "{}: from {from:?} to {found:?}, not to {wanted:?}", kind.name());
+            let distance = (found[0] - wanted[0]).hypot(found[1] - wanted[1]);
+            assert!(distance < 0.25, "{}: from {from:?} to {found:?}, not to {wanted:?}", kind.name());
         }
     }
 }
@@ -157,8 +158,8 @@ fn a_flat_image_gets_the_drawn_tone_and_noise() {
             let count = image.len() as f64;
             let mean = image.iter().sum::<f64>() / count;
             let deviation = (image.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / count).sqrt();
-            // With 40,000 values, the standard error of the mean is 0.5 % of the deviation, and that of the deviation is
-            // 0.4 %.
+            // With 40,000 values, the standard error of the mean is 0.5 % of the deviation, and that of the deviation
+            // is 0.4 %.
             let drawn = if kind == noise::TRANSFORM { f64::from(draw.noise_std) } else { 0.0 };
             assert!((mean - wanted).abs() < 1e-5 + 0.03 * drawn, "{}: {mean}, not {wanted}", kind.name());
             assert!((deviation - drawn).abs() < 1e-5 + 0.03 * drawn, "{}: {deviation}, not {drawn}", kind.name());

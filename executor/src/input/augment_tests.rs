@@ -61,11 +61,11 @@ fn changes_depend_on_seed_epoch_and_image_and_not_on_the_batch() {
     let alone = inputs(&pipeline_1, &[5], 2);
     assert!(alone == inputs(&pipeline(Augment::xray(), 1), &[5], 2));
     assert!(alone[0] == inputs(&pipeline_1, &[8, 5, 9], 2)[1], "the other images of the batch do not matter");
-    assert!(alone != inputs(&pipeline_1, &[5], 3), "another epoch");
-    assert!(alone != inputs(&pipeline(Augment::xray(), 2), &[5], 2), "another seed");
+    assert!(alone != inputs(&pipeline_1, &[5], 3), "another epoch gives other changes");
+    assert!(alone != inputs(&pipeline(Augment::xray(), 2), &[5], 2), "another seed gives other changes");
     let pixels = [disc(5), disc(5)].concat();
     let twice = to_vec(&pipeline_1.input(&images(&pixels), &[5, 6], 2).unwrap()).unwrap();
-    assert!(twice[..SIDE * SIDE] != twice[SIDE * SIDE..], "another image");
+    assert!(twice[..SIDE * SIDE] != twice[SIDE * SIDE..], "another image gets other changes");
 }
 
 #[test]
@@ -79,8 +79,8 @@ fn every_transform_changes_images_and_leaves_them_recognisable() {
         assert!(changed.iter().flatten().all(|v| v.is_finite()), "{word}");
         if transform != horizontal_flip::TRANSFORM {
             let (a, b) = (Tensor::from_slice(&plain.concat()), Tensor::from_slice(&changed.concat()));
-            let likeness = Tensor::stack(&[a, b], 0).corrcoef().double_value(&[0, 1]);
-            assert!(likeness > 0.6, "{word}: correlation {likeness}");
+            let correlation = Tensor::stack(&[a, b], 0).corrcoef().double_value(&[0, 1]);
+            assert!(correlation > 0.6, "{word}: correlation {correlation}");
         }
     }
 }
@@ -96,7 +96,7 @@ fn a_flipped_image_is_its_mirror_image() {
     let mirrored = plain.iter().zip(&flipped).filter(|(a, b)| near(&mirror(a), b)).count();
     let kept = plain.iter().zip(&flipped).filter(|(a, b)| near(a, b)).count();
     assert_eq!(mirrored + kept, 16);
-    assert!(mirrored >= 3 && kept >= 3, "half of them: {mirrored}");
+    assert!(mirrored >= 3 && kept >= 3, "about half of the images are flipped, not {mirrored} of 16");
 }
 
 #[test]
@@ -104,5 +104,5 @@ fn the_area_outside_of_a_shifted_image_repeats_the_border_or_is_black() {
     let moved = inputs(&pipeline(Augment::of([shift::TRANSFORM]), 1), &(0..16).collect::<Vec<_>>(), 1);
     // The darkest level of a disc is 60, so darker values come from outside of the image.
     let black = moved.iter().filter(|image| image.iter().any(|v| *v < -0.4)).count();
-    assert!((4..=12).contains(&black), "half of them: {black}");
+    assert!((4..=12).contains(&black), "about half of the images have black areas, not {black} of 16");
 }

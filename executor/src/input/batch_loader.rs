@@ -6,8 +6,8 @@ use tusk_core::manifest::Preprocessing;
 use crate::error::Result;
 use crate::shard::{Row, Shard};
 
-/// The largest shard, in bytes, that is copied to a GPU as a whole. For a larger shard, or one on disk, each batch is copied
-/// when it is needed.
+/// The largest shard, in bytes, that is copied to a GPU as a whole. For a larger shard, or one on disk, each batch is
+/// copied when it is needed.
 const RESIDENT_BYTES_MAX: usize = 4 << 30;
 
 /// The number of images that are copied at a time when a whole shard is copied.
@@ -63,8 +63,8 @@ impl BatchLoader {
     }
 }
 
-/// Copies concatenated images to a device, as a tensor `[n, height, width, channels]` of u8. `shape` is the height, the width
-/// and the number of channels of an image.
+/// Copies concatenated images to a device, as a tensor `[n, height, width, channels]` of u8. `shape` is the height, the
+/// width and the number of channels of an image.
 ///
 /// Copies to a GPU use page-locked memory and are asynchronous, so that this thread can prepare the next batch.
 pub(crate) fn on_device(pixels: &[u8], shape: &[i64; 3], device: Device) -> Result<Tensor> {

@@ -48,8 +48,8 @@ impl Drop for CancelOnDrop {
 }
 
 impl TorchEngine {
-    /// Creates an engine with a shard cache of these limits. It copies plans with `codec`, computes on `devices` and reports
-    /// to `progress`.
+    /// Creates an engine with a shard cache of these limits. It copies plans with `codec`, computes on `devices` and
+    /// reports to `progress`.
     ///
     /// # Errors
     /// When its metrics cannot be created.

@@ -1,10 +1,10 @@
-//! Trains a worker of an asynchronous or hogwild run: it pulls weights, trains on its rows and pushes the differences, up
-//! to the last epoch.
+//! Trains a worker of an asynchronous or hogwild run: it pulls weights, trains on its rows and pushes the differences,
+//! up to the last epoch.
 //!
-//! Pushes are numbered over the run, and the parameter server returns the number of the last push that it applied. A retried
-//! task continues with the batch after that push. The optimizer's moments are not exchanged; they stay on the worker. Before
-//! each exchange the worker releases its device if another task waits for it, so that workers and validation tasks that
-//! share a device take turns.
+//! Pushes are numbered over the run, and the parameter server returns the number of the last push that it applied. A
+//! retried task continues with the batch after that push. The optimizer's moments are not exchanged; they stay on the
+//! worker. Before each exchange the worker releases its device if another task waits for it, so that workers and
+//! validation tasks that share a device take turns.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -73,7 +73,7 @@ impl<'a> Turns<'a> {
         work: DeviceWork,
         cancelled: &'a AtomicBool,
     ) -> Self {
-        Self { wanted: lease.again(), lease: Some(lease), pool, work, cancelled }
+        Self { wanted: lease.request(), lease: Some(lease), pool, work, cancelled }
     }
 
     /// Waits for the worker's next turn.
@@ -86,7 +86,7 @@ impl<'a> Turns<'a> {
     }
 
     /// Releases the device if another task waits for one.
-    fn give_way(&mut self) {
+    fn release_if_needed(&mut self) {
         if self.pool.waiting() > 0 {
             self.lease = None;
         }
@@ -104,7 +104,7 @@ pub(crate) fn exchange(
 ) -> Result<ExchangeReport> {
     let mut report = ExchangeReport::default();
     let Some(mut learner) = Learner::new(env, selection, shard, start)? else { return Ok(report) };
-    turns.give_way();
+    turns.release_if_needed();
     let spec = &env.task.definition.spec;
     let steps = learner.steps();
     let pushes_per_epoch = match spec.distribution.frequency {
@@ -141,7 +141,7 @@ pub(crate) fn exchange(
         }
         let loss_sum = learner.read(&loss)?;
         let update = changes(learner.weights()?, &base.weights);
-        turns.give_way();
+        turns.release_if_needed();
         let (train, libtorch) = (started.elapsed().as_secs_f64(), learner.take_libtorch_seconds());
         let timing = Timing { train, libtorch, exchange: std::mem::take(&mut exchanged), ..Timing::default() };
         report.task.rows += rows;

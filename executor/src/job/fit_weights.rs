@@ -22,22 +22,23 @@ pub(super) async fn run(work: Work, job: FitWeights) -> Result<()> {
     .await
 }
 
-/// Returns the initial state of the run. Each tensor comes from `theirs` if its shape fits, and from `ours` otherwise.
+/// Returns the initial state of the run. Each tensor comes from `source` if its shape fits, and from `initial`
+/// otherwise.
 ///
-/// If a convolution `[outputs, 3, k, k]` meets a net with one input channel, its weights are summed over the input channels.
-/// A grey image then gives the same outputs as three equal channels give in the original net. In the other direction, the
-/// weights are divided equally among the three channels. The same holds for stems that fold squares of pixels into
-/// channels, because the channels of one colour are adjacent.
-fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transfer) {
+/// If a convolution `[outputs, 3, k, k]` meets a net with one input channel, its weights are summed over the input
+/// channels. A grey image then gives the same outputs as three equal channels give in the original net. In the other
+/// direction, the weights are divided equally among the three channels. The same holds for stems that fold squares of
+/// pixels into channels, because the channels of one colour are adjacent.
+fn fit(source: &ModelState, initial: &ModelState) -> (ModelState, Transfer) {
     let mut transfer = Transfer::default();
-    let fitted: Vec<NamedTensor> = ours
+    let fitted: Vec<NamedTensor> = initial
         .iter()
-        .map(|tensor| match theirs.get(&tensor.name) {
-            Some(their) if their.shape == tensor.shape => {
+        .map(|tensor| match source.get(&tensor.name) {
+            Some(found) if found.shape == tensor.shape => {
                 transfer.taken += 1;
-                their.clone()
+                found.clone()
             }
-            their => match their.and_then(|their| with_channels_of(their, &tensor.shape)) {
+            found => match found.and_then(|found| with_channels_of(found, &tensor.shape)) {
                 Some(adapted) => {
                     transfer.adapted.push(tensor.name.clone());
                     adapted
@@ -49,19 +50,20 @@ fn fit(theirs: &ModelState, ours: &ModelState) -> (ModelState, Transfer) {
             },
         })
         .collect();
-    let unused = theirs.iter().filter(|their| ours.get(&their.name).is_none());
-    transfer.unused = unused.take(UNUSED_MAX).map(|their| their.name.clone()).collect();
+    let unused = source.iter().filter(|found| initial.get(&found.name).is_none());
+    transfer.unused = unused.take(UNUSED_MAX).map(|found| found.name.clone()).collect();
     (ModelState::new(fitted), transfer)
 }
 
 /// Adapts a first convolution to another number of image channels. Returns `None` if anything else differs.
-fn with_channels_of(theirs: &NamedTensor, shape: &[usize]) -> Option<NamedTensor> {
-    let (&[outputs, from, rows, columns], &[our_outputs, to, our_rows, our_columns]) = (&theirs.shape[..], shape)
+fn with_channels_of(source: &NamedTensor, shape: &[usize]) -> Option<NamedTensor> {
+    let (&[outputs, from, rows, columns], &[wanted_outputs, to, wanted_rows, wanted_columns]) =
+        (&source.shape[..], shape)
     else {
         return None;
     };
     let per_colour = from.min(to);
-    if (outputs, rows, columns) != (our_outputs, our_rows, our_columns) || from.max(to) != 3 * per_colour {
+    if (outputs, rows, columns) != (wanted_outputs, wanted_rows, wanted_columns) || from.max(to) != 3 * per_colour {
         return None;
     }
     // A colour has one channel, or as many as the pixels of a square that a stem folds.
@@ -72,11 +74,11 @@ fn with_channels_of(theirs: &NamedTensor, shape: &[usize]) -> Option<NamedTensor
     // The number of weights of one colour in one output.
     let plane = per_colour * rows * columns;
     let colours = to / per_colour;
-    let data = theirs.data.chunks_exact((from * rows * columns).max(1)).flat_map(|inputs| {
+    let data = source.data.chunks_exact((from * rows * columns).max(1)).flat_map(|inputs| {
         let sum: Vec<f32> = (0..plane).map(|place| inputs.iter().skip(place).step_by(plane).sum::<f32>()).collect();
         (0..colours).flat_map(move |_| sum.clone()).map(move |value| value / colours as f32)
     });
-    Some(NamedTensor { name: theirs.name.clone(), shape: shape.to_vec(), data: data.collect() })
+    Some(NamedTensor { name: source.name.clone(), shape: shape.to_vec(), data: data.collect() })
 }
 
 #[cfg(test)]
@@ -93,19 +95,19 @@ mod tests {
 
     #[test]
     fn fitting_tensors_are_taken_and_the_others_are_listed() {
-        let ours = ModelState::new([
+        let initial = ModelState::new([
             tensor("conv1.weight", &[2, 1, 1, 2], &[0.0; 4]),
             tensor("bn1.bias", &[2], &[0.0; 2]),
             tensor("fc.weight", &[1, 2], &[7.0, 8.0]),
             tensor("fc.bias", &[1], &[9.0]),
         ]);
-        let theirs = ModelState::new([
+        let source = ModelState::new([
             tensor("conv1.weight", &[2, 3, 1, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.5, 0.0, 0.25, 0.0, 0.0, 1.0]),
             tensor("bn1.bias", &[2], &[3.0, 4.0]),
             tensor("fc.weight", &[1000, 2], &[1.0; 2000]),
             tensor("aux.bias", &[1], &[1.0]),
         ]);
-        let (state, transfer) = fit(&theirs, &ours);
+        let (state, transfer) = fit(&source, &initial);
         let wanted = Transfer {
             taken: 1,
             adapted: names(&["conv1.weight"]),
@@ -115,8 +117,8 @@ mod tests {
         assert_eq!(transfer, wanted);
         // 1 + 3 + 5, 2 + 4 + 6, and so on.
         assert_eq!(state.get("conv1.weight"), Some(&tensor("conv1.weight", &[2, 1, 1, 2], &[9.0, 12.0, 0.75, 1.0])));
-        assert_eq!(state.get("bn1.bias"), theirs.get("bn1.bias"));
-        assert_eq!(state.get("fc.weight"), ours.get("fc.weight"));
+        assert_eq!(state.get("bn1.bias"), source.get("bn1.bias"));
+        assert_eq!(state.get("fc.weight"), initial.get("fc.weight"));
         assert_eq!(state.iter().count(), 4);
     }
 

@@ -51,5 +51,5 @@ fn profile(shard: &Shard, job: &Profile, spec: &ModelSpec) -> ProfileReport {
 
 fn hashes(shard: &Shard) -> RowHashes {
     let column = |hash: fn(&Row) -> u64| shard.rows.iter().map(hash).collect();
-    RowHashes { contents: column(|row| row.content), looks: column(|row| row.look), keys: column(|row| row.key) }
+    RowHashes { contents: column(|row| row.content), looks: column(|row| row.perceptual), keys: column(|row| row.key) }
 }

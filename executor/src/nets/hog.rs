@@ -7,8 +7,8 @@ use tusk_core::nets::Hog;
 
 use crate::error::Result;
 
-/// Added to a block's norm, so that the histogram of a block without gradients is zero. Gradients of normalised pixels are
-/// around 1.
+/// Added to a block's norm, so that the histogram of a block without gradients is zero. Gradients of normalised pixels
+/// are around 1.
 const EPSILON: f64 = 1e-2;
 
 /// Computes the histograms `[n, 36, blocks]` of images `[n, channels, side, side]`.
@@ -81,8 +81,8 @@ mod tests {
         assert!(empty.iter().all(|value| *value == 0.0));
     }
 
-    /// Computes the histograms pixel by pixel, as Dalal & Triggs describe them. Each gradient counts for the two nearest
-    /// orientations. `image` has one plane per channel; the result is in the order of the weights of `svm`.
+    /// Computes the histograms pixel by pixel, as Dalal & Triggs describe them. Each gradient counts for the two
+    /// nearest orientations. `image` has one plane per channel; the result is in the order of the weights of `svm`.
     fn histograms(image: &[f64], side: usize) -> Vec<f64> {
         let channels = image.len() / (side * side);
         let grey = |x: i64, y: i64| {
@@ -116,8 +116,8 @@ mod tests {
         (0..36).flat_map(|place| blocks.iter().map(move |block| block[place % 4][place / 4])).collect()
     }
 
-    /// An image of strong noise and one of faint noise, for which the norm of a block is close to [`EPSILON`]. Returns both as
-    /// one tensor `[2, channels, side, side]` and as vectors.
+    /// An image of strong noise and one of faint noise, for which the norm of a block is close to [`EPSILON`]. Returns
+    /// both as one tensor `[2, channels, side, side]` and as vectors.
     fn noise(channels: usize, side: usize) -> (Tensor, Vec<Vec<f64>>) {
         let numbers = normal(11, 2 * channels * side * side, 1.0);
         let (strong, faint) = numbers.split_at(channels * side * side);

@@ -1,4 +1,5 @@
-//! Defines the layers that have tensors or draw random numbers. Layers hold the ids of tensors; [`Params`] holds the tensors.
+//! Defines the layers that have tensors or draw random numbers. Layers hold the ids of tensors; [`Params`] holds the
+//! tensors.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
@@ -10,8 +11,8 @@ use super::Pass;
 use super::layout::{BatchNormIds, FoldId, Init, Layout, Params, WeightId, channels_last};
 use crate::error::Result;
 
-/// A square convolution without bias, followed by batch normalisation. A net that is loaded for prediction folds the two into
-/// one convolution with bias ([`Params::fold`]).
+/// A square convolution without bias, followed by batch normalisation. A net that is loaded for prediction folds the
+/// two into one convolution with bias ([`Params::fold`]).
 #[derive(Debug)]
 pub(crate) struct ConvBn2d {
     conv: Conv2d,
@@ -86,8 +87,8 @@ impl BatchNorm2d {
     }
 
     pub(crate) fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
-        // A frozen layer keeps its running statistics, as in Keras. A single value per channel has no variance: libtorch would
-        // divide by zero, and the running variance would never be finite again.
+        // A frozen layer keeps its running statistics, as in Keras. A single value per channel has no variance:
+        // libtorch would divide by zero, and the running variance would never be finite again.
         let train = train && params.weight(self.ids.weight).requires_grad();
         let train = train && x.size().get(1).is_some_and(|channels| x.numel() as i64 > *channels);
         Ok(x.f_batch_norm(
@@ -133,8 +134,8 @@ impl Linear {
     }
 }
 
-/// Sets a fraction of the values to zero in training and scales the others up (Srivastava et al. 2014). The choice follows
-/// from the seed of the pass. It does not use libtorch's generator, which all workers of a process share.
+/// Sets a fraction of the values to zero in training and scales the others up (Srivastava et al. 2014). The choice
+/// follows from the seed of the pass. It does not use libtorch's generator, which all workers of a process share.
 #[derive(Debug)]
 pub(crate) struct Dropout {
     name: String,

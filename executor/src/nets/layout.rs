@@ -20,8 +20,8 @@ pub(crate) enum Init {
 }
 
 impl Init {
-    /// The initialisation of He et al. 2015 (arXiv 1502.01852) by outputs, which preserves the variance of gradients through
-    /// ReLU layers.
+    /// The initialisation of He et al. 2015 (arXiv 1502.01852) by outputs, which preserves the variance of gradients
+    /// through ReLU layers.
     pub(crate) fn kaiming_fan_out(shape: [i64; 4]) -> Self {
         Self::Normal((2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt())
     }
@@ -102,8 +102,8 @@ impl Layout {
         self.weights.iter().map(Slot::numel).sum()
     }
 
-    /// Returns the initial state that follows from a seed. Each tensor has its own random stream, so that tensors of the same
-    /// name and shape have the same initial values in all nets.
+    /// Returns the initial state that follows from a seed. Each tensor has its own random stream, so that tensors of
+    /// the same name and shape have the same initial values in all nets.
     pub(crate) fn initial_state(&self, seed: u64) -> ModelState {
         ModelState::new(self.weights.iter().chain(&self.buffers).map(|slot| {
             let numel = usize::try_from(slot.numel()).unwrap_or(0);
@@ -132,8 +132,8 @@ pub(crate) fn normal(seed: u64, count: usize, std: f64) -> Vec<f32> {
     numbers
 }
 
-/// The tensors of a net. All learned tensors are views of one flat tensor, so that the optimizer needs a few operations on
-/// long vectors and not hundreds of operations on short ones.
+/// The tensors of a net. All learned tensors are views of one flat tensor, so that the optimizer needs a few operations
+/// on long vectors and not hundreds of operations on short ones.
 #[derive(Debug)]
 pub(crate) struct Params {
     layout: Layout,
@@ -148,8 +148,8 @@ pub(crate) struct Params {
 impl Params {
     /// Loads the tensors of a state.
     ///
-    /// `what` names the state in errors. Convolutions compute in `compute`; weights are stored in f32. Tensors whose names do
-    /// not begin with `learns` are frozen.
+    /// `what` names the state in errors. Convolutions compute in `compute`; weights are stored in f32. Tensors whose
+    /// names do not begin with `learns` are frozen.
     ///
     /// # Errors
     /// [`Error::WeightsMismatch`] when a tensor is missing or has another shape.
@@ -228,9 +228,9 @@ impl Params {
 
     /// Moves the values towards those of `other` in place: a fraction of 0 changes nothing, 1 copies them.
     pub(crate) fn approach(&mut self, other: &Self, fraction: f64) -> Result<()> {
-        let ours = std::iter::once(&self.flat).chain(&self.buffers);
-        for (ours, theirs) in ours.zip(std::iter::once(&other.flat).chain(&other.buffers)) {
-            drop(ours.shallow_clone().f_lerp_(theirs, fraction)?);
+        let tensors = std::iter::once(&self.flat).chain(&self.buffers);
+        for (tensor, target) in tensors.zip(std::iter::once(&other.flat).chain(&other.buffers)) {
+            drop(tensor.shallow_clone().f_lerp_(target, fraction)?);
         }
         Ok(())
     }
@@ -260,8 +260,8 @@ impl Params {
         Ok(mask)
     }
 
-    /// Returns the gradients of the learned tensors as vectors, in the order of [`Self::flat`]. Contiguous gradients are not
-    /// copied.
+    /// Returns the gradients of the learned tensors as vectors, in the order of [`Self::flat`]. Contiguous gradients
+    /// are not copied.
     pub(crate) fn gradients(&self) -> Result<Vec<Tensor>> {
         let gradient = |weight: &Tensor| -> Result<Tensor> {
             let gradient = weight.f_grad()?;

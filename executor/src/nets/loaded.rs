@@ -20,8 +20,8 @@ pub(crate) struct LoadedNet {
     positive: Option<usize>,
 }
 
-/// The number of outputs of a definition's net: one logit for two classes, unless the loss needs one per class; otherwise one
-/// per class.
+/// The number of outputs of a definition's net: one logit for two classes, unless the loss needs one per class;
+/// otherwise one per class.
 pub(crate) fn outputs(definition: &ModelDefinition) -> usize {
     match definition.loss {
         Loss::CategoricalCrossentropy => definition.classes.len(),
@@ -37,8 +37,8 @@ pub(crate) fn initial_state(definition: &ModelDefinition) -> ModelState {
 }
 
 impl LoadedNet {
-    /// Loads the net of a definition with the weights in `state` on the device that the definition asks for. `what` names the
-    /// weights in errors.
+    /// Loads the net of a definition with the weights in `state` on the device that the definition asks for. `what`
+    /// names the weights in errors.
     #[cfg(test)]
     pub(crate) fn new(definition: &ModelDefinition, state: &ModelState, what: &str) -> Result<Self> {
         Self::on(crate::runtime::devices::device(definition.spec.distribution.device)?, definition, state, what)
@@ -113,8 +113,8 @@ impl LoadedNet {
         Ok(positive.into_iter().flat_map(|p| if positive_first { [p, 1.0 - p] } else { [1.0 - p, p] }).collect())
     }
 
-    /// Returns the score of one class per image, `[n, 1]`, from outputs `[n, outputs]`. It is the logit of the class, or its
-    /// negative for the other class of a single logit.
+    /// Returns the score of one class per image, `[n, 1]`, from outputs `[n, outputs]`. It is the logit of the class,
+    /// or its negative for the other class of a single logit.
     pub(crate) fn class_scores(&self, outputs: &Tensor, classes: &[i64]) -> Result<Tensor> {
         let classes = Tensor::f_from_slice(classes)?.f_view([-1, 1])?.f_to(self.device)?;
         if outputs.size().get(1) != Some(&1) {

@@ -31,8 +31,8 @@ fn one_logit_is_the_score_of_the_positive_class_for_either_order_of_classes() {
     assert_near(&losses(Loss::BinaryCrossentropy, 0), &[-p.ln(), -(1.0 - q).ln()]);
     assert_near(&losses(Loss::MeanSquaredError, 1), &[p * p, (q - 1.0).powi(2)]);
     assert_near(&losses(Loss::MeanSquaredError, 0), &[(p - 1.0).powi(2), q * q]);
-    // A hinge loss is the distance to the margin: for class 0, 1.5 is 2.5 away from -1; for class 1, -0.5 is 1.5 away from 1.
-    // With class 0 positive, 1.5 is beyond the margin, and -0.5 is 0.5 away from -1.
+    // A hinge loss is the distance to the margin: for class 0, 1.5 is 2.5 away from -1; for class 1, -0.5 is 1.5 away
+    // from 1. With class 0 positive, 1.5 is beyond the margin, and -0.5 is 0.5 away from -1.
     assert_near(&losses(Loss::Hinge, 1), &[2.5, 1.5]);
     assert_near(&losses(Loss::Hinge, 0), &[0.0, 0.5]);
     let probabilities = |positive| loaded(Loss::BinaryCrossentropy, positive).probabilities(&outputs).unwrap();
@@ -81,7 +81,7 @@ fn gradients_of_one_logit_equal_their_closed_forms() {
         assert_near(&found(Loss::BinaryCrossentropy), &wanted(|z, y| sigmoid(z) - y));
         let brier = wanted(|z, y| 2.0 * (sigmoid(z) - y) * sigmoid(z) * (1.0 - sigmoid(z)));
         assert_near(&found(Loss::MeanSquaredError), &brier);
-        // The gradient points to the own side of the margin and is 0 beyond it.
+        // The gradient is -1 for the positive side and 1 for the other, and 0 beyond the margin.
         let hinge = wanted(|z, y| {
             let side = 2.0 * y - 1.0;
             if z * side < 1.0 { -side } else { 0.0 }

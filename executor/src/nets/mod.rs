@@ -25,8 +25,8 @@ use sequence::Sequence;
 pub(crate) enum Pass {
     /// Batch normalisation uses the running statistics, and nothing is random.
     Predict,
-    /// Batch normalisation uses the statistics of the batch and updates the running ones. All random numbers follow from the
-    /// seed.
+    /// Batch normalisation uses the statistics of the batch and updates the running ones. All random numbers follow
+    /// from the seed.
     Train {
         /// The seed of the pass, which differs between steps.
         seed: u64,

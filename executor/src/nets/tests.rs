@@ -74,12 +74,12 @@ fn reference(net: &str) -> HashMap<(&'static str, &'static str), Vec<f64>> {
 /// The allowed relative difference.
 const TOLERANCE: f64 = 1e-4;
 
-/// The allowed relative difference of gradients of deep nets. There, a few of a million ReLUs or maxima differ between f32 and
-/// f64. PyTorch's own gradients of resnet50 in f32 differ by up to 1.3e-3 from those in f64.
+/// The allowed relative difference of gradients of deep nets. There, a few of a million ReLUs or maxima differ between
+/// f32 and f64. PyTorch's own gradients of resnet50 in f32 differ by up to 1.3e-3 from those in f64.
 const DEEP: f64 = 5e-3;
 
-/// The same for 121 layers. PyTorch's own gradients of densenet121 in f32, channels last, differ by up to 5.8e-3 from those in
-/// f64 in layers before the last ReLU that differs. In later layers they agree to 2e-5.
+/// The same for 121 layers. PyTorch's own gradients of densenet121 in f32, channels last, differ by up to 5.8e-3 from
+/// those in f64 in layers before the last ReLU that differs. In later layers they agree to 2e-5.
 const DEEPER: f64 = 2e-2;
 
 /// Asserts that two values differ by at most `bound`.
@@ -105,7 +105,8 @@ fn assert_tensor(found: &[f32], wanted: &[f64], tolerance: f64, what: &str) {
     found.iter().zip(first).for_each(|(f, w)| assert_near(*f, *w, tolerance * typical.max(w.abs()), what));
 }
 
-/// Compares a net with its reference. `trained` is the pass for the comparison of training; `tolerance` applies to gradients.
+/// Compares a net with its reference. `trained` is the pass for the comparison of training; `tolerance` applies to
+/// gradients.
 fn assert_agrees_with_pytorch(name: &str, definition: &ModelDefinition, trained: Pass, tolerance: f64) {
     let wanted = reference(name);
     let mut loaded = LoadedNet::new(definition, &formula_state(definition), "the formula").unwrap();

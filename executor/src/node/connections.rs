@@ -1,7 +1,7 @@
-//! Connections to other executors, kept for the next task that fetches rows from there.
+//! Keeps connections to other executors for the next task that fetches rows from them.
 //!
-//! Ballista has a pool of its own, but keeps it to the engine that it makes itself; an executor with another engine brings
-//! its own.
+//! Ballista has a connection pool, but only the engine that it creates itself can use it. An executor with another
+//! engine needs its own pool.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,17 +15,17 @@ use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::utils::GrpcClientConfig;
 use tokio::runtime::{Handle, Id};
 
-/// The most connections that are kept to one executor.
+/// The largest number of idle connections to one executor.
 const IDLE_PER_EXECUTOR_MAX: usize = 64;
 
-/// Where a connection leads and how, and the runtime that drives it: an executor's process may be started anew, and
-/// connections of the runtime before are dead.
-type Way = (Id, String, u16, GrpcClientConfig);
+/// The target and settings of a connection, and the runtime that drives it. When Ballista's process is restarted on a
+/// new runtime, the connections of the old runtime no longer work.
+type Key = (Id, String, u16, GrpcClientConfig);
 
-/// Connections that nobody uses, the one that was used last behind the others.
-type Idle = HashMap<Way, Vec<(Instant, BallistaClient)>>;
+/// The idle connections with the times since which they are idle. The most recently used connection is the last.
+type Idle = HashMap<Key, Vec<(Instant, BallistaClient)>>;
 
-/// Keeps connections for as long as they may be idle.
+/// A pool that keeps idle connections for a limited time.
 #[derive(Clone)]
 pub(crate) struct Connections {
     idle: Arc<Mutex<Idle>>,
@@ -39,12 +39,12 @@ impl std::fmt::Debug for Connections {
 }
 
 impl Connections {
-    /// No connections yet.
+    /// Creates an empty pool that keeps connections idle for at most `idle_max`.
     pub(crate) fn new(idle_max: Duration) -> Self {
         Self { idle: Arc::default(), idle_max }
     }
 
-    /// The idle connections, without those that were idle for too long.
+    /// Locks the idle connections and closes those that were idle for too long.
     fn lock(&self) -> MutexGuard<'_, Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|_, connections| {
@@ -54,9 +54,9 @@ impl Connections {
         idle
     }
 
-    fn give_back(&self, way: Way, connection: BallistaClient) {
+    fn give_back(&self, key: Key, connection: BallistaClient) {
         let mut idle = self.lock();
-        let connections = idle.entry(way).or_default();
+        let connections = idle.entry(key).or_default();
         if connections.len() < IDLE_PER_EXECUTOR_MAX {
             connections.push((Instant::now(), connection));
         }
@@ -72,8 +72,8 @@ impl BallistaClientPool for Connections {
         config: &GrpcClientConfig,
         customize_endpoint: Option<Arc<BallistaConfigGrpcEndpoint>>,
     ) -> Result<PooledClient> {
-        let way: Way = (Handle::current().id(), host.to_owned(), port, config.clone());
-        let idle = self.lock().get_mut(&way).and_then(Vec::pop);
+        let key: Key = (Handle::current().id(), host.to_owned(), port, config.clone());
+        let idle = self.lock().get_mut(&key).and_then(Vec::pop);
         let connection = match idle {
             Some((_, connection)) => connection,
             None => {
@@ -92,7 +92,7 @@ impl BallistaClientPool for Connections {
             }
         };
         let connections = self.clone();
-        Ok(PooledClient::new(connection, Box::new(move |connection| connections.give_back(way, connection))))
+        Ok(PooledClient::new(connection, Box::new(move |connection| connections.give_back(key, connection))))
     }
 
     async fn evict_idle(&self) {
@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    /// Connections that a port has accepted.
+    /// The number of connections that a server accepts for three uses, with a pause after each.
     async fn accepted(idle_max: Duration, wait: Duration) -> usize {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -124,14 +124,14 @@ mod tests {
             tokio::time::sleep(wait).await;
         }
         pool.evict_idle().await;
-        // Until the port has accepted the last one, too.
+        // Gives the server time to accept the last connection.
         tokio::time::sleep(Duration::from_millis(100)).await;
         server.abort();
         count.lock().unwrap().len()
     }
 
     #[tokio::test]
-    async fn a_connection_is_used_again_until_it_was_idle_for_too_long() {
+    async fn a_connection_is_reused_until_it_was_idle_for_too_long() {
         assert_eq!(accepted(Duration::from_secs(60), Duration::ZERO).await, 1);
         assert_eq!(accepted(Duration::from_millis(1), Duration::from_millis(50)).await, 3);
     }

@@ -1,4 +1,4 @@
-//! An executor inside another process: what `tusk-executor` runs, without a process of its own.
+//! Runs an executor inside another process.
 
 use std::net::{Ipv4Addr, TcpListener as StdListener};
 use std::sync::Arc;
@@ -26,28 +26,28 @@ use tonic::transport::server::TcpIncoming;
 use tusk_core::plans::CheckedCodec;
 
 use crate::node::plugin::{Plugin, task_sessions};
-use crate::node::stage::CodingEngine;
+use crate::node::stage::EncodingEngine;
 
 /// The largest gRPC message, in bytes: Ballista's default.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// What an executor in this process is made of.
+/// The settings of an executor inside this process.
 pub struct ExecutorSettings {
-    /// The id under which the scheduler knows it.
+    /// The executor's id.
     pub executor_id: String,
-    /// Where the scheduler listens, as `http://host:port`.
+    /// The address of the scheduler, as `http://host:port`.
     pub scheduler_url: String,
-    /// Tasks at a time.
+    /// The number of tasks that run at a time.
     pub vcores: usize,
     /// The largest gRPC message, in bytes.
     pub message_bytes_max: usize,
-    /// The session of its tasks, with the training engine as an extension.
+    /// The session configuration of tasks, with the training engine as an extension.
     pub config: SessionConfig,
-    /// Object stores and memory.
+    /// The runtime of tasks: object stores and memory.
     pub runtime: Arc<RuntimeEnv>,
-    /// How plans are read.
+    /// The codec of plans.
     pub codec: CheckedCodec,
-    /// The functions of its tasks.
+    /// The functions that tasks may call.
     pub functions: Arc<BallistaFunctionRegistry>,
 }
 
@@ -58,7 +58,7 @@ impl std::fmt::Debug for ExecutorSettings {
 }
 
 impl ExecutorSettings {
-    /// An executor with the plugin in it.
+    /// Creates the settings of an executor with the plugin.
     #[must_use]
     pub fn with_plugin(plugin: &Plugin, executor_id: String, scheduler_url: String, vcores: usize) -> Self {
         plugin.set_scheduler(scheduler_url.clone());
@@ -75,7 +75,7 @@ impl ExecutorSettings {
     }
 }
 
-/// A running executor. Stops when dropped; its shuffle files go with it.
+/// A running executor. Dropping it stops the executor and deletes its shuffle files.
 #[derive(Debug)]
 pub struct EmbeddedExecutor {
     _work_dir: TempDir,
@@ -84,10 +84,10 @@ pub struct EmbeddedExecutor {
 }
 
 impl EmbeddedExecutor {
-    /// Starts an executor and registers it: tasks are pushed to it as they become ready.
+    /// Starts an executor and registers it with the scheduler, which pushes tasks to it.
     ///
     /// # Errors
-    /// When no port is free, the temporary folder cannot be made, or the scheduler does not answer.
+    /// When no port is free, the temporary folder cannot be created, or the scheduler does not respond.
     pub async fn start(settings: ExecutorSettings) -> Result<Self> {
         let work_dir = tempfile::Builder::new().prefix("tusk-executor-").tempdir()?;
         let folder = work_dir.path().display().to_string();
@@ -115,14 +115,15 @@ impl EmbeddedExecutor {
             settings.functions,
             Arc::new(LoggingMetricsCollector::default()),
             settings.vcores,
-            Arc::new(CodingEngine::pooled(0)),
+            Arc::new(EncodingEngine::pooled(0)),
         ));
         let flight = FlightServiceServer::new(BallistaFlightService::new(folder))
             .max_decoding_message_size(settings.message_bytes_max)
             .max_encoding_message_size(settings.message_bytes_max);
         let flight = create_grpc_server(&GrpcServerConfig::default())
             .add_service(flight)
-            // The builder's own nodelay is not for a listener that is there already: a row would wait for another.
+            // The builder's `tcp_nodelay` does not apply to an existing listener. Without it, small messages are
+            // delayed.
             .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
         let flight = tokio::spawn(async move {
             if let Err(error) = flight.await {
@@ -138,13 +139,13 @@ impl EmbeddedExecutor {
 
 impl Drop for EmbeddedExecutor {
     fn drop(&mut self) {
-        // Nobody listening means that it has stopped already.
+        // Sending fails if the executor has stopped already.
         drop(self.stop.send(()));
         self.servers.iter().for_each(JoinHandle::abort);
     }
 }
 
-/// Registers with the scheduler and takes its tasks.
+/// Registers with the scheduler and starts the task service.
 async fn start_tasks(
     scheduler_url: &str,
     codec: CheckedCodec,
@@ -170,7 +171,7 @@ async fn start_tasks(
     }))
 }
 
-/// A port that was free a moment ago: Ballista binds this one itself, from its number.
+/// Returns a free port. Ballista takes a port number and not a listener, so another process could still take the port.
 fn free_port() -> std::io::Result<u16> {
     Ok(StdListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

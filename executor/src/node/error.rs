@@ -1,73 +1,73 @@
-//! Why the process of an executor ends.
+//! The errors that end the process of an executor.
 
 use std::net::SocketAddr;
 
 use ballista_core::error::BallistaError;
 use tusk_process::logs;
 
-/// Why an executor cannot run.
+/// The errors of [`run`](crate::run).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProcessError {
-    /// Something of Tusk's own.
+    /// An error of this crate.
     #[error(transparent)]
     Executor(#[from] crate::Error),
-    /// Certificates.
+    /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] tusk_process::tls::TlsError),
-    /// Logs.
+    /// The log cannot be started.
     #[error(transparent)]
     Log(#[from] logs::LogError),
-    /// A flag that Ballista refuses.
+    /// Ballista refuses a flag.
     #[error("{source}")]
     Ballista {
-        /// Its words.
+        /// The error of Ballista.
         source: Box<BallistaError>,
     },
-    /// A port that cannot be had.
+    /// A port cannot be bound.
     #[error(
         "cannot bind {address}: {source}; choose another --bind-host, --bind-port, --bind-grpc-port or \
          --bind-health-port"
     )]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// The system's words.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A host that is no address.
+    /// The host to bind is not an IP address.
     #[error("--bind-host {host} is not an IP address: {source}")]
     BindHost {
-        /// As given.
+        /// The host as given.
         host: String,
-        /// What is wrong.
+        /// Why it is invalid.
         source: std::net::AddrParseError,
     },
-    /// The scheduler's address.
+    /// The scheduler's address is invalid or cannot be resolved.
     #[error("invalid scheduler address: {reason}; set --scheduler-host and --scheduler-port")]
     SchedulerAddress {
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// No scheduler.
+    /// The executor could not register with the scheduler in time.
     #[error(
         "cannot register with the scheduler at {address} within {seconds} seconds: {reason}; start it, or set \
          --scheduler-host and --scheduler-port"
     )]
     Scheduler {
-        /// Where it should be.
+        /// The scheduler's address.
         address: String,
-        /// How long was tried.
+        /// The time limit in seconds.
         seconds: u16,
-        /// What happened last.
+        /// The last failure.
         reason: String,
     },
-    /// The system.
+    /// An operation of the operating system failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// The system's words.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }

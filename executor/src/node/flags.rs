@@ -1,4 +1,4 @@
-//! The flags of `tusk-executor`: Ballista's and ours.
+//! The flags of `tusk-executor`: those of Ballista and those of Tusk.
 
 use std::path::PathBuf;
 
@@ -15,15 +15,15 @@ use crate::shard::CacheLimits;
 #[derive(Debug, clap::Parser)]
 #[command(name = "tusk-executor")]
 pub struct Flags {
-    /// Ours.
+    /// Tusk's flags.
     #[command(flatten, next_help_heading = "Tusk")]
     pub tusk: TuskFlags,
-    /// Ballista's.
+    /// Ballista's flags.
     #[command(flatten, next_help_heading = "Ballista")]
     pub ballista: Config,
 }
 
-/// What Tusk adds.
+/// The flags of Tusk.
 #[derive(Debug, clap::Args)]
 pub struct TuskFlags {
     /// Store of published models: a folder or a URL (s3://, gs://, az://). A training job names its own store.
@@ -54,7 +54,7 @@ pub struct TuskFlags {
     /// --tls-cert, its ports also accept TLS only, and only clients with a certificate from this CA.
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// Time that running tasks have to finish after SIGTERM. Then they are left to other executors.
+    /// Time that running tasks have to finish after SIGTERM. Tasks that do not finish run again on other executors.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub drain_timeout_seconds: u64,
     /// Format of the log on stderr.
@@ -106,7 +106,7 @@ fn no_log_level_setting(text: &str) -> Result<String, String> {
 }
 
 impl TuskFlags {
-    /// The plugin's settings.
+    /// The plugin's settings for this number of threads.
     #[must_use]
     pub fn plugin(&self, threads: usize) -> PluginSettings {
         PluginSettings {
@@ -127,7 +127,7 @@ impl TuskFlags {
         self.tls_cert.clone().zip(self.tls_key.clone())
     }
 
-    /// What the executor's own ports show and ask for.
+    /// TLS for the executor's own ports. `None` without a certificate.
     #[must_use]
     pub fn server_tls(&self) -> Option<ServerTls> {
         let (cert, key) = self.identity()?;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn ballistas_flags_have_our_defaults_and_stay_flags() {
+    fn ballistas_flags_have_tusks_defaults_and_can_be_set() {
         let flags = parse(&[]).unwrap();
         assert_eq!(flags.ballista.executor_heartbeat_interval_seconds, 5);
         assert_eq!(flags.ballista.scheduler_connect_timeout_seconds, 60);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_make_no_sense_here_are_refused_with_the_reason() {
+    fn flags_that_do_not_apply_are_refused_with_the_reason() {
         for (flag, reason) in [
             ("--task-scheduling-policy=pull-staged", "require push scheduling"),
             ("--concurrent-tasks=2", "use --vcores"),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn help_is_in_groups_and_names_the_variables() {
+    fn help_has_groups_and_names_the_environment_variables() {
         let help = parse(&["--help"]).unwrap_err();
         for part in ["\nTusk:\n", "\nBallista:\n", "TUSK_DEVICES", "TUSK_SCHEDULER_HOST", "Trains and predicts"] {
             assert!(help.contains(part), "{part}: {help}");
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_executor_with_a_certificate_asks_for_one() {
+    fn an_executor_with_a_certificate_requires_client_certificates() {
         let flags = parse(&["--tls-cert=c", "--tls-key=k", "--tls-ca=a"]).unwrap();
         assert!(flags.tusk.server_tls().unwrap().client_certificate_required);
         assert_eq!(flags.tusk.plugin(1).tls.unwrap().identity, Some(("c".into(), "k".into())));

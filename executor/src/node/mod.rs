@@ -1,4 +1,4 @@
-//! An executor of a cluster: the process and its ports, or a part of another executor.
+//! Runs an executor: as the process `tusk-executor`, inside another process, or as a plugin of another executor.
 
 mod connections;
 pub(crate) mod embedded;

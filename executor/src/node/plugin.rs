@@ -1,5 +1,5 @@
-//! Tusk as a plugin: what an executor of Ballista needs to train and to predict. `tusk-executor`, the executor inside
-//! another process, and executors that others build all get it here.
+//! The Tusk plugin, which lets a Ballista executor train and predict. `tusk-executor`, the embedded executor and custom
+//! executors all use it.
 
 use std::sync::Arc;
 
@@ -24,31 +24,31 @@ use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session
 
 use crate::error::{Error, Result};
 use crate::job::engine::TorchEngine;
-use crate::node::stage::CodingEngine;
+use crate::node::stage::EncodingEngine;
 use crate::predict::predictor::TorchPredictor;
 use crate::runtime::devices::DevicePool;
 use crate::shard::CacheLimits;
 use crate::train::parameter_client::SchedulerAddress;
 
-/// What the plugin needs to know.
+/// The settings of the plugin.
 #[derive(Clone, Debug)]
 pub struct PluginSettings {
-    /// Where published models are: a path or a URL. Training tasks bring a store of their own.
+    /// The model store for predictions, as a path or a URL. Training tasks name their own store.
     pub store: String,
-    /// What decoded images may use.
+    /// The limits of the shard cache.
     pub cache: CacheLimits,
-    /// What to train on, see [`DevicePool::new`].
+    /// The devices, in the syntax of [`DevicePool::new`].
     pub devices: String,
-    /// Tasks that share a device.
+    /// The number of workers that share a device.
     pub workers_per_device: usize,
-    /// Threads of all workers together.
+    /// The number of threads of all workers together.
     pub threads: usize,
-    /// How to speak to the scheduler and to other executors; plaintext without it.
+    /// TLS for connections to the scheduler and other executors. `None` means plaintext.
     pub tls: Option<ClientTls>,
 }
 
 impl Default for PluginSettings {
-    /// The store `./tusk-store`, every device, all processors, no TLS.
+    /// The store `./tusk-store`, all devices, one thread per processor, and no TLS.
     fn default() -> Self {
         Self {
             store: "tusk-store".to_owned(),
@@ -61,7 +61,7 @@ impl Default for PluginSettings {
     }
 }
 
-/// The operator's engine, the functions and the codecs, ready to be put into an executor.
+/// The training engine, the SQL functions and the codecs, for [`install`].
 pub struct Plugin {
     pub(crate) engine: Arc<TorchEngine>,
     pub(crate) config: SessionConfig,
@@ -69,7 +69,7 @@ pub struct Plugin {
     pub(crate) functions: Arc<BallistaFunctionRegistry>,
     pub(crate) threads_per_worker: usize,
     pub(crate) endpoint: Option<EndpointOverrideFn>,
-    /// What plans are read in.
+    /// The context in which plans are decoded.
     pub(crate) context: Arc<TaskContext>,
     logical: Arc<dyn LogicalExtensionCodec>,
     pub(crate) physical: Arc<dyn PhysicalExtensionCodec>,
@@ -82,7 +82,7 @@ impl std::fmt::Debug for Plugin {
 }
 
 impl Plugin {
-    /// A plugin that predicts with the models of the settings' store.
+    /// Creates a plugin that predicts with the models of the settings' store.
     ///
     /// # Errors
     /// When the store, the devices or the certificates cannot be used.
@@ -92,7 +92,7 @@ impl Plugin {
         Self::with(settings, &predictor, None, Arc::new(NoProgress))
     }
 
-    /// A plugin with a predictor, object stores and a sink of progress that the process has already.
+    /// Creates a plugin with an existing predictor, runtime and progress sink.
     ///
     /// # Errors
     /// When the devices or the certificates cannot be used.
@@ -135,33 +135,36 @@ impl Plugin {
         })
     }
 
-    /// Workers that train at a time.
+    /// The number of workers that train at a time.
     #[must_use]
     pub fn workers(&self) -> usize {
         self.engine.devices().workers()
     }
 
-    /// Makes the plugin's figures part of a registry of Prometheus.
+    /// Registers the plugin's metrics with a Prometheus registry.
     ///
     /// # Errors
-    /// When the registry has them already.
+    /// When the registry has metrics of the same names.
     pub fn register(&self, registry: &prometheus::Registry) -> Result<()> {
         Ok(self.engine.tasks().metrics.register(registry)?)
     }
 
-    /// Says where the scheduler is, as `http://host:port`.
+    /// Sets the address of the scheduler, as `http://host:port`.
     pub(crate) fn set_scheduler(&self, url: String) {
         self.engine.set_scheduler(SchedulerAddress { url, endpoint: self.endpoint.clone() });
     }
 
-    /// How plans are read.
+    /// The codec of plans.
     pub(crate) fn codec(&self) -> CheckedCodec {
         BallistaCodec::new(Arc::clone(&self.logical), Arc::clone(&self.physical))
     }
 }
 
-/// Puts Tusk into an executor of Ballista: its operator, functions and codecs. Tasks are pushed. `tusk-executor` also
-/// checks plans before Ballista reads them; with Ballista's own process only the cluster must reach the executor's ports.
+/// Installs the plugin in the configuration of a Ballista executor: its operator, functions and codecs. Tasks are
+/// pushed by the scheduler.
+///
+/// `tusk-executor` also checks plans before Ballista decodes them. Ballista's own process does not, so its ports must
+/// be reachable from the cluster only.
 #[must_use]
 pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProcessConfig {
     plugin.set_scheduler(format!("http://{}:{}", config.scheduler_host, config.scheduler_port));
@@ -174,8 +177,8 @@ pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProces
             None => config.override_runtime_producer.or_else(|| Some(runtime_producer(config.work_dir.clone()))),
         },
         override_execution_engine: Some(Arc::new(match config.override_execution_engine {
-            Some(engine) => CodingEngine::over(engine),
-            None => CodingEngine::pooled(config.client_ttl),
+            Some(engine) => EncodingEngine::over(engine),
+            None => EncodingEngine::pooled(config.client_ttl),
         })),
         override_function_registry: Some(Arc::clone(&plugin.functions)),
         override_logical_codec: Some(Arc::clone(&plugin.logical)),
@@ -185,14 +188,14 @@ pub fn install(config: ExecutorProcessConfig, plugin: &Plugin) -> ExecutorProces
     }
 }
 
-/// Sessions of tasks. Ballista asks for one for every launch: its tasks predict with the same models, and those of the
-/// next launch read what is published then.
+/// Creates the sessions of tasks. Ballista requests one session per launch, so the tasks of a launch predict with the
+/// same models, and the next launch uses the models that are published then.
 pub(crate) fn task_sessions(config: SessionConfig) -> ConfigProducer {
     Arc::new(move || config.clone().with_option_extension(TaskModels::default()))
 }
 
-/// Runtimes of tasks: what they spill goes where Ballista puts it, and their tables may lie in object stores, which
-/// are opened once for all tasks.
+/// Creates the runtimes of tasks. They spill to Ballista's work folder, and share the object stores of tables, which
+/// are opened once.
 fn runtime_producer(work_dir: Option<String>) -> RuntimeProducer {
     let stores = Arc::new(EnvironmentStores::default());
     Arc::new(move |_| {
@@ -229,6 +232,6 @@ mod tests {
         assert!(config.override_physical_codec.is_some() && config.override_logical_codec.is_some());
         let registry = prometheus::Registry::new();
         plugin.register(&registry).unwrap();
-        assert!(plugin.register(&registry).is_err(), "twice");
+        assert!(plugin.register(&registry).is_err(), "the metrics are registered twice");
     }
 }

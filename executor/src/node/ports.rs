@@ -1,9 +1,9 @@
-//! An executor's two ports as the network sees them: of tasks, and of the rows that tasks leave.
+//! Serves an executor's two public ports: one receives tasks, the other sends the result rows of tasks.
 //!
-//! Ballista's task service speaks plaintext, reads plans with DataFusion's own messages, and takes neither another
-//! listener nor another reader. So it listens on an address of the loopback interface, and servers of ours stand on the
-//! ports that the cluster knows: tasks are read by Tusk's checks before they are handed on, rows are sent by Ballista's
-//! Flight service, both with TLS where there are certificates.
+//! Ballista's task service uses plaintext and decodes plans without checks, and neither can be replaced. Therefore it
+//! listens on a loopback address only, and Tusk's own servers listen on the public ports. The task port checks plans
+//! before it forwards them to Ballista's task service. The row port uses Ballista's Flight service. Both use TLS if
+//! certificates are configured.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -31,10 +31,10 @@ use tusk_process::tls::{Listener, ServerTls};
 use crate::node::error::ProcessError;
 use crate::node::plugin::Plugin;
 
-/// How long the task service behind the door may take to accept a connection.
+/// How long Ballista's task service may take to accept a connection.
 const INSIDE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Servers on the executor's ports. They stop when this is dropped.
+/// The servers on the executor's public ports. They stop when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Ports(Vec<JoinHandle<()>>);
 
@@ -44,15 +44,15 @@ impl Drop for Ports {
     }
 }
 
-/// The address of this machine that faces the scheduler.
+/// Returns the address of this machine from which it reaches the scheduler.
 pub(crate) fn facing(host: &str, port: u16) -> std::io::Result<IpAddr> {
-    // Nothing is sent: connecting makes the system choose the address that it would send from.
+    // Connecting a UDP socket sends nothing, but the system chooses the local address.
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect((host, port))?;
     Ok(socket.local_addr()?.ip())
 }
 
-/// An address of the loopback interface that no other executor of this machine uses.
+/// Returns a loopback address that depends on the process id, so that executors on one machine do not share it.
 fn inside() -> Ipv4Addr {
     let id = std::process::id();
     let byte = |shift: u32| ((id >> shift) & 0xff) as u8;
@@ -60,9 +60,9 @@ fn inside() -> Ipv4Addr {
 }
 
 impl Ports {
-    /// Serves on the executor's ports and moves Ballista's task service to the loopback interface. Rows are served on
-    /// `bind`. Tasks are served on `outside` and where the executor's external host leads, not on every address: the
-    /// service behind has the same port.
+    /// Starts the servers and moves Ballista's task service to a loopback address. Rows are served on `bind`. Tasks are
+    /// served on `outside` and on the addresses of the executor's external host, and not on every address, because
+    /// Ballista's task service uses the same port number.
     pub(crate) async fn open(
         config: &mut ExecutorProcessConfig,
         plugin: &Plugin,
@@ -75,7 +75,7 @@ impl Ports {
         let target = Endpoint::from_shared(format!("http://{inside}:{}", config.grpc_port));
         let target = target.map_err(|e| ProcessError::SchedulerAddress { reason: e.to_string() })?;
         let tasks = ExecutorGrpcClient::new(target.connect_timeout(INSIDE_TIMEOUT).connect_lazy())
-            // It sends on what was received, and receives what is sent on.
+            // The limits are swapped, because this client sends the messages that the server received.
             .max_encoding_message_size(decoding)
             .max_decoding_message_size(encoding);
         let guard = Guard { tasks, context: Arc::clone(&plugin.context), codec: Arc::clone(&plugin.physical) };
@@ -93,8 +93,8 @@ impl Ports {
             for address in named(config, outside).await {
                 match serve(address, tasks.clone(), tls).await {
                     Ok(server) => servers.push(server),
-                    // Not an address of this machine: something in front of it.
-                    Err(error) => tracing::debug!(%address, %error, "the external host is not here"),
+                    // The external host may belong to a proxy or a load balancer.
+                    Err(error) => tracing::debug!(%address, %error, "cannot bind an address of the external host"),
                 }
             }
         }
@@ -109,7 +109,7 @@ impl Ports {
     }
 }
 
-/// The addresses that the external host has, but for one that is served already.
+/// Returns the addresses of the external host, except `outside`.
 async fn named(config: &ExecutorProcessConfig, outside: IpAddr) -> Vec<SocketAddr> {
     let Some(host) = &config.external_host else { return Vec::new() };
     let found = tokio::net::lookup_host((host.as_str(), config.grpc_port)).await;
@@ -130,12 +130,12 @@ async fn serve(address: SocketAddr, routes: Routes, tls: Option<&ServerTls>) -> 
     let server = axum::serve(listener.map_err(listen)?, routes.into_axum_router());
     Ok(tokio::spawn(async move {
         if let Err(error) = server.await {
-            tracing::error!(%address, %error, "a server of the executor stopped");
+            tracing::error!(%address, %error, "the server stopped");
         }
     }))
 }
 
-/// The task service as the network sees it.
+/// The public task service, which checks plans.
 struct Guard {
     tasks: ExecutorGrpcClient<Channel>,
     context: Arc<TaskContext>,
@@ -143,10 +143,10 @@ struct Guard {
 }
 
 impl Guard {
-    /// Reads a plan as Ballista will; what would take the process down there is refused here.
+    /// Decodes a plan with Tusk's checks and refuses plans that would crash Ballista's decoder.
     fn check(&self, job: &str, plan: &[u8]) -> Result<(), Status> {
         decode_plan(plan, &self.context, self.codec.as_ref()).map(drop).map_err(|error| {
-            tracing::warn!(job, %error, "a task is refused");
+            tracing::warn!(job, %error, "refused a task");
             Status::invalid_argument(format!("the plan of job {job} cannot be read: {error}"))
         })
     }
@@ -167,11 +167,11 @@ impl ExecutorGrpc for Guard {
         let mut params = request.into_inner();
         let mut refused = Vec::new();
         params.multi_tasks.retain(|task| {
-            let is_good = self.check(&task.job_id, &task.plan).is_ok();
-            if !is_good {
+            let is_valid = self.check(&task.job_id, &task.plan).is_ok();
+            if !is_valid {
                 refused.push(task.job_id.clone());
             }
-            is_good
+            is_valid
         });
         let mut response = self.tasks.clone().launch_multi_task(params).await?;
         response.get_mut().failed_jobs.extend(refused);

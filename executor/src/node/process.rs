@@ -1,5 +1,5 @@
-//! The life of `tusk-executor`: Ballista's executor process inside, started anew when it gives up on a scheduler that was
-//! away, while the shards stay.
+//! Runs the process `tusk-executor`. It contains Ballista's executor process and restarts it when it gives up on a
+//! scheduler that cannot be reached. The shards stay in memory.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -28,20 +28,20 @@ use crate::node::reporter::start_reporting;
 /// How long to wait before Ballista's process is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often to look whether Ballista's process gave up.
+/// How often to check whether Ballista's process gave up.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Threads for Ballista's servers; its tasks have their own.
+/// The number of threads for Ballista's servers. Tasks run on other threads.
 const SERVER_THREADS: usize = 2;
 
 fn io(what: &'static str) -> impl Fn(std::io::Error) -> ProcessError {
     move |source| ProcessError::Io { what, source }
 }
 
-/// Runs an executor until it is asked to end.
+/// Runs an executor until the process receives a signal to stop.
 ///
 /// # Errors
-/// When it cannot start, or the scheduler does not take it in time.
+/// When the executor cannot start, or cannot register with the scheduler in time.
 pub async fn run(flags: Flags) -> Result<(), ProcessError> {
     logs::init(flags.tusk.log_format, &flags.tusk.log_level)?;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -55,9 +55,9 @@ pub async fn run(flags: Flags) -> Result<(), ProcessError> {
         flags.ballista.try_into().map_err(|e| ProcessError::Ballista { source: Box::new(e) })?;
     let _work_dir = work_dir(&mut config)?;
     let mut config = install(config, &plugin);
-    // The scheduler keeps a vcore for each worker: a query never waits for an epoch, nor an epoch for a query.
+    // The scheduler reserves a vcore for each worker, so that queries and training do not wait for each other.
     config.vcores = threads + plugin.workers();
-    // Ballista's own waiting never ends; ours does.
+    // Ballista would wait without end. The time limit is enforced here.
     config.scheduler_connect_timeout_seconds = 0;
 
     let bind = bind_address(&config)?;
@@ -80,12 +80,12 @@ pub async fn run(flags: Flags) -> Result<(), ProcessError> {
         scheduler = %format!("{}:{}", config.scheduler_host, config.scheduler_port), "executor starts"
     );
     let drain = Duration::from_secs(flags.tusk.drain_timeout_seconds);
-    let result = live(Arc::new(config), connect_seconds, drain, &is_draining).await;
+    let result = run_until_signal(Arc::new(config), connect_seconds, drain, &is_draining).await;
     reporter.abort();
     result
 }
 
-/// The folder for shuffle files: the one that was asked for, or one that goes with the process.
+/// Creates the folder for shuffle files: the configured one, or a temporary one that is deleted when the process ends.
 fn work_dir(config: &mut ExecutorProcessConfig) -> Result<Option<TempDir>, ProcessError> {
     if let Some(folder) = &config.work_dir {
         std::fs::create_dir_all(folder).map_err(io("cannot create --work-dir"))?;
@@ -102,13 +102,14 @@ fn bind_address(config: &ExecutorProcessConfig) -> Result<IpAddr, ProcessError> 
     host.parse().map_err(|source| ProcessError::BindHost { host, source })
 }
 
-/// The address that faces the scheduler. Compose gives the scheduler its name when it starts, maybe after this.
+/// Returns the address of this machine from which it reaches the scheduler. It retries, because the name of a scheduler
+/// that starts later, as with Docker Compose, cannot be resolved yet.
 async fn facing_address(config: &ExecutorProcessConfig, connect_seconds: u16) -> Result<IpAddr, ProcessError> {
-    let patience = Instant::now() + Duration::from_secs(connect_seconds.into());
+    let deadline = Instant::now() + Duration::from_secs(connect_seconds.into());
     loop {
         match facing(&config.scheduler_host, config.scheduler_port) {
             Ok(address) => return Ok(address),
-            Err(error) if Instant::now() >= patience => {
+            Err(error) if Instant::now() >= deadline => {
                 let reason = format!("{}: {error}", config.scheduler_host);
                 return Err(ProcessError::SchedulerAddress { reason });
             }
@@ -130,9 +131,9 @@ async fn serve_http(
     let (health, is_draining) = (health.clone(), Arc::clone(is_draining));
     let ready = move || {
         if is_draining.load(Ordering::Relaxed) {
-            return Err("stops when its tasks finish".to_owned());
+            return Err("the executor stops when its tasks finish".to_owned());
         }
-        if health.is_ready() { Ok(()) } else { Err("the scheduler does not answer heartbeats".to_owned()) }
+        if health.is_ready() { Ok(()) } else { Err("the scheduler does not respond to heartbeats".to_owned()) }
     };
     let router: Router = health::routes(ready).merge(metrics::routes(|| {}));
     Ok(tokio::spawn(async move {
@@ -142,15 +143,15 @@ async fn serve_http(
     }))
 }
 
-/// Ballista's executor process on a runtime of its own: what is left of it goes when this is dropped.
-struct Life {
+/// Ballista's executor process on its own runtime. Dropping this stops everything that runs on it.
+struct Process {
     runtime: Option<Runtime>,
-    process: JoinHandle<Result<(), BallistaError>>,
+    task: JoinHandle<Result<(), BallistaError>>,
 }
 
-impl Life {
+impl Process {
     fn start(config: &Arc<ExecutorProcessConfig>) -> Result<Self, ProcessError> {
-        // Left over from a life before.
+        // The flag may be set by an earlier process.
         TERMINATING.store(false, Ordering::Release);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(SERVER_THREADS)
@@ -158,13 +159,13 @@ impl Life {
             .enable_all()
             .build()
             .map_err(io("cannot start threads"))?;
-        let process = runtime.spawn(start_executor_process(Arc::clone(config)));
-        Ok(Self { runtime: Some(runtime), process })
+        let task = runtime.spawn(start_executor_process(Arc::clone(config)));
+        Ok(Self { runtime: Some(runtime), task })
     }
 
-    /// Waits until the process ended, or hangs after it gave up: after a few heartbeats without an answer Ballista
-    /// closes its ports and waits for connections that may never end.
-    async fn over(&mut self, config: &ExecutorProcessConfig) -> String {
+    /// Waits until the process ends or gives up, and returns the reason. After some heartbeats without a response,
+    /// Ballista closes its ports and waits for its connections to end, which may never happen.
+    async fn ended(&mut self, config: &ExecutorProcessConfig) -> String {
         let gave_up = async {
             let mut was_open = false;
             loop {
@@ -181,17 +182,17 @@ impl Life {
             }
         };
         tokio::select! {
-            ended = &mut self.process => match ended {
+            ended = &mut self.task => match ended {
                 Ok(Ok(())) => "disconnected or rejected by the scheduler".to_owned(),
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             },
-            () = gave_up => "the scheduler did not answer heartbeats".to_owned(),
+            () = gave_up => "the scheduler did not respond to heartbeats".to_owned(),
         }
     }
 }
 
-impl Drop for Life {
+impl Drop for Process {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -199,74 +200,75 @@ impl Drop for Life {
     }
 }
 
-/// Where the executor's own task service listens.
+/// The address on which Ballista's task service listens.
 fn own_address(config: &ExecutorProcessConfig) -> (IpAddr, u16) {
     let bind: IpAddr = config.bind_host.parse().unwrap_or(IpAddr::from([127, 0, 0, 1]));
     (if bind.is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { bind }, config.grpc_port)
 }
 
-/// Lives until a signal comes. A scheduler that is not there when the executor starts is waited for as long as
-/// `connect_seconds` say; one that goes away later is waited for without end.
-async fn live(
+/// Runs Ballista's executor process until a signal arrives, and restarts it when it ends. It waits `connect_seconds`
+/// for the first registration with the scheduler. Later it waits for the scheduler without a limit.
+async fn run_until_signal(
     config: Arc<ExecutorProcessConfig>,
     connect_seconds: u16,
     drain: Duration,
     is_draining: &AtomicBool,
 ) -> Result<(), ProcessError> {
-    let mut ended = pin!(signal::terminated());
-    let patience = Instant::now() + Duration::from_secs(connect_seconds.into());
+    let mut signal = pin!(signal::terminated());
+    let deadline = Instant::now() + Duration::from_secs(connect_seconds.into());
     let mut was_ready = false;
     loop {
-        let mut life = Life::start(&config)?;
+        let mut process = Process::start(&config)?;
         let reason = tokio::select! {
             biased;
-            heard = &mut ended => {
-                heard.map_err(io("cannot install the signal handler"))?;
+            received = &mut signal => {
+                received.map_err(io("cannot install the signal handler"))?;
                 is_draining.store(true, Ordering::Relaxed);
-                // Without a scheduler there are no tasks to end, and Ballista listens for signals when registered only.
+                // Without a scheduler no tasks run, and Ballista handles signals only while it is registered.
                 if config.health.is_ready() {
-                    drain_tasks(&mut life.process, drain).await;
+                    drain_tasks(&mut process.task, drain).await;
                 }
                 return Ok(());
             }
-            reason = noting_ready(&config.health, &mut was_ready, life.over(&config)) => reason,
+            reason = watch_ready(&config.health, &mut was_ready, process.ended(&config)) => reason,
         };
-        drop(life);
+        drop(process);
         config.health.mark_heartbeat_failed();
-        if !was_ready && Instant::now() >= patience {
+        if !was_ready && Instant::now() >= deadline {
             let address = format!("{}:{}", config.scheduler_host, config.scheduler_port);
             return Err(ProcessError::Scheduler { address, seconds: connect_seconds, reason });
         }
         tracing::warn!(%reason, "not registered with the scheduler, will retry");
         tokio::select! {
-            _ = &mut ended => return Ok(()),
+            _ = &mut signal => return Ok(()),
             () = tokio::time::sleep(RESTART_PAUSE) => {}
         }
     }
 }
 
-/// Waits for `over`, and notes if the executor was ready in the meantime.
-async fn noting_ready(health: &ExecutorHealth, was_ready: &mut bool, over: impl Future<Output = String>) -> String {
-    let mut over = pin!(over);
+/// Waits for `ended`, and sets `was_ready` if the executor becomes ready in the meantime.
+async fn watch_ready(health: &ExecutorHealth, was_ready: &mut bool, ended: impl Future<Output = String>) -> String {
+    let mut ended = pin!(ended);
     loop {
         *was_ready |= health.is_ready();
         tokio::select! {
-            reason = &mut over => return reason,
+            reason = &mut ended => return reason,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
 }
 
-/// Ballista heard the signal, too: it takes no more tasks, tells the scheduler, and ends when its tasks have.
-async fn drain_tasks(process: &mut JoinHandle<Result<(), BallistaError>>, limit: Duration) {
+/// Waits until running tasks finish. Ballista handles the same signal: it accepts no more tasks, informs the scheduler,
+/// and ends after its last task.
+async fn drain_tasks(task: &mut JoinHandle<Result<(), BallistaError>>, limit: Duration) {
     tracing::info!(
         seconds_max = limit.as_secs(),
         "shutting down when running tasks finish; a second signal stops at once"
     );
     tokio::select! {
-        _ = process => tracing::info!("executor ended"),
-        () = tokio::time::sleep(limit) => tracing::warn!("tasks did not finish in time and are left to other \
+        _ = task => tracing::info!("executor ended"),
+        () = tokio::time::sleep(limit) => tracing::warn!("tasks did not finish in time and run again on other \
                                                           executors"),
-        _ = signal::terminated() => tracing::warn!("stopped at once; tasks are left to other executors"),
+        _ = signal::terminated() => tracing::warn!("stopped at once; tasks run again on other executors"),
     }
 }

@@ -1,4 +1,4 @@
-//! Tells the scheduler once a second, and whenever a task starts or ends, what this executor does.
+//! Reports the state of this executor to the scheduler: once a second, and when a task starts or ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,26 +14,26 @@ use tusk_core::protocol::{ExecutorReport, REPORT_ACTION, SHARDS_MAX, WIRE_VERSIO
 
 use crate::node::plugin::Plugin;
 
-/// How often at least.
+/// The longest time between two reports.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// How long to wait after something changed: the tasks of a job start together.
+/// How long to wait after a change. The tasks of a job start together, so that one report covers them.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// How long the scheduler may take to answer.
+/// How long the scheduler may take to respond.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Who reports.
+/// The identity of the executor that reports.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The id under which Ballista knows the executor.
+    /// The executor's id in Ballista.
     pub executor_id: String,
-    /// Its address for others.
+    /// The address under which other nodes reach the executor.
     pub host: String,
 }
 
 impl Plugin {
-    /// What the executor does now.
+    /// Returns the current state of the executor, and updates its metrics.
     #[must_use]
     pub fn report(&self, identity: &Identity) -> ExecutorReport {
         let (tasks, devices) = (self.engine.tasks(), self.engine.devices().report());
@@ -62,10 +62,11 @@ impl Plugin {
     }
 }
 
-/// Reports to the scheduler of `config` until the handle is aborted. `host` is the executor's address for others.
+/// Reports to the scheduler of `config` until the handle is aborted. `host` is the address under which other nodes
+/// reach the executor.
 ///
 /// # Errors
-/// When the scheduler's address is none.
+/// When the scheduler's address is invalid.
 pub fn start_reporting(
     plugin: &Arc<Plugin>,
     config: &ExecutorProcessConfig,
@@ -74,7 +75,7 @@ pub fn start_reporting(
     let url = format!("http://{}:{}", config.scheduler_host, config.scheduler_port);
     let mut endpoint = Endpoint::from_shared(url)?.connect_timeout(RESPONSE_TIMEOUT);
     if let Some(secure) = &plugin.endpoint {
-        // The certificates were read when the plugin was made.
+        // This cannot fail: the certificates were read when the plugin was created.
         endpoint = secure(endpoint.clone()).unwrap_or(endpoint);
     }
     let identity = Identity { executor_id: config.executor_id.clone(), host: host.to_owned() };
@@ -119,7 +120,7 @@ async fn send(report: &ExecutorReport, channel: Channel) -> Result<(), String> {
     };
     match tokio::time::timeout(RESPONSE_TIMEOUT, sent).await {
         Ok(result) => result.map_err(|status| format!("{}: {}", status.code(), status.message())),
-        Err(_) => Err("no answer".to_owned()),
+        Err(_) => Err("no response".to_owned()),
     }
 }
 

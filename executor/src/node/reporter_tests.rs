@@ -1,4 +1,4 @@
-//! What a report says.
+//! Tests of reports to the scheduler.
 
 use std::sync::atomic::AtomicBool;
 
@@ -16,7 +16,7 @@ fn identity() -> Identity {
 }
 
 #[tokio::test]
-async fn a_report_says_what_the_executor_has_and_does() {
+async fn a_report_contains_devices_shards_and_running_work() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().display().to_string();
     let settings = PluginSettings { store, devices: "fake:2".into(), threads: 4, ..PluginSettings::default() };
@@ -35,7 +35,7 @@ async fn a_report_says_what_the_executor_has_and_does() {
     let cache = plugin.engine.cache();
     for name in ["old", "new"] {
         let records = squares(4);
-        // The pixels are in a cache of the test's; the keys in that of the engine.
+        // The pixels are counted by another cache; only the keys are in the engine's cache.
         let build = async { shard(&crate::testing::cache(1 << 30, 0), &records, 0, 1, 32) };
         cache.get_or_build(ShardKey(name.to_owned()), build).await.unwrap();
     }
@@ -56,11 +56,11 @@ async fn a_report_says_what_the_executor_has_and_does() {
 }
 
 #[tokio::test]
-async fn a_scheduler_that_is_away_is_an_error_and_no_end() {
+async fn reporting_continues_while_the_scheduler_cannot_be_reached() {
     let folder = tempfile::tempdir().unwrap();
     let settings = PluginSettings { store: folder.path().display().to_string(), ..PluginSettings::default() };
     let plugin = Arc::new(Plugin::new(&settings).unwrap());
-    // Port 9 discards: nobody listens there.
+    // Nothing listens on port 9, the discard port.
     let config = ExecutorProcessConfig { scheduler_port: 9, ..ExecutorProcessConfig::default() };
     let reporting = start_reporting(&plugin, &config, "localhost").unwrap();
     let failures = &plugin.engine.tasks().metrics.report_failures;

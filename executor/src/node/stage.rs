@@ -1,9 +1,8 @@
-//! Ballista's execution of a stage, whose errors are coded while they are still errors.
+//! Converts the errors of tasks to [`Cause`]s before Ballista converts them to text.
 //!
-//! Ballista sends a task's error to the scheduler as Debug text. Between the plan and that text lies the execution engine,
-//! which executors may replace: this one hands everything on to another, and turns what fails into a [`Cause`] in a form
-//! that survives the quoting. What Ballista has to recognise to run a task again (rows that could not be fetched, an error
-//! of input or output) stays what it is.
+//! Ballista sends a task's error to the scheduler as Debug text. The execution engine in this module wraps another
+//! engine and encodes each error as a [`Cause`] in a form that survives the quoting. Errors that Ballista must
+//! recognise to retry a task, such as failed fetches of rows and I/O errors, keep their types.
 
 use std::any::Any;
 use std::fmt;
@@ -26,16 +25,17 @@ use tusk_core::cause::Cause;
 
 use crate::node::connections::Connections;
 
-/// Runs stages by another engine and codes their errors.
-pub(crate) struct CodingEngine(Arc<dyn ExecutionEngine>);
+/// Runs stages with another engine and encodes their errors.
+pub(crate) struct EncodingEngine(Arc<dyn ExecutionEngine>);
 
-impl CodingEngine {
-    /// Codes the errors of an engine.
+impl EncodingEngine {
+    /// Wraps an engine.
     pub(crate) fn over(engine: Arc<dyn ExecutionEngine>) -> Self {
         Self(engine)
     }
 
-    /// Codes the errors of Ballista's engine, whose connections are kept for `idle_seconds`; none are where it is 0.
+    /// Wraps Ballista's engine. Idle connections to other executors are kept for `idle_seconds`; 0 means that they are
+    /// not kept.
     pub(crate) fn pooled(idle_seconds: u64) -> Self {
         Self(Arc::new(match idle_seconds {
             0 => DefaultExecutionEngine::new(),
@@ -46,7 +46,7 @@ impl CodingEngine {
     }
 }
 
-impl ExecutionEngine for CodingEngine {
+impl ExecutionEngine for EncodingEngine {
     fn create_query_stage_exec(
         &self,
         job_id: JobId,
@@ -59,29 +59,29 @@ impl ExecutionEngine for CodingEngine {
     ) -> Result<Arc<dyn QueryStageExecutor>> {
         let ids = global_output_partition_ids;
         let stage = self.0.create_query_stage_exec(job_id, stage_id, task_id, ids, plan, work_dir, config);
-        Ok(Arc::new(CodingStage(stage.map_err(coded)?)))
+        Ok(Arc::new(EncodingStage(stage.map_err(encoded)?)))
     }
 }
 
-/// A stage whose errors are coded.
+/// A stage whose errors are encoded.
 #[derive(Debug)]
-struct CodingStage(Arc<dyn QueryStageExecutor>);
+struct EncodingStage(Arc<dyn QueryStageExecutor>);
 
-impl fmt::Display for CodingStage {
+impl fmt::Display for EncodingStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
 #[async_trait]
-impl QueryStageExecutor for CodingStage {
+impl QueryStageExecutor for EncodingStage {
     async fn execute_query_stage(
         &self,
         task_id: usize,
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
         let running = AssertUnwindSafe(self.0.execute_query_stage(task_id, context)).catch_unwind();
-        running.await.unwrap_or_else(|panic| Err(Cause::panicked(panic_text(panic.as_ref())).into())).map_err(coded)
+        running.await.unwrap_or_else(|panic| Err(Cause::panicked(panic_text(panic.as_ref())).into())).map_err(encoded)
     }
 
     fn collect_plan_metrics(&self) -> Vec<MetricsSet> {
@@ -93,7 +93,7 @@ impl QueryStageExecutor for CodingStage {
     }
 
     fn collect_window_state_reports(&self) -> Result<Vec<WindowStateReport>> {
-        self.0.collect_window_state_reports().map_err(coded)
+        self.0.collect_window_state_reports().map_err(encoded)
     }
 
     fn collect_column_stats(&self) -> Vec<TaskColumnStats> {
@@ -106,14 +106,14 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason is given")
 }
 
-/// The error as it is to leave the executor.
-fn coded(error: DataFusionError) -> DataFusionError {
-    if is_ballistas(&error) {
+/// Encodes an error, unless Ballista must recognise it.
+fn encoded(error: DataFusionError) -> DataFusionError {
+    if is_for_ballista(&error) {
         return error;
     }
     let cause = Cause::of(&error);
     match error.find_root() {
-        // Ballista tries such a task again.
+        // Ballista retries tasks with I/O errors, so the type stays and the text is encoded.
         DataFusionError::IoError(source) => {
             DataFusionError::IoError(std::io::Error::new(source.kind(), cause.to_wire()))
         }
@@ -121,15 +121,15 @@ fn coded(error: DataFusionError) -> DataFusionError {
     }
 }
 
-/// Whether Ballista acts on the error itself: rows that could not be fetched, a task that was stopped, an error of input
-/// or output in an error of Ballista's, which has no source.
-fn is_ballistas(error: &(dyn std::error::Error + 'static)) -> bool {
+/// Whether Ballista must recognise the error: a failed fetch of rows, a cancelled task, or an I/O error inside a
+/// Ballista error, which has no `source`.
+fn is_for_ballista(error: &(dyn std::error::Error + 'static)) -> bool {
     match error.downcast_ref::<BallistaError>() {
         Some(BallistaError::FetchFailed(..) | BallistaError::Cancelled | BallistaError::IoError(_)) => true,
         Some(BallistaError::DataFusionError(inner)) => {
-            matches!(inner.find_root(), DataFusionError::IoError(_)) || is_ballistas(&**inner)
+            matches!(inner.find_root(), DataFusionError::IoError(_)) || is_for_ballista(&**inner)
         }
-        _ => error.source().is_some_and(is_ballistas),
+        _ => error.source().is_some_and(is_for_ballista),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What Ballista makes of the errors of tasks.
+//! Tests of how Ballista handles the errors of tasks.
 
 use ballista_core::execution_plans::ShuffleWriterExec;
 use ballista_core::serde::protobuf::FailedTask;
@@ -14,7 +14,7 @@ use tusk_core::cause::CauseKind;
 
 use super::*;
 
-/// What the scheduler is told of a query that fails on an executor.
+/// Returns the message to the scheduler about a query that fails on an executor.
 async fn failed(sql: &str) -> FailedTask {
     let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
     let text: ArrayRef = Arc::new(StringArray::from(vec!["7", "seven"]));
@@ -25,7 +25,7 @@ async fn failed(sql: &str) -> FailedTask {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().to_str().unwrap();
     let stage = ShuffleWriterExec::try_new(JobId::new("job"), 1, plan, folder.to_owned()).unwrap();
-    let engine = CodingEngine::pooled(30);
+    let engine = EncodingEngine::pooled(30);
     let config = SessionConfig::new();
     let stage = engine.create_query_stage_exec(JobId::new("job"), 1, 1, vec![0], Arc::new(stage), folder, &config);
     let error = stage.unwrap().execute_query_stage(1, context.task_ctx()).await.unwrap_err();
@@ -33,7 +33,7 @@ async fn failed(sql: &str) -> FailedTask {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_error_of_a_task_reaches_the_scheduler_in_its_own_words() {
+async fn the_message_of_a_task_error_reaches_the_scheduler_unchanged() {
     for (sql, kind, message) in [
         (
             "SELECT CAST(x AS BIGINT) FROM t",
@@ -52,10 +52,10 @@ async fn the_error_of_a_task_reaches_the_scheduler_in_its_own_words() {
 }
 
 #[test]
-fn what_ballista_tries_again_stays_what_it_was() {
+fn errors_that_ballista_retries_keep_their_types() {
     let io = || DataFusionError::IoError(std::io::Error::new(std::io::ErrorKind::ConnectionReset, "reset"));
     for error in [io(), io().context("reading"), DataFusionError::Shared(Arc::new(io()))] {
-        let task = FailedTask::from(BallistaError::from(coded(error)));
+        let task = FailedTask::from(BallistaError::from(encoded(error)));
         assert!(task.retryable && matches!(task.failed_reason, Some(FailedReason::IoError(_))), "{}", task.error);
         assert!(Cause::of_text(&task.error).message.ends_with("IO error: reset"), "{}", task.error);
     }
@@ -63,7 +63,7 @@ fn what_ballista_tries_again_stays_what_it_was() {
     let wrapped = DataFusionError::Shared(Arc::new(fetch()));
     let in_arrow = DataFusionError::from(ArrowError::ExternalError(Box::new(fetch())));
     for error in [fetch(), wrapped, in_arrow] {
-        let task = FailedTask::from(BallistaError::from(coded(error)));
+        let task = FailedTask::from(BallistaError::from(encoded(error)));
         assert!(matches!(task.failed_reason, Some(FailedReason::FetchPartitionError(_))), "{}", task.error);
     }
 }

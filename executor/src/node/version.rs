@@ -1,22 +1,23 @@
-//! What `tusk-executor --version` prints.
+//! The output of `tusk-executor --version`.
 
-/// The version of libtorch that this was built with.
+/// The version of libtorch at build time.
 const LIBTORCH: &str = match option_env!("TUSK_LIBTORCH_VERSION") {
     Some(version) => version,
     None => "unknown",
 };
 
-/// Whether that libtorch is a build for CUDA. It cannot be asked itself: without a device it says that it is not.
+/// Whether libtorch is a CUDA build. It is determined at build time, because libtorch reports that CUDA is missing when
+/// there is no device.
 const CUDA: bool = option_env!("TUSK_LIBTORCH_CUDA").is_some();
 
-/// The versions of everything in this executor, a line each.
+/// Returns the versions of the executor's components, one per line.
 #[must_use]
 pub fn long() -> String {
     let cuda = CUDA.then(|| (LIBTORCH, tch::Cuda::device_count()));
     tusk_process::version::long(Some(LIBTORCH), Some(&describe(cuda)))
 }
 
-/// The CUDA of a libtorch's version ("2.11.0+cu130"), and how many devices it finds.
+/// Describes the CUDA version, from a libtorch version such as "2.11.0+cu130", and the number of devices.
 fn describe(cuda: Option<(&str, i64)>) -> String {
     let Some((libtorch, devices)) = cuda else { return "none (CPU build)".to_owned() };
     let digits =
@@ -34,7 +35,7 @@ mod tests {
     use super::describe;
 
     #[test]
-    fn a_cuda_build_says_so_even_without_a_device() {
+    fn a_cuda_build_is_recognised_without_a_device() {
         assert_eq!(describe(None), "none (CPU build)");
         assert_eq!(describe(Some(("2.11.0+cu130", 0))), "13.0, no device: is NVIDIA's driver installed?");
         assert_eq!(describe(Some(("2.11.0+cu130", 8))), "13.0, 8 devices");

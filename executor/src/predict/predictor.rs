@@ -1,4 +1,4 @@
-//! Predicts with published models. A model is loaded once and kept until it is replaced.
+//! Predicts with published models. A model is loaded once and kept until it is replaced or too many are loaded.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -87,14 +87,14 @@ impl Loaded {
         let mut predictions = self.predictions(0);
         predictions.probabilities = sums.iter().map(|sum| sum / self.nets() as f32).collect();
         let images = sums.len() / self.classes.len().max(1);
-        // Without a prediction the heat map is empty for every class, so any class will do.
+        // Without a prediction the heat map is empty for every class, so the class does not matter.
         (0..images).map(|image| predictions.class_of(image).unwrap_or(0) as i64).collect()
     }
 }
 
 impl View {
-    /// Applies `score` to each net and returns the sum of the results. `pixels` are concatenated images; the result is empty
-    /// if there are none.
+    /// Applies `score` to each net and returns the sum of the results. `pixels` are concatenated images; the result is
+    /// empty if there are none.
     fn sum(&self, pixels: &[u8], score: impl Fn(&Scorer, &Tensor) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
         if pixels.is_empty() {
             return Ok(Vec::new());
@@ -140,8 +140,8 @@ impl TorchPredictor {
         Self { store, threads: threads.max(1), models: Mutex::default() }
     }
 
-    /// Returns the model for a batch of these tasks. Tasks that were launched together use the same version of the model, even
-    /// if it is replaced while they run: the first batch reads the manifest, and the others use its model.
+    /// Returns the model for a batch of these tasks. Tasks that were launched together use the same version of the
+    /// model, even if it is replaced while they run: the first batch reads the manifest, and the others use its model.
     fn model(&self, name: &ModelName, tasks: Option<&TaskModels>) -> Result<Arc<Loaded>> {
         match tasks {
             Some(tasks) => tasks.get_or_read(name, || self.published(name)),
@@ -149,7 +149,8 @@ impl TorchPredictor {
         }
     }
 
-    /// Returns the model as it is published now. Each call reads the manifest; the weights are read only if they have changed.
+    /// Returns the model as it is published now. Each call reads the manifest; the weights are read only if they have
+    /// changed.
     fn published(&self, name: &ModelName) -> Result<Arc<Loaded>> {
         let (store, wanted) = (self.store.clone(), name.clone());
         let manifest = wait(async move { store.manifest(&wanted).await })?;
@@ -300,8 +301,8 @@ fn augmented(images: &dyn Array, changes: &Changes) -> Result<Vec<Option<Vec<u8>
     changes.seeds.iter().enumerate().map(of_row).collect()
 }
 
-/// Blocks until the model store responds. SQL functions are called on threads of the async runtime, which must not block on
-/// that runtime. All reads of the process therefore run on a separate runtime with one thread.
+/// Blocks until the model store responds. SQL functions are called on threads of the async runtime, which must not
+/// block on that runtime. All reads of the process therefore run on a separate runtime with one thread.
 fn wait<T: Send + 'static>(work: impl Future<Output = tusk_core::Result<T>> + Send + 'static) -> Result<T> {
     static STORE: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("model-store").enable_all().build()

@@ -37,12 +37,13 @@ impl Scorer {
         Ok(Self { loaded, plain, views })
     }
 
-    /// Returns the heat map of each image for its class in `classes`: `[n * side * side]`, values in [0, 1]. Each map is scaled
-    /// so that its largest value is 1 before it is enlarged to the size of the image. A map is zero if no region raises the
-    /// score of the class.
+    /// Returns the heat map of each image for its class in `classes`: `[n * side * side]`, values in [0, 1]. Each map
+    /// is scaled so that its largest value is 1 before it is enlarged to the size of the image. A map is zero if no
+    /// region raises the score of the class.
     ///
     /// The net's feature maps are multiplied by their gradients at each place (HiResCAM; Draelos & Carin 2020, arXiv
-    /// 2011.08891). For nets that average their feature maps, this equals Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391).
+    /// 2011.08891). For nets that average their feature maps, this equals Grad-CAM (Selvaraju et al. 2017, arXiv
+    /// 1610.02391).
     pub(crate) fn explain(&self, images: &Tensor, classes: &[i64]) -> Result<Vec<f32>> {
         let LoadedNet { net, params, .. } = &self.loaded;
         let count = images.size().first().copied().unwrap_or(0);
@@ -66,9 +67,9 @@ impl Scorer {
         self.loaded.device
     }
 
-    /// Returns the class probabilities `[n * classes]`, row-major, of images `[n, side, side, channels]`, u8, on the device. They
-    /// are means over the views. All images get the same views, so that the probabilities of an image do not depend on the
-    /// other images of the batch.
+    /// Returns the class probabilities `[n * classes]`, row-major, of images `[n, side, side, channels]`, u8, on the
+    /// device. They are means over the views. All images get the same views, so that the probabilities of an image do
+    /// not depend on the other images of the batch.
     pub(crate) fn probabilities(&self, images: &Tensor) -> Result<Vec<f32>> {
         let count = usize::try_from(images.size().first().copied().unwrap_or(0)).unwrap_or(0);
         let hashes = vec![0; count];
@@ -100,7 +101,8 @@ mod tests {
     fn the_heat_map_of_a_net_that_averages_its_maps_is_grad_cam() {
         let images = Tensor::randint_low(0, 256, [4, 64, 64, 1], (Kind::Uint8, Device::Cpu));
         for loss in [Loss::BinaryCrossentropy, Loss::CategoricalCrossentropy] {
-            // This net averages its maps, so the heat map is the sum of the maps, multiplied by the weights of the class.
+            // This net averages its maps, so the heat map is the sum of the maps, multiplied by the weights of the
+            // class.
             let mut definition = ModelDefinition { loss, ..definition(Architecture::RESNET18) };
             definition.preprocessing.image_size = 64;
             let state = initial_state(&definition);

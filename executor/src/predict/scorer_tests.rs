@@ -38,8 +38,8 @@ fn maps_of(loaded: &LoadedNet, images: &Tensor) -> Tensor {
     no_grad(|| loaded.net.features(&loaded.params, &x, Pass::Predict)).unwrap()
 }
 
-/// The initial state of a definition with other vectors. Initially the last normalisation of each branch multiplies by 0,
-/// which would hide the branches.
+/// The initial state of a definition with other vectors. Initially the last normalisation of each branch multiplies by
+/// 0, which would hide the branches.
 fn uneven_state(definition: &ModelDefinition) -> ModelState {
     ModelState::new(initial_state(definition).iter().cloned().map(|mut tensor| {
         if tensor.shape.len() == 1 {
@@ -74,7 +74,8 @@ fn end_of_cnn(state: &ModelState, maps: &Tensor) -> Tensor {
     found.linear(&tensor("fc.weight"), Some(&tensor("fc.bias")))
 }
 
-/// The heat map from feature maps and their weights: scaled to a largest value of 1, and enlarged to the size of the image.
+/// The heat map from feature maps and their weights: scaled to a largest value of 1, and enlarged to the size of the
+/// image.
 fn heat_map(maps: &Tensor, weights: &Tensor) -> Vec<f32> {
     let heat = (maps * weights).sum_dim_intlist(&[1_i64][..], true, Kind::Double).relu();
     let most = heat.amax(&[1_i64, 2, 3][..], true).clamp_min(1e-30);
@@ -122,8 +123,8 @@ fn the_heat_map_of_cnn_is_the_sum_of_its_maps_times_their_gradients() {
     );
 }
 
-/// The derivative of the score of a class by a factor on the maps at each of their four places, by finite differences. It
-/// equals the sum of the maps times their gradients.
+/// The derivative of the score of a class by a factor on the maps at each of their four places, by finite differences.
+/// It equals the sum of the maps times their gradients.
 fn derivatives(loaded: &LoadedNet, maps: &Tensor, class: i64) -> Vec<f64> {
     // So small that few ReLUs change between zero and non-zero.
     const STEP: f64 = 3e-4;
@@ -136,8 +137,8 @@ fn derivatives(loaded: &LoadedNet, maps: &Tensor, class: i64) -> Vec<f64> {
     more.iter().zip(&less).map(|(more, less)| f64::from(more - less) / (2.0 * STEP)).collect()
 }
 
-/// Compares the heat map of a net with finite differences. The net's maps are 2 x 2 here, so the corners of the enlarged map
-/// have the values of the four places.
+/// Compares the heat map of a net with finite differences. The net's maps are 2 x 2 here, so the corners of the
+/// enlarged map have the values of the four places.
 fn assert_agrees_with_finite_differences(architecture: Architecture) {
     let definition = definition_of(architecture, Loss::BinaryCrossentropy);
     let scorer = Scorer::new(Device::Cpu, &definition, &initial_state(&definition), "the test").unwrap();
@@ -145,8 +146,8 @@ fn assert_agrees_with_finite_differences(architecture: Architecture) {
     let maps = maps_of(loaded, &images);
     assert_eq!(maps.size()[2..], [2, 2]);
     let outputs = no_grad(|| loaded.net.classify(&loaded.params, &maps, Pass::Predict)).unwrap();
-    // Initially no layer after the maps has a bias, so the derivatives add up to the score, which is positive for the predicted
-    // class.
+    // Initially no layer after the maps has a bias, so the derivatives add up to the score, which is positive for the
+    // predicted class.
     let class = i64::from(outputs.double_value(&[0, 0]) > 0.0);
     let derivatives = derivatives(loaded, &maps, class);
     let most = derivatives.iter().copied().fold(f64::MIN, f64::max);

@@ -1,5 +1,5 @@
-//! Which device a task computes on: a task holds one for as long as it computes, and none is held twice unless the
-//! operator says so.
+//! Assigns devices to tasks. A task holds a device while it computes. Tasks share a device only if the executor's flags
+//! allow it.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,20 +12,20 @@ use tusk_core::protocol::{DeviceReport, DeviceWork};
 
 use crate::error::{Error, Result};
 
-/// The most devices that `fake:N` makes, and the most workers that share one.
+/// The largest number of devices of `fake:N`, and of workers that share a device.
 const MAX: usize = 64;
 
-/// How often a waiting thread looks whether its task was cancelled.
+/// How often a waiting thread checks whether its task was cancelled.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// A device and the name that operators know it by.
+/// A device and its name in flags, logs and reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct PoolDevice {
     name: String,
     torch: tch::Device,
 }
 
-/// What `--devices` means on a machine with this many CUDA devices.
+/// Parses `--devices` for a machine with this many CUDA devices.
 fn parse(text: &str, cuda: usize) -> Result<Vec<PoolDevice>> {
     let refuse = |reason: String| Error::Devices { given: text.to_owned(), reason };
     let device = |n: usize| PoolDevice { name: format!("cuda:{n}"), torch: tch::Device::Cuda(n) };
@@ -58,12 +58,13 @@ fn parse(text: &str, cuda: usize) -> Result<Vec<PoolDevice>> {
     Ok(devices)
 }
 
-/// One device with those that compute on it, by ticket.
+/// A device with the tasks that compute on it.
 #[derive(Debug)]
 struct Slot {
     device: PoolDevice,
-    /// Whether tasks that leave the choice may take it.
+    /// Whether tasks that accept any device may take it.
     offered: bool,
+    /// The tickets and descriptions of the tasks.
     busy: Vec<(u64, DeviceWork)>,
 }
 
@@ -77,7 +78,8 @@ impl Slot {
     }
 }
 
-/// Who waits and who computes: no threads, no clocks.
+/// The state of a pool: the devices and the queue of waiting tasks. It is separate from threads and time, so that it
+/// can be tested.
 #[derive(Debug)]
 struct Slots {
     slots: Vec<Slot>,
@@ -94,8 +96,8 @@ impl Slots {
         ticket
     }
 
-    /// The device for a ticket, if it is its turn: who came earlier and can be served is served earlier, and the device
-    /// with the fewest tasks comes first.
+    /// Returns the index of the device for a ticket, or `None` if it has to wait. Earlier tickets are served first if
+    /// there is a device for them. The device with the fewest tasks is preferred.
     fn turn(&self, ticket: u64) -> Option<usize> {
         let mut load: Vec<usize> = self.slots.iter().map(|slot| slot.busy.len()).collect();
         for (other, wanted) in &self.waiting {
@@ -133,11 +135,12 @@ pub struct DevicePool {
 }
 
 impl DevicePool {
-    /// The devices that `spec` names: `auto` (every CUDA device, or the CPU), `cpu`, `cuda:0,cuda:1`, or `fake:N`,
-    /// which is N names for the CPU, for tests. `workers_per_device` tasks share one.
+    /// Creates a pool of the devices in `spec`: `auto` (all CUDA devices, or the CPU if there are none), `cpu`, a list
+    /// such as `cuda:0,cuda:1`, or `fake:N`, which are N names for the CPU, for tests. Up to `workers_per_device` tasks
+    /// share a device.
     ///
     /// # Errors
-    /// [`Error::Devices`].
+    /// [`Error::Devices`] when the list or the number is invalid.
     pub fn new(spec: &str, workers_per_device: usize) -> Result<Self> {
         Self::on_machine(spec, workers_per_device, usize::try_from(tch::Cuda::device_count()).unwrap_or(0))
     }
@@ -150,32 +153,32 @@ impl DevicePool {
         let slot = |offered| move |device| Slot { device, offered, busy: Vec::new() };
         let mut slots: Vec<Slot> = parse(spec, cuda)?.into_iter().map(slot(true)).collect();
         if !slots.iter().any(|slot| slot.serves(Wanted::Cpu)) {
-            // For those who ask for the CPU by name.
+            // Tasks may request the CPU by name.
             slots.push(slot(false)(PoolDevice { name: "cpu".to_owned(), torch: tch::Device::Cpu }));
         }
         let slots = Slots { slots, per_device: workers_per_device, waiting: VecDeque::new(), next_ticket: 0 };
         Ok(Self { slots: Mutex::new(slots), freed: Condvar::new(), changed: Arc::default() })
     }
 
-    /// Told when a device is taken or given back.
+    /// The notifier of changes: a device is acquired or released.
     pub(crate) fn changed(&self) -> Arc<Notify> {
         Arc::clone(&self.changed)
     }
 
-    /// Workers that can compute at a time.
+    /// The number of workers that can compute at a time.
     #[must_use]
     pub fn workers(&self) -> usize {
         let slots = self.lock();
         slots.slots.iter().filter(|slot| slot.offered).count() * slots.per_device
     }
 
-    /// Tasks that wait for a device.
+    /// The number of tasks that wait for a device.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.lock().waiting.len()
     }
 
-    /// Each device as often as workers may share it, with what it works on.
+    /// Reports each device with its current work. A device that several workers may share has one entry per worker.
     #[must_use]
     pub fn report(&self) -> Vec<DeviceReport> {
         let slots = self.lock();
@@ -187,10 +190,10 @@ impl DevicePool {
         slots.slots.iter().flat_map(|slot| (0..places(slot)).map(move |place| report(slot, place))).collect()
     }
 
-    /// Waits on this thread until a device is free.
+    /// Blocks this thread until a device is free.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] when there is none of the wanted kind, [`Error::Cancelled`].
+    /// [`Error::NoDevice`] when the pool has no such device, [`Error::Cancelled`] when the task is cancelled.
     pub fn acquire(self: &Arc<Self>, wanted: Wanted, work: DeviceWork, cancelled: &AtomicBool) -> Result<DeviceLease> {
         let mut slots = self.lock();
         if !slots.slots.iter().any(|slot| slot.serves(wanted)) {
@@ -213,7 +216,7 @@ impl DevicePool {
                 slots.occupy(ticket, at, work);
                 let device = slots.slots[at].device.torch;
                 drop(slots);
-                // Another device may be free for who waits behind.
+                // Another device may be free for the next waiting task.
                 self.freed.notify_all();
                 self.changed.notify_one();
                 return Ok(DeviceLease { pool: Arc::clone(self), ticket, at, device });
@@ -222,7 +225,7 @@ impl DevicePool {
         }
     }
 
-    /// What asks for this device and for no other.
+    /// Returns the request for exactly this device.
     #[must_use]
     pub fn asking_for(device: tch::Device) -> Wanted {
         match device {
@@ -236,7 +239,7 @@ impl DevicePool {
     }
 }
 
-/// A device that a task holds. Given back when dropped.
+/// A device that a task holds. It is released when dropped.
 #[derive(Debug)]
 pub struct DeviceLease {
     pool: Arc<DevicePool>,
@@ -246,14 +249,14 @@ pub struct DeviceLease {
 }
 
 impl DeviceLease {
-    /// The device as libtorch knows it.
+    /// The device in libtorch.
     #[must_use]
     pub fn device(&self) -> tch::Device {
         self.device
     }
 
-    /// What asks for this very device again; any processor is the same one.
-    pub(crate) fn again(&self) -> Wanted {
+    /// Returns the request for the same device. All CPU devices count as the same.
+    pub(crate) fn request(&self) -> Wanted {
         match self.device {
             tch::Device::Cuda(n) => Wanted::Cuda(n),
             _ => Wanted::Cpu,
@@ -275,7 +278,10 @@ impl Drop for DeviceLease {
     }
 }
 
-/// The device that a spec asks for, for work that takes none from the executor's pool.
+/// Returns a device that matches a request, for work that does not use the executor's pool.
+///
+/// # Errors
+/// [`Error::NoDevice`] when this machine does not have the device.
 pub(crate) fn device(wanted: Wanted) -> Result<tch::Device> {
     let count = usize::try_from(tch::Cuda::device_count()).unwrap_or(0);
     match wanted {
@@ -294,7 +300,7 @@ pub(crate) fn device(wanted: Wanted) -> Result<tch::Device> {
     }
 }
 
-/// Whether bf16 is faster than f32 here: a GPU, or a processor with bf16 dot products.
+/// Whether bf16 is faster than f32 on this machine: it has a GPU, or a processor with bf16 dot products.
 pub(crate) fn has_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
     let cpu = std::arch::is_x86_feature_detected!("avx512bf16");

@@ -1,4 +1,4 @@
-//! No device is held twice, none idles while a task waits for it, and who gives up waiting is in nobody's way.
+//! Tests of the device pool: exclusive use, sharing, the queue, and cancellation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -22,7 +22,7 @@ fn names(spec: &str, cuda: usize) -> Vec<String> {
 }
 
 #[test]
-fn auto_is_every_cuda_device_or_else_the_cpu() {
+fn auto_means_all_cuda_devices_or_the_cpu() {
     assert_eq!(names("auto", 0), ["cpu"]);
     assert_eq!(names("auto", 3), ["cuda:0", "cuda:1", "cuda:2"]);
     assert_eq!(names("cuda:2, cuda:0", 3), ["cuda:2", "cuda:0"]);
@@ -30,7 +30,7 @@ fn auto_is_every_cuda_device_or_else_the_cpu() {
 }
 
 #[test]
-fn a_list_that_cannot_be_met_says_why() {
+fn an_invalid_list_of_devices_is_refused_with_the_reason() {
     for (spec, reason) in [
         ("cuda:1", "device cuda:1 not found; this process sees 1 CUDA devices"),
         ("gpu", "use auto, cpu, cuda:N, or a list"),
@@ -50,7 +50,7 @@ fn a_list_that_cannot_be_met_says_why() {
     );
 }
 
-/// Runs tasks on threads of their own; how many were on a device at most, by name, and the wall time.
+/// Runs each task on its own thread and returns the largest number of simultaneous tasks per device.
 fn run(pool: &Arc<DevicePool>, tasks: u32) -> BTreeMap<String, usize> {
     let on: Mutex<BTreeMap<String, (usize, usize)>> = Mutex::default();
     std::thread::scope(|scope| {
@@ -74,19 +74,19 @@ fn run(pool: &Arc<DevicePool>, tasks: u32) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn no_two_tasks_are_on_one_device_and_all_devices_are_used() {
+fn tasks_do_not_share_devices_by_default_and_all_devices_are_used() {
     let most = run(&pool("fake:3", 1, 0), 24);
     let wanted: BTreeMap<String, usize> = (0..3).map(|n| (format!("fake:{n}"), 1)).collect();
     assert_eq!(most, wanted);
 }
 
 #[test]
-fn as_many_tasks_share_a_device_as_the_operator_says() {
+fn as_many_tasks_share_a_device_as_configured() {
     let pool = pool("fake:2", 2, 0);
     assert_eq!(pool.workers(), 4);
     let leases: Vec<DeviceLease> = (0..4).map(|n| pool.acquire(Wanted::Auto, work(n), &NEVER).unwrap()).collect();
     let on: Vec<String> = leases.iter().map(DeviceLease::name).collect();
-    assert_eq!(on, ["fake:0", "fake:1", "fake:0", "fake:1"], "the idlest device first");
+    assert_eq!(on, ["fake:0", "fake:1", "fake:0", "fake:1"], "the device with the fewest tasks is first");
     assert!(pool.report().iter().all(|device| device.busy.is_some()));
     drop(leases);
     assert!(pool.report().iter().all(|device| device.busy.is_none()));
@@ -94,7 +94,7 @@ fn as_many_tasks_share_a_device_as_the_operator_says() {
 }
 
 #[test]
-fn a_task_that_is_cancelled_while_it_waits_leaves_the_queue() {
+fn a_waiting_task_that_is_cancelled_leaves_the_queue() {
     let pool = pool("fake:1", 1, 0);
     let lease = pool.acquire(Wanted::Auto, work(0), &NEVER).unwrap();
     let cancelled = AtomicBool::new(false);
@@ -116,20 +116,20 @@ fn a_task_that_is_cancelled_while_it_waits_leaves_the_queue() {
 }
 
 #[test]
-fn a_device_asked_for_by_name_is_the_one_that_is_given() {
+fn a_request_by_name_gets_that_device() {
     let pool = pool("cuda:0,cuda:1", 1, 2);
     let second = pool.acquire(Wanted::Cuda(1), work(0), &NEVER).unwrap();
     assert_eq!(second.device(), tch::Device::Cuda(1));
     let any = pool.acquire(Wanted::Auto, work(1), &NEVER).unwrap();
     assert_eq!(any.device(), tch::Device::Cuda(0));
     let cpu = pool.acquire(Wanted::Cpu, work(2), &NEVER).unwrap();
-    assert_eq!(cpu.device(), tch::Device::Cpu, "asked for by name though it is not on the list");
+    assert_eq!(cpu.device(), tch::Device::Cpu, "the CPU is available by name even if it is not in the list");
     let error = pool.acquire(Wanted::Cuda(2), work(3), &NEVER).unwrap_err().to_string();
     assert!(error.starts_with("device cuda:2 not found: it is not in the executor's --devices"), "{error}");
 }
 
 #[test]
-fn who_waits_for_one_device_delays_nobody_who_can_have_another() {
+fn a_task_that_waits_for_one_device_does_not_delay_tasks_that_can_use_another() {
     let mut slots = pool("cuda:0,cuda:1", 1, 2);
     let slots = Arc::get_mut(&mut slots).unwrap().slots.get_mut().unwrap();
     let first = slots.enqueue(Wanted::Cuda(0));
@@ -144,7 +144,7 @@ fn who_waits_for_one_device_delays_nobody_who_can_have_another() {
 }
 
 #[test]
-fn a_free_device_is_given_at_once() {
+fn a_free_device_is_acquired_without_delay() {
     let pool = pool("fake:1", 1, 0);
     let started = Instant::now();
     for n in 0..1000 {

@@ -1,7 +1,8 @@
-//! jemalloc as the malloc of the whole process, libtorch's included.
+//! Makes jemalloc the malloc of the whole process, including libtorch.
 //!
-//! A training step takes and frees hundreds of megabytes in large blocks. glibc gives those back to the kernel at once, so
-//! each step pays for all of its pages anew: up to half of a step's time. jemalloc keeps what was freed for ten seconds,
-//! and then a thread of its own gives it back, although nothing else may happen in the process. `MALLOC_CONF` changes that.
+//! A training step allocates and frees hundreds of megabytes in large blocks. glibc returns such blocks to the kernel
+//! at once, so that each step causes page faults for all of them, which takes up to half of its time. jemalloc keeps
+//! freed memory for ten seconds; then a background thread returns it to the kernel. `MALLOC_CONF` changes these
+//! settings.
 
 use tikv_jemalloc_sys as _;

@@ -1,13 +1,13 @@
-//! What an executor counts, for Prometheus and for the scheduler.
+//! The metrics of an executor, for Prometheus and for reports to the scheduler.
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tusk_core::protocol::ExecutorTotals;
 
-/// Upper bounds of the buckets of a phase's seconds.
+/// The upper bounds of the histogram buckets for the seconds of a phase.
 const SECONDS: [f64; 14] = [0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 180.0, 600.0, 3600.0];
 
-/// The counters of an engine.
+/// The metrics of an engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
     pub(crate) images_decoded: IntCounter,
@@ -16,9 +16,9 @@ pub(crate) struct Metrics {
     pub(crate) shard_hits: IntCounter,
     pub(crate) shard_misses: IntCounter,
     pub(crate) report_failures: IntCounter,
-    /// By phase and outcome.
+    /// Finished tasks by phase and outcome.
     pub(crate) tasks: IntCounterVec,
-    /// By phase.
+    /// Seconds of tasks by phase.
     pub(crate) seconds: HistogramVec,
     pub(crate) shards: IntGauge,
     pub(crate) shard_memory_bytes: IntGauge,
@@ -29,7 +29,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero, in no registry.
+    /// Creates metrics that are zero and not registered.
     pub(crate) fn new() -> prometheus::Result<Self> {
         let counter = |name: &str, help: &str| IntCounter::new(format!("tusk_executor_{name}"), help);
         let gauge = |name: &str, help: &str| IntGauge::new(format!("tusk_executor_{name}"), help);
@@ -56,7 +56,7 @@ impl Metrics {
         })
     }
 
-    /// Makes them part of a registry.
+    /// Registers the metrics.
     pub(crate) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
         let all: [Box<dyn Collector>; 14] = [
             Box::new(self.images_decoded.clone()),
@@ -77,12 +77,12 @@ impl Metrics {
         all.into_iter().try_for_each(|metric| registry.register(metric))
     }
 
-    /// The seconds of one phase of one task.
+    /// Records the seconds of one phase of a task.
     pub(crate) fn observe(&self, phase: &str, seconds: f64) {
         self.seconds.with_label_values(&[phase]).observe(seconds);
     }
 
-    /// What the scheduler is told.
+    /// Returns the totals for a report to the scheduler.
     pub(crate) fn totals(&self) -> ExecutorTotals {
         ExecutorTotals {
             images_decoded: self.images_decoded.get(),

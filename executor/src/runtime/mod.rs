@@ -1,4 +1,5 @@
-//! What tasks share in one process: devices, running tasks, metrics, checkpoints, threads, memory.
+//! The state that the tasks of one process share: devices, running tasks, metrics, the checkpoint cache, threads,
+//! memory.
 
 pub(crate) mod checkpoint_cache;
 pub(crate) mod devices;

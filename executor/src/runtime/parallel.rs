@@ -1,9 +1,9 @@
-//! The same work on many things, on several threads.
+//! Applies a function to many items on several threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What `work` gives for each index below `count`, in their order. Each thread takes the next index when it is free,
-/// since images differ in size. `None` is what a thread that panicked had done.
+/// Returns the results of `work` for each index below `count`, in order. Each thread takes the next index when it is
+/// free, because images differ in size. If a thread panics, its results are `None`.
 pub(crate) fn map<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<Option<T>> {
     let next = AtomicUsize::new(0);
     let worker = || {
@@ -30,7 +30,7 @@ pub(crate) fn map<T: Send>(count: usize, threads: usize, work: impl Fn(usize) ->
 #[cfg(test)]
 mod tests {
     #[test]
-    fn results_stand_in_order_whoever_made_them() {
+    fn results_are_in_order_for_any_number_of_threads() {
         for threads in [0, 1, 3, 50] {
             let squares = super::map(20, threads, |index| index * index);
             assert_eq!(squares, (0..20).map(|index| Some(index * index)).collect::<Vec<_>>());

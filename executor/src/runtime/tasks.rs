@@ -1,4 +1,4 @@
-//! What an executor is doing: the tasks that run, how far they are, and what they leave in the log and the metrics.
+//! Tracks the running tasks of an executor: their progress, log entries and metrics.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use tusk_core::job::TrainTask;
 use crate::error::{Error, Result};
 use crate::runtime::metrics::Metrics;
 
-/// The tasks of an engine. Takes their progress, counts it and hands it on.
+/// The running tasks of an engine. It receives their progress, updates the metrics and forwards the progress.
 #[derive(Debug)]
 pub(crate) struct Tasks {
     pub(crate) metrics: Metrics,
@@ -23,8 +23,8 @@ pub(crate) struct Tasks {
 
 #[derive(Debug, Default)]
 struct Running {
-    /// A task may be tried again while its first attempt has not noticed yet that it was cancelled.
-    tasks: usize,
+    /// The number of attempts. A task may be retried before its first attempt has noticed that it was cancelled.
+    attempts: usize,
     progress: Option<Progress>,
 }
 
@@ -33,17 +33,17 @@ impl Tasks {
         Self { metrics, next, changed, running: Mutex::default() }
     }
 
-    /// Notes that a task starts; it ends with what is returned.
+    /// Records the start of a task. The task ends when the returned value is ended or dropped.
     pub(crate) fn begin(self: &Arc<Self>, task: &TrainTask, worker: WorkerId) -> RunningTask {
         let key = (task.run.clone(), worker);
-        self.lock().entry(key.clone()).or_default().tasks += 1;
+        self.lock().entry(key.clone()).or_default().attempts += 1;
         self.changed.notify_one();
         let (job, epoch) = (task.job.name(), task.job.epoch());
         tracing::info!(run = %task.run, epoch, partition = %worker, phase = job, "task starts");
         RunningTask { tasks: Arc::clone(self), key, job, epoch, started: Instant::now(), outcome: "cancelled" }
     }
 
-    /// The latest of every running task.
+    /// Returns the latest progress of every running task.
     pub(crate) fn progress(&self) -> Vec<Progress> {
         let mut all: Vec<Progress> = self.lock().values().filter_map(|running| running.progress.clone()).collect();
         all.sort_by(|a, b| (&a.run, a.worker).cmp(&(&b.run, b.worker)));
@@ -60,7 +60,7 @@ impl ProgressSink for Tasks {
         if let Some(running) = self.lock().get_mut(&(progress.run.clone(), progress.worker)) {
             let last = running.progress.as_ref().filter(|last| last.epoch == progress.epoch);
             let last = last.map_or(progress.images_before, |last| last.images);
-            // Fewer than before: another attempt, which starts anew.
+            // A number below the last one comes from a new attempt.
             let new = progress
                 .images
                 .checked_sub(last)
@@ -73,12 +73,12 @@ impl ProgressSink for Tasks {
     }
 }
 
-/// A task that runs. Dropped without an end, it was cancelled.
+/// A running task. If it is dropped without a call of [`Self::end`], it was cancelled.
 #[derive(Debug)]
 pub(crate) struct RunningTask {
     tasks: Arc<Tasks>,
     key: (RunId, WorkerId),
-    /// Its name. Logs and metrics call it the phase, because Prometheus keeps the label `job` for itself.
+    /// The name of the job. Logs and metrics call it the phase, because Prometheus uses the label `job` itself.
     job: &'static str,
     epoch: Option<u32>,
     started: Instant,
@@ -86,7 +86,7 @@ pub(crate) struct RunningTask {
 }
 
 impl RunningTask {
-    /// Notes how it ended.
+    /// Records the result of the task.
     pub(crate) fn end(mut self, result: &Result<()>) {
         let ((run, partition), phase, epoch) = (&self.key, self.job, self.epoch);
         self.outcome = match result {
@@ -106,8 +106,8 @@ impl Drop for RunningTask {
             let mut running = self.tasks.lock();
             let images = running.get(&self.key).and_then(|running| running.progress.as_ref()).map_or(0, |p| p.images);
             if let Some(entry) = running.get_mut(&self.key) {
-                entry.tasks -= 1;
-                if entry.tasks == 0 {
+                entry.attempts -= 1;
+                if entry.attempts == 0 {
                     running.remove(&self.key);
                 }
             }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn images_count_once_however_often_they_are_reported() {
+    fn images_that_are_reported_repeatedly_count_once() {
         let tasks = tasks();
         let running = tasks.begin(&task(&definition(Architecture::CNN), 1), WorkerId(0));
         for (epoch, images) in [(0, 10), (0, 25), (1, 8), (1, 16), (1, 16), (2, 4)] {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_is_dropped_was_cancelled_and_its_second_attempt_goes_on() {
+    fn a_dropped_task_counts_as_cancelled_and_its_second_attempt_continues() {
         let tasks = tasks();
         let task = task(&definition(Architecture::CNN), 1);
         let (first, second) = (tasks.begin(&task, WorkerId(0)), tasks.begin(&task, WorkerId(0)));
@@ -175,6 +175,6 @@ mod tests {
         second.end(&Err(Error::Cancelled));
         assert_eq!(tasks.metrics.tasks.with_label_values(&["train", "cancelled"]).get(), 2);
         tasks.report(progress(1, 99));
-        assert!(tasks.progress().is_empty(), "a report that comes late is nobody's");
+        assert!(tasks.progress().is_empty(), "reports after the end of a task are ignored");
     }
 }

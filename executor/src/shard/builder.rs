@@ -1,4 +1,5 @@
-//! Builds a shard from batches of rows: hashes every image, selects the worker's rows, and decodes those on several threads.
+//! Builds a shard from batches of rows: hashes every image, selects the worker's rows, and decodes those on several
+//! threads.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -201,12 +202,18 @@ impl ShardBuilder {
         code
     }
 
-    fn keep(&mut self, (content, look): (u64, u64), label: u32, group: Option<&str>, pixels: &[u8]) -> Result<()> {
+    fn keep(
+        &mut self,
+        (content, perceptual): (u64, u64),
+        label: u32,
+        group: Option<&str>,
+        pixels: &[u8],
+    ) -> Result<()> {
         let place = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
         let key = group.map_or(content, |group| content_hash(group.as_bytes()));
         let sum = pixels.iter().map(|p| u64::from(*p)).sum();
         let square_sum = pixels.iter().map(|p| u64::from(*p) * u64::from(*p)).sum();
-        self.rows.push(Row { content, label, key, look, sum, square_sum, place });
+        self.rows.push(Row { content, label, key, perceptual, sum, square_sum, place });
         self.append(pixels)
     }
 
@@ -249,7 +256,7 @@ impl ShardBuilder {
                 file.write_all(chunk).map_err(failed)?;
             }
         }
-        tracing::info!(images = self.rows.len(), folder = %path, "the shard does not fit into memory and is moved to disk");
+        tracing::info!(images = self.rows.len(), folder = %path, "the shard exceeds the memory limit and moves to disk");
         self.pixels = Growing::Disk { file, path, reservations };
         Ok(())
     }

@@ -31,8 +31,8 @@ impl Default for CacheLimits {
 }
 
 impl CacheLimits {
-    /// Reads the limits from `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR`. A variable that is empty
-    /// or not set gives the default.
+    /// Reads the limits from `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR`. A variable that
+    /// is empty or not set gives the default.
     ///
     /// # Errors
     /// [`Error::Variable`] when a variable does not hold a number of bytes.
@@ -121,8 +121,8 @@ impl ShardCache {
         &self.limits.folder
     }
 
-    /// Returns the shard of a key, and whether this call built it. If several tasks request a shard at the same time, it is
-    /// built once.
+    /// Returns the shard of a key, and whether this call built it. If several tasks request a shard at the same time,
+    /// it is built once.
     pub(crate) async fn get_or_build<F>(&self, key: ShardKey, build: F) -> Result<(Arc<Shard>, bool)>
     where
         F: Future<Output = Result<Shard>>,

@@ -1,4 +1,5 @@
-//! Stores a worker's rows: decoded pixels, labels, and the hashes that assign rows to workers and to the sides of a split.
+//! Stores a worker's rows: decoded pixels, labels, and the hashes that assign rows to workers and to the sides of a
+//! split.
 
 mod builder;
 mod cache;
@@ -20,14 +21,15 @@ use crate::error::{Error, Result};
 /// A row with a readable image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Row {
-    /// The content hash. It is the first field, so that the order of sorted rows does not depend on the order of the table.
+    /// The content hash. It is the first field, so that the order of sorted rows does not depend on the order of the
+    /// table.
     pub(crate) content: u64,
     /// The index into [`Shard::labels`].
     pub(crate) label: u32,
     /// The split key: the hash of the group, or the content hash if there is no group.
     pub(crate) key: u64,
     /// The perceptual hash of the image.
-    pub(crate) look: u64,
+    pub(crate) perceptual: u64,
     /// The sum of the pixel values.
     pub(crate) sum: u64,
     /// The sum of the squares of the pixel values.
@@ -68,8 +70,8 @@ pub(crate) struct Shard {
 }
 
 impl Shard {
-    /// Returns the rows of a selection in the shard's order. Training rows whose content hash is in `dropped`, which must be
-    /// sorted, are left out.
+    /// Returns the rows of a selection in the shard's order. Training rows whose content hash is in `dropped`, which
+    /// must be sorted, are left out.
     pub(crate) fn select(&self, rows: Rows, spec: &ModelSpec, dropped: &[u64]) -> Vec<Row> {
         let wanted = |row: &&Row| match rows {
             Rows::All => true,

@@ -15,7 +15,8 @@ pub(crate) struct Mixup {
 }
 
 impl Mixup {
-    /// Draws the weights of a step from the beta distribution with both parameters `alpha`. Returns `None` if `alpha` is 0.
+    /// Draws the weights of a step from the beta distribution with both parameters `alpha`. Returns `None` if `alpha`
+    /// is 0.
     pub(crate) fn draw(alpha: f64, seed: u64, step: &[u64]) -> Option<Self> {
         if alpha <= 0.0 {
             return None;
@@ -30,8 +31,8 @@ impl Mixup {
         }
     }
 
-    /// Returns the weighted mean of `own` and `partner`. Both are images, or losses for the images' own classes and for their
-    /// partners' classes.
+    /// Returns the weighted mean of `own` and `partner`. Both are images, or losses for the images' own classes and for
+    /// their partners' classes.
     pub(crate) fn mix(self, own: &Tensor, partner: &Tensor) -> Result<Tensor> {
         Ok(own.f_mul_scalar(self.own)?.f_add(&partner.f_mul_scalar(1.0 - self.own)?)?)
     }

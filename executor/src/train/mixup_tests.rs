@@ -80,8 +80,8 @@ fn largest_difference(a: &[f64], b: &[f64]) -> f64 {
 
 #[test]
 fn a_step_mixes_images_and_losses_with_the_same_weights() {
-    // With a weight near 0.5 the test could not tell an image from its partner; with a weight near 1 it could not detect
-    // mixing at all.
+    // With a weight near 0.5 the test could not tell an image from its partner; with a weight near 1 it could not
+    // detect mixing at all.
     let seed = (1_u64..).find(|seed| (0.6..0.8).contains(&share(*seed))).unwrap();
     let definition = linear(seed);
     for count in [2, 7] {

@@ -1,4 +1,5 @@
-//! Trains nets: training steps, the optimizers, the moving average of the weights, and the client of the parameter server.
+//! Trains nets: training steps, the optimizers, the moving average of the weights, and the client of the parameter
+//! server.
 
 pub(crate) mod ema;
 pub(crate) mod mixup;

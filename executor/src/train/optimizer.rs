@@ -1,8 +1,8 @@
 //! SGD, Adam and AdamW over one flat vector of weights.
 //!
-//! The moments are part of the state that one job passes to the next. Workers return them, the aggregator averages them like
-//! weights, and the next job starts from the mean. With one worker, a run in several jobs gives the same weights as a run
-//! without interruption. With several workers, no epoch starts with zero moments.
+//! The moments are part of the state that one job passes to the next. Workers return them, the aggregator averages them
+//! like weights, and the next job starts from the mean. With one worker, a run in several jobs gives the same weights
+//! as a run without interruption. With several workers, no epoch starts with zero moments.
 
 use tch::{Tensor, no_grad};
 use tusk_core::options::{ModelSpec, Optimizer as Algorithm};
@@ -15,8 +15,8 @@ use crate::nets::layout::{Params, named};
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
-/// The number of weights that a step updates at a time on a CPU. Intermediate values of this size stay in the processor's
-/// caches, and their memory is reused.
+/// The number of weights that a step updates at a time on a CPU. Intermediate values of this size stay in the
+/// processor's caches, and their memory is reused.
 const PIECE: usize = 1 << 18;
 
 /// An optimizer with its moments.

@@ -1,8 +1,8 @@
 //! A worker's client of the parameter server; see [`tusk_core::protocol::parameters`] for the messages.
 //!
-//! Its methods block and are called from a training thread. While the parameter server cannot be reached, a call is retried
-//! with increasing waits for at most [`RETRY_FOR`]. The parameter server applies a push once, even if it is sent twice. A
-//! call ends when the task is cancelled.
+//! Its methods block and are called from a training thread. While the parameter server cannot be reached, a call is
+//! retried with increasing waits for at most [`RETRY_FOR`]. The parameter server applies a push once, even if it is
+//! sent twice. A call ends when the task is cancelled.
 
 use std::fmt;
 use std::future::Future;
@@ -38,8 +38,8 @@ const RETRY_FOR: Duration = Duration::from_secs(120);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// How long the parameter server may take to accept a connection, to respond to a push, or to send the next piece. These are
-/// longer than requests wait in the parameter server's queue.
+/// How long the parameter server may take to accept a connection, to respond to a push, or to send the next piece.
+/// These are longer than requests wait in the parameter server's queue.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 const RESPONSE_WAIT: Duration = Duration::from_secs(300);
 const PIECE_WAIT: Duration = Duration::from_secs(60);
@@ -183,7 +183,7 @@ impl ParameterClient {
                 if !is_transient(status.code()) || started.elapsed() + wait > RETRY_FOR {
                     return Err(self.failed(status.message().to_owned()));
                 }
-                tracing::debug!(worker = %self.worker, %status, "the request to the parameter server failed, will retry");
+                tracing::debug!(worker = %self.worker, %status, "a request to the parameter server failed, will retry");
                 tokio::select! {
                     () = sleep(wait) => {}
                     () = until(&self.cancelled) => return Err(Error::Cancelled),
@@ -235,8 +235,8 @@ async fn receive(
     Ok((pulled, Some(ModelState::new(tensors))))
 }
 
-/// Appends a piece to its tensor. It refuses pieces that do not fit `like`, so the weights never take more memory than the
-/// model has.
+/// Appends a piece to its tensor. It refuses pieces that do not fit `like`, so the weights never take more memory than
+/// the model has.
 pub(crate) fn take(
     tensors: &mut Vec<NamedTensor>,
     piece: Piece,

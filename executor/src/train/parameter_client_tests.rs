@@ -41,7 +41,7 @@ struct Service {
 impl Service {
     fn call(&self) -> Result<(), Status> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed) as usize;
-        self.errors.get(call).map_or(Ok(()), |code| Err(Status::new(*code, "as told")))
+        self.errors.get(call).map_or(Ok(()), |code| Err(Status::new(*code, "injected error")))
     }
 }
 
@@ -177,7 +177,7 @@ async fn a_refusal_is_not_retried_and_names_the_parameter_server() {
     serve(listener, &[Code::NotFound], like());
     let mut client = client(&url, &Arc::default());
     let error = blocking(move || client.pull(None, &like()).unwrap_err()).await;
-    let wanted = format!("cannot exchange weights with the parameter server at {url}: as told");
+    let wanted = format!("cannot exchange weights with the parameter server at {url}: injected error");
     assert_eq!(error.to_string(), wanted);
     for code in [Code::InvalidArgument, Code::FailedPrecondition, Code::Aborted, Code::DataLoss, Code::Unauthenticated]
     {

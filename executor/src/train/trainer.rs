@@ -93,8 +93,8 @@ pub(crate) struct Step {
     pub(crate) learning_rate: f64,
 }
 
-/// The sum of the losses of rows, in f64 on the device. It stays there because reading a value from a GPU waits until the
-/// GPU has finished all earlier work.
+/// The sum of the losses of rows, in f64 on the device. It stays there because reading a value from a GPU waits until
+/// the GPU has finished all earlier work.
 #[derive(Default)]
 pub(crate) struct LossSum(Option<Tensor>);
 
@@ -193,7 +193,8 @@ impl<'a> Learner<'a> {
     pub(crate) fn step(&mut self, epoch: u32, order: &[Row], step: usize) -> Result<Step> {
         self.env.check()?;
         let (spec, steps) = (&self.env.task.definition.spec, self.steps());
-        // The sizes of batches differ by one row at most. Otherwise a small last batch would count as much as a full one.
+        // The sizes of batches differ by one row at most. Otherwise a small last batch would count as much as a full
+        // one.
         let batch = &order[step * order.len() / steps..(step + 1) * order.len() / steps];
         let hashes: Vec<u64> = batch.iter().map(|row| row.content).collect();
         let truth = truth_of(batch, &self.classes)?;
@@ -243,8 +244,8 @@ impl<'a> Learner<'a> {
         self.loaded.params.set(state, "the parameter server")
     }
 
-    /// Returns the final state: the moments, the moving average, the weights and the running statistics. Each part is freed
-    /// before the next one is copied, to save memory.
+    /// Returns the final state: the moments, the moving average, the weights and the running statistics. Each part is
+    /// freed before the next one is copied, to save memory.
     pub(crate) fn into_state(self) -> Result<Vec<NamedTensor>> {
         let Self { loaded, optimizer, average, .. } = self;
         let mut tensors = optimizer.state()?;

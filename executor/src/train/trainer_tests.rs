@@ -316,8 +316,8 @@ const TARGET: [f32; 3] = [0.25, 1.0, -1.0];
 const CURVATURE: [f32; 3] = [1.0, 2.0, 3.0];
 const LEARNING_RATE: f64 = 0.1;
 
-/// The parameters after each of three steps. Before the last step, the optimizer's state is saved and loaded, as between two
-/// epochs. `piece` parameters are updated at a time.
+/// The parameters after each of three steps. Before the last step, the optimizer's state is saved and loaded, as
+/// between two epochs. `piece` parameters are updated at a time.
 fn three_steps(optimizer: Algorithm, weight_decay: f64, piece: usize) -> Vec<f32> {
     let mut spec = ModelSpec::new(Architecture::CNN);
     spec.optimizer.algorithm = optimizer;

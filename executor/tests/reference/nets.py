@@ -1,10 +1,10 @@
-"""Writes nets.txt: what PyTorch makes of our nets with weights that a formula gives.
+"""Writes nets.txt: the outputs and gradients of PyTorch for the nets of Tusk, with weights from a formula.
 
     pip install torch==2.11.0 torchvision==0.26.0 numpy
     python3 nets.py > nets.txt
 
-Run it again when `core/src/nets/cnn.rs` or `cnn_reference.rs` changes: their figures stand below. Figures are computed in f64, so
-that the difference to ours is the rounding of f32 and nothing else.
+Run it again when `core/src/nets/cnn.rs` or `cnn_reference.rs` changes, because this file transcribes their layers.
+Values are computed in f64, so that only the rounding of f32 differs.
 """
 
 import numpy as np
@@ -13,15 +13,16 @@ import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-# The stem: `FOLD` (1 where nothing is folded), `STEM`, its kernel and stride, and whether a 3 x 3 maximum with
-# stride 2 follows. Then `BLOCKS` (width, stride).
+# The stem of `cnn`: the fold factor (1 for no folding), the number of channels, the kernel, the stride, and whether
+# 3 x 3 max pooling with stride 2 follows. `BLOCKS` are pairs of width and stride.
 FOLD, STEM, KERNEL, STRIDE, POOL = 4, 32, 3, 1, False
 BLOCKS = [(32, 1), (64, 2), (128, 2), (192, 2)]
 
-SIDE, PICTURES = 64, 2
+SIDE, IMAGES = 64, 2
 
-# What normalisations multiply by, and the variances they divide by: these start about 1, all other vectors about 0. So does
-# a bottleneck's last normalisation (bn3): fifty layers at full scale would make gradients of rounding.
+# The weights and running variances of batch normalisation are around 1 and all other vectors around 0. The weights of
+# the last normalisation of a bottleneck (bn3) are around 0 too, because fifty layers at full scale would amplify
+# rounding errors.
 UNITY = ("running_var", "bn1.weight", "bn2.weight", "downsample.1.weight")
 UNITY += ("features.1.weight", "features.5.weight", "features.9.weight", "features.13.weight")
 UNITY += ("norm0.weight", "norm1.weight", "norm2.weight", "norm.weight", "norm5.weight")
@@ -78,7 +79,7 @@ def resnet(of, channels, outputs):
 
 
 def vgg16(channels, outputs):
-    """Without dropout: other random numbers would be other results."""
+    """Has no dropout, because its random numbers are not reproducible in Tusk."""
     net = torchvision.models.vgg16(num_classes=outputs, init_weights=False, dropout=0)
     net.features[0] = nn.Conv2d(channels, 64, 3, padding=1)
     return net
@@ -91,7 +92,7 @@ def densenet121(channels, outputs):
 
 
 def uniform(name, count):
-    """Numbers in [-1, 1): splitmix64 from the FNV-1a hash of the name, 24 bits each."""
+    """Returns pseudorandom numbers in [-1, 1) with 24 bits each, by splitmix64 from the FNV-1a hash of the name."""
     start = 0xCBF29CE484222325
     for byte in name.encode():
         start = (start ^ byte) * 0x100000001B3 % 2**64
@@ -104,7 +105,7 @@ def uniform(name, count):
 
 
 def values(name, shape):
-    """The formula: He's variance for weights of layers, and something uneven around their usual start for the rest."""
+    """Returns the values of a tensor: weights have He's variance, vectors are near their usual initial values."""
     u = uniform(name, int(np.prod(shape)))
     if len(shape) > 1:
         u = u * np.sqrt(6 / np.prod(shape[1:]))
@@ -124,14 +125,14 @@ def summary(tensor):
     return torch.cat([flat.sum()[None], flat.square().sum()[None], flat[:4]])
 
 
-def figures(name, net, loss_of, gradients, normalisations, head="fc"):
+def print_reference(name, net, loss_of, gradients, normalisations, head="fc"):
     net = net.double()
     state = net.state_dict()
     state = {k: v if k.endswith("num_batches_tracked") else values(k, tuple(v.shape)) for k, v in state.items()}
     net.load_state_dict(state)
     print(name, "all", "parameters", sum(p.numel() for p in net.parameters()))
-    x = torch.from_numpy(uniform("input", PICTURES * SIDE * SIDE).astype(np.float32).astype(np.float64))
-    x = x.reshape(PICTURES, 1, SIDE, SIDE)
+    x = torch.from_numpy(uniform("input", IMAGES * SIDE * SIDE).astype(np.float32).astype(np.float64))
+    x = x.reshape(IMAGES, 1, SIDE, SIDE)
     with torch.no_grad():
         show(name, "eval", "outputs", net.eval()(x))
     outputs = net.train()(x)
@@ -148,7 +149,7 @@ def figures(name, net, loss_of, gradients, normalisations, head="fc"):
 
 def residual(name, net, loss_of, last):
     gradients = [*RESIDUAL, f"{last}.conv1.weight", f"{last}.bn2.weight"]
-    figures(name, net, loss_of, gradients, ["bn1", f"{last}.bn2"])
+    print_reference(name, net, loss_of, gradients, ["bn1", f"{last}.bn2"])
 
 
 print(f"# python3 nets.py > nets.txt, with PyTorch {torch.__version__}, torchvision {torchvision.__version__}.")
@@ -166,11 +167,12 @@ residual("resnet50", resnet(models.resnet50, 1, 1), binary, "layer4.2")
 residual("cnn", Cnn(1, 1), binary, f"layer{len(BLOCKS)}.0")
 layers = ["features.0.weight", "features.1.weight", "features.1.bias", "features.4.weight", "features.12.weight"]
 layers += ["features.13.weight", "hidden.weight", "hidden.bias"]
-figures("cnn_reference", CnnReference(1, 1), binary, layers, ["features.1", "features.13"])
+print_reference("cnn_reference", CnnReference(1, 1), binary, layers, ["features.1", "features.13"])
 layers = ["features.0.weight", "features.0.bias", "features.10.weight", "features.28.weight", "classifier.0.weight"]
 layers += ["classifier.3.bias"]
-figures("vgg16", vgg16(1, 1), binary, layers, [], head="classifier.6")
+print_reference("vgg16", vgg16(1, 1), binary, layers, [], head="classifier.6")
 layers = ["features.conv0.weight", "features.norm0.weight", "features.denseblock1.denselayer2.conv1.weight"]
 layers += ["features.transition2.norm.weight", "features.transition3.conv.weight", "features.norm5.bias"]
 layers += ["features.denseblock4.denselayer16.norm1.weight", "features.denseblock4.denselayer16.conv2.weight"]
-figures("densenet121", densenet121(1, 1), binary, layers, ["features.norm0", "features.norm5"], head="classifier")
+normalisations = ["features.norm0", "features.norm5"]
+print_reference("densenet121", densenet121(1, 1), binary, layers, normalisations, head="classifier")

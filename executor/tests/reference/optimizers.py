@@ -1,9 +1,9 @@
-"""Writes optimizers.txt: three steps of PyTorch's optimizers on a bowl with three parameters.
+"""Writes optimizers.txt: three steps of PyTorch's optimizers on a quadratic function of three parameters.
 
     python3 optimizers.py > optimizers.txt
 
-The loss is sum(c * (p - t) ^ 2) / 2 over a weight of two values (which decays) and a bias (which does not). A line is
-the optimizer, its weight decay, and the three parameters after each of the three steps.
+The loss is sum(c * (p - t) ^ 2) / 2 over a weight of two values with weight decay and a bias without. A line has the
+optimizer, its weight decay, and the three parameters after each of the three steps.
 """
 
 import torch
