@@ -2,9 +2,7 @@
 //!
 //! Other crates add their operators and tables as [`Extension`]s, for example the table over a folder of images.
 
-use std::any::Any;
 use std::fmt::{Debug, Display};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ballista_core::serde::{BallistaLogicalExtensionCodec, BallistaPhysicalExtensionCodec};
@@ -22,11 +20,11 @@ use datafusion_proto::protobuf::PhysicalPlanNode;
 use prost::Message;
 
 use crate::error::Error;
+use crate::guard::{caught, guarded, wire};
 use crate::job::TrainTask;
 use crate::manifest::WORKERS_MAX;
 use crate::physical::{TaskUnionExec, TrainExec};
 use crate::plans::PhysicalMessage;
-use crate::tables_check::check_tables;
 
 /// An encoded operator.
 #[derive(Clone, PartialEq, Message)]
@@ -112,28 +110,6 @@ pub trait Extension: Debug + Send + Sync {
     /// # Errors
     /// Returns an error if the message does not belong to this extension.
     fn decode_table(&self, body: &[u8]) -> Result<Arc<dyn TableProvider>>;
-}
-
-fn wire(what: &'static str, reason: &dyn Display) -> Error {
-    Error::Wire { what, reason: reason.to_string() }
-}
-
-/// Decodes bytes from another process and converts a panic to an error. The IPC reader of Arrow and parts of DataFusion
-/// panic on some invalid bytes, for example on an in-memory table with a flipped bit. The panic message is still
-/// printed to stderr. The closure leaves no state behind that a panic could corrupt.
-pub(crate) fn guarded<T>(what: &'static str, bytes: &[u8], read: impl FnOnce() -> Result<T>) -> Result<T> {
-    check_tables(bytes).map_err(|reason| wire(what, &reason))?;
-    caught(what, read)
-}
-
-/// Decodes bytes that have been checked.
-pub(crate) fn caught<T>(what: &'static str, read: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(wire(what, &panic_text(panic.as_ref())).into()))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("its reader panicked: {}", text.unwrap_or("no reason given"))
 }
 
 /// The codec of logical plans.

@@ -2,7 +2,7 @@
 
 use datafusion::error::DataFusionError;
 
-use crate::cause::CauseKind;
+use crate::cause::kind::CauseKind;
 
 /// An error. Its message says what happened, where, and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -25,6 +25,7 @@ pub mod codec;
 pub mod engine;
 pub mod error;
 pub mod event;
+mod guard;
 pub mod ids;
 pub mod job;
 pub mod manifest;

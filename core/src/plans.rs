@@ -15,7 +15,7 @@ use datafusion_proto::physical_plan::{
 };
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 
-use crate::codec::{caught, guarded};
+use crate::guard::{caught, guarded};
 use crate::tables_check::CheckedConverter;
 
 /// A plan message. Decoding does not panic or abort the process, even for malformed bytes.

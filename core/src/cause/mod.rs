@@ -6,6 +6,7 @@
 //! formats elsewhere, such as while it plans a job, are parsed from their `Debug` form (`debug`).
 
 mod debug;
+pub(crate) mod kind;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -19,26 +20,10 @@ use datafusion::error::DataFusionError;
 
 use crate::error::Error;
 
+pub use kind::CauseKind;
+
 /// The words in the message of tokio for a panicked task.
 const PANICKED: &str = "panicked with message ";
-
-/// The kind of a failure, by what the user can do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CauseKind {
-    /// The statement or its data is invalid. It would fail again.
-    Invalid,
-    /// Something named in the statement does not exist.
-    NotFound,
-    /// The name already exists.
-    Exists,
-    /// There is not enough memory or disk space.
-    Exhausted,
-    /// A file, a store or a connection is temporarily unavailable.
-    Unavailable,
-    /// A bug.
-    Internal,
-}
 
 /// The cause of a failure, with a message for the user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,7 +7,8 @@ use super::declare::options;
 use super::{Frequency, ModelSpec};
 use crate::error::{Error, Result};
 use crate::mode::{self, Mode};
-use crate::outer_optimizer::{self, OUTER_OPTIMIZERS, OuterOptimizer};
+use crate::outer_optimizer::{self, OUTER_OPTIMIZERS, OuterOptimizer, Rates};
+use crate::state::ModelState;
 
 options! {
     /// How many workers train, where, and how they exchange weights.
@@ -40,6 +41,16 @@ options! {
 /// A run has tens to a few hundred outer steps, which is too few for a larger momentum. The authors of SlowMo recommend
 /// 0.4 to 0.8, and larger values diverged with few steps.
 const OUTER_MOMENTUM: f64 = 0.5;
+
+impl ModelSpec {
+    /// The next version of a model from the mean of its workers and the version that they started from.
+    #[must_use]
+    pub fn next_version(&self, previous: Option<&ModelState>, mean: ModelState) -> ModelState {
+        let DistributionOptions { outer_optimizer, outer_momentum, outer_learning_rate, .. } = self.distribution;
+        let rates = Rates { momentum: outer_momentum, learning_rate: outer_learning_rate };
+        outer_optimizer.next_version(rates, previous, mean)
+    }
+}
 
 /// The device of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

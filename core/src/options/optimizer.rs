@@ -1,6 +1,6 @@
 //! Options of the optimizer.
 
-use super::Optimizer;
+use super::{ModelSpec, Optimizer};
 use super::accepts::{DECAY_MAX, Number, Quoted, WordOr};
 use super::declare::options;
 use crate::schedule::{self, Schedule};
@@ -24,3 +24,11 @@ options! {
         ema: Option<f64> = None, WordOr("none", Number::From(0.0, DECAY_MAX)), before None;
     }
 }
+impl ModelSpec {
+    /// The learning rate at `progress` through the run, from 0 to 1.
+    #[must_use]
+    pub fn learning_rate(&self, progress: f64) -> f64 {
+        self.optimizer.learning_rate * self.optimizer.schedule.factor(progress)
+    }
+}
+

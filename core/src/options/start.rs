@@ -5,7 +5,7 @@ use super::declare::options;
 use super::{Freeze, ModelSpec};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
-use crate::store::refuse_keys;
+use crate::store::foreign::refuse_keys;
 
 options! {
     /// The initial weights of a run, if they are not random.

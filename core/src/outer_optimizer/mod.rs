@@ -4,7 +4,6 @@
 pub mod average;
 pub mod momentum;
 
-use crate::options::ModelSpec;
 use crate::registry::registered;
 use crate::state::ModelState;
 
@@ -30,7 +29,16 @@ enum Rule {
     /// It is the mean.
     Mean,
     /// From the version that the workers started from, where there is one, to the mean of all of them.
-    Step(fn(&ModelSpec, Option<&ModelState>, &ModelState) -> ModelState),
+    Step(fn(Rates, Option<&ModelState>, &ModelState) -> ModelState),
+}
+
+/// The numbers that outer optimizers take from the options.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// The option `outer_momentum`.
+    pub momentum: f64,
+    /// The option `outer_learning_rate`.
+    pub learning_rate: f64,
 }
 
 impl OuterOptimizer {
@@ -40,6 +48,15 @@ impl OuterOptimizer {
         matches!(self.0.rule, Rule::Step(_))
     }
 
+    /// The next version of a model from the mean of its workers and the version that they started from.
+    #[must_use]
+    pub fn next_version(self, rates: Rates, previous: Option<&ModelState>, mean: ModelState) -> ModelState {
+        match self.0.rule {
+            Rule::Mean => mean,
+            Rule::Step(step) => step(rates, previous, &mean),
+        }
+    }
+
     /// The options that belong to it.
     #[must_use]
     pub fn options(self) -> &'static [&'static str] {
@@ -47,19 +64,9 @@ impl OuterOptimizer {
     }
 }
 
-/// The next version of a model from the mean of its workers and the version they started from.
-#[must_use]
-pub fn next_version(spec: &ModelSpec, previous: Option<&ModelState>, mean: ModelState) -> ModelState {
-    match spec.distribution.outer_optimizer.0.rule {
-        Rule::Mean => mean,
-        Rule::Step(step) => step(spec, previous, &mean),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Architecture;
     use crate::state::NamedTensor;
 
     pub(super) fn state(tensors: &[(&str, &[f32])]) -> ModelState {
@@ -70,12 +77,13 @@ mod tests {
         }))
     }
 
+    const RATES: Rates = Rates { momentum: 0.5, learning_rate: 0.5 };
+
     #[test]
     fn the_average_is_the_mean_to_the_bit() {
         let mean = state(&[("w", &[0.1, -1e-30]), ("bn.running_var", &[0.3]), ("optimizer.step", &[7.0])]);
         let previous = state(&[("w", &[5.0, 5.0])]);
-        let spec = ModelSpec::new(Architecture::CNN);
-        assert_eq!(next_version(&spec, Some(&previous), mean.clone()), mean);
+        assert_eq!(average::OUTER_OPTIMIZER.next_version(RATES, Some(&previous), mean.clone()), mean);
     }
 
     #[test]
@@ -86,10 +94,7 @@ mod tests {
             let text = serde_json::to_string(&outer_optimizer).unwrap();
             assert_eq!(text, format!("\"{outer_optimizer}\""));
             assert_eq!(serde_json::from_str::<OuterOptimizer>(&text).unwrap(), outer_optimizer);
-            let mut spec = ModelSpec::new(Architecture::CNN);
-            spec.distribution.outer_optimizer = outer_optimizer;
-            spec.distribution.outer_learning_rate = 0.5;
-            let next = next_version(&spec, Some(&previous), mean.clone());
+            let next = outer_optimizer.next_version(RATES, Some(&previous), mean.clone());
             assert_eq!(next != mean, outer_optimizer.needs_previous(), "{outer_optimizer}");
         }
     }

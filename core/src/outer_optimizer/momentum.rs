@@ -13,8 +13,7 @@
 //! * Where there is nothing to step from (the first mean, whose start only the workers know; a new head after a warm
 //!   start) the mean is taken as it is and the velocity is zero.
 
-use super::{Definition, OuterOptimizer, Rule};
-use crate::options::ModelSpec;
+use super::{Definition, OuterOptimizer, Rates, Rule};
 use crate::state::{ModelState, NamedTensor, OPTIMIZER_PREFIX, is_running_statistic};
 
 /// `outer_optimizer = 'momentum'`.
@@ -27,13 +26,12 @@ pub const OUTER_OPTIMIZER: OuterOptimizer = OuterOptimizer(&Definition {
 /// How the names of velocities start.
 const VELOCITY_PREFIX: &str = "optimizer.outer.";
 
-fn next_version(spec: &ModelSpec, previous: Option<&ModelState>, mean: &ModelState) -> ModelState {
-    let rates = (spec.distribution.outer_momentum, spec.distribution.outer_learning_rate);
+fn next_version(rates: Rates, previous: Option<&ModelState>, mean: &ModelState) -> ModelState {
     ModelState::new(mean.iter().flat_map(|tensor| step(rates, previous, tensor)))
 }
 
 /// The next value of a tensor, and its velocity where it has one.
-fn step((momentum, learning_rate): (f64, f64), previous: Option<&ModelState>, mean: &NamedTensor) -> Vec<NamedTensor> {
+fn step(Rates { momentum, learning_rate }: Rates, previous: Option<&ModelState>, mean: &NamedTensor) -> Vec<NamedTensor> {
     if is_running_statistic(&mean.name) || mean.name.starts_with(OPTIMIZER_PREFIX) {
         return vec![mean.clone()];
     }
@@ -62,42 +60,36 @@ fn step((momentum, learning_rate): (f64, f64), previous: Option<&ModelState>, me
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Architecture;
     use crate::outer_optimizer::tests::state;
 
-    fn momentum(outer_momentum: f64, outer_learning_rate: f64) -> ModelSpec {
-        let outer_optimizer = OUTER_OPTIMIZER;
-        ModelSpec::new(Architecture::CNN).with(|spec| {
-            spec.distribution.outer_optimizer = outer_optimizer;
-            spec.distribution.outer_momentum = outer_momentum;
-            spec.distribution.outer_learning_rate = outer_learning_rate;
-        })
+    fn rates(momentum: f64, learning_rate: f64) -> Rates {
+        Rates { momentum, learning_rate }
     }
 
     #[test]
     fn momentum_steps_as_computed_by_hand() {
-        let spec = momentum(0.5, 0.25);
+        let rates = rates(0.5, 0.25);
         // Nothing to step from: the mean.
-        let first = next_version(&spec, None, &state(&[("w", &[1.0, 2.0])]));
+        let first = next_version(rates, None, &state(&[("w", &[1.0, 2.0])]));
         assert_eq!(first, state(&[("w", &[1.0, 2.0]), ("optimizer.outer.w", &[0.0, 0.0])]));
         // d = (4, -2), v = d, w = (1, 2) + v / 4.
-        let second = next_version(&spec, Some(&first), &state(&[("w", &[5.0, 0.0])]));
+        let second = next_version(rates, Some(&first), &state(&[("w", &[5.0, 0.0])]));
         assert_eq!(second, state(&[("w", &[2.0, 1.5]), ("optimizer.outer.w", &[4.0, -2.0])]));
         // d = (0, 4.5), v = (2, -1) + d = (2, 3.5), w = (2, 1.5) + v / 4.
-        let third = next_version(&spec, Some(&second), &state(&[("w", &[2.0, 6.0])]));
+        let third = next_version(rates, Some(&second), &state(&[("w", &[2.0, 6.0])]));
         assert_eq!(third, state(&[("w", &[2.5, 2.375]), ("optimizer.outer.w", &[2.0, 3.5])]));
         assert_eq!(third.without_optimizer(), state(&[("w", &[2.5, 2.375])]));
     }
 
     #[test]
     fn running_statistics_and_moments_are_averaged_and_a_variance_stays_positive() {
-        let spec = momentum(0.9, 1.0);
+        let rates = rates(0.9, 1.0);
         let mut current = state(&[("bn.running_var", &[4.0]), ("optimizer.exp_avg", &[1.0]), ("w", &[0.0])]);
         // A variance that falls for many epochs: momentum would carry it below zero.
         for epoch in 1..40 {
             let variance = 4.0 * 0.5_f32.powi(epoch);
             let mean = state(&[("bn.running_var", &[variance]), ("optimizer.exp_avg", &[2.0]), ("w", &[1.0])]);
-            current = next_version(&spec, Some(&current), &mean);
+            current = next_version(rates, Some(&current), &mean);
             assert_eq!(current.get("bn.running_var").unwrap().data, [variance]);
             assert_eq!(current.get("optimizer.exp_avg").unwrap().data, [2.0]);
         }
@@ -108,7 +100,7 @@ mod tests {
     #[test]
     fn a_new_head_starts_at_the_mean() {
         let previous = state(&[("fc.weight", &[9.0])]);
-        let next = next_version(&momentum(0.5, 1.0), Some(&previous), &state(&[("fc.weight", &[1.0, 2.0])]));
+        let next = next_version(rates(0.5, 1.0), Some(&previous), &state(&[("fc.weight", &[1.0, 2.0])]));
         assert_eq!(next, state(&[("fc.weight", &[1.0, 2.0]), ("optimizer.outer.fc.weight", &[0.0, 0.0])]));
     }
 }

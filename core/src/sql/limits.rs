@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::parser::is_word;
+use super::tokens::is_word;
 use crate::error::{Error, Result};
 
 /// The most tokens between two commas. `1 + 1 + 1 ...` is read in a loop, but becomes a tree as deep as it is long, and

@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::limits::check_limits;
-use super::tokens::tokens;
+use super::tokens::{is_word, tokens};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
 use crate::options::OptionValue;
@@ -229,10 +229,6 @@ impl Parser<'_> {
     fn token(&mut self, token: &Token, what: &str) -> Result<()> {
         if self.parser.parser.consume_token(token) { Ok(()) } else { Err(self.expected(what)) }
     }
-}
-
-pub(super) fn is_word(token: &TokenWithSpan, word: &str) -> bool {
-    matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
 fn end_of(sql: &str) -> Location {

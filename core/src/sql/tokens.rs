@@ -5,8 +5,6 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-use super::parser::is_word;
-
 /// The tokens of a script. Where EXPLAIN begins no statement and a bracket follows, it is our function, and gets the quotes
 /// without which sqlparser would end a list before it: `SELECT path, explain('m', image)`.
 pub(super) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, DataFusionError> {
@@ -24,6 +22,10 @@ pub(super) fn tokens(sql: &str) -> Result<Vec<TokenWithSpan>, DataFusionError> {
         begins = tokens[place].token == Token::SemiColon;
     }
     Ok(tokens)
+}
+
+pub(super) fn is_word(token: &TokenWithSpan, word: &str) -> bool {
+    matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

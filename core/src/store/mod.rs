@@ -10,7 +10,7 @@
 //! ```
 
 mod files;
-mod foreign;
+pub(crate) mod foreign;
 mod location;
 mod retry;
 mod tables;
@@ -18,7 +18,7 @@ mod tables;
 use object_store::path::Path;
 
 use self::files::Files;
-pub use self::foreign::{read_weights, refuse_keys};
+pub use self::foreign::read_weights;
 pub use self::retry::{ATTEMPT_MAX_MS, ATTEMPTS_MAX, SLOW_MS, TOTAL_MAX_MS, WAIT_FIRST_MS, WAIT_MAX_MS};
 pub use self::tables::{EnvironmentStores, table_runtime};
 use crate::error::{Error, Result, nearest};

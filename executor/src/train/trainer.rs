@@ -13,7 +13,6 @@ use tusk_core::ids::WorkerId;
 use tusk_core::job::{Selection, TrainTask};
 use tusk_core::manifest::ModelDefinition;
 use tusk_core::random::derive;
-use tusk_core::schedule::learning_rate;
 use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::error::{Error, Result};
@@ -200,7 +199,7 @@ impl<'a> Learner<'a> {
         let truth = truth_of(batch, &self.classes)?;
         let progress =
             (f64::from(epoch.saturating_sub(1)) + step as f64 / steps as f64) / f64::from(spec.training.epochs);
-        let rate = learning_rate(spec, progress) * self.rate_factor;
+        let rate = spec.learning_rate(progress) * self.rate_factor;
         let numbers = [u64::from(epoch), u64::from(self.env.worker.0), step as u64];
         let pass = Pass::Train { seed: derive(spec.training.seed, "pass", &numbers) };
         let Self { loaded, optimizer, average, loader, pipeline, class_weights, clock, .. } = self;

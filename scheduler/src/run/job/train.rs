@@ -6,7 +6,6 @@ use std::time::Instant;
 use tusk_core::ids::RunId;
 use tusk_core::job::{EpochSlice, Rows, Selection, Train, TrainReport, TrainTask};
 use tusk_core::manifest::FileRef;
-use tusk_core::outer_optimizer::next_version;
 use tusk_core::physical::TrainExec;
 
 use super::Mean;
@@ -42,7 +41,7 @@ impl Run {
             _ => None,
         };
         let started = Instant::now();
-        mean.state = next_version(spec, previous.as_ref(), mean.state);
+        mean.state = spec.next_version(previous.as_ref(), mean.state);
         mean.aggregate_seconds += started.elapsed().as_secs_f64();
         Ok(mean)
     }
