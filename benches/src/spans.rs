@@ -65,12 +65,12 @@ impl<E: TrainEngine> TrainEngine for SpannedEngine<E> {
     ) -> Result<SendableRecordBatchStream> {
         let called = Instant::now();
         let rows = self.engine.run(Arc::clone(&task), worker, source, context)?;
-        let noted = Recorded { rows, task, called, spans: self.spans.clone(), answered: None };
-        let noted = stream::unfold(noted, |mut noted| async move {
-            let batch = noted.next().await?;
-            Some((batch, noted))
+        let recorded = Recorded { rows, task, called, spans: self.spans.clone(), answered: None };
+        let recorded = stream::unfold(recorded, |mut recorded| async move {
+            let batch = recorded.next().await?;
+            Some((batch, recorded))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(output_schema(), noted)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(output_schema(), recorded)))
     }
 }
 

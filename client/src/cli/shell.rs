@@ -29,9 +29,9 @@ pub(crate) const COMMANDS: [(&str, &str); 8] = [
 /// The help on statements that are not about models.
 const OTHER_STATEMENTS: &str = "\
   CREATE EXTERNAL TABLE name STORED AS { IMAGES | PARQUET | CSV | JSON } LOCATION 'path'
-An option that is searched for is range(low, high) or candidates(a, b, ...).
+To search an option, set it to range(low, high) or candidates(a, b, ...).
 Functions: predict('model', image), predict_proba('model', image [, 'class']), explain('model', image).
-Ctrl-C clears the line, or ends the statement that runs; a training run can be resumed.";
+Ctrl-C clears the line or ends the running statement. A cancelled training run can be resumed.";
 
 /// The settings that the user can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
