@@ -179,7 +179,7 @@ impl Connection {
                     self.progress.interrupted();
                     match &cancel {
                         Some(cancel) if !cancel.is_cancelled() => {
-                            self.progress.line("stopping the training run; press Ctrl-C again to leave without waiting");
+                            self.progress.line("stopping the training run; press Ctrl-C again to stop waiting");
                             cancel.cancel();
                         }
                         _ => return Err(Interrupted.into()),
