@@ -1,4 +1,4 @@
-//! What happens once per image and once per update.
+//! Benchmarks of the operations per image and per update.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -15,8 +15,8 @@ use tusk_executor::bench::{Batch, build_shard};
 use tusk_pixels::{Channels, decode, resize};
 use tusk_scheduler::Aggregator;
 
-/// Pictures of a batch, and rows of a table.
-const PICTURES: usize = 32;
+/// Images of a batch, and rows of a table.
+const IMAGES: usize = 32;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -28,7 +28,7 @@ fn images(c: &mut Criterion) -> Outcome {
     for format in formats {
         let Some(buffer) = GrayImage::from_raw(pixels.width, pixels.height, pixels.data.clone()) else { continue };
         let mut bytes = Cursor::new(Vec::new());
-        // WebP has no grey.
+        // The WebP encoder does not write grey images.
         let buffer = image::DynamicImage::from(buffer);
         let buffer = if format == ImageFormat::WebP { buffer.into_rgb8().into() } else { buffer };
         buffer.write_to(&mut bytes, format)?;
@@ -41,12 +41,12 @@ fn images(c: &mut Criterion) -> Outcome {
 }
 
 fn batches(c: &mut Criterion) -> Outcome {
-    let rows = table(PICTURES, PICTURE_SIDE)?;
+    let rows = table(IMAGES, PICTURE_SIDE)?;
     let mut group = c.benchmark_group("batch");
-    group.throughput(Throughput::Elements(PICTURES as u64));
+    group.throughput(Throughput::Elements(IMAGES as u64));
     group.bench_function("build_shard", |b| b.iter(|| build_shard(black_box(&rows), NET_SIDE)));
     for (name, augment) in [("normalise", Augment::default()), ("augment_xray", Augment::xray())] {
-        let batch = Batch::new((0..PICTURES as u64).collect(), NET_SIDE, augment)?;
+        let batch = Batch::new((0..IMAGES as u64).collect(), NET_SIDE, augment)?;
         group.bench_function(name, |b| b.iter(|| batch.input(black_box(1))));
     }
     let published = published()?;
@@ -80,7 +80,7 @@ fn average() -> Result<usize, Box<dyn Error>> {
     Ok(aggregator.finish()?.0.parameters())
 }
 
-/// What the aggregator does to one value after the other: what its loops over blocks are measured against.
+/// The baseline of the aggregator's loops over blocks: the same computation, one value at a time.
 fn average_value_by_value() -> Result<f64, Box<dyn Error>> {
     let (mut sums, mut rows) = (Vec::new(), 0.0);
     for worker in 0..2 {
@@ -90,7 +90,7 @@ fn average_value_by_value() -> Result<f64, Box<dyn Error>> {
                     rows = report.task.rows as f64;
                     continue;
                 }
-                // The first piece begins with the tensor's shape: four values long.
+                // The first piece begins with the tensor's shape, which has the length of four values.
                 let place = (row.piece as usize * (MESSAGE_BYTES_MAX / 4)).saturating_sub(4);
                 let values = if row.piece == 0 { tensor_header(row.data)?.1 } else { row.data };
                 for (place, bytes) in (place..).zip(values.as_chunks::<4>().0) {
@@ -121,7 +121,7 @@ fn updates(c: &mut Criterion) -> Outcome {
     Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "what cannot be set up is said, and ends the benches")]
+#[expect(clippy::print_stderr, reason = "a failed setup is reported on stderr and ends the program")]
 fn all(c: &mut Criterion) {
     for benches in [images, batches, plans, updates] {
         if let Err(error) = benches(c) {

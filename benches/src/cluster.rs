@@ -1,5 +1,5 @@
-//! A cluster in this process: a scheduler and executors with engines of the caller's, speaking over the loopback
-//! interface as on many machines.
+//! A cluster in this process: a scheduler and executors with given engines, which communicate over the loopback
+//! interface.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tusk_udfs::session::{logical_codec, physical_codec, session_builder, session
 /// The largest gRPC message, in bytes: Ballista's default.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-/// A scheduler, and executors. They stop when this is dropped.
+/// A scheduler and executors. They stop when this is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     _executors: Vec<EmbeddedExecutor>,
@@ -28,7 +28,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts an executor for each engine, with `vcores` tasks at a time each; models go to the store at `store`.
+    /// Starts one executor per engine, which runs `vcores` tasks at a time. Models are stored at `store`.
     ///
     /// # Errors
     /// When no port is free or the store cannot be opened.
@@ -78,7 +78,7 @@ impl Cluster {
         Ok(Self { _executors: executors, scheduler })
     }
 
-    /// Starts runs.
+    /// The service that runs training.
     #[must_use]
     pub fn training(&self) -> &TrainingService {
         self.scheduler.training()

@@ -1,4 +1,4 @@
-//! The workloads that the benchmarks share, so that a figure always means the same work.
+//! The workloads that several benchmarks share.
 
 pub mod cluster;
 pub mod model;
@@ -15,30 +15,30 @@ use tusk_core::job::{TaskReport, TrainReport};
 use tusk_core::physical::{report_rows, tensor_rows};
 use tusk_core::state::NamedTensor;
 
-/// Side of the pictures that are decoded, in pixels.
+/// Side of the images before preprocessing, in pixels.
 pub const PICTURE_SIDE: u32 = 224;
 
-/// Side of the pictures that the default net sees.
+/// Side of the default net's input, in pixels.
 pub const NET_SIDE: u32 = 128;
 
 /// Values in one worker's update: the default net with its two moments.
 pub const UPDATE_VALUES: usize = 3 * 440_000;
 
-/// Rows that a worker's update stands for.
+/// Rows that one worker's update represents.
 pub const UPDATE_ROWS: u64 = 1000;
 
-/// A drawn X-ray as JPEG.
+/// A synthetic X-ray as JPEG.
 ///
 /// # Errors
-/// When it cannot be encoded.
+/// When the image cannot be encoded.
 pub fn picture() -> io::Result<Vec<u8>> {
     Ok(draw(&SyntheticOptions { size: PICTURE_SIDE, ..SyntheticOptions::default() }, 1, 1)?.image)
 }
 
-/// The rows of a worker's answer: its report and one tensor of [`UPDATE_VALUES`].
+/// The task output of a worker: its report and one tensor of [`UPDATE_VALUES`].
 ///
 /// # Errors
-/// When it cannot be written.
+/// When the rows cannot be encoded.
 pub fn answer(worker: u32) -> Result<Vec<RecordBatch>, Box<dyn std::error::Error>> {
     let report = TrainReport { task: TaskReport::of_rows(UPDATE_ROWS), ..TrainReport::default() };
     let data = (0..UPDATE_VALUES).map(|i| i as f32 * 1e-6).collect();

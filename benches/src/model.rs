@@ -1,4 +1,4 @@
-//! A table of drawn X-rays, and a model that was trained on some.
+//! A table of synthetic X-rays, and a model that was trained on some of them.
 
 use std::sync::Arc;
 
@@ -27,27 +27,27 @@ use crate::cluster::source_schema;
 /// Workers of the plan that is encoded and decoded.
 const WORKERS: u32 = 8;
 
-/// Drawn X-rays as the training operator reads them: image, label, group, name. An even number of them.
+/// Synthetic X-rays with the columns of the training operator: image, label, group, name. Their number is rounded up to
+/// an even one.
 ///
 /// # Errors
-/// When one cannot be encoded.
-pub fn table(pictures: usize, side: u32) -> Result<RecordBatch> {
+/// When an image cannot be encoded.
+pub fn table(images: usize, side: u32) -> Result<RecordBatch> {
     let options = SyntheticOptions {
-        patients: pictures.div_ceil(2),
+        patients: images.div_ceil(2),
         images_per_patient: 2,
         size: side,
         ..SyntheticOptions::default()
     };
-    let pictures = synthetic_xrays(&options).collect::<Result<Vec<SyntheticXray>, _>>()?;
-    let text = |of: fn(&SyntheticXray) -> &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(pictures.iter().map(of)))
-    };
-    let images: ArrayRef = Arc::new(BinaryArray::from_iter_values(pictures.iter().map(|p| &p.image)));
+    let xrays = synthetic_xrays(&options).collect::<Result<Vec<SyntheticXray>, _>>()?;
+    let text =
+        |of: fn(&SyntheticXray) -> &str| -> ArrayRef { Arc::new(StringArray::from_iter_values(xrays.iter().map(of))) };
+    let images: ArrayRef = Arc::new(BinaryArray::from_iter_values(xrays.iter().map(|p| &p.image)));
     let columns = vec![images, text(|p| p.label), text(|p| &p.group), text(|p| &p.path)];
     Ok(RecordBatch::try_new(source_schema(), columns)?)
 }
 
-/// A published model of `cnn`, and a plan that would train one more like it.
+/// A published model of `cnn`, and a plan that trains another model like it.
 #[derive(Debug)]
 pub struct Published {
     _folder: TempDir,
@@ -57,10 +57,10 @@ pub struct Published {
 }
 
 impl Published {
-    /// Trains it for an epoch on a few pictures.
+    /// Trains the model for one epoch on a few images.
     ///
     /// # Errors
-    /// When it cannot be trained.
+    /// When training fails.
     pub async fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (images, store) = (folder.path().join("images"), folder.path().join("store").display().to_string());
@@ -75,7 +75,7 @@ impl Published {
         Ok(Self { _folder: folder, predictor, manifest, task_context: SessionContext::new().task_ctx() })
     }
 
-    /// Predicts the first column of rows, on one thread.
+    /// Predicts the first column of rows, with one thread.
     ///
     /// # Errors
     /// When the model cannot be read.
@@ -83,10 +83,10 @@ impl Published {
         Ok(self.predictor.predict(&self.name()?, rows.column(0), None)?)
     }
 
-    /// A plan of training for all workers, as bytes.
+    /// A training plan for all workers, as bytes.
     ///
     /// # Errors
-    /// When it cannot be encoded.
+    /// When the plan cannot be encoded.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let selection = Selection { rows: Rows::Training, dropped: Vec::new() };
         let weights = Some(self.manifest.weights.clone());
@@ -103,10 +103,10 @@ impl Published {
         Ok(encode_plan(Arc::new(plan), physical_codec().as_ref())?)
     }
 
-    /// The plan of these bytes.
+    /// Decodes a plan.
     ///
     /// # Errors
-    /// When they are none.
+    /// When the bytes are not a plan.
     pub fn decode(&self, bytes: &[u8]) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(decode_plan(bytes, &self.task_context, physical_codec().as_ref())?)
     }

@@ -1,35 +1,36 @@
-//! What this process uses, as Linux tells it. Figures are 0 where /proc is not there.
+//! Resource use of this process, from Linux's /proc. Values are 0 if /proc does not exist.
 
 use std::fs;
 
-/// Linux counts processor time in these for every program, whatever the kernel's own clock.
+/// The unit of processor time in /proc, whatever the kernel's own clock.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Seconds of processor time so far, of all threads, in the program and in the kernel for it.
+/// Processor time of all threads so far, in seconds, in the program and in the kernel.
 #[must_use]
 pub fn cpu_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The program's name stands in brackets and may hold spaces; user and kernel time are the 12th and 13th after it.
+    // The program's name is in parentheses and may contain spaces. User and kernel time are the 12th and 13th field
+    // after it.
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<f64>().ok());
     ticks.sum::<f64>() / TICKS_PER_SECOND
 }
 
-/// Bytes of memory in use now.
+/// Bytes of memory currently in use.
 #[must_use]
 pub fn resident_bytes() -> u64 {
     status_bytes("VmRSS:")
 }
 
-/// The most bytes of memory in use since the start, or since [`forget_peak`].
+/// The peak of memory in use since the start or the last [`forget_peak`], in bytes.
 #[must_use]
 pub fn peak_bytes() -> u64 {
     status_bytes("VmHWM:")
 }
 
-/// Starts [`peak_bytes`] anew.
+/// Resets [`peak_bytes`].
 pub fn forget_peak() {
-    // Where it is not allowed the peak stays that of the whole process, which is more, never less.
+    // If the reset is not permitted, the peak is that of the whole process, which is never too low.
     drop(fs::write("/proc/self/clear_refs", "5"));
 }
 

@@ -1,5 +1,5 @@
-//! Executors that train nothing: their answers are those of a ResNet-50 after an epoch, by name, shape and wire form,
-//! with values from a pattern.
+//! Simulated executors. They return task output without training: the tensors of a ResNet-50 by name, shape and
+//! encoding, with values from a pattern.
 
 use std::sync::Arc;
 
@@ -15,17 +15,17 @@ use tusk_core::job::{
 };
 use tusk_core::physical::{output_rows, output_schema, report_rows};
 
-/// Values in the pattern: 4 MiB of them, and a prime number, so that no tensor's length divides it.
+/// Values in the pattern: 4 MiB of them. It is a prime number, so that no tensor's length divides it.
 const PATTERN_VALUES: usize = 1_048_573;
 
-/// TaskOutputs that wait for the shuffle writer, as in the real engine.
+/// Batches of task output that wait for the shuffle writer, as in the real engine.
 const ANSWERS_WAITING_MAX: usize = 2;
 
 /// A tensor's name and shape.
 pub type TensorShape = (String, Vec<usize>);
 
-/// ResNet-50 (He et al. 2015, arXiv 1512.03385) as torchvision names it: 161 learned tensors with 25,557,032 values,
-/// and two running statistics of each of its 53 normalisations.
+/// The tensors of ResNet-50 (He et al. 2015, arXiv 1512.03385) with torchvision's names: 161 learned tensors with
+/// 25,557,032 values, and two running statistics for each of its 53 normalization layers.
 #[must_use]
 pub fn resnet50() -> Vec<TensorShape> {
     let mut tensors = Vec::new();
@@ -54,7 +54,7 @@ pub fn resnet50() -> Vec<TensorShape> {
     tensors
 }
 
-/// Makes workers' updates quickly: every tensor is the pattern from another place on.
+/// Generates workers' updates quickly: every tensor is the pattern, from a different start.
 #[derive(Debug)]
 pub struct Updates {
     tensors: Vec<TensorShape>,
@@ -62,7 +62,7 @@ pub struct Updates {
 }
 
 impl Updates {
-    /// Updates of these tensors, with values in [-1, 1) that the seed gives.
+    /// Updates of these tensors. The seed gives values in [-1, 1).
     #[must_use]
     pub fn new(tensors: Vec<TensorShape>, seed: u64) -> Self {
         let mut bits = seed;
@@ -74,19 +74,20 @@ impl Updates {
         Self { tensors, pattern }
     }
 
-    /// The tensors.
+    /// The names and shapes of the tensors.
     #[must_use]
     pub fn tensors(&self) -> &[TensorShape] {
         &self.tensors
     }
 
-    /// Values in one update.
+    /// The number of values in one update.
     #[must_use]
     pub fn values(&self) -> usize {
         self.tensors.iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
-    /// Rows that a worker's update stands for: not the same for all, so that the weights of the mean differ.
+    /// The number of rows that a worker's update represents. It differs between workers, so that the weights of the
+    /// mean differ.
     #[must_use]
     pub fn rows(&self, worker: u32) -> u64 {
         1000 + u64::from(worker % 7)
@@ -116,16 +117,16 @@ impl Updates {
         bytes
     }
 
-    /// The report that comes before a worker's tensors.
+    /// The report that precedes a worker's tensors.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the report cannot be encoded.
     pub fn report(&self, worker: u32) -> tusk_core::Result<Vec<RecordBatch>> {
         let report = TrainReport { task: TaskReport::of_rows(self.rows(worker)), ..TrainReport::default() };
         report_rows(WorkerId(worker), &report)
     }
 
-    /// The report of a worker on its share of two classes.
+    /// A worker's report on its shard of two classes.
     fn profile(&self, worker: u32) -> ProfileReport {
         let rows = self.rows(worker);
         let classes = [("NORMAL".to_owned(), rows / 2), ("PNEUMONIA".to_owned(), rows - rows / 2)];
@@ -133,22 +134,22 @@ impl Updates {
         ProfileReport { task, train_rows: classes.into(), pixel_count: rows, ..ProfileReport::default() }
     }
 
-    /// A tensor of a worker's update as the rows that travel.
+    /// A tensor of a worker's update as rows of task output.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the tensor cannot be encoded.
     pub fn rows_of(&self, worker: u32, tensor: usize) -> tusk_core::Result<Vec<RecordBatch>> {
         let name = self.tensors.get(tensor).map_or("", |(name, _)| name);
         output_rows(WorkerId(worker), name, &self.tensor_bytes(worker, tensor)).collect()
     }
 }
 
-/// The place in the pattern where a worker's tensor begins.
+/// The position in the pattern where a worker's tensor begins.
 fn start(worker: u32, tensor: usize) -> usize {
     (worker as usize * 7919 + tensor * 104_729) % PATTERN_VALUES
 }
 
-/// The engine of an executor that answers without training.
+/// The engine of an executor that returns task output without training.
 #[derive(Debug)]
 pub struct SimulatedEngine(pub Arc<Updates>);
 

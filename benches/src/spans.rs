@@ -1,4 +1,4 @@
-//! When the tasks of a job began and ended, seen from around the engine that runs them.
+//! Measures when the tasks of a job begin and end, with a wrapper around their engine.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -18,24 +18,24 @@ use tusk_core::physical::{TaskOutput, output_schema};
 /// One task of a job that trains or validates an epoch.
 #[derive(Clone, Debug)]
 pub struct Span {
-    /// The job.
+    /// The job of the task.
     pub job: Job,
-    /// The engine was called.
+    /// When the engine was called.
     pub called: Instant,
-    /// The first row of the answer, the report, was there.
+    /// When the first row of the output, the report, was ready.
     pub answered: Instant,
-    /// The last row was taken by the shuffle writer.
+    /// When the shuffle writer had taken the last row.
     pub ended: Instant,
-    /// Where its time went, by its report.
+    /// The timing in the report of the task.
     pub timing: Timing,
 }
 
-/// The spans of all engines that share it.
+/// Spans from all engines that share this value.
 #[derive(Clone, Debug, Default)]
 pub struct Spans(Arc<Mutex<Vec<Span>>>);
 
 impl Spans {
-    /// Those so far.
+    /// The spans so far.
     #[must_use]
     pub fn all(&self) -> Vec<Span> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -46,12 +46,12 @@ impl Spans {
     }
 }
 
-/// An engine that notes when its tasks begin and end.
+/// An engine that records when its tasks begin and end.
 #[derive(Debug)]
 pub struct SpannedEngine<E> {
-    /// Does the work.
+    /// The wrapped engine.
     pub engine: E,
-    /// Takes the notes.
+    /// Receives the spans.
     pub spans: Spans,
 }
 
@@ -65,17 +65,17 @@ impl<E: TrainEngine> TrainEngine for SpannedEngine<E> {
     ) -> Result<SendableRecordBatchStream> {
         let called = Instant::now();
         let rows = self.engine.run(Arc::clone(&task), worker, source, context)?;
-        let noted = Noted { rows, task, called, spans: self.spans.clone(), answered: None };
-        let noted = stream::unfold(noted, |mut noted| async move {
-            let batch = noted.next().await?;
-            Some((batch, noted))
+        let recorded = Recorded { rows, task, called, spans: self.spans.clone(), answered: None };
+        let recorded = stream::unfold(recorded, |mut recorded| async move {
+            let batch = recorded.next().await?;
+            Some((batch, recorded))
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(output_schema(), noted)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(output_schema(), recorded)))
     }
 }
 
-/// The rows of a task's answer, with a note of when they came.
-struct Noted {
+/// The output of a task, which records when its rows arrive.
+struct Recorded {
     rows: SendableRecordBatchStream,
     task: Arc<TrainTask>,
     called: Instant,
@@ -83,7 +83,7 @@ struct Noted {
     answered: Option<(Instant, Option<Timing>)>,
 }
 
-impl Noted {
+impl Recorded {
     async fn next(&mut self) -> Option<Result<RecordBatch>> {
         let batch = self.rows.next().await;
         match &batch {
@@ -104,7 +104,7 @@ impl Noted {
     }
 }
 
-/// The timing in the report on an epoch; `None` of other jobs.
+/// The timing in the report of a task that trains or validates. `None` for other jobs.
 fn timing(job: &Job, first: &TaskOutput<'_>) -> Option<Timing> {
     match job {
         Job::Train(_) => Some(first.report::<TrainReport>().ok()??.task.timing),

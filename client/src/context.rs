@@ -136,7 +136,16 @@ impl TuskContext {
         let remote = Remote::connect(url, &options.credentials, options.tls.as_ref()).await?;
         Ok(Self {
             #[cfg(feature = "embedded")]
-            session: crate::embedded::remote_session(url, &remote, &options).await?,
+            session: crate::remote::session::remote_session(
+                url,
+                &remote,
+                crate::remote::session::Options {
+                    threads: options.threads,
+                    tls: options.tls.as_ref(),
+                    on_event: options.on_event.clone(),
+                },
+            )
+            .await?,
             cluster: Cluster::Remote(Box::new(remote)),
             on_event: options.on_event,
         })

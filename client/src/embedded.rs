@@ -1,22 +1,18 @@
 //! The methods of a context with the feature `embedded`: a cluster in this process, and DataFrames.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use ballista_core::extension::SessionConfigExt;
 use datafusion::dataframe::DataFrame;
 use datafusion::prelude::SessionContext;
 use tusk_core::engine::Predictor;
 use tusk_core::store::{ModelStore, table_runtime};
 use tusk_executor::TorchPredictor;
 use tusk_scheduler::{Session, SessionSettings, Training};
-use tusk_udfs::predict::PlanOnly;
 use tusk_udfs::session::{physical_codec, session_config};
 
 use crate::cluster::EmbeddedCluster;
 use crate::context::{Cluster, ContextOptions, TuskContext};
-use crate::error::{Error, Result, Results};
-use crate::remote::{Remote, http_url};
+use crate::error::{Result, Results};
 
 impl TuskContext {
     /// A context on a new cluster in this process, with the options of [`ContextOptions::from_env`].
@@ -118,30 +114,4 @@ impl TuskContext {
             }
         }
     }
-}
-
-/// A session that plans in this process and runs its queries on a remote cluster.
-pub(crate) async fn remote_session(url: &str, remote: &Remote, options: &ContextOptions) -> Result<Session> {
-    let mut config = session_config().with_target_partitions(options.threads);
-    if let Some(authorization) = remote.authorization() {
-        let header = ("authorization".to_owned(), authorization.to_owned());
-        config = config.with_ballista_grpc_metadata(HashMap::from([header]));
-    }
-    if let Some(tls) = &options.tls {
-        let failed = |e: tusk_process::tls::TlsError| Error::Unreachable { url: url.to_owned(), reason: e.to_string() };
-        config = config
-            .with_ballista_use_tls(true)
-            .with_ballista_override_create_grpc_client_endpoint(tls.endpoint_override().map_err(failed)?);
-    }
-    let session = Session::open(SessionSettings {
-        scheduler_url: http_url(url),
-        config,
-        runtime: table_runtime().build_arc()?,
-        predictor: Arc::new(PlanOnly),
-        training: None,
-        on_event: options.on_event.clone(),
-        tables: None,
-        url_tables: true,
-    });
-    Ok(session.await?)
 }

@@ -19,8 +19,7 @@ use datafusion_proto::physical_plan::{AsExecutionPlan, PhysicalExtensionCodec, P
 use datafusion_proto::protobuf::PhysicalPlanNode;
 use prost::Message;
 
-use crate::error::Error;
-use crate::guard::{caught, guarded, wire};
+use crate::guard::{guarded, wire};
 use crate::job::TrainTask;
 use crate::manifest::WORKERS_MAX;
 use crate::physical::{TaskUnionExec, TrainExec};

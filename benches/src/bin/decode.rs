@@ -1,5 +1,5 @@
-//! Decodes the images of a folder as training does, to squares of grey: a line of JSON with the seconds of each round.
-//! `benches/peers/decode.py` runs it beside other decoders.
+//! Decodes the images of a folder as training does, to grey squares. Prints a line of JSON with the seconds of each
+//! round. `benches/peers/decode.py` compares it with other decoders.
 
 use std::fs;
 use std::io::{Write, stdout};
@@ -9,23 +9,23 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-// For its malloc, jemalloc, which training decodes with, too.
+// Links its allocator, jemalloc, which training uses too.
 use tusk_executor as _;
 use tusk_pixels::{Channels, decode_square};
 
 #[derive(Parser)]
-#[command(about = "Decodes a folder of images as training does, and says how long that takes")]
+#[command(about = "Measures the time to decode a folder of images as training does")]
 struct Args {
-    /// The folder; files at any depth.
+    /// Folder of images, at any depth.
     folder: PathBuf,
-    /// Side of the squares.
+    /// Side of the squares in pixels.
     #[arg(long, default_value_t = 224)]
     side: u32,
     #[arg(long, default_value_t = 1)]
     threads: usize,
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Where to write the pixels: one square after the other, in the order of the files' paths.
+    /// File for the pixels: all squares, in the order of the files' paths.
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// A figure of this process's memory: `VmRSS` is what it holds now, `VmHWM` the most that it held.
+/// Memory of this process: `VmRSS` is the current use, `VmHWM` the peak.
 fn memory_kib(name: &str) -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
     let line = status.lines().find(|line| line.starts_with(name)).context("/proc/self/status has no such line")?;

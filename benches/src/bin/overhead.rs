@@ -1,5 +1,5 @@
-//! What an epoch costs beside decoding and training: a run over few small pictures, on clusters of one and of two
-//! executors, with every part of an epoch's wall time. `cargo run --bin overhead`.
+//! Measures the overhead of an epoch beside decoding and training: a run over a few small images, on clusters of one
+//! and of two executors, with all parts of an epoch's wall time. `cargo run --bin overhead`.
 
 use std::io::{Write, stdout};
 use std::sync::Arc;
@@ -21,36 +21,36 @@ use tusk_core::protocol::TrainingRequest;
 use tusk_executor::{CacheLimits, DevicePool, TorchEngine};
 use tusk_udfs::session::physical_codec;
 
-/// Epochs that are not counted: connections are opened and memory is touched for the first time.
+/// Epochs that are not counted, because connections are opened and memory is touched for the first time.
 const WARM_UP: usize = 2;
 
-/// What the job of an epoch may cost beside decoding and training, in milliseconds.
+/// The goal for the overhead of an epoch's job, in milliseconds.
 const GOAL_MS: f64 = 300.0;
 
 #[derive(Parser)]
-#[command(about = "Prints what an epoch costs beside decoding and training")]
+#[command(about = "Measures the overhead of an epoch beside decoding and training")]
 struct Args {
-    /// Epochs that are counted.
+    /// Number of measured epochs.
     #[arg(long, default_value_t = 20)]
     epochs: u32,
-    /// Pictures.
+    /// Number of images.
     #[arg(long, default_value_t = 64)]
-    pictures: usize,
-    /// The net, as in `USING`.
+    images: usize,
+    /// Net, as in `USING`.
     #[arg(long, default_value = "cnn")]
     net: String,
-    /// Side of the pictures.
+    /// Side of the images in pixels.
     #[arg(long, default_value_t = 64)]
     side: u32,
-    /// The number format, as in `precision`.
+    /// Number format, as in `precision`.
     #[arg(long, default_value = "auto")]
     precision: String,
-    /// Whether a share of the pictures is held out, so that each epoch is two jobs.
+    /// Hold out a part of the images, so that each epoch has two jobs.
     #[arg(long)]
     validate: bool,
 }
 
-/// The parts of one epoch's wall time, in milliseconds, in their order.
+/// The parts of one epoch's wall time, in order.
 const PARTS: [&str; 8] = [
     "submit, plan, schedule",
     "pull",
@@ -72,13 +72,16 @@ fn main() -> Result<()> {
     for (place, part) in PARTS.iter().chain(&["overhead", "whole epoch"]).enumerate() {
         writeln!(out, "{part:<40} | {:>10.1} | {:>11.1}", one[place], two[place])?;
     }
-    let rate = |whole: f64| args.pictures as f64 / whole * 1e3;
+    let rate = |whole: f64| args.images as f64 / whole * 1e3;
     writeln!(out, "{:<40} | {:>10.1} | {:>11.1}", "images/s", rate(one[9]), rate(two[9]))?;
-    writeln!(out, "overhead is the whole but training and validation's forward passes; the goal is {GOAL_MS} ms")?;
+    writeln!(
+        out,
+        "overhead is the whole epoch without training and the forward passes of validation; the goal is {GOAL_MS} ms"
+    )?;
     Ok(())
 }
 
-/// Medians over epochs: [`PARTS`], then the overhead and the whole.
+/// Medians over the epochs: [`PARTS`], then the overhead and the whole epoch.
 async fn parts(args: &Args, executors: usize) -> Result<Vec<f64>> {
     let folder = tempfile::tempdir()?;
     let spans = Spans::default();
@@ -111,7 +114,7 @@ async fn parts(args: &Args, executors: usize) -> Result<Vec<f64>> {
 }
 
 fn request(args: &Args) -> Result<TrainingRequest> {
-    let rows = table(args.pictures, args.side)?;
+    let rows = table(args.images, args.side)?;
     let mut spec = ModelSpec::new(architecture(&args.net)?);
     spec.training.epochs = args.epochs + WARM_UP as u32;
     spec.training.early_stop = false;
@@ -140,7 +143,7 @@ fn split((started, ended, report): &(Instant, Instant, EpochReport), spans: &[Sp
     let pushed = training().map(|span| span.ended).max().unwrap_or(*ended);
     let train = slowest.timing.train * 1e3;
     let forward = validation().map(|span| span.timing.validate * 1e3).fold(0.0, f64::max);
-    // Tasks of `Publish` validate the best epoch once more: the first calls are this epoch's.
+    // Tasks of `Publish` validate the best epoch once more, so the first calls belong to this epoch.
     let validate_called = validation().map(|span| span.called).min();
     let validating = validate_called.map_or(0.0, |called| ms(called, *ended));
     let (aggregate, checkpoint) = (report.timing.aggregate * 1e3, report.timing.checkpoint * 1e3);

@@ -1,5 +1,6 @@
-//! Predicts the images of a folder by SQL, and says how long queries take: over the whole folder, over a table of one
-//! image, and the latter many times at once. A line of JSON; `benches/peers/predict.py` runs it beside PyTorch.
+//! Predicts the images of a folder with SQL and measures the time of queries: over the whole folder, over a table of
+//! one image, and many of the latter at once. Prints a line of JSON. `benches/peers/predict.py` compares it with
+//! PyTorch.
 
 use std::io::{Write, stdout};
 use std::path::PathBuf;
@@ -11,9 +12,9 @@ use futures::future::try_join_all;
 use tusk::{ContextOptions, TuskContext};
 
 #[derive(Parser)]
-#[command(about = "Predicts a folder of images by SQL, and says how long that takes")]
+#[command(about = "Measures the time to predict a folder of images with SQL")]
 struct Args {
-    /// The folder; each class is a folder in it.
+    /// Folder with one folder of images per class.
     folder: PathBuf,
     #[arg(long, default_value = "f32")]
     precision: String,
@@ -21,7 +22,7 @@ struct Args {
     threads: usize,
     #[arg(long, default_value_t = 2)]
     rounds: usize,
-    /// Queries over one image each, at the same time; none by default.
+    /// Number of queries over one image each that run at the same time. Default: none.
     #[arg(long, default_value_t = 0)]
     at_once: usize,
 }
@@ -45,7 +46,7 @@ async fn run(args: &Args) -> Result<serde_json::Value> {
     let location = folder.display().to_string().replace('\'', "''");
     let create = format!("CREATE EXTERNAL TABLE x STORED AS IMAGES LOCATION '{location}/'");
     tusk.sql(&create).await?.collect().await?;
-    // What the net has learned does not matter here: a few images of each class are enough.
+    // The weights do not matter here, so a few images of each class are enough.
     let few =
         "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY label ORDER BY path) AS n FROM x) WHERE n <= 16";
     let options = format!("epochs = 1, validation_fraction = 0, precision = '{}'", args.precision);
@@ -73,7 +74,7 @@ async fn run(args: &Args) -> Result<serde_json::Value> {
     Ok(serde_json::json!({ "images": images, "seconds": seconds, "alone": alone, "at_once": at_once }))
 }
 
-/// The seconds of a query, and the number in its first row where it has one.
+/// The seconds of a query, and the number in its first row, if any.
 async fn timed(tusk: &TuskContext, sql: &str) -> Result<(f64, i64)> {
     let started = Instant::now();
     let batches = tusk.sql(sql).await?.collect().await?;

@@ -1,4 +1,4 @@
-//! Values as text for people: numbers rounded, images by their size.
+//! Formats values for people: rounded numbers, and images as their size.
 
 use anyhow::Result;
 use datafusion::arrow::array::{Array, ArrayData, ArrayRef, AsArray, PrimitiveArray, make_array};
@@ -6,12 +6,12 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
-/// Decimals of a number that is not small.
+/// Decimals of a number, unless it is small.
 pub(super) const DECIMALS: usize = 4;
-/// At most so many characters of a list, struct or map are shown.
+/// The largest number of characters of a list, struct or map.
 const NESTED_MAX: usize = 200;
 
-/// A column as text.
+/// Formats a column.
 pub(super) fn cells_of(array: &ArrayRef) -> Result<Vec<String>> {
     let each = |text: &dyn Fn(usize) -> String| {
         (0..array.len()).map(|row| if array.is_null(row) { "NULL".to_owned() } else { text(row) }).collect()
@@ -41,7 +41,7 @@ fn formatted(array: &ArrayRef) -> Result<Vec<String>> {
     Ok((0..array.len()).map(|row| formatter.value(row).to_string()).collect())
 }
 
-/// Numbers inside lists, structs and maps, rounded.
+/// Rounds the numbers inside lists, structs and maps.
 fn rounded(data: ArrayData) -> Result<ArrayData> {
     Ok(match data.data_type() {
         DataType::Float32 => {
@@ -60,9 +60,9 @@ fn rounded_value(value: f64) -> f64 {
     rounded_text(value).parse().unwrap_or(value)
 }
 
-/// Four decimals; four digits of small numbers.
+/// Formats with four decimals, or with four significant digits if the number is small.
 fn rounded_text(value: f64) -> String {
-    // Takes the sign off zero.
+    // Turns -0.0 into 0.0.
     let value = value + 0.0;
     let size = value.abs();
     if !value.is_finite() || size >= 1e15 {
@@ -82,7 +82,7 @@ fn rounded_text(value: f64) -> String {
     if text.ends_with('.') { format!("{text}0") } else { text.to_owned() }
 }
 
-/// Gives the numbers of a column as many decimals as the one that has the most, unless small numbers need many.
+/// Pads the numbers of a column to the same number of decimals, unless small numbers have many.
 pub(super) fn align_decimals(cells: &mut [String], decimals_min: usize) {
     let decimals =
         |cell: &str| cell.split_once('.').filter(|_| !cell.contains('e')).map(|(_, decimals)| decimals.len());
@@ -96,7 +96,7 @@ pub(super) fn align_decimals(cells: &mut [String], decimals_min: usize) {
     }
 }
 
-/// Few bytes in hexadecimal digits; of more, as of images, how many there are.
+/// Formats a few bytes as hexadecimal digits, and more, such as an image, as their number.
 fn bytes_text(bytes: &[u8]) -> String {
     const SHOWN_MAX: usize = 16;
     const BEGINNING: usize = 4;
@@ -107,7 +107,7 @@ fn bytes_text(bytes: &[u8]) -> String {
     }
 }
 
-/// What is no character but a command to the terminal is shown by its code.
+/// Replaces control characters by their codes, because they could control the terminal.
 pub(super) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_rounded_to_what_the_eye_takes_in() {
+    fn numbers_are_rounded_to_readable_lengths() {
         for (value, text) in [
             (0.977_738_883_115_462_4, "0.9777"),
             (0.9, "0.9"),

@@ -8,7 +8,7 @@ use tusk::TuskContext;
 use tusk_core::options::{Architecture, option_defs};
 use tusk_core::protocol::StatementHelp;
 
-use super::shell::COMMANDS;
+use super::commands::COMMANDS;
 
 /// The common keywords of SQL. The cluster adds those of the statements about models.
 const KEYWORDS: &str = "ALL ANALYZE AND AS ASC BETWEEN BY CASE CAST COLUMNS COPY COUNT CREATE CROSS CSV DATABASE DELETE DESC \

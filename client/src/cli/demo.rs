@@ -1,4 +1,4 @@
-//! `tusk demo`: the whole tour, from pictures in a folder to predictions, on X-rays that it draws itself.
+//! `tusk demo`: a complete example on synthetic X-rays, from a folder of images to predictions.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -11,15 +11,15 @@ use regex::Regex;
 use tusk::ingest::IngestOptions;
 use tusk::synthetic::{NORMAL, PNEUMONIA, SyntheticOptions, write_tree};
 
+use super::connection::Connection;
 use super::format::{Format, Printer, print_line};
 use super::ingest::ingest_with_bar;
 use super::progress::Counter;
-use super::sql::Connection;
 use super::{ClusterArguments, PathArgument, RemoteArguments};
 
-/// Below this area under the ROC curve on the test patients the demo has failed.
+/// The demo fails if the ROC AUC on the test patients is below this.
 const ROC_AUC_MIN: f64 = 0.9;
-/// What names the patient in `person0123_2.jpeg`.
+/// Matches the patient in `person0123_2.jpeg`.
 pub(crate) const GROUP_REGEX: &str = r"person\d+";
 
 /// Arguments of `tusk demo`.
@@ -31,7 +31,7 @@ pub(crate) struct DemoArguments {
     /// Number of training patients, with four images each. The test set has a fifth as many more.
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(50..=100_000))]
     patients: u32,
-    /// Passes over the training images.
+    /// Number of training epochs.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     epochs: u32,
     /// Number of threads. Default: all processors.
@@ -39,17 +39,17 @@ pub(crate) struct DemoArguments {
     threads: Option<usize>,
 }
 
-/// Runs the demo. It fails when the model does not recognise the test patients.
+/// Runs the demo. It fails when the ROC AUC on the test patients is too low.
 pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
     ensure!(cfg!(feature = "embedded"), "{}", super::NO_EMBEDDED_CLUSTER);
     let start = Instant::now();
     let dir = arguments.dir;
-    std::fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     say(INTRODUCTION)?;
     let training = SyntheticOptions { patients: arguments.patients as usize, ..SyntheticOptions::default() };
-    // Another seed draws other anatomies: no patient is in both.
+    // Another seed gives other patients, so no patient is in both sets.
     let test = SyntheticOptions { patients: training.patients / 5, seed: training.seed + 1, ..training.clone() };
-    for (options, name, purpose) in [(training, "synthetic", "to train on"), (test, "synthetic_test", "to test with")] {
+    for (options, name, purpose) in [(training, "synthetic", "for training"), (test, "synthetic_test", "for testing")] {
         let (dir, name) = (dir.clone(), name.to_owned());
         tokio::task::spawn_blocking(move || prepare(&dir, &name, purpose, &options)).await??;
     }
@@ -63,37 +63,37 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     ensure!(
         roc_auc >= ROC_AUC_MIN,
-        "the ROC AUC on the test patients is {roc_auc:.4}, and should be {ROC_AUC_MIN} or more; \
-         with few patients or epochs that happens: try more of them (--patients, --epochs)"
+        "the ROC AUC on the test patients is {roc_auc:.4}, but should be at least {ROC_AUC_MIN}; \
+         use more patients or epochs (--patients, --epochs)"
     );
     say(&format!("\nDone in {seconds:.0} s: ROC AUC {roc_auc:.4} on patients that the model has never seen."))?;
     say(&NEXT_STEPS.replace("TUSK", &program()).replace("DIR", &dir.display().to_string()))
 }
 
 const INTRODUCTION: &str = "\
-Tusk trains image classifiers by SQL. This is the whole tour, on chest X-rays that it draws itself: healthy lungs
-(NORMAL) and lungs with white patches (PNEUMONIA). It takes a few minutes.";
+Tusk trains image classifiers with SQL. This is a complete example on synthetic chest X-rays: healthy lungs (NORMAL)
+and lungs with white patches (PNEUMONIA). It takes a few minutes.";
 
 const NEXT_STEPS: &str = "\
-What to try next:
-  a shell with this model (\\? shows what it understands):
+Next steps:
+  start a shell with this model (\\? shows help):
     TUSK sql --store DIR/store
-  your own X-rays, a folder per class:
+  use your own X-rays, with one folder per class:
     TUSK ingest MY_XRAYS --out my.parquet
     TUSK sql -c \"CREATE EXTERNAL TABLE my STORED AS PARQUET LOCATION 'my.parquet';
                  CREATE MODEL mine USING cnn TRAIN ON my\"";
 
-/// This program as a shell finds it: by its name where it was started by that, else by its path.
+/// The name or path by which this program was started.
 fn program() -> String {
     let name = std::env::args().next().unwrap_or_default();
     if name.is_empty() { "tusk".to_owned() } else { name }
 }
 
-/// Draws pictures and ingests them.
+/// Writes synthetic X-rays and ingests them.
 fn prepare(dir: &Path, name: &str, purpose: &str, options: &SyntheticOptions) -> Result<()> {
     let (tree, file) = (dir.join(name), dir.join(format!("{name}.parquet")));
-    let pictures = options.patients * options.images_per_patient;
-    heading(&format!("{pictures} pictures of {} patients {purpose}, in {}/", options.patients, tree.display()))?;
+    let images = options.patients * options.images_per_patient;
+    heading(&format!("{images} images of {} patients {purpose}, in {}/", options.patients, tree.display()))?;
     remove_images(&tree)?;
     let mut counter = Counter::new("drawing");
     write_tree(&tree, options, &mut |done, total| counter.update(done, total))?;
@@ -104,7 +104,7 @@ fn prepare(dir: &Path, name: &str, purpose: &str, options: &SyntheticOptions) ->
     say(ingest_with_bar(&ingest)?.to_string().trim_end())
 }
 
-/// Removes the pictures of an earlier demo, and nothing else.
+/// Removes the images of an earlier demo, and nothing else.
 fn remove_images(tree: &Path) -> Result<()> {
     let ours = Regex::new(r"^person\d+_\d+\.jpeg$")?;
     for label in [NORMAL, PNEUMONIA] {
@@ -113,29 +113,29 @@ fn remove_images(tree: &Path) -> Result<()> {
         for entry in entries {
             let path: PathBuf = entry?.path();
             if path.file_name().is_some_and(|name| ours.is_match(&name.to_string_lossy())) {
-                std::fs::remove_file(&path).with_context(|| format!("{} cannot be removed", path.display()))?;
+                std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             }
         }
     }
     Ok(())
 }
 
-/// The statements. Gives the area under the ROC curve on the test patients.
+/// Runs the statements of the demo. Returns the ROC AUC on the test patients.
 async fn tour(connection: &Connection, dir: &Path, epochs: u32) -> Result<f64> {
     let parquet = |name: &str| dir.join(name).display().to_string().replace('\'', "''");
-    heading("Tables: any Parquet file or folder of them")?;
+    heading("A table is a Parquet file, or a folder of them")?;
     for (table, file) in [("xrays", "synthetic.parquet"), ("xrays_test", "synthetic_test.parquet")] {
         let location = parquet(file);
         show(connection, &format!("CREATE EXTERNAL TABLE {table} STORED AS PARQUET LOCATION '{location}'")).await?;
     }
-    heading("What there is")?;
+    heading("The rows of the table")?;
     show(
         connection,
-        "SELECT label, count(*) AS pictures, count(DISTINCT \"group\") AS patients\n\
+        "SELECT label, count(*) AS images, count(DISTINCT \"group\") AS patients\n\
          FROM xrays GROUP BY label ORDER BY label",
     )
     .await?;
-    heading("A model, trained by one statement. \"group\" keeps each patient on one side of the validation split")?;
+    heading("One statement trains a model. \"group\" keeps each patient on one side of the validation split")?;
     show(
         connection,
         &format!(
@@ -143,20 +143,20 @@ async fn tour(connection: &Connection, dir: &Path, epochs: u32) -> Result<f64> {
         ),
     )
     .await?;
-    heading("Where the time went (a few of its columns)")?;
+    heading("The training record and its times (selected columns)")?;
     let columns = ["status", "epoch", "best_epoch", "images_per_second", "decode_seconds", "train_seconds"];
     show_columns(connection, "SHOW TRAINING demo", &columns).await?;
-    heading("How good it is on patients it has not seen, with 95 % intervals (a few of its columns)")?;
+    heading("The metrics on patients that the model has not seen, with 95 % intervals (selected columns)")?;
     let columns = ["rows", "threshold", "accuracy", "recall", "specificity", "roc_auc", "roc_auc_low", "roc_auc_high"];
     let evaluation = show_columns(connection, "EVALUATE MODEL demo ON xrays_test", &columns).await?;
-    heading("Predictions are functions, in any query")?;
+    heading("Any query can call the prediction functions")?;
     show(
         connection,
         "SELECT path, label, predict('demo', image) AS predicted,\n       \
          predict_proba('demo', image, 'PNEUMONIA') AS probability\nFROM xrays_test LIMIT 8",
     )
     .await?;
-    heading("Right and wrong")?;
+    heading("The confusion matrix")?;
     show(
         connection,
         "SELECT unnest(cell) FROM (\n  SELECT unnest(confusion_matrix(label, predict('demo', image))) AS cell \
@@ -170,18 +170,18 @@ fn roc_auc_of(evaluation: &[RecordBatch]) -> Result<f64> {
     let column = evaluation.first().and_then(|batch| batch.column_by_name("roc_auc"));
     match column.and_then(|column| column.as_primitive_opt::<Float64Type>()) {
         Some(values) if values.iter().flatten().next().is_some() => Ok(values.value(0)),
-        _ => bail!("EVALUATE gave no ROC AUC"),
+        _ => bail!("EVALUATE returned no ROC AUC"),
     }
 }
 
-/// Shows a statement, runs it, and shows its rows.
+/// Prints a statement, runs it, and prints its rows.
 async fn show(connection: &Connection, sql: &str) -> Result<()> {
     command(&format!("{sql};"))?;
     connection.run(sql, Format::Table).await.with_context(|| format!("this statement failed: {sql}"))?;
     Ok(())
 }
 
-/// The same for a statement with many columns, of which some are shown. Gives its rows.
+/// Prints a statement, runs it, and prints some of its columns. Returns all of its rows.
 async fn show_columns(connection: &Connection, sql: &str, columns: &[&str]) -> Result<Vec<RecordBatch>> {
     command(&format!("{sql};"))?;
     let batches = connection.context.sql(sql).await?.collect().await?;
@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_demo_removes_the_pictures_of_the_first_and_nothing_else() {
+    fn a_second_demo_removes_only_the_images_of_the_first() {
         let tree = tempfile::tempdir().unwrap();
         let folder = tree.path().join(NORMAL);
         std::fs::create_dir(&folder).unwrap();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_group_regex_fits_the_names_of_synthetic_xrays() {
+    fn the_group_regex_matches_the_names_of_synthetic_xrays() {
         let xray = tusk::synthetic::draw(&SyntheticOptions { size: 32, ..SyntheticOptions::default() }, 7, 1).unwrap();
         let found = Regex::new(GROUP_REGEX).unwrap().find(&xray.path).unwrap();
         assert_eq!(found.as_str(), xray.group);

@@ -1,4 +1,4 @@
-//! `tusk draw`: drawn X-rays as a Parquet file, for a first look, a cluster's demo, and tests.
+//! `tusk draw`: writes synthetic X-rays to a Parquet file, for demos and tests.
 
 use anyhow::{Context, Result, ensure};
 use regex::Regex;
@@ -11,7 +11,7 @@ use super::format::print_line;
 use super::ingest::ingest_with_bar;
 use super::progress::Counter;
 
-/// Pictures of a patient, at most, where `--patients` is not given.
+/// The largest number of images per patient if `--patients` is not given.
 const IMAGES_PER_PATIENT: u32 = 4;
 
 /// Arguments of `tusk draw`.
@@ -56,7 +56,8 @@ impl DrawArguments {
 /// Runs `tusk draw`. It blocks.
 pub(crate) fn run(arguments: DrawArguments) -> Result<()> {
     let options = arguments.options()?;
-    let tree = tempfile::tempdir().context("a folder for the pictures cannot be made; set TMPDIR to one that can")?;
+    let tree = tempfile::tempdir()
+        .context("cannot create a temporary folder for the images; set TMPDIR to a writable folder")?;
     let mut counter = Counter::new("drawing");
     write_tree(tree.path(), &options, &mut |done, total| counter.update(done, total))?;
     drop(counter);
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn patients_share_the_images_evenly_or_it_is_refused() {
+    fn patients_have_equal_numbers_of_images() {
         let shared = |images, patients| {
             let options = arguments(images, patients).options().unwrap();
             (options.patients, options.images_per_patient)
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_is_a_table_of_that_many_images() {
+    fn the_output_has_one_row_per_image() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("x.parquet");
         run(DrawArguments { out: out.clone(), ..arguments(10, Some(5)) }).unwrap();

@@ -1,4 +1,4 @@
-//! Rows as a table, CSV or JSON lines, on stdout.
+//! Prints rows as a table, CSV or JSON lines on stdout.
 
 use std::io::{IsTerminal, Write, stdout};
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::table::{Grid, LiveTable};
 
-/// Characters in a line where there is no terminal.
+/// Characters per line if there is no terminal.
 const WIDTH: usize = 120;
-/// Columns of an epoch that a narrow terminal can do without, the most expendable first. SHOW TRAINING has them.
+/// Columns of an epoch that are left out on a narrow terminal, in this order. SHOW TRAINING shows them.
 const EXPENDABLE: [&str; 5] = ["model", "workers", "skipped", "learning_rate", "images"];
 
-/// How rows are printed.
+/// The output format of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// A readable table; numbers are rounded.
@@ -32,13 +32,13 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Prints the batches of one result as they come.
+/// Prints the batches of one result as they arrive.
 pub(crate) struct Printer {
     format: Format,
     schema: SchemaRef,
-    /// Whether table rows are printed as they come.
+    /// Whether table rows are printed as they arrive.
     live: bool,
-    /// Table rows that wait for the end.
+    /// Table rows that are printed at the end.
     waiting: Vec<RecordBatch>,
     live_table: Option<LiveTable>,
     rows: usize,
@@ -46,12 +46,12 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    /// A printer; `live` prints a table row by row under one header.
+    /// A printer. If `live` is set, table rows are printed one by one under one header.
     pub(crate) fn new(format: Format, schema: SchemaRef, live: bool) -> Self {
         Self { format, schema, live, waiting: Vec::new(), live_table: None, rows: 0, header_printed: false }
     }
 
-    /// Takes the next rows.
+    /// Adds rows.
     pub(crate) fn push(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows();
         match self.format {
@@ -73,7 +73,7 @@ impl Printer {
         }
     }
 
-    /// Prints what still waits, and gives the number of rows.
+    /// Prints the remaining rows and returns the number of all rows.
     pub(crate) fn finish(mut self) -> Result<usize> {
         match self.format {
             _ if self.schema.fields().is_empty() => {}
@@ -95,7 +95,7 @@ impl Printer {
     fn push_live(&mut self, batch: &RecordBatch) -> Result<()> {
         let grid = Grid::live(&self.schema, batch)?;
         if self.live_table.is_none() {
-            // Only a terminal is too narrow: a file has room for everything.
+            // Only a terminal is narrow. A file gets all columns.
             let width = if stdout().is_terminal() { line_width() } else { usize::MAX };
             let (table, header) = LiveTable::begin(&grid, width, &EXPENDABLE);
             print_line(&header)?;
@@ -113,7 +113,7 @@ impl Printer {
     }
 }
 
-/// Lists, structs and maps as text: CSV has no other place for them.
+/// Converts lists, structs and maps to text, because CSV cannot hold them.
 fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
@@ -131,7 +131,7 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-/// Characters in a line of the terminal.
+/// Characters per line of the terminal.
 fn line_width() -> usize {
     Term::stdout().size_checked().filter(|_| stdout().is_terminal()).map_or(WIDTH, |(_, columns)| usize::from(columns))
 }
@@ -141,7 +141,7 @@ pub(crate) fn print_line(line: &str) -> Result<()> {
     print(format!("{line}\n").as_bytes())
 }
 
-/// The error of a closed pipe stays an [`std::io::Error`], so that `tusk sql ... | head` can end in silence.
+/// Writes to stdout. A closed pipe stays an [`std::io::Error`], so that `tusk sql ... | head` ends without a message.
 fn print(text: &[u8]) -> Result<()> {
     let mut stdout = stdout().lock();
     stdout.write_all(text)?;
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn csv_has_structs_as_text_and_all_digits() {
+    fn csv_has_structs_as_text_and_numbers_with_all_digits() {
         let inner: ArrayRef = Arc::new(Float64Array::from(vec![0.123_456_789]));
         let nested: ArrayRef =
             Arc::new(StructArray::from(vec![(Arc::new(Field::new("p", DataType::Float64, true)), inner)]));

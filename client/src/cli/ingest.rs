@@ -1,4 +1,4 @@
-//! `tusk ingest`: images in folders to one Parquet file.
+//! `tusk ingest`: converts folders of images to one Parquet file.
 
 use std::io::{IsTerminal, stderr};
 
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: IngestArguments) -> Result<()> {
     Ok(())
 }
 
-/// Ingests, with progress on stderr.
+/// Ingests with a progress bar on stderr.
 pub(crate) fn ingest_with_bar(options: &IngestOptions) -> Result<IngestSummary> {
     let mut counter = Counter::new("ingesting");
     Ok(ingest(options, &mut |progress| counter.update(progress.files, progress.total))?)

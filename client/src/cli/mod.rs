@@ -2,7 +2,9 @@
 #![expect(clippy::print_stderr, reason = "a command line prints")]
 
 mod cells;
+mod commands;
 mod completion;
+mod connection;
 mod demo;
 mod draw;
 mod format;
@@ -117,7 +119,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         Command::Top(arguments) => Box::pin(top::run(arguments)).await,
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,
     };
-    result.or_else(|error| if reader_is_gone(&error) { Ok(()) } else { Err(error) })
+    result.or_else(|error| if output_is_closed(&error) { Ok(()) } else { Err(error) })
 }
 
 /// Prints an error and its causes.
@@ -145,7 +147,7 @@ fn messages(error: &anyhow::Error) -> Vec<String> {
 }
 
 /// Whether the reader of the output has closed it, as in `tusk sql ... | head`.
-fn reader_is_gone(error: &anyhow::Error) -> bool {
+fn output_is_closed(error: &anyhow::Error) -> bool {
     let io_error = error.downcast_ref::<std::io::Error>();
     io_error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
@@ -178,9 +180,9 @@ mod tests {
     #[test]
     fn a_closed_output_is_no_error() {
         let error = || std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        assert!(reader_is_gone(&error().into()));
-        assert!(reader_is_gone(&anyhow::Error::from(error()).context("statement 1 failed")));
-        assert!(!reader_is_gone(&std::io::Error::from(std::io::ErrorKind::NotFound).into()));
+        assert!(output_is_closed(&error().into()));
+        assert!(output_is_closed(&anyhow::Error::from(error()).context("statement 1 failed")));
+        assert!(!output_is_closed(&std::io::Error::from(std::io::ErrorKind::NotFound).into()));
     }
 
     #[test]

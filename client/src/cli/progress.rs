@@ -1,4 +1,4 @@
-//! What a long command shows while it runs: a bar on a terminal, lines otherwise. Always on stderr.
+//! The progress of a long command, on stderr: a bar on a terminal, lines otherwise.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, stderr};
@@ -10,28 +10,28 @@ use tusk::OnEvent;
 use tusk_core::event::{Progress as WorkerProgress, RunEvent};
 use tusk_core::ids::WorkerId;
 
-/// How often a line is printed where there is no terminal.
+/// The interval of progress lines if there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Shows training runs.
+/// Shows the progress of training runs.
 #[derive(Clone, Default)]
 pub(crate) struct Progress {
     shown: Arc<Mutex<Shown>>,
 }
 
 impl Progress {
-    /// What the context calls with the events of its runs.
+    /// The callback for the events of runs.
     pub(crate) fn on_event(&self) -> OnEvent {
         let progress = self.clone();
         Arc::new(move |event| progress.lock().show(event))
     }
 
-    /// Takes the bar away, where a run ended without saying so.
+    /// Removes the bar, in case a run ended without a final event.
     pub(crate) fn clear(&self) {
         self.lock().meter.clear();
     }
 
-    /// Makes room for what is said about Ctrl-C: the terminal shows `^C` where the cursor is.
+    /// Starts a new line after Ctrl-C, because the terminal prints `^C` at the cursor.
     pub(crate) fn interrupted(&self) {
         self.clear();
         if stderr().is_terminal() {
@@ -54,7 +54,7 @@ struct Shown {
     meter: Meter,
     epochs: u32,
     epoch: u32,
-    /// How far each worker is in this epoch.
+    /// The progress of each worker in this epoch.
     workers: BTreeMap<WorkerId, WorkerProgress>,
 }
 
@@ -90,7 +90,7 @@ impl Shown {
                 self.meter.line(&format!("starting from {from}: {transfer}"));
             }
             RunEvent::Progress(progress) => self.progress(progress),
-            // Its row is about to be printed where the bar is.
+            // The row of the epoch is printed in place of the bar.
             RunEvent::Epoch(_) => self.meter.clear(),
             RunEvent::Finished(manifest) => {
                 self.meter.clear();
@@ -121,14 +121,14 @@ impl Shown {
     }
 }
 
-/// The loss over the images of all workers that have seen any.
+/// The mean loss of the workers that have one, weighted by images.
 fn mean_loss<'a>(workers: impl Iterator<Item = &'a WorkerProgress>) -> Option<f64> {
     let seen = workers.filter_map(|worker| Some((worker.loss?, worker.images as f64)));
     let (sum, images) = seen.fold((0.0, 0.0), |(sum, all), (loss, images)| (sum + loss * images, all + images));
     (images > 0.0).then(|| sum / images)
 }
 
-/// Counts images that one loop goes through.
+/// Counts the images that a loop has processed.
 pub(crate) struct Counter {
     meter: Meter,
     what: &'static str,
@@ -136,12 +136,12 @@ pub(crate) struct Counter {
 }
 
 impl Counter {
-    /// A counter; `what` is what is done to the images.
+    /// A counter. `what` names the operation, such as "drawing".
     pub(crate) fn new(what: &'static str) -> Self {
         Self { meter: Meter::default(), what, start: Instant::now() }
     }
 
-    /// So many of so many are done.
+    /// Shows that `done` of `total` images are processed.
     pub(crate) fn update(&mut self, done: usize, total: usize) {
         let rate = done as f64 / self.start.elapsed().as_secs_f64().max(1e-3);
         self.meter.update(&format!("{}, {rate:.0} images/s", self.what), done as u64, Some(total as u64));
@@ -176,7 +176,7 @@ impl Meter {
             bar.set_position(done);
             return;
         }
-        // The first line waits as well: what takes less than ten seconds needs none.
+        // Short operations print no line, so the first one waits too.
         if self.last_line.get_or_insert_with(Instant::now).elapsed() >= LINE_EVERY {
             self.last_line = Some(Instant::now());
             let of = total.map_or_else(String::new, |total| format!(" of {total}"));
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loss_of_several_workers_weighs_their_images() {
+    fn the_mean_loss_is_weighted_by_images() {
         let worker = |images, loss| WorkerProgress {
             run: RunId::starting_at(0),
             worker: WorkerId(0),

@@ -8,30 +8,19 @@ use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 use tusk_core::protocol::StatementHelp;
 
+use super::commands::COMMANDS;
 use super::completion::Words;
+use super::connection::{Connection, Outcome};
 use super::format::{Format, print_line};
 use super::print_error;
 use super::script::split;
-use super::sql::{Connection, Outcome};
-
-/// The commands that begin with a backslash, with their help.
-pub(crate) const COMMANDS: [(&str, &str); 8] = [
-    ("q", "leave the shell; Ctrl-D, quit and exit also leave it"),
-    ("?", "show this help"),
-    ("h", "NAME  show the help of a statement, such as \\h CREATE MODEL"),
-    ("d", "SHOW TABLES; with the name of a table, its columns"),
-    ("m", "SHOW MODELS; with the name of a model, DESCRIBE MODEL"),
-    ("o", "show the options of CREATE MODEL"),
-    ("timing", "[on|off]  show the number of rows and the time of each statement"),
-    ("format", "[table|csv|json]  set the output format"),
-];
 
 /// The help on statements that are not about models.
 const OTHER_STATEMENTS: &str = "\
   CREATE EXTERNAL TABLE name STORED AS { IMAGES | PARQUET | CSV | JSON } LOCATION 'path'
-An option that is searched for is range(low, high) or candidates(a, b, ...).
+To search an option, set it to range(low, high) or candidates(a, b, ...).
 Functions: predict('model', image), predict_proba('model', image [, 'class']), explain('model', image).
-Ctrl-C clears the line, or ends the statement that runs; a training run can be resumed.";
+Ctrl-C clears the line or ends the running statement. A cancelled training run can be resumed.";
 
 /// The settings that the user can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

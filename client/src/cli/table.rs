@@ -1,4 +1,4 @@
-//! Rows as tables for people: columns aligned, wide rows turned on their side.
+//! Formats rows as tables for people. A few wide rows are transposed.
 
 use anyhow::Result;
 use console::measure_text_width;
@@ -7,14 +7,14 @@ use datafusion::arrow::record_batch::RecordBatch;
 
 use super::cells::{DECIMALS, align_decimals, cells_of, printable};
 
-/// Values of a turned table are not wrapped to less.
+/// The smallest width of the values in a transposed table.
 const VALUE_WIDTH_MIN: usize = 20;
-/// At most so many rows are turned on their side.
-const TURNED_ROWS_MAX: usize = 3;
-/// What a column of numbers in a live table has place for, such as `0.0009755`.
+/// The largest number of rows that are transposed.
+const TRANSPOSED_ROWS_MAX: usize = 3;
+/// The width of a column of numbers in a live table, enough for `0.0009755`.
 const LIVE_WIDTH: usize = 9;
 
-/// Cells with their header.
+/// The cells of a table, with their header.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Grid {
     header: Vec<String>,
@@ -24,12 +24,12 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// The cells of batches of one schema.
+    /// Formats batches of one schema.
     pub(crate) fn new(schema: &Schema, batches: &[RecordBatch]) -> Result<Self> {
         Self::with_decimals(schema, batches, 0)
     }
 
-    /// The cells of rows that are printed before those below them are known.
+    /// Formats rows that are printed before the following rows are known.
     pub(crate) fn live(schema: &Schema, batch: &RecordBatch) -> Result<Self> {
         Self::with_decimals(schema, std::slice::from_ref(batch), DECIMALS)
     }
@@ -52,14 +52,14 @@ impl Grid {
         Ok(Self { header, right, rows })
     }
 
-    /// The table; a few rows wider than `width` characters have their columns one below the other.
+    /// Formats the table. If it is wider than `width` characters and has few rows, it is transposed.
     pub(crate) fn render(&self, width: usize) -> String {
         let upright = self.widths();
-        if self.rows.len() <= TURNED_ROWS_MAX && !self.rows.is_empty() && total(&upright) > width {
-            let turned = self.turned(width);
-            let widths = turned.widths();
+        if self.rows.len() <= TRANSPOSED_ROWS_MAX && !self.rows.is_empty() && total(&upright) > width {
+            let transposed = self.transposed(width);
+            let widths = transposed.widths();
             if total(&widths) < total(&upright) {
-                return turned.render_with(&widths);
+                return transposed.render_with(&widths);
             }
         }
         self.render_with(&upright)
@@ -81,8 +81,8 @@ impl Grid {
         widths
     }
 
-    /// Columns become rows; their values are wrapped so that the table fits into `width` characters.
-    fn turned(&self, width: usize) -> Self {
+    /// Transposes the table. Values are wrapped so that it fits into `width` characters.
+    fn transposed(&self, width: usize) -> Self {
         let names = self.header.iter().map(|name| cell_width(name)).max().unwrap_or(0).max("column".len());
         let value_width = (width.saturating_sub(names + 4) / self.rows.len().max(1)).saturating_sub(3);
         let value_width = value_width.max(VALUE_WIDTH_MIN);
@@ -97,7 +97,7 @@ impl Grid {
     }
 }
 
-/// A table whose rows are printed as they come, under one header, in columns that keep their width.
+/// A table whose rows are printed as they arrive, in columns of fixed width.
 #[derive(Debug)]
 pub(crate) struct LiveTable {
     columns: Vec<usize>,
@@ -106,8 +106,8 @@ pub(crate) struct LiveTable {
 }
 
 impl LiveTable {
-    /// Chooses columns and widths by the first rows, and gives the header. Of columns that do not fit into `width`
-    /// characters those of `expendable` are left out, the first of them first.
+    /// Chooses columns and widths from the first rows, and returns the header too. Columns of `expendable` are left
+    /// out, in this order, until the table fits into `width` characters.
     pub(crate) fn begin(first: &Grid, width: usize, expendable: &[&str]) -> (Self, String) {
         let wide = |(width, right): (usize, &bool)| if *right { width.max(LIVE_WIDTH) } else { width };
         let all: Vec<usize> = first.widths().into_iter().zip(&first.right).map(wide).collect();
@@ -150,7 +150,7 @@ fn border(widths: &[usize]) -> String {
     widths.iter().fold("+".to_owned(), |border, width| border + &"-".repeat(width + 2) + "+")
 }
 
-/// One row; cells may have several lines.
+/// Formats one row. Cells may have several lines.
 fn line(cells: &[String], widths: &[usize], right: &[bool]) -> String {
     let height = cells.iter().map(|cell| cell.split('\n').count()).max().unwrap_or(1);
     let mut lines = Vec::with_capacity(height);
@@ -171,7 +171,7 @@ fn cell_width(cell: &str) -> usize {
     cell.split('\n').map(measure_text_width).max().unwrap_or(0)
 }
 
-/// Breaks lines behind a space where there is one, and so that none is longer than `width` characters.
+/// Wraps lines to `width` characters, after a space if possible.
 fn wrapped(cell: &str, width: usize) -> String {
     let mut lines = Vec::new();
     for line in cell.split('\n') {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_aligns_numbers_on_their_right_and_names_null() {
+    fn a_table_right_aligns_numbers_and_shows_null() {
         let names: ArrayRef = Arc::new(StringArray::from(vec![Some("é"), None]));
         let rows: ArrayRef = Arc::new(UInt64Array::from(vec![7, 12_345]));
         let share: ArrayRef = Arc::new(Float64Array::from(vec![0.5, 0.123_456_789]));
@@ -220,11 +220,11 @@ mod tests {
     }
 
     #[test]
-    fn a_few_rows_wider_than_the_terminal_are_turned_on_their_side() {
+    fn a_few_rows_wider_than_the_terminal_are_transposed() {
         let cell = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
         let wide = grid(vec![("first", cell("a")), ("second", cell("b")), ("third", cell("c"))]);
         assert!(wide.render(120).starts_with("+-------+--------+"));
-        let turned = "\
+        let transposed = "\
 +--------+-------+
 | column | value |
 +--------+-------+
@@ -232,14 +232,14 @@ mod tests {
 | second | b     |
 | third  | c     |
 +--------+-------+";
-        assert_eq!(wide.render(20), turned);
+        assert_eq!(wide.render(20), transposed);
         let many: ArrayRef = Arc::new(StringArray::from(vec!["x"; 4]));
         let many = grid(vec![("first", Arc::clone(&many)), ("second", Arc::clone(&many)), ("third", many)]);
         assert!(many.render(20).contains("| first | second | third |"));
     }
 
     #[test]
-    fn long_values_of_a_turned_table_are_wrapped_into_the_terminal() {
+    fn long_values_of_a_transposed_table_are_wrapped() {
         assert_eq!(wrapped("one two three", 8), "one two\nthree");
         assert_eq!(wrapped("éééééé\nab", 4), "éééé\néé\nab");
         let cell = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
@@ -264,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn text_cannot_command_the_terminal() {
+    fn control_characters_are_escaped() {
         let names: ArrayRef = Arc::new(StringArray::from(vec!["a\u{1b}[31mb", "two\nlines"]));
         let table = grid(vec![("name", names)]).render(120);
         assert!(table.contains("a\\u{1b}[31mb") && table.contains("| two ") && table.contains("| lines "), "{table}");
     }
 
     #[test]
-    fn live_rows_keep_their_columns_whatever_comes() {
+    fn live_rows_keep_the_column_widths() {
         let row = |loss: f64, rows: u64| {
             let loss: ArrayRef = Arc::new(Float64Array::from(vec![loss]));
             let rows: ArrayRef = Arc::new(UInt64Array::from(vec![rows]));
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_gets_the_columns_that_matter() {
+    fn a_narrow_terminal_gets_the_most_important_columns() {
         let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
         let first = grid(vec![("model", text("m")), ("epoch", text("1")), ("workers", text("2"))]);
         let (_, header) = LiveTable::begin(&first, 20, &["model", "workers"]);

@@ -1,4 +1,4 @@
-//! `tusk top`: what a cluster is doing, once a second: executors, devices, runs, images per second.
+//! `tusk top`: shows executors, devices, runs and images per second of a cluster, refreshed every second.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -14,10 +14,10 @@ use tusk_core::protocol::{ClusterStatus, ExecutorReport, RunSummary};
 use super::RemoteArguments;
 use super::format::print_line;
 
-/// Seconds between refreshes, at least.
+/// The shortest time between refreshes, in seconds.
 const EVERY_MIN: f64 = 0.1;
 
-/// Seconds between refreshes, at most: a day.
+/// The longest time between refreshes, in seconds: a day.
 const EVERY_MAX: f64 = 86_400.0;
 
 /// Arguments of `tusk top`.
@@ -36,7 +36,7 @@ pub(crate) struct TopArguments {
 /// Runs `tusk top`.
 pub(crate) async fn run(arguments: TopArguments) -> Result<()> {
     let Some(url) = arguments.remote.scheduler.clone() else {
-        anyhow::bail!("say which cluster to look at: tusk top --scheduler df://host:50050");
+        anyhow::bail!("no scheduler given; for example: tusk top --scheduler df://host:50050");
     };
     ensure!(
         (EVERY_MIN..=EVERY_MAX).contains(&arguments.every),
@@ -67,20 +67,20 @@ pub(crate) async fn run(arguments: TopArguments) -> Result<()> {
     Ok(())
 }
 
-/// Images per second, from the totals of two looks.
+/// Images per second, from the totals of two reports.
 #[derive(Default)]
 struct Rates {
     last: HashMap<String, (Instant, u64)>,
 }
 
 impl Rates {
-    /// Images that an executor decoded, trained or scored per second since the last look.
+    /// Images that an executor decoded, trained or scored per second since the last report.
     fn of(&mut self, executor: &ExecutorReport, now: Instant) -> Option<f64> {
         let totals = &executor.totals;
         let images = totals.images_decoded + totals.images_trained + totals.images_scored;
         let (then, before) = self.last.insert(executor.executor_id.clone(), (now, images))?;
         let seconds = now.duration_since(then).as_secs_f64();
-        // One that was started again counts from nothing.
+        // A restarted executor counts from 0.
         (seconds > 0.0 && images >= before).then(|| (images - before) as f64 / seconds)
     }
 }
@@ -89,7 +89,7 @@ fn page(url: &str, status: &ClusterStatus, rates: &mut Rates) -> String {
     let devices: usize = status.executors.iter().map(|e| e.devices.len()).sum();
     let busy: usize = status.executors.iter().flat_map(|e| &e.devices).filter(|d| d.busy.is_some()).count();
     let mut text = String::new();
-    // Writing to a String does not fail.
+    // Writing to a String cannot fail.
     let _ = writeln!(
         text,
         "{url}: {} executors, {busy} of {devices} devices busy, {} runs, {} jobs running, {} queued",
@@ -179,6 +179,6 @@ mod tests {
         let (mut rates, start) = (Rates::default(), Instant::now());
         assert_eq!(rates.of(&executor(10), start), None);
         assert_eq!(rates.of(&executor(30), start + Duration::from_secs(2)), Some(10.0));
-        assert_eq!(rates.of(&executor(0), start + Duration::from_secs(3)), None, "it was started again");
+        assert_eq!(rates.of(&executor(0), start + Duration::from_secs(3)), None, "the executor was restarted");
     }
 }

@@ -1,20 +1,20 @@
-//! From folders of image files to one Parquet file.
+//! Converts folders of image files to one Parquet file.
 //!
-//! Object stores and distributed scans like few large files, and training likes rows in random order. So the files are
-//! shuffled by a seed and streamed into row groups of a size that one worker reads in one go. Memory holds the file
-//! names and about two row groups, whatever the images take.
+//! Object stores and distributed scans work best with a few large files, and training needs rows in random order. So
+//! the files are shuffled by a seed and written as row groups of a size that one worker reads at once. Memory holds the
+//! file names and about two row groups.
 //!
 //! | column | type | |
 //! |---|---|---|
-//! | path | Utf8 | below the folder that was given, parts joined by `/` |
-//! | image | Binary | the file's bytes, uncompressed: they are compressed already |
-//! | label | Utf8 | the name of the folder that the file lies in |
-//! | group | Utf8, may be NULL | what the group regex finds in the file's name: the patient |
-//! | width, height | Int32 | pixels, as the picture is shown |
-//! | format | Utf8 | `jpeg`, `png`, ... by the bytes, not by the name |
+//! | path | Utf8 | relative to the given folder, with parts joined by `/` |
+//! | image | Binary | the bytes of the file, without further compression |
+//! | label | Utf8 | the name of the file's folder |
+//! | group | Utf8, may be NULL | the match of the group regex in the file name: the patient |
+//! | width, height | Int32 | pixels, after orientation |
+//! | format | Utf8 | `jpeg`, `png`, ... from the bytes, not from the name |
 //!
-//! The same folders, seed and version of Tusk give the same bytes. The file appears under its name only when it is
-//! whole; until then, and after any failure, what was there before stays.
+//! The same folders, seed and version of Tusk give the same bytes. The output replaces an existing file only when it is
+//! complete. After a failure, the existing file is unchanged.
 
 mod error;
 mod summary;
@@ -40,23 +40,23 @@ pub use summary::{IngestSummary, Refused};
 use walk::{Found, Walk};
 use writer::{ImageWriter, Row};
 
-/// What to ingest, and where to.
+/// The options of an ingest.
 #[derive(Clone, Debug)]
 pub struct IngestOptions {
-    /// Folders that hold the images, at any depth. Hidden files and folders are passed over.
+    /// Folders that contain the images, at any depth. Hidden files and folders are skipped.
     pub dirs: Vec<PathBuf>,
-    /// The Parquet file to write; one that exists is replaced once the new one is whole.
+    /// The Parquet file to write. An existing file is replaced when the new one is complete.
     pub out: PathBuf,
-    /// What names a row's group in a file's name: the first capture group, or the whole match where there is none.
+    /// Finds the group of a row in its file name: the first capture group, or the whole match if there is none.
     pub group_regex: Option<Regex>,
-    /// What the order of the rows depends on.
+    /// The seed of the row order.
     pub seed: u64,
-    /// Bytes of images in a row group, about. At most 1 GiB.
+    /// The approximate size of a row group, in bytes of images. At most 1 GiB.
     pub row_group_bytes: usize,
 }
 
 impl IngestOptions {
-    /// Options with the usual seed (42) and row groups of 16 MiB, without groups.
+    /// Options with seed 42 and row groups of 16 MiB, without groups.
     pub fn new(dirs: impl IntoIterator<Item = impl Into<PathBuf>>, out: impl Into<PathBuf>) -> Self {
         Self {
             dirs: dirs.into_iter().map(Into::into).collect(),
@@ -68,23 +68,23 @@ impl IngestOptions {
     }
 }
 
-/// How far an ingest is.
+/// The progress of an ingest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IngestProgress {
-    /// Files that were looked at, the refused ones included.
+    /// The number of processed files, including refused ones.
     pub files: usize,
-    /// Files there are.
+    /// The number of all files.
     pub total: usize,
-    /// Bytes of images that were taken.
+    /// The bytes of the accepted images.
     pub bytes: u64,
 }
 
-/// Writes the images below some folders into a Parquet file. `progress` is called after each file.
+/// Writes the images in some folders to a Parquet file. `progress` is called after each file.
 ///
-/// A file that is no readable image is refused: left out, counted, and named in the summary with the reason.
+/// A file that is not a readable image is refused: it is left out, counted, and listed in the summary with the reason.
 ///
 /// # Errors
-/// When a folder does not exist, no image is found, or the output cannot be written. Nothing is left behind then.
+/// When a folder does not exist, no image is found, or the output cannot be written. No partial output is left.
 pub fn ingest(options: &IngestOptions, progress: &mut dyn FnMut(IngestProgress)) -> Result<IngestSummary, IngestError> {
     let start = Instant::now();
     let mut writer = ImageWriter::create(&options.out, options.row_group_bytes)?;
@@ -124,17 +124,17 @@ pub fn ingest(options: &IngestOptions, progress: &mut dyn FnMut(IngestProgress))
     Ok(summary)
 }
 
-/// The summary in the making, and what only counting needs.
+/// The summary so far, and the data for its counts.
 #[derive(Default)]
 struct Tally {
     summary: IngestSummary,
     groups: BTreeSet<String>,
-    /// The label under which each content was first seen.
+    /// The label of the first image with each content.
     contents: HashMap<[u8; 32], Arc<str>>,
 }
 
 impl Tally {
-    /// Counts a row. `group` is `None` without a regex, and `Some(None)` where the regex did not match.
+    /// Counts a row. `group` is `None` without a regex, and `Some(None)` if the regex did not match.
     fn count(&mut self, file: &Found, image: &[u8], group: Option<&Option<String>>) {
         let summary = &mut self.summary;
         summary.rows += 1;
@@ -157,7 +157,7 @@ impl Tally {
     }
 }
 
-/// What a group regex finds in a file's name.
+/// The match of a group regex in a file name.
 fn group_of(regex: &Regex, name: &str) -> Option<String> {
     let captures = regex.captures(name)?;
     captures.get(1).or_else(|| captures.get(0)).map(|found| found.as_str().to_owned())
@@ -171,11 +171,11 @@ struct Image {
     format: &'static str,
 }
 
-/// A file's bytes and what its header says, or why it is refused.
+/// Reads a file and its image header, or returns why it is refused.
 fn read_image(path: &Path) -> Result<Image, String> {
     let mut bytes = Vec::new();
     File::open(path)
-        // One byte more than is allowed tells a file that is too large from one that just fits, even while it grows.
+        // Reads one byte more than the limit, which detects a file that is too large even while it grows.
         .and_then(|file| file.take(IMAGE_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("cannot be read: {error}"))?;
     if bytes.len() as u64 > IMAGE_BYTES_MAX {

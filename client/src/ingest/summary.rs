@@ -1,50 +1,50 @@
-//! What an ingest did, for programs and for people.
+//! The result of an ingest.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// At most so many refused files are named; all are counted.
+/// The largest number of refused files that are listed. All are counted.
 const REFUSED_MAX: usize = 100;
-/// So many of them are shown in a terminal.
+/// The largest number of refused files that are shown in a terminal.
 const REFUSED_SHOWN: usize = 10;
 
-/// What an ingest did.
+/// The result of an ingest. Its `Display` is for people.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct IngestSummary {
-    /// The file that was written.
+    /// The path of the output.
     pub out: PathBuf,
-    /// Images taken: rows of the file.
+    /// The number of images, which is the number of rows.
     pub rows: usize,
-    /// Bytes of these images.
+    /// The bytes of these images.
     pub bytes: u64,
-    /// Bytes of the Parquet file.
+    /// The bytes of the Parquet file.
     pub file_bytes: u64,
-    /// Rows per label.
+    /// The number of rows per label.
     pub classes: BTreeMap<String, usize>,
-    /// Different groups; 0 without a group regex.
+    /// The number of different groups. 0 without a group regex.
     pub groups: usize,
-    /// Rows whose file name the group regex does not match: their group is NULL.
+    /// The number of rows whose file name does not match the group regex. Their group is NULL.
     pub unmatched_groups: usize,
-    /// Rows whose image repeats, byte by byte, that of an earlier row. They are kept.
+    /// The number of rows whose image has the same bytes as an earlier row. These rows are kept.
     pub duplicates: usize,
-    /// Those of the duplicates whose label differs from that of the first such image.
+    /// The number of duplicates whose label differs from that of the first such image.
     pub conflicting_duplicates: usize,
     /// The first 100 files that were refused.
     pub refused: Vec<Refused>,
-    /// How many files were refused.
+    /// The number of all refused files.
     pub refused_count: usize,
     /// Wall time.
     pub seconds: f64,
 }
 
-/// A file that is not in the output.
+/// A file that was left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Below the folder that was given.
+    /// The path relative to the given folder.
     pub path: String,
-    /// What is wrong with it.
+    /// Why it was refused.
     pub reason: String,
 }
 
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_reads_well_in_a_terminal() {
+    fn a_summary_is_formatted_for_a_terminal() {
         let summary = IngestSummary {
             rows: 5_216,
             file_bytes: 61_865_984,

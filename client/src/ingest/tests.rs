@@ -26,7 +26,7 @@ fn write(dir: &Path, name: &str, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Six images of two classes, one of them twice and under both labels; a text file; a broken image; hidden files.
+/// Six images of two classes, one of them under both labels; a text file; a broken image; hidden files.
 fn tree() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "NORMAL/IM-0115-0001.jpeg", &png(4, 3, 1));
@@ -57,7 +57,7 @@ fn read(path: &Path) -> (RecordBatch, ParquetMetaData) {
     (concat_batches(&schema, &batches).unwrap(), metadata)
 }
 
-/// Row by row: path, label, group, width, height, format; sorted by path.
+/// Path, label, group, width, height and format of each row, sorted by path.
 fn rows(batch: &RecordBatch) -> Vec<(String, String, Option<String>, i32, i32, String)> {
     let text = |name: &str, row: usize| {
         let column = batch.column_by_name(name).unwrap().as_string::<i32>();
@@ -116,7 +116,7 @@ fn a_tree_becomes_rows_with_label_group_size_and_format() {
 }
 
 #[test]
-fn the_summary_counts_classes_groups_duplicates_and_names_what_was_refused() {
+fn the_summary_counts_rows_and_lists_refused_files() {
     let (dir, target) = (tree(), tempfile::tempdir().unwrap());
     let summary = run(&options(&dir, &target.path().join("x.parquet"))).unwrap();
     assert_eq!((summary.rows, summary.groups, summary.unmatched_groups), (6, 2, 3));
@@ -142,7 +142,7 @@ fn a_regex_without_a_capture_group_gives_its_whole_match() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_bytes_and_another_seed_another_order() {
+fn the_seed_decides_the_bytes_and_the_order() {
     let (dir, target) = (tree(), tempfile::tempdir().unwrap());
     let bytes = |name: &str, seed| {
         let out = target.path().join(name);
@@ -171,7 +171,7 @@ fn classes_are_mixed_in_the_output() {
 }
 
 #[test]
-fn row_groups_end_at_their_size_and_images_are_stored_as_they_are() {
+fn row_groups_end_at_their_size_and_images_are_stored_unchanged() {
     let (dir, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for number in 0..10 {
         let mut image = png(2, 2, number);
@@ -190,7 +190,7 @@ fn row_groups_end_at_their_size_and_images_are_stored_as_they_are() {
 }
 
 #[test]
-fn a_failed_ingest_keeps_the_existing_output_and_leaves_nothing_behind() {
+fn a_failed_ingest_keeps_the_existing_output_and_leaves_no_file_behind() {
     let (empty, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write(empty.path(), "A/readme.txt", b"no image");
     let out = target.path().join("x.parquet");
@@ -203,7 +203,7 @@ fn a_failed_ingest_keeps_the_existing_output_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_existing_output_is_replaced_whole_and_is_no_input() {
+fn an_existing_output_is_replaced_and_not_ingested() {
     let dir = tree();
     let out = dir.path().join("x.parquet");
     fs::write(&out, "what was there").unwrap();
@@ -229,7 +229,7 @@ fn a_missing_folder_and_an_output_that_cannot_be_written_are_errors_with_advice(
 }
 
 #[test]
-fn many_refused_files_are_all_counted_and_the_first_100_named() {
+fn all_refused_files_are_counted_and_the_first_100_are_listed() {
     let (dir, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write(dir.path(), "A/a.png", &png(2, 2, 1));
     for number in 0..120 {

@@ -1,4 +1,4 @@
-//! Which files there are, in the order in which they become rows.
+//! Lists the image files in the order of the rows.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,30 +10,30 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::{IngestError, Refused};
 
-/// A file below one of the folders.
+/// A file in one of the folders.
 pub(super) struct Found {
-    /// Which of the folders.
+    /// The index of the folder.
     pub(super) root: usize,
-    /// Below that folder.
+    /// The path relative to that folder.
     pub(super) relative: PathBuf,
-    /// The name of the folder it lies in; shared, there are few.
+    /// The name of the folder that contains the file. It is shared, because there are few.
     pub(super) label: Arc<str>,
 }
 
 impl Found {
-    /// The path below the folder, joined by `/` on every system.
+    /// The path relative to the folder, joined by `/` on every system.
     pub(super) fn path(&self) -> String {
         slashed(&self.relative)
     }
 }
 
-/// All files, shuffled, and the places that could not be looked at.
+/// All files, shuffled, and the paths that cannot be read.
 pub(super) struct Walk {
     pub(super) files: Vec<Found>,
     pub(super) unreadable: Vec<Refused>,
 }
 
-/// Walks the folders. Links are followed; hidden files and folders, and the output itself, are passed over.
+/// Walks the folders. Links are followed. Hidden files and folders, and the output itself, are skipped.
 pub(super) fn walk(dirs: &[PathBuf], out: &Path, seed: u64) -> Result<Walk, IngestError> {
     if dirs.is_empty() {
         return Err(IngestError::NoDirs);
@@ -44,7 +44,7 @@ pub(super) fn walk(dirs: &[PathBuf], out: &Path, seed: u64) -> Result<Walk, Inge
     for (root, dir) in dirs.iter().enumerate() {
         let refuse = |error: std::io::Error| IngestError::Dir { path: dir.clone(), reason: error.to_string() };
         std::fs::read_dir(dir).map_err(refuse)?;
-        // The folder's own name labels the files right in it, even where it was given as "." or "..".
+        // Files directly in the given folder have its name as label, even if it was given as "." or "..".
         let name = dir.canonicalize().map_err(refuse)?;
         let visible = |entry: &DirEntry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".");
         let entries = WalkDir::new(dir).follow_links(true).sort_by_file_name().into_iter().filter_entry(visible);
@@ -80,12 +80,12 @@ fn below<'a>(path: &'a Path, dir: &Path) -> &'a Path {
     path.strip_prefix(dir).unwrap_or(path)
 }
 
-/// A path as text with `/` between its parts; what is no Unicode becomes U+FFFD.
+/// A path as text with `/` between its parts. Invalid Unicode becomes U+FFFD.
 fn slashed(path: &Path) -> String {
     path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
-/// Fisher-Yates. The slight bias of the remainder (2^-40 for a million files) is of no consequence here.
+/// Shuffles by Fisher-Yates. The bias of the remainder is negligible (2^-40 for a million files).
 fn shuffle(files: &mut [Found], seed: u64) {
     let mut random = Pcg64::seed_from_u64(seed);
     for last in (1..files.len()).rev() {
@@ -93,7 +93,7 @@ fn shuffle(files: &mut [Found], seed: u64) {
     }
 }
 
-/// Labels, each held once.
+/// The labels, each stored once.
 #[derive(Default)]
 struct Labels(HashMap<String, Arc<str>>);
 

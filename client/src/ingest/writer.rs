@@ -1,4 +1,4 @@
-//! Rows into a Parquet file that appears when it is whole.
+//! Writes rows to a Parquet file that appears only when it is complete.
 
 use std::fs::File;
 use std::io;
@@ -16,9 +16,9 @@ use tempfile::NamedTempFile;
 
 use super::IngestError;
 
-/// With images of up to 128 MiB, the offsets of a batch stay within 31 bits.
+/// The offsets of a batch fit into 31 bits, with images of up to 128 MiB.
 const ROW_GROUP_BYTES_MAX: usize = 1024 * 1024 * 1024;
-/// Values between two looks at a page's size: with the usual 1024, a page would hold 1024 images.
+/// The number of values between checks of a page's size. With the default of 1024, a page would hold 1024 images.
 const VALUES_PER_PAGE_CHECK: usize = 16;
 
 /// A row of the output.
@@ -32,8 +32,8 @@ pub(super) struct Row {
     pub(super) format: &'static str,
 }
 
-/// Collects rows, and writes them a row group at a time into a temporary file beside the output. Dropped before
-/// [`ImageWriter::finish`], it leaves nothing behind.
+/// Collects rows and writes them, one row group at a time, to a temporary file beside the output. The temporary file is
+/// deleted if the writer is dropped before [`ImageWriter::finish`].
 pub(super) struct ImageWriter {
     writer: ArrowWriter<NamedTempFile>,
     schema: SchemaRef,
@@ -45,7 +45,7 @@ pub(super) struct ImageWriter {
 
 impl ImageWriter {
     /// # Errors
-    /// When the output is a folder, or nothing can be created beside it.
+    /// When the output is a folder, or no file can be created beside it.
     pub(super) fn create(out: &Path, row_group_bytes: usize) -> Result<Self, IngestError> {
         let refuse = |source| IngestError::Output { path: out.to_owned(), source };
         if out.is_dir() {
@@ -57,7 +57,8 @@ impl ImageWriter {
         let prefix = format!(".{}.", name.to_string_lossy());
         let mut builder = tempfile::Builder::new();
         builder.prefix(&prefix).suffix(".tmp");
-        // Private is the default for temporary files; this one is to be read by every node, as the umask allows.
+        // Temporary files are private by default. The output gets the permissions of the umask, so that every node can
+        // read it.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let file = builder.tempfile_in(folder_of(out)).map_err(refuse)?;
@@ -68,14 +69,14 @@ impl ImageWriter {
         Ok(Self { writer, schema, rows: Vec::new(), bytes: 0, row_group_bytes, out: out.to_owned() })
     }
 
-    /// Adds a row, and writes a row group when enough have come together.
+    /// Adds a row, and writes a row group if it is large enough.
     pub(super) fn write(&mut self, row: Row) -> Result<(), IngestError> {
         self.bytes = self.bytes.saturating_add(row.image.len());
         self.rows.push(row);
         if self.bytes >= self.row_group_bytes { self.flush() } else { Ok(()) }
     }
 
-    /// Completes the file, puts it in its place, and tells its length in bytes.
+    /// Completes the file, moves it to its path, and returns its length in bytes.
     pub(super) fn finish(mut self) -> Result<u64, IngestError> {
         self.flush()?;
         let Self { writer, out, .. } = self;
@@ -110,8 +111,8 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-/// Images are compressed already, hardly ever equal, and have no order: what Parquet does for other columns costs time
-/// and space here, and their minimum and maximum would put two images into every row group's footer.
+/// Images are already compressed, rarely equal, and have no order. Compression, dictionaries and statistics would cost
+/// time and space, and the statistics would put two images into the footer of every row group.
 fn properties() -> WriterProperties {
     let image = ColumnPath::from("image");
     WriterProperties::builder()
@@ -123,7 +124,7 @@ fn properties() -> WriterProperties {
         .build()
 }
 
-/// The rows as a batch; they are dropped on the way, so that the images are not held twice.
+/// Converts the rows to a batch. It consumes them, so that the images are not held twice.
 fn batch(schema: &SchemaRef, rows: Vec<Row>) -> Result<RecordBatch, ParquetError> {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.path))),
@@ -142,7 +143,8 @@ fn folder_of(out: &Path) -> &Path {
     out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Content first, then the name, then the folder's entry: after a power cut there is the old file or the new one.
+/// Syncs the content, then renames, then syncs the folder. After a power failure there is either the old or the new
+/// file.
 fn put_in_place(file: NamedTempFile, out: &Path) -> io::Result<u64> {
     file.as_file().sync_all()?;
     let length = file.as_file().metadata()?.len();

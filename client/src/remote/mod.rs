@@ -31,6 +31,8 @@ use tusk_process::tls::ClientTls;
 use self::watch::{Watch, cancel_with};
 use crate::error::{Error, Result, Results};
 
+#[cfg(feature = "embedded")]
+pub(crate) mod session;
 mod watch;
 
 /// The longest time to connect.

@@ -1,9 +1,9 @@
-//! What is drawn once per patient, and what is drawn once per picture.
+//! The random parameters of a patient and of each image.
 
 use super::rng::Rng;
 use super::shape::Noise;
 
-/// What stays the same in all pictures of a patient. Lengths are in half-pictures: the picture spans -1 to 1.
+/// The parameters of a patient, the same in all images. The image spans -1 to 1 in both directions.
 pub(super) struct Anatomy {
     /// Half-width of the rib cage at its widest.
     pub(super) cage: f32,
@@ -11,44 +11,44 @@ pub(super) struct Anatomy {
     pub(super) apex: f32,
     /// Height of the diaphragm's dome.
     pub(super) dome: f32,
-    /// Thickness of what lies over the ribs.
+    /// Thickness of the soft tissue over the ribs.
     pub(super) flesh: f32,
-    /// Half-width and half-height of the heart's shadow, and its place beside the midline.
+    /// Half-width and half-height of the heart's shadow, and its position relative to the midline.
     pub(super) heart: (f32, f32, f32),
-    /// Half-width of what lies between the lungs.
+    /// Half-width of the mediastinum.
     pub(super) mediastinum: f32,
-    /// Distance from rib to rib, where the first one lies, how far they bend down, and how well they show.
+    /// Distance between ribs, position of the first rib, how far ribs bend down, and their contrast.
     pub(super) ribs: (f32, f32, f32, f32),
     /// Half-width of the spine, and how far it bends sideways.
     pub(super) spine: (f32, f32),
-    /// Half-width of the neck, and how far the chin reaches into the picture.
+    /// Half-width of the neck, and how far the chin extends into the image.
     pub(super) neck: (f32, f32),
-    /// How steeply the clavicles rise.
+    /// The slope of the clavicles.
     pub(super) clavicle: f32,
-    /// How dark the lungs are.
+    /// The darkness of the lungs.
     pub(super) air: f32,
-    /// How strongly the vessels show.
+    /// The contrast of the vessels.
     pub(super) vessels: f32,
-    /// The lung's own texture, the same in every picture of the patient.
+    /// The texture of the lungs, the same in every image of the patient.
     pub(super) texture: Noise,
-    /// What is wrong with the lungs: nothing in a NORMAL patient.
+    /// The opacities of the lungs. A NORMAL patient has none.
     pub(super) lesions: Vec<Lesion>,
 }
 
-/// Air that is lost to fluid.
+/// A region where fluid replaces air.
 pub(super) struct Lesion {
-    /// Its middle.
+    /// The centre.
     pub(super) centre: (f32, f32),
-    /// Its extent.
+    /// The radii.
     pub(super) radii: (f32, f32),
-    /// The part of the air that is lost in its middle, 0 to 1.
+    /// The fraction of air that is replaced in the centre, 0 to 1.
     pub(super) strength: f32,
-    /// 0 for a closed patch (lobar consolidation), 1 for a net of strands (interstitial pattern).
+    /// 0 for a solid patch (lobar consolidation), 1 for a network of strands (interstitial pattern).
     pub(super) strands: f32,
 }
 
 impl Anatomy {
-    /// The anatomy of a patient.
+    /// Draws the anatomy of a patient.
     pub(super) fn draw(seed: u64, patient: usize, ill: bool) -> Self {
         let mut dice = Rng::new([seed, patient as u64, 0, 1]);
         let cage = dice.between(0.58, 0.76);
@@ -75,8 +75,8 @@ impl Anatomy {
 }
 
 impl Lesion {
-    /// One of the patterns that radiologists tell apart: a consolidated lobe (bacterial, mostly), several patches, or an
-    /// interstitial net in both lungs (viral, mostly).
+    /// Draws one of three patterns of pneumonia: a consolidated lobe (mostly bacterial), several patches, or an
+    /// interstitial network in both lungs (mostly viral).
     fn draw(cage: f32, apex: f32, dome: f32, mediastinum: f32, dice: &mut Rng) -> Vec<Self> {
         let place = |side: f32, dice: &mut Rng| {
             let height = dice.between(0.30, 0.95);
@@ -114,47 +114,47 @@ impl Lesion {
     }
 }
 
-/// What differs between the pictures of a patient: how the child lay, and how the film was exposed.
+/// The parameters of one image: the position of the patient and the exposure of the film.
 pub(super) struct Shot {
     /// Sine and cosine of the rotation, at most 8 degrees.
     pub(super) rotation: (f32, f32),
-    /// How far the middle is off.
+    /// The offset of the centre.
     pub(super) shift: (f32, f32),
     /// Magnification.
     pub(super) zoom: f32,
-    /// How far the diaphragm is from its usual place: breathing.
+    /// The offset of the diaphragm, by breathing.
     pub(super) breath: f32,
-    /// How steeply the arms hang (positive) or are raised (negative).
+    /// The slope of the arms, positive if they hang and negative if they are raised.
     pub(super) arms: f32,
-    /// The factor on the lesions' strength: the course of the disease.
+    /// The factor on the strength of the lesions. It models the course of the disease.
     pub(super) course: f32,
-    /// The mean brightness that the exposure aims at, 0 to 1. It does not depend on the patient.
+    /// The mean brightness of the image, 0 to 1. It does not depend on the patient.
     pub(super) brightness: f32,
-    /// The factor on all differences.
+    /// The contrast.
     pub(super) contrast: f32,
     /// Standard deviation of the grain.
     pub(super) grain: f32,
     /// Uneven illumination, across and down.
     pub(super) slope: (f32, f32),
-    /// What the collimator cuts off at the left, right, top and bottom.
+    /// The width of the collimator's frame at the left, right, top and bottom.
     pub(super) frame: [f32; 4],
-    /// The marker: which letter, and where its top left corner is.
+    /// The letter of the marker, and the position of its top left corner.
     pub(super) marker: Option<(Marker, f32, f32)>,
-    /// The outline of what is drawn softly.
+    /// Random deviations of soft outlines.
     pub(super) wobble: Noise,
 }
 
-/// The letter that technicians put beside the patient.
+/// The letter on the film that marks a side of the patient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Marker {
-    /// The patient's right.
+    /// The right side.
     R,
-    /// The patient's left.
+    /// The left side.
     L,
 }
 
 impl Shot {
-    /// The circumstances of one picture, and the generator that goes on to draw its grain.
+    /// Draws the parameters of one image. Also returns the generator, which then draws the grain.
     pub(super) fn draw(seed: u64, patient: usize, shot: usize) -> (Self, Rng) {
         let mut dice = Rng::new([seed, patient as u64, shot as u64, 2]);
         let sine = dice.between(-0.139, 0.139);

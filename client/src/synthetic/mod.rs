@@ -1,13 +1,13 @@
-//! Drawn chest X-rays: what Tusk shows and tests itself with.
+//! Synthetic chest X-rays, for demos and tests.
 //!
-//! Real X-rays of children do not belong into a repository. These are drawn from a seed: ribs, clavicles, spine, lungs,
-//! heart and diaphragm; in a patient with pneumonia the lungs have patches or strands that are white. A patient's
-//! pictures share an anatomy and differ in rotation, shift, breathing, exposure, contrast, grain, frame and marker.
-//! Exposure aims at a mean brightness that does not depend on the patient, so brightness alone tells nothing: a
-//! classifier has to look into the lungs, and a wrong class order, a missing normalisation or a broken average shows.
+//! Real X-rays of children do not belong in a repository. These are generated from a seed: ribs, clavicles, spine,
+//! lungs, heart and diaphragm. The lungs of a patient with pneumonia have white patches or strands. The images of one
+//! patient share an anatomy and differ in rotation, shift, breathing, exposure, contrast, grain, frame and marker. The
+//! mean brightness does not depend on the patient, so a classifier cannot use it. A wrong class order, a missing
+//! normalization or an error in averaging therefore shows in the metrics.
 //!
-//! Each picture is a function of (seed, patient, shot) alone, computed with operations that IEEE 754 defines to the
-//! last bit, so it is the same on every platform.
+//! Each image is a function of (seed, patient, shot) alone. It uses only operations that IEEE 754 defines exactly, so
+//! it is the same on every platform.
 //!
 //! ```
 //! use tusk::synthetic::{SyntheticOptions, draw};
@@ -35,28 +35,29 @@ use image::{ExtendedColorType, ImageEncoder};
 use anatomy::{Anatomy, Shot};
 use rng::Rng;
 
-/// The class of healthy lungs; the folder's name too.
+/// The class of healthy lungs, and the name of its folder.
 pub const NORMAL: &str = "NORMAL";
-/// The class of lungs with opacities; the folder's name too.
+/// The class of lungs with opacities, and the name of its folder.
 pub const PNEUMONIA: &str = "PNEUMONIA";
 
-/// In each run of so many patients the share of ill ones is kept: a set of a few patients has both classes.
+/// Each block of this many consecutive patients has the same fraction of ill ones, so that a few patients have both
+/// classes.
 const BLOCK: usize = 5;
-/// Side lengths that can be drawn, in pixels.
+/// The valid side lengths, in pixels.
 const SIZES: std::ops::RangeInclusive<u32> = 16..=4096;
 
-/// What to draw.
+/// The options of synthetic X-rays.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SyntheticOptions {
-    /// How many patients.
+    /// The number of patients.
     pub patients: usize,
-    /// How many pictures of each patient.
+    /// The number of images per patient.
     pub images_per_patient: usize,
     /// Side length in pixels, 16 to 4096.
     pub size: u32,
-    /// Where all randomness comes from.
+    /// The seed of all random numbers.
     pub seed: u64,
-    /// The share of patients with pneumonia, 0 to 1.
+    /// The fraction of patients with pneumonia, 0 to 1.
     pub pneumonia_fraction: f64,
     /// JPEG quality, 1 to 100.
     pub quality: u8,
@@ -68,10 +69,10 @@ impl Default for SyntheticOptions {
     }
 }
 
-/// A drawn X-ray.
+/// A synthetic X-ray.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntheticXray {
-    /// Where it belongs in a folder tree: `PNEUMONIA/person0123_2.jpeg`.
+    /// The path in a folder tree: `PNEUMONIA/person0123_2.jpeg`.
     pub path: String,
     /// [`NORMAL`] or [`PNEUMONIA`].
     pub label: &'static str,
@@ -81,15 +82,15 @@ pub struct SyntheticXray {
     pub image: Vec<u8>,
 }
 
-/// All pictures, patient by patient; patients and shots are counted from 1.
+/// All images, patient by patient. Patients and shots are numbered from 1.
 pub fn synthetic_xrays(options: &SyntheticOptions) -> impl Iterator<Item = io::Result<SyntheticXray>> + '_ {
     (0..options.patients.saturating_mul(options.images_per_patient)).map(|index| draw_nth(options, index))
 }
 
-/// One picture; it depends on `patient`, `shot` and the options' seed, size, share of ill patients and quality.
+/// One image. It depends on `patient`, `shot`, and the seed, size, fraction of ill patients and quality in the options.
 ///
 /// # Errors
-/// When the size is not 16 to 4096, or the JPEG encoder refuses.
+/// When the size is not 16 to 4096, or the JPEG encoder fails.
 pub fn draw(options: &SyntheticOptions, patient: usize, shot: usize) -> io::Result<SyntheticXray> {
     if !SIZES.contains(&options.size) {
         let message = format!("size must be in {SIZES:?}, got {}", options.size);
@@ -108,13 +109,13 @@ pub fn draw(options: &SyntheticOptions, patient: usize, shot: usize) -> io::Resu
     Ok(SyntheticXray { path: format!("{label}/{group}_{shot}.jpeg"), label, group, image })
 }
 
-/// Writes all pictures below a folder, one subfolder per class, and returns how many.
+/// Writes all images below a folder, with one subfolder per class, and returns their number.
 ///
-/// `progress` is told how many pictures are written and how many there will be. Existing files of the same names are
-/// replaced; others stay.
+/// `progress` is called with the number of written images and the number of all images. Existing files of the same
+/// names are replaced; other files stay.
 ///
 /// # Errors
-/// When a folder or file cannot be written, or the options cannot be drawn; what was written before stays.
+/// When a folder or file cannot be written, or the options are invalid. Files that were written before the error stay.
 pub fn write_tree(dir: &Path, options: &SyntheticOptions, progress: &mut dyn FnMut(usize, usize)) -> io::Result<usize> {
     for label in [NORMAL, PNEUMONIA] {
         let folder = dir.join(label);
@@ -137,8 +138,8 @@ pub fn write_tree(dir: &Path, options: &SyntheticOptions, progress: &mut dyn FnM
         }
         drop(sender);
         let mut written = 0;
-        // Ends when all threads are done: they own the other ends of the channel. Leaving early drops the receiver,
-        // which ends them at their next picture.
+        // This ends when all threads are done, because they own the senders. An early return drops the receiver, and
+        // the threads then stop at their next image.
         for result in receiver {
             if let Err(error) = result {
                 stop.store(true, Ordering::Relaxed);
@@ -162,16 +163,16 @@ fn draw_nth(options: &SyntheticOptions, index: usize) -> io::Result<SyntheticXra
     draw(options, index / images + 1, index % images + 1)
 }
 
-/// As many threads as there are cores, 8 at most: more wait for the disk.
-fn drawing_threads(pictures: usize) -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(8).min(pictures.max(1))
+/// One thread per core, but at most 8: the disk limits more.
+fn drawing_threads(images: usize) -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(8).min(images.max(1))
 }
 
 fn naming(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
 }
 
-/// Who is ill: the share is kept in each run of `BLOCK` patients, and the seed decides which of them.
+/// Whether a patient is ill. Each block of `BLOCK` patients has the same fraction; the seed chooses which ones.
 fn is_ill(options: &SyntheticOptions, patient: usize) -> bool {
     let (block, place) = (patient / BLOCK, patient % BLOCK);
     let mut dice = Rng::new([options.seed, block as u64, 0, 3]);
@@ -181,7 +182,7 @@ fn is_ill(options: &SyntheticOptions, patient: usize) -> bool {
     }
     let rank = block * BLOCK + order.get(place).copied().unwrap_or(place);
     let fraction = options.pneumonia_fraction.clamp(0.0, 1.0);
-    // The small term takes back what rounding loses where the product is a whole number.
+    // The small term compensates for rounding when the product is a whole number.
     let ill_among = |patients: usize| (patients as f64 * fraction + 1e-9).floor();
     ill_among(rank + 1) > ill_among(rank)
 }

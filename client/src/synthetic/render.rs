@@ -1,10 +1,10 @@
-//! One picture on a grid of f32: what the rays pass through, added up, then the film.
+//! Renders one image as a grid of f32: first the sum of the densities along each ray, then the film.
 
 use super::anatomy::{Anatomy, Lesion, Marker, Shot};
 use super::rng::Rng;
 use super::shape::{bell, edge, ellipse, off_beat};
 
-/// The picture, row by row, `size * size` grey values.
+/// Renders the image as `size * size` grey values, row by row.
 pub(super) fn render(anatomy: &Anatomy, shot: &Shot, dice: &mut Rng, size: u32) -> Vec<u8> {
     let mut film = Vec::with_capacity((size as usize).saturating_mul(size as usize));
     let pixel = 2.0 / size as f32;
@@ -28,8 +28,8 @@ pub(super) fn render(anatomy: &Anatomy, shot: &Shot, dice: &mut Rng, size: u32) 
     film.iter().map(|value| (value.clamp(0.0, 1.0) * 255.0 + 0.5) as u8).collect()
 }
 
-/// Bends the film's curve so that the picture's mean is the one aimed at: however much is white in a lung, the mean
-/// does not tell it.
+/// Applies a curve to the film that gives it the requested mean, so that the mean does not depend on how much of a lung
+/// is white.
 fn develop(film: &mut [f32], brightness: f32) {
     let count = film.len().max(1) as f32;
     let (sum, squares) = film.iter().fold((0.0, 0.0), |(s, q), v| (s + v, q + v * v));
@@ -41,7 +41,7 @@ fn develop(film: &mut [f32], brightness: f32) {
     }
 }
 
-/// How much stands in the way of a ray, about 0 (air beside the patient) to 1.
+/// The density along a ray, about 0 (air beside the patient) to 1.
 fn density(anatomy: &Anatomy, shot: &Shot, x: f32, y: f32) -> f32 {
     let cage = cage_at(anatomy, y);
     let side = x.abs();
@@ -74,13 +74,13 @@ fn density(anatomy: &Anatomy, shot: &Shot, x: f32, y: f32) -> f32 {
     dense + 0.05 * wobble * flesh
 }
 
-/// Half-width of the rib cage at a height: a dome that ends in straight flanks.
+/// Half-width of the rib cage at a height: a dome with straight flanks below.
 fn cage_at(anatomy: &Anatomy, y: f32) -> f32 {
     let rest = 1.0 - ((y - anatomy.apex + 0.03) / 1.25).clamp(0.0, 1.0);
     anatomy.cage * (0.78 * (1.0 - rest * rest).sqrt() + 0.22 * (1.0 - rest))
 }
 
-/// 1 inside the patient, 0 beside.
+/// 1 inside the patient, 0 outside.
 fn body(anatomy: &Anatomy, shot: &Shot, x: f32, y: f32) -> f32 {
     let side = x.abs();
     let torso = cage_at(anatomy, y + 0.10) + anatomy.flesh - side;
@@ -94,40 +94,40 @@ fn body(anatomy: &Anatomy, shot: &Shot, x: f32, y: f32) -> f32 {
     edge(torso.max(neck).max(arm).max(chin), 0.022)
 }
 
-/// Height of the diaphragm at a place; the liver lifts the patient's right half, on the left of the picture.
+/// Height of the diaphragm at a position. The liver lifts the patient's right half, on the left of the image.
 fn diaphragm_at(anatomy: &Anatomy, shot: &Shot, x: f32) -> f32 {
     let lift = if x < 0.0 { -0.03 } else { 0.03 };
     let off = (x.abs() - 0.42 * anatomy.cage) / anatomy.cage;
     anatomy.dome + shot.breath + lift + 0.62 * off * off + if off > 0.0 { 0.75 * off * off * off } else { 0.0 }
 }
 
-/// The heart's shadow, 0 to 1: a tilted ellipse, mostly on the patient's left.
+/// The shadow of the heart, 0 to 1: a tilted ellipse, mostly on the patient's left.
 fn heart(anatomy: &Anatomy, shot: &Shot, x: f32, y: f32, wobble: f32) -> f32 {
     let (width, height, beside) = anatomy.heart;
     let (dx, dy) = (x - beside, y - (anatomy.dome + shot.breath - 0.55 * height));
     let (u, v) = (0.80 * dx + 0.60 * dy, 0.80 * dy - 0.60 * dx);
-    // Narrower towards its top, where the great vessels leave it.
+    // It is narrower at the top, where the great vessels leave the heart.
     let taper = (1.0 + 0.35 * dy / height).clamp(0.6, 1.2);
     edge(ellipse(u, v, (0.0, 0.0), (width * taper, height * 0.95)) + 0.15 * wobble, 0.13)
 }
 
-/// Half-width of what lies between the lungs at a height, with the arch of the aorta and the hila.
+/// Half-width of the mediastinum at a height, with the arch of the aorta and the hila.
 fn between_lungs(anatomy: &Anatomy, x: f32, y: f32) -> f32 {
     let arch = if x > 0.0 { 0.05 * bell(y + 0.33, 0.10) } else { 0.02 * bell(y + 0.10, 0.20) };
     anatomy.mediastinum * (0.80 + 0.25 * (y - anatomy.apex)) + arch
 }
 
-/// The part of the air that is lost at a place, 0 to 0.95.
+/// The fraction of air that is replaced at a position, 0 to 0.95.
 fn lost(anatomy: &Anatomy, x: f32, y: f32, texture: f32, wobble: f32) -> f32 {
     if anatomy.lesions.is_empty() {
         return 0.0;
     }
-    // Strands are where finer noise crosses its middle, as contour lines on a map.
+    // Strands follow the middle level of fine noise, like contour lines on a map.
     let net = bell(anatomy.texture.at(1.8 * y, 1.8 * x) - 0.5, 0.10);
     anatomy.lesions.iter().map(|lesion| filled(lesion, x, y, (texture, net), wobble)).sum::<f32>().min(0.95)
 }
 
-/// The part of the air that a lesion takes, 0 to 1: an irregular patch, or strands.
+/// The fraction of air that a lesion replaces, 0 to 1: an irregular patch, or strands.
 fn filled(lesion: &Lesion, x: f32, y: f32, (texture, net): (f32, f32), wobble: f32) -> f32 {
     let inside = ellipse(x, y, lesion.centre, lesion.radii) + 1.3 * wobble;
     if inside < -0.5 {
@@ -137,13 +137,14 @@ fn filled(lesion: &Lesion, x: f32, y: f32, (texture, net): (f32, f32), wobble: f
     lesion.strength * edge(inside, 0.45) * (patch * (1.0 - lesion.strands) + (0.28 + 0.55 * net) * lesion.strands)
 }
 
-/// Vessels: brightest and densest at the hila, nothing at the chest wall.
+/// The vessels: brightest and densest at the hila, absent at the chest wall.
 fn vessels(anatomy: &Anatomy, x: f32, y: f32, texture: f32) -> f32 {
     let hilum = bell(x.abs() - anatomy.mediastinum - 0.04, 0.20) * bell(y - 0.02, 0.42);
     anatomy.vessels * (hilum * (0.35 + 1.1 * bell(texture - 0.5, 0.09)) + 0.5 * (texture - 0.5))
 }
 
-/// The ribs: their back parts bend down from the spine to the flank, their front parts on from there to the breastbone.
+/// The ribs: their back parts bend down from the spine to the flank, and their front parts from there to the
+/// breastbone.
 fn ribs(anatomy: &Anatomy, x: f32, y: f32, cage: f32) -> f32 {
     let (spacing, first, bend, contrast) = anatomy.ribs;
     let u = (x.abs() / cage.max(0.08)).min(1.1);
@@ -154,7 +155,7 @@ fn ribs(anatomy: &Anatomy, x: f32, y: f32, cage: f32) -> f32 {
     let square = u * u;
     let back = off_beat((y - bend * (square * (0.45 + 0.55 * square) - 0.22 * u)) / spacing + first);
     let front = off_beat((y + 0.55 * u - 0.10 * square) / (spacing * 1.12) + 2.3 * first);
-    // A rib is a tube: its two walls show better than what is between them.
+    // A rib is a tube: its two walls are brighter than its inside.
     let tube = edge(0.21 - back, 0.07) * 0.75 + 0.45 * bell(back - 0.20, 0.045);
     let front = edge(0.22 - front, 0.08) * edge(u - 0.55, 0.22) * edge(0.98 - u, 0.06) * 0.55;
     let flank = bell(u - 0.985, 0.035) * (0.45 + 1.4 * edge(0.24 - back, 0.10));
@@ -163,7 +164,7 @@ fn ribs(anatomy: &Anatomy, x: f32, y: f32, cage: f32) -> f32 {
     contrast * within * below * (back + front + flank)
 }
 
-/// The spine: a band of vertebrae with discs between them.
+/// The spine: a column of vertebrae with discs between them.
 fn spine(anatomy: &Anatomy, x: f32, y: f32) -> f32 {
     let (width, _) = anatomy.spine;
     let disc = off_beat(y / (anatomy.ribs.0 * 0.92) + anatomy.ribs.1);
@@ -193,7 +194,7 @@ fn shoulders(anatomy: &Anatomy, shot: &Shot, x: f32, y: f32) -> f32 {
     dense + 0.22 * edge(ellipse(x, y, (0.0, -1.22 + anatomy.neck.1), (0.40, 0.34)), 0.12)
 }
 
-/// The collimator's black frame and the marker: they are on the film, whatever the patient does.
+/// The collimator's black frame and the marker. They do not move with the patient.
 fn frame(film: &mut [f32], size: u32, shot: &Shot) {
     let pixel = 2.0 / size as f32;
     let [left, right, top, bottom] = shot.frame;
@@ -212,7 +213,7 @@ fn frame(film: &mut [f32], size: u32, shot: &Shot) {
     }
 }
 
-/// Whether a place in a letter's box (both coordinates 0 to 1) is ink.
+/// Whether a position in a letter's box (both coordinates 0 to 1) is part of the letter.
 fn inked(letter: Marker, u: f32, v: f32) -> bool {
     const R: [u8; 7] = [0b11110, 0b10001, 0b10001, 0b11110, 0b10100, 0b10010, 0b10001];
     const L: [u8; 7] = [0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b10000, 0b11111];

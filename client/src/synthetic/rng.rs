@@ -1,16 +1,16 @@
-//! Seeded draws that come out the same on every platform.
+//! Seeded random numbers that are the same on every platform.
 //!
-//! Only integer arithmetic, `+ - * /` and square roots are used: IEEE 754 defines them to the last bit, where `sin`,
-//! `exp` and `powf` differ between the C libraries of operating systems.
+//! They use only integer arithmetic, `+ - * /` and square roots, which IEEE 754 defines exactly. `sin`, `exp` and
+//! `powf` differ between the C libraries of operating systems.
 
 use rand_pcg::Pcg64;
 use rand_pcg::rand_core::{Rng as _, SeedableRng};
 
-/// A stream of draws that depends on its key alone.
+/// A stream of random numbers that depends only on its key.
 pub(super) struct Rng(Pcg64);
 
 impl Rng {
-    /// The stream of a key: equal keys, equal draws; keys that differ in one number have unrelated streams.
+    /// The stream of a key. Equal keys give equal streams. Keys that differ in one number give unrelated streams.
     pub(super) fn new(key: [u64; 4]) -> Self {
         let mixed = key.iter().fold(0, |state: u64, part| mix(state.wrapping_add(mix(*part))));
         Self(Pcg64::seed_from_u64(mixed))
@@ -18,7 +18,7 @@ impl Rng {
 
     /// Uniform in `[0, 1)`.
     pub(super) fn unit(&mut self) -> f32 {
-        // 24 bits: what an f32 holds exactly.
+        // An f32 holds 24 bits exactly.
         (self.0.next_u64() >> 40) as f32 / 16_777_216.0
     }
 
@@ -32,21 +32,21 @@ impl Rng {
         self.unit() < probability
     }
 
-    /// A whole number in `0..bound`; 0 where the bound is 0.
+    /// A whole number in `0..bound`, or 0 if the bound is 0.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         if bound == 0 { 0 } else { self.0.next_u64() % bound }
     }
 
-    /// Nearly normal with mean 0 and standard deviation 1: four uniforms out of one word of the generator.
+    /// Approximately normal with mean 0 and standard deviation 1, as the sum of four uniform numbers from one draw.
     pub(super) fn normal(&mut self) -> f32 {
         let word = self.0.next_u64();
         let sum: u32 = (0..4).map(|part| ((word >> (16 * part)) & 0xffff) as u32).sum();
-        // The sum of four uniforms on 0..65536 has mean 131,070 and standard deviation 65,536 / sqrt(3).
+        // The sum of four uniform numbers in 0..65536 has mean 131,070 and standard deviation 65,536 / sqrt(3).
         (sum as f32 - 131_070.0) / 37_837.2
     }
 }
 
-/// The finaliser of SplitMix64: every bit of the input moves half of the output.
+/// The finalizer of SplitMix64: each input bit changes about half of the output bits.
 fn mix(value: u64) -> u64 {
     let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_keys_draw_alike_and_neighbouring_keys_do_not() {
+    fn equal_keys_give_equal_streams_and_neighbouring_keys_do_not() {
         let draws = |key| {
             let mut dice = Rng::new(key);
             (0..8).map(|_| dice.unit()).collect::<Vec<_>>()

@@ -1,8 +1,8 @@
-//! The few functions of the plane that a picture is made of. No transcendental function: see `dice.rs`.
+//! Basic shapes in the plane. They use no transcendental functions: see `rng.rs`.
 
 use super::rng::Rng;
 
-/// 0 outside, 1 inside, a smooth ramp of half-width `soft` where the signed distance `inside` crosses 0.
+/// 0 outside, 1 inside, with a smooth ramp of half-width `soft` where the signed distance `inside` crosses 0.
 pub(super) fn edge(inside: f32, soft: f32) -> f32 {
     let t = (0.5 + 0.5 * inside / soft).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
@@ -15,13 +15,13 @@ pub(super) fn bell(distance: f32, width: f32) -> f32 {
     falling * falling
 }
 
-/// 1 in the middle of an ellipse, 0 on its edge, negative outside.
+/// 1 in the centre of an ellipse, 0 on its edge, negative outside.
 pub(super) fn ellipse(x: f32, y: f32, centre: (f32, f32), radii: (f32, f32)) -> f32 {
     let (u, v) = ((x - centre.0) / radii.0, (y - centre.1) / radii.1);
     1.0 - (u * u + v * v).sqrt()
 }
 
-/// How far `phase` is from the nearest whole number, 0 to 0.5.
+/// The distance of `phase` from the nearest whole number, 0 to 0.5.
 pub(super) fn off_beat(phase: f32) -> f32 {
     (phase - phase.round()).abs()
 }
@@ -37,12 +37,12 @@ struct Lattice {
 }
 
 impl Noise {
-    /// `cells` lattice cells across the square in the coarsest octave.
+    /// Noise whose coarsest octave has `cells` lattice cells across the square.
     pub(super) fn new(cells: usize, dice: &mut Rng) -> Self {
         Self { octaves: [cells, cells * 2, cells * 4].map(|cells| Lattice::new(cells, dice)) }
     }
 
-    /// The value at a point; points outside the square take the value of its border.
+    /// The value at a point. Points outside the square have the value of its border.
     pub(super) fn at(&self, x: f32, y: f32) -> f32 {
         let [coarse, middle, fine] = &self.octaves;
         (4.0 * coarse.at(x, y) + 2.0 * middle.at(x, y) + fine.at(x, y)) / 7.0
@@ -69,7 +69,7 @@ impl Lattice {
         self.values.get(start..start + 2).and_then(|pair| pair.try_into().ok())
     }
 
-    /// The cell of a coordinate and the eased place in it.
+    /// The cell of a coordinate, and the eased position in it.
     fn cell(&self, coordinate: f32) -> (usize, f32) {
         let place = ((coordinate + 2.0) * 0.25).clamp(0.0, 1.0) * self.cells as f32;
         let cell = place as usize;
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_edge_goes_from_nothing_to_everything_over_its_softness() {
+    fn an_edge_rises_from_zero_to_one_over_its_softness() {
         assert_eq!((edge(-0.2, 0.1), edge(0.0, 0.1), edge(0.2, 0.1)), (0.0, 0.5, 1.0));
     }
 

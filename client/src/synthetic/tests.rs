@@ -13,7 +13,7 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// The share of (ill, healthy) pairs in which the ill one has the higher score.
+/// The fraction of (ill, healthy) pairs in which the ill patient has the higher score.
 fn roc_auc(scored: &[(f64, &str)]) -> f64 {
     let of = |class: &str| scored.iter().filter(|s| s.1 == class).map(|s| s.0).collect::<Vec<_>>();
     let (ill, healthy) = (of(PNEUMONIA), of(NORMAL));
@@ -22,7 +22,7 @@ fn roc_auc(scored: &[(f64, &str)]) -> f64 {
 }
 
 #[test]
-fn a_picture_depends_on_seed_patient_and_shot_alone() {
+fn an_image_depends_only_on_seed_patient_and_shot() {
     let options = small();
     let fifth = draw(&options, 3, 1).unwrap();
     assert_eq!(synthetic_xrays(&options).nth(4).unwrap().unwrap(), fifth);
@@ -37,8 +37,8 @@ fn a_picture_depends_on_seed_patient_and_shot_alone() {
 }
 
 #[test]
-fn the_drawing_has_not_changed() {
-    // Models and figures in the manual were made with these pictures. A new value here means: make them again.
+fn the_images_have_not_changed() {
+    // Models and metrics in the manual come from these images. If this value changes, renew them.
     let sum = |patient| {
         let xray = draw(&SyntheticOptions::default(), patient, 1).unwrap();
         blake3::hash(&xray.image).to_hex()[..16].to_owned()
@@ -47,7 +47,7 @@ fn the_drawing_has_not_changed() {
 }
 
 #[test]
-fn three_of_five_patients_are_ill_and_a_patient_is_ill_in_all_pictures() {
+fn three_of_five_patients_are_ill_in_all_of_their_images() {
     let options = small();
     let drawn: Vec<SyntheticXray> = synthetic_xrays(&options).map(Result::unwrap).collect();
     assert_eq!(drawn.len(), 80);
@@ -62,14 +62,14 @@ fn three_of_five_patients_are_ill_and_a_patient_is_ill_in_all_pictures() {
 }
 
 #[test]
-fn names_tell_class_patient_and_shot() {
+fn names_contain_class_patient_and_shot() {
     let xray = draw(&small(), 7, 2).unwrap();
     assert_eq!(xray.group, "person0007");
     assert_eq!(xray.path, format!("{}/person0007_2.jpeg", xray.label));
 }
 
 #[test]
-fn mean_brightness_does_not_tell_the_classes_apart() {
+fn mean_brightness_does_not_separate_the_classes() {
     let options = SyntheticOptions { patients: 200, images_per_patient: 1, ..small() };
     let drawn: Vec<SyntheticXray> = synthetic_xrays(&options).map(Result::unwrap).collect();
     let scored: Vec<(f64, &str)> = drawn.iter().map(|p| (mean(&pixels(p)), p.label)).collect();
@@ -78,8 +78,8 @@ fn mean_brightness_does_not_tell_the_classes_apart() {
 }
 
 #[test]
-fn pneumonia_fills_lungs_of_the_same_patient() {
-    // The same patient drawn ill and healthy, with the same circumstances: only the lesions differ.
+fn pneumonia_changes_the_lungs_of_the_same_patient() {
+    // The same patient ill and healthy, with the same parameters: only the lesions differ.
     for patient in 1..=20 {
         let density = |ill: bool| {
             let mut anatomy = Anatomy::draw(5, patient, ill);
@@ -95,7 +95,7 @@ fn pneumonia_fills_lungs_of_the_same_patient() {
 }
 
 #[test]
-fn a_tree_holds_every_picture_under_its_class() {
+fn a_tree_has_every_image_under_its_class() {
     let dir = tempfile::tempdir().unwrap();
     let options = SyntheticOptions { patients: 6, ..small() };
     let mut seen = Vec::new();
@@ -108,7 +108,7 @@ fn a_tree_holds_every_picture_under_its_class() {
 }
 
 #[test]
-fn a_size_that_cannot_be_drawn_and_a_folder_that_cannot_be_made_are_errors() {
+fn an_invalid_size_and_a_folder_that_cannot_be_created_are_errors() {
     for size in [0, 15, 4097, u32::MAX] {
         let error = draw(&SyntheticOptions { size, ..small() }, 1, 1).unwrap_err();
         assert!(error.to_string().contains(&format!("size must be in 16..=4096, got {size}")), "{error}");

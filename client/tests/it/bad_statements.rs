@@ -1,4 +1,4 @@
-//! Statements whose refusal depends on what happened before; the others are in `refusals.slt`.
+//! Statements whose refusal depends on earlier statements. The others are in `refusals.slt`.
 
 use crate::fixture::{Fixture, create};
 
@@ -17,12 +17,12 @@ async fn a_refused_statement_changes_no_model() {
         "column 'label' of the query holds one class (NORMAL); a classifier needs two or more"
     );
     assert_eq!(before, fixture.weights("m").await);
-    // The store is as if the refused statements had never been.
+    // The refused statements have not changed the store.
     assert_eq!(fixture.rows("SHOW TRAINING m").await[0][2], "finished");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_that_ends_a_statement_early_leaves_the_name_free() {
+async fn a_statement_that_ends_early_leaves_the_name_free() {
     let fixture = Fixture::new().await;
     for on in ["(SELECT * FROM xrays WHERE label = 'COVID')", "(SELECT * FROM xrays WHERE label = 'NORMAL')"] {
         fixture.refusal(&create("m", 1, "", on)).await;
@@ -32,7 +32,7 @@ async fn everything_that_ends_a_statement_early_leaves_the_name_free() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn random_text_is_refused_and_panics_nothing() {
+async fn random_text_is_refused_without_a_panic() {
     let fixture = Fixture::new().await;
     let words = [
         "CREATE", "MODEL", "OR", "REPLACE", "m", "USING", "cnn", "OPTIONS", "(", ")", "=", "epochs", "1", "'x'",
@@ -44,7 +44,7 @@ async fn random_text_is_refused_and_panics_nothing() {
         let count = crate::fixture::next(&mut state) % 12;
         let pick = |_| words[crate::fixture::next(&mut state) as usize % words.len()];
         let sql = (0..count).map(pick).collect::<Vec<_>>().join(" ");
-        // Only what is parsed counts here: nothing is run.
+        // This only parses the text. Nothing is run.
         if let Err(error) = tusk_scheduler::check(&sql) {
             assert!(!error.to_string().is_empty(), "{sql}");
         }
@@ -53,7 +53,7 @@ async fn random_text_is_refused_and_panics_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_task_refuses_reads_as_it_was_written() {
+async fn errors_of_tasks_are_shown_unchanged() {
     let fixture = Fixture::new().await;
     fixture.train("bars", 1, "", "xrays").await;
     for (sql, message) in [

@@ -1,4 +1,4 @@
-//! What travels comes back as it was, and what is no message is refused without a panic.
+//! Messages keep their content on the wire, and invalid bytes are refused without a panic.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ fn session() -> SessionContext {
     SessionContext::new_with_state(state)
 }
 
-/// One of each kind.
+/// One job of each kind.
 fn jobs() -> [Job; 5] {
     let selection = Selection { rows: Rows::Training, dropped: vec![3, u64::MAX] };
     let weights = FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) };
@@ -73,7 +73,7 @@ fn text(plan: &Arc<dyn ExecutionPlan>) -> String {
     displayable(plan.as_ref()).indent(true).to_string()
 }
 
-/// A folder of pictures as a physical plan.
+/// A folder of images as a physical plan.
 async fn images_plan(context: &SessionContext, folder: &std::path::Path) -> Arc<dyn ExecutionPlan> {
     draw(folder, TWO, 2);
     let table = ImagesTable::try_new(folder.to_str().unwrap()).unwrap();
@@ -82,7 +82,7 @@ async fn images_plan(context: &SessionContext, folder: &std::path::Path) -> Arc<
 }
 
 #[tokio::test]
-async fn a_training_operator_survives_the_wire_with_its_task_and_its_source() {
+async fn a_training_operator_keeps_its_task_and_source_on_the_wire() {
     let folder = tempfile::tempdir().unwrap();
     let (context, codec) = (session(), physical_codec());
     let source = images_plan(&context, folder.path()).await;
@@ -96,12 +96,12 @@ async fn a_training_operator_survives_the_wire_with_its_task_and_its_source() {
         assert_eq!(decoded.task(), exec.task());
         assert_eq!(text(decoded.source()), text(&source));
         assert_eq!(decoded.explain(), exec.explain());
-        assert_eq!(encode_plan(again, codec.as_ref()).unwrap(), bytes, "a plan has one form on the wire");
+        assert_eq!(encode_plan(again, codec.as_ref()).unwrap(), bytes, "encoding a plan again gives other bytes");
     }
 }
 
 #[tokio::test]
-async fn plans_of_others_pass_through_the_codec_unchanged() {
+async fn other_plans_pass_through_the_codec_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let (context, codec) = (session(), physical_codec());
     let images = images_plan(&context, folder.path()).await;
@@ -119,7 +119,7 @@ async fn plans_of_others_pass_through_the_codec_unchanged() {
 }
 
 #[tokio::test]
-async fn a_table_of_images_survives_the_logical_codec() {
+async fn a_table_of_images_is_unchanged_by_the_logical_codec() {
     let folder = tempfile::tempdir().unwrap();
     draw(folder.path(), TWO, 1);
     let (context, codec) = (session(), logical_codec());
@@ -132,14 +132,14 @@ async fn a_table_of_images_survives_the_logical_codec() {
     assert_eq!(location(&table), location(&again));
 }
 
-/// Buffers of random bytes of 0 to 299 bytes, the same in every run.
+/// Buffers of 0 to 299 random bytes, the same in every run.
 fn noise(count: usize) -> impl Iterator<Item = Vec<u8>> {
     let mut state = 20_261_123;
     (0..count).map(move |index| (0..index % 300).map(|_| next(&mut state) as u8).collect())
 }
 
 #[tokio::test]
-async fn random_bytes_are_no_plan_no_operator_and_no_table() {
+async fn random_bytes_are_not_a_plan_an_operator_or_a_table() {
     let context = session();
     let (physical, logical) = (physical_codec(), logical_codec());
     let (task, schema) = (context.task_ctx(), tusk_core::physical::output_schema());
@@ -158,7 +158,7 @@ async fn an_operator_with_a_damaged_byte_or_a_missing_end_never_panics() {
     let source: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(tusk_core::physical::output_schema()));
     let [_, _, train, ..] = jobs();
     let plan = Arc::new(TrainExec::try_new(Arc::new(task(train)), source).unwrap());
-    // The operator's own message, without its table of workers: Arrow's reader panics on some damaged tables.
+    // The operator's message without its table of workers, because Arrow's reader panics on some damaged tables.
     let (inputs, converter) = ([Arc::clone(plan.children()[0])], DefaultPhysicalProtoConverter {});
     let (mut bytes, task) = (Vec::new(), context.task_ctx());
     codec.try_encode(plan, &mut bytes, &converter).unwrap();
@@ -176,7 +176,7 @@ async fn an_operator_with_a_damaged_byte_or_a_missing_end_never_panics() {
 }
 
 #[test]
-fn a_report_and_a_tensor_survive_as_answers_and_noise_is_none() {
+fn a_report_and_a_tensor_are_read_back_and_noise_is_not() {
     let profile = ProfileReport {
         task: TaskReport::of_rows(5),
         train_rows: [("A".to_owned(), 3), ("B".to_owned(), 2)].into(),
@@ -200,14 +200,14 @@ fn a_report_and_a_tensor_survive_as_answers_and_noise_is_none() {
     for bytes in noise(400) {
         let batch = output_rows(WorkerId(0), REPORT, &bytes).next().unwrap().unwrap();
         assert!(TaskOutput::rows(&batch).unwrap().all(|answer| answer.report::<TrainReport>().is_err()), "{bytes:?}");
-        // A short shape may come out of noise; a long one must be refused, not allocated.
+        // Noise may decode to a short shape. A long shape must be refused without allocating it.
         let sides = tensor_header(&bytes).map_or(0, |(shape, _)| shape.len());
         assert!(sides * 8 <= bytes.len(), "{bytes:?}");
     }
 }
 
 #[test]
-fn noise_under_its_own_checksum_is_no_model_file() {
+fn noise_with_a_valid_checksum_is_not_a_model_file() {
     for bytes in noise(400) {
         assert!(ModelState::from_safetensors("w", &bytes, &checksum(&bytes)).is_err(), "{bytes:?}");
         assert!(serde_json::from_slice::<Manifest>(&bytes).is_err());

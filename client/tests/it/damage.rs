@@ -1,4 +1,4 @@
-//! Stores that cannot be written, and models that are not what was written.
+//! Stores that cannot be written, and damaged models.
 
 use tusk::{CacheLimits, TuskContext};
 
@@ -19,7 +19,7 @@ async fn a_store_below_a_file_is_refused_when_it_is_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_cannot_be_written_ends_the_run_with_its_reason() {
+async fn a_store_that_cannot_be_written_ends_the_run_with_the_reason() {
     let fixture = Fixture::new().await;
     std::fs::write(fixture.path("store/runs"), b"in the way").unwrap();
     let message = fixture.refusal(&create("m", 1, "", "xrays")).await;
@@ -40,7 +40,7 @@ async fn a_damaged_weights_file_is_named_with_its_checksum() {
     flipped[whole.len() / 2] ^= 4;
     let mut fixture = fixture;
     for damaged in [flipped.as_slice(), &whole[..whole.len() / 3], &[]] {
-        // A new process: one that has read the model before may go on with what it has.
+        // A new context, because the old one may continue with the model that it has loaded.
         fixture = fixture.reopen().await;
         std::fs::write(&path, damaged).unwrap();
         let expected = format!("{} is damaged: its checksum is ", stored.path);
@@ -63,7 +63,7 @@ async fn a_damaged_weights_file_is_named_with_its_checksum() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_manifest_is_named_and_hides_no_other_model() {
+async fn a_damaged_manifest_is_named_and_does_not_hide_other_models() {
     let fixture = Fixture::new().await;
     fixture.train("m", 1, "", "xrays").await;
     fixture.train("n", 1, "", "xrays").await;
@@ -78,7 +78,7 @@ async fn a_damaged_manifest_is_named_and_hides_no_other_model() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_manifest_that_contradicts_itself_panics_nothing() {
+async fn a_contradictory_manifest_causes_no_panic() {
     let fixture = Fixture::new().await;
     fixture.train("m", 1, "", "xrays").await;
     let path = fixture.path("store/models/m/manifest.json");
@@ -107,7 +107,7 @@ async fn a_manifest_that_contradicts_itself_panics_nothing() {
             "SELECT predict_proba('m', image) FROM xrays",
             "EVALUATE MODEL m ON xrays",
         ] {
-            // An answer or an error; a panic in a task would say so, or never come back.
+            // A result or an error is fine. A panic in a task would be in the message, or the statement would hang.
             if let Err(error) = attempt(&fixture, sql).await {
                 assert!(!error.contains("panic"), "{sql}: {error}");
             }

@@ -1,4 +1,4 @@
-//! The API for Rust programs, and contexts on a cluster that is there already.
+//! The Rust API, and contexts on an existing cluster.
 
 use datafusion::prelude::{col, lit};
 use tusk::metrics::definitions::accuracy;
@@ -34,7 +34,7 @@ async fn an_estimator_fits_transforms_and_evaluates() {
     let sql = "SELECT path, predict('frames', image), predict_proba('frames', image) FROM xrays \
                WHERE label = 'NORMAL' ORDER BY path";
     assert_eq!(rows.len(), 24);
-    assert_eq!(rows, fixture.rows(sql).await, "the frame and SQL disagree");
+    assert_eq!(rows, fixture.rows(sql).await, "the DataFrame and SQL give different predictions");
 
     let evaluation = model.evaluate(&xrays).await.unwrap();
     assert_eq!((evaluation.rows, evaluation.skipped), (48, 0));
@@ -42,7 +42,7 @@ async fn an_estimator_fits_transforms_and_evaluates() {
     let by_sql = fixture.rows("EVALUATE MODEL frames ON xrays").await.remove(0);
     assert_eq!(by_sql[5].parse::<f64>().unwrap(), evaluation.report.figure(&accuracy::METRIC).value.unwrap());
 
-    // The same as the statement, bit for bit.
+    // The statement trains the same model, bit for bit.
     fixture.train("statement", 2, "", "xrays").await;
     assert!(fixture.weights("frames").await == fixture.weights("statement").await);
     let loaded = Model::load(&fixture.context, "frames").await.unwrap();
@@ -52,18 +52,18 @@ async fn an_estimator_fits_transforms_and_evaluates() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_of_images_is_a_frame_and_a_wrong_option_is_refused_by_fit() {
     let fixture = Fixture::new().await;
-    let pictures = fixture.context.read_images(fixture.path("pictures").to_str().unwrap()).unwrap();
-    let message = tiny().fit(&fixture.context, &pictures).await.unwrap_err().to_string();
+    let images = fixture.context.read_images(fixture.path("pictures").to_str().unwrap()).unwrap();
+    let message = tiny().fit(&fixture.context, &images).await.unwrap_err().to_string();
     assert_eq!(
         message,
         "the DataFrame has no column 'group'. Its columns are path, image, label, width, height, format. Use OPTIONS \
          (\"group\" = '...') for another"
     );
-    let message = tiny().option("epoch", 3_u64).fit(&fixture.context, &pictures).await.unwrap_err().to_string();
+    let message = tiny().option("epoch", 3_u64).fit(&fixture.context, &images).await.unwrap_err().to_string();
     assert!(message.starts_with("unknown option 'epoch'; did you mean 'epochs'?"), "{message}");
     let error = Model::load(&fixture.context, "nobody").await.unwrap_err().to_string();
     assert!(error.starts_with("there is no model 'nobody' in "), "{error}");
-    let grouped = pictures.with_column("group", col("label")).unwrap();
+    let grouped = images.with_column("group", col("label")).unwrap();
     assert!(tiny().group("path").fit(&fixture.context, &grouped).await.unwrap().history().len() == 2);
 }
 
@@ -88,7 +88,7 @@ async fn a_remote_context_trains_and_predicts_on_the_cluster_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scheduler_that_is_not_there_is_named() {
+async fn an_unreachable_scheduler_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let options = context_options(folder.path(), CacheLimits::default());
     let message = TuskContext::remote_with("df://127.0.0.1:1", options).await.unwrap_err().to_string();

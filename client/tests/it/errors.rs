@@ -1,10 +1,10 @@
-//! What a user reads of an error that a task met on an executor: its first cause, once, whichever way it came.
+//! The messages of errors in tasks: each shows its first cause once, on every path to the user.
 
 use tusk::{CacheLimits, TuskContext};
 
 use crate::fixture::{Fixture, cells, context_options, create};
 
-/// Statements whose tasks fail, and what is to be read of it.
+/// Statements whose tasks fail, and the expected messages.
 const FAILURES: [(&str, &str); 6] = [
     (
         "SELECT CAST(label AS BIGINT) FROM t WHERE label = 'NORMAL'",
@@ -49,7 +49,7 @@ async fn prepare(fixture: &Fixture, context: &TuskContext) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_fails_says_why_once_in_a_query_over_flight_sql_and_in_a_run() {
+async fn a_failed_task_shows_its_cause_once_in_queries_flight_sql_and_runs() {
     let fixture = Fixture::new().await;
     std::fs::write(fixture.path("broken.csv"), "1\nx\"y\n").unwrap();
     let url = fixture.context.scheduler_url().unwrap();
@@ -71,7 +71,7 @@ async fn a_task_that_fails_says_why_once_in_a_query_over_flight_sql_and_in_a_run
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scheduler_elsewhere_gets_a_statement_as_it_was_written() {
+async fn a_remote_scheduler_gets_a_statement_unchanged() {
     let fixture = Fixture::new().await;
     let url = fixture.context.scheduler_url().unwrap();
     let options = context_options(&fixture.path(""), CacheLimits::default());
@@ -88,7 +88,7 @@ async fn a_scheduler_elsewhere_gets_a_statement_as_it_was_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_learns_from_the_scheduler_which_run_a_statement_began() {
+async fn a_client_gets_the_run_of_a_statement_from_the_scheduler() {
     let fixture = Fixture::new().await;
     let url = fixture.context.scheduler_url().unwrap();
     let options = context_options(&fixture.path(""), CacheLimits::default());
@@ -104,7 +104,7 @@ async fn a_client_learns_from_the_scheduler_which_run_a_statement_began() {
     let ended = loop {
         match epochs.next().await {
             Ok(Some(_)) => {}
-            Ok(None) => panic!("the run came to its end"),
+            Ok(None) => panic!("the run was not cancelled"),
             Err(error) => break error.to_string(),
         }
     };

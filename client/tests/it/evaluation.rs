@@ -1,4 +1,4 @@
-//! What EVALUATE shows beside its one row of figures.
+//! The options of EVALUATE, model cards, calibration and explanations.
 
 use tusk_core::metrics::definitions::{accuracy, roc_auc};
 use tusk_core::metrics::{Calibration, Interval};
@@ -6,10 +6,10 @@ use tusk_core::metrics::{Calibration, Interval};
 use crate::fixture::Fixture;
 
 fn number(cell: &str) -> f64 {
-    cell.parse().unwrap_or_else(|_| panic!("'{cell}' is no number"))
+    cell.parse().unwrap_or_else(|_| panic!("'{cell}' is not a number"))
 }
 
-/// A model of the bars that makes mistakes.
+/// A model of the bars that makes some mistakes.
 async fn trained() -> Fixture {
     let fixture = Fixture::new().await;
     fixture.train("m", 1, ", learning_rate = 0.0003, threshold = 0.5", "xrays").await;
@@ -17,20 +17,20 @@ async fn trained() -> Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn curves_and_matrices_are_those_of_the_models_probabilities() {
+async fn curves_and_matrices_match_the_models_probabilities() {
     let fixture = trained().await;
     let show = async |what: &str| fixture.rows(&format!("EVALUATE MODEL m ON xrays OPTIONS (show = '{what}')")).await;
     let roc = show("roc_curve").await;
     assert_eq!((roc[0][0].as_str(), &roc[0][1..]), ("inf", &["0.0".to_owned(), "0.0".to_owned()][..]));
     assert_eq!(roc.last().unwrap()[1..], ["1.0", "1.0"]);
-    // The area under the curve by trapezoids is the ROC AUC.
+    // The area under the ROC curve, by trapezoids, is the ROC AUC.
     let area: f64 = roc
         .windows(2)
         .map(|pair| (number(&pair[1][1]) - number(&pair[0][1])) * (number(&pair[1][2]) + number(&pair[0][2])) / 2.0)
         .sum();
     let summary = fixture.rows("EVALUATE MODEL m ON xrays").await.remove(0);
     assert!((area - number(&summary[23])).abs() < 1e-9, "{area} is not {}", summary[23]);
-    // The area under the other as a sum of steps is the average precision.
+    // The area under the precision-recall curve, as a sum of steps, is the average precision.
     let curve = show("pr_curve").await;
     assert_eq!(curve.len(), roc.len());
     let area: f64 =
@@ -46,7 +46,7 @@ async fn curves_and_matrices_are_those_of_the_models_probabilities() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parts_are_judged_apart_and_a_threshold_is_found_for_all() {
+async fn parts_are_evaluated_separately_with_one_threshold() {
     let fixture = trained().await;
     let by = "(SELECT *, CASE WHEN path LIKE '%png' THEN 'png' ELSE 'jpeg' END AS kind FROM xrays)";
     let rows = fixture
@@ -88,8 +88,8 @@ async fn two_models_are_compared_on_the_same_rows() {
     );
 }
 
-/// Every picture four times, as four of one patient, whom a column of this name tells. The labels are a coin's, so that
-/// no model is right about more than half of them.
+/// Each image four times, as the images of one patient, whose name is in the column `patient`. The labels are random,
+/// so that a model is right about half of the time.
 fn copies(patient: &str) -> String {
     let once = format!(
         "SELECT image, path AS \"{patient}\", CASE WHEN path LIKE '%png' THEN 'NORMAL' ELSE 'PNEUMONIA' END AS label \
@@ -98,13 +98,13 @@ fn copies(patient: &str) -> String {
     format!("({})", [once.as_str(); 4].join(" UNION ALL "))
 }
 
-/// By the root of the four copies.
+/// Four copies widen an interval by a factor of two.
 fn assert_twice_as_wide(together: f64, alone: f64) {
     assert!((1.5..2.7).contains(&(together / alone)), "{together} is not twice as wide as {alone}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn copies_of_a_patients_pictures_make_no_figure_surer() {
+async fn copies_of_a_patients_images_do_not_narrow_intervals() {
     let fixture = trained().await;
     let rows = copies("patient");
     let evaluated = async |rows: &str, options: &str| {
@@ -113,7 +113,7 @@ async fn copies_of_a_patients_pictures_make_no_figure_surer() {
         row
     };
     let width = |row: &[String], low: usize| number(&row[low + 1]) - number(&row[low]);
-    // Where the lower bounds stand: of the accuracy and the ROC AUC, and of the ROC AUC of two models.
+    // The indexes of the lower bounds: of accuracy and ROC AUC, and of the difference of two ROC AUCs.
     for (options, lows) in [("threshold = 0.5", &[6_usize, 24][..]), ("against = 'm'", &[5][..])] {
         let alone = evaluated(&rows, options).await;
         let together = evaluated(&rows, &format!("{options}, \"group\" = 'patient'")).await;
@@ -121,13 +121,13 @@ async fn copies_of_a_patients_pictures_make_no_figure_surer() {
             assert_eq!(together[low - 1], alone[low - 1]);
             assert_twice_as_wide(width(&together, low), width(&alone, low));
         }
-        // Unasked where the column has the name of the one that the model was trained with.
+        // The group is the default if the column has the same name as in training.
         let unasked = evaluated(&copies("group"), options).await;
         assert!(lows.iter().all(|&low| unasked[low..=low + 1] == together[low..=low + 1]), "{unasked:?} {together:?}");
     }
     let width = |interval: Interval| interval.high.unwrap() - interval.low.unwrap();
     let mut accuracies = Vec::new();
-    // What chooses a threshold, too.
+    // The same holds for the validation metrics of an ensemble, whose rows also choose its threshold.
     for (name, group) in [("alone", ""), ("together", ", \"group\" = 'patient'")] {
         fixture
             .run(&format!("CREATE MODEL {name} USING ensemble OPTIONS (members = 'm'{group}) VALIDATE ON {rows}"))
@@ -139,7 +139,7 @@ async fn copies_of_a_patients_pictures_make_no_figure_surer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_card_holds_what_people_should_know_of_a_model() {
+async fn a_card_describes_the_model() {
     let fixture = trained().await;
     let card = fixture.cell("DESCRIBE MODEL m CARD").await;
     let manifest = fixture.manifest("m").await;
@@ -158,11 +158,11 @@ async fn a_card_holds_what_people_should_know_of_a_model() {
     assert!((auc.value.unwrap() - epochs.unwrap()).abs() < 1e-9, "{epochs:?}");
 }
 
-/// The bars with a few labels that are wrong: no net tells these rows apart.
+/// The bars with a few wrong labels, which no net can learn to distinguish.
 const DOUBTFUL: &str = "(SELECT image, \"group\", CASE WHEN \"group\" = 'person001' THEN 'PNEUMONIA' ELSE label END \
                         AS label FROM xrays)";
 
-/// A net as an ensemble of one, whose threshold and calibration come from such rows.
+/// An ensemble of one net, whose threshold and calibration come from these rows.
 async fn calibrated() -> Fixture {
     let fixture = Fixture::new().await;
     fixture.train("m", 4, "", "xrays").await;
@@ -171,15 +171,18 @@ async fn calibrated() -> Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calibrated_probabilities_are_judged_as_raw_ones_are() {
+async fn calibration_lowers_the_loss_and_keeps_the_order_and_the_decisions() {
     let fixture = calibrated().await;
     let calibration = fixture.manifest("e").await.calibration.unwrap();
     let (temperature, bias) = (calibration.temperature, calibration.bias[1] - calibration.bias[0]);
-    assert!((temperature - 1.0).abs() > 0.01 && bias.abs() > 0.01, "{temperature} and {bias} show nothing");
+    assert!(
+        (temperature - 1.0).abs() > 0.01 && bias.abs() > 0.01,
+        "{temperature} and {bias} are too close to no calibration"
+    );
     let [raw, calibrated] =
         ["", " OPTIONS (calibrated = true)"].map(|options| format!("EVALUATE MODEL e ON {DOUBTFUL}{options}"));
     let (raw, calibrated) = (fixture.rows(&raw).await.remove(0), fixture.rows(&calibrated).await.remove(0));
-    // It lowers the loss of the rows that it was found on, and changes neither order nor decision.
+    // Calibration lowers the loss of the rows that it was fitted to, and changes neither the order nor the decisions.
     assert!(number(&calibrated[3]) < number(&raw[3]), "{calibrated:?} {raw:?}");
     assert_eq!(calibrated[5..=25], raw[5..=25]);
     let logit = |p: &str| (number(p) / (1.0 - number(p))).ln();
@@ -187,7 +190,7 @@ async fn calibrated_probabilities_are_judged_as_raw_ones_are() {
     let matrix = format!("EVALUATE MODEL e ON {DOUBTFUL} OPTIONS (show = 'confusion_matrix', calibrated = ");
     let (one, other) = (fixture.rows(&format!("{matrix}true)")).await, fixture.rows(&format!("{matrix}false)")).await);
     assert_eq!(one, other);
-    // A model of an older version has a temperature and no bias.
+    // A model of an older version has a temperature but no bias.
     let path = fixture.path("store/models/e/manifest.json");
     let mut older: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     assert!(older.as_object_mut().unwrap().remove("bias").is_some());
@@ -200,7 +203,7 @@ async fn calibrated_probabilities_are_judged_as_raw_ones_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_card_of_an_ensemble_says_what_is_known_of_it() {
+async fn the_card_of_an_ensemble_describes_its_nets_and_rows() {
     let fixture = calibrated().await;
     let card = fixture.cell("DESCRIBE MODEL e CARD").await;
     for said in [
@@ -221,7 +224,7 @@ async fn the_card_of_an_ensemble_says_what_is_known_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_picture_is_explained_by_one_of_the_nets_size() {
+async fn every_image_can_be_explained_by_a_net_of_its_size() {
     let fixture = trained().await;
     let explained = "SELECT count(*) FROM xrays WHERE image_info(explain('m', image))['width'] = 32";
     assert_eq!(fixture.cell(explained).await, "48");

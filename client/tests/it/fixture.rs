@@ -1,4 +1,4 @@
-//! Pictures that a net can tell apart, a table of them, and a context that trains on it.
+//! Images that a net can classify, a table of them, and a context that trains on it.
 
 use std::path::{Path, PathBuf};
 
@@ -12,16 +12,16 @@ use tusk::{CacheLimits, ContextOptions, TuskContext};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 
-/// Side of the pictures, in pixels.
+/// Side of the images, in pixels.
 pub(crate) const SIDE: u32 = 32;
 
-/// Two classes.
+/// The classes of most tests.
 pub(crate) const TWO: &[&str] = &["NORMAL", "PNEUMONIA"];
 
-/// Three classes.
+/// The classes of tests with three classes.
 pub(crate) const THREE: &[&str] = &["BACTERIA", "NORMAL", "VIRUS"];
 
-/// Pictures per class. They come in groups of four.
+/// Images per class. Each patient has four of them.
 pub(crate) const PER_CLASS: u64 = 24;
 
 /// Options of a model that trains in well under a second per epoch.
@@ -36,8 +36,8 @@ pub(crate) fn next(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A picture of a class: a bright bar whose place tells the class, in noise that tells the picture.
-pub(crate) fn picture(class: usize, seed: u64) -> GrayImage {
+/// An image of a class. The position of a bright bar depends on the class, and the noise on the seed.
+pub(crate) fn bar_image(class: usize, seed: u64) -> GrayImage {
     let mut state = seed;
     let left = 3 + class as u32 * 10;
     GrayImage::from_fn(SIDE, SIDE, |x, _| {
@@ -46,7 +46,7 @@ pub(crate) fn picture(class: usize, seed: u64) -> GrayImage {
     })
 }
 
-/// Pictures of each class below `folder/CLASS`, JPEG and PNG in turn: `person003_1.png` is the first of person003.
+/// Writes images of each class to `folder/CLASS`, JPEG and PNG in turn. `person003_1.png` belongs to person003.
 pub(crate) fn draw(folder: &Path, classes: &[&str], per_class: u64) {
     for (class, name) in classes.iter().enumerate() {
         let folder = folder.join(name);
@@ -55,29 +55,29 @@ pub(crate) fn draw(folder: &Path, classes: &[&str], per_class: u64) {
             let number = class as u64 * per_class + index;
             let (format, ending) = if index % 2 == 0 { (ImageFormat::Png, "png") } else { (ImageFormat::Jpeg, "jpeg") };
             let path = folder.join(format!("person{:03}_{}.{ending}", number / 4, number % 4));
-            picture(class, number).save_with_format(path, format).unwrap();
+            bar_image(class, number).save_with_format(path, format).unwrap();
         }
     }
 }
 
-/// A folder with pictures, a Parquet file of them (the table `xrays`), a model store and a context.
+/// A folder of images, a Parquet file of them (the table `xrays`), a model store and a context.
 pub(crate) struct Fixture {
     dir: TempDir,
     pub(crate) context: TuskContext,
 }
 
 impl Fixture {
-    /// Two classes.
+    /// A fixture with two classes.
     pub(crate) async fn new() -> Self {
         Self::with(TWO, CacheLimits::default()).await
     }
 
-    /// Given classes and cache.
+    /// A fixture with the given classes and cache limits.
     pub(crate) async fn with(classes: &[&str], cache: CacheLimits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let pictures = dir.path().join("pictures");
-        draw(&pictures, classes, PER_CLASS);
-        let mut options = IngestOptions::new([&pictures], dir.path().join("xrays.parquet"));
+        let images = dir.path().join("pictures");
+        draw(&images, classes, PER_CLASS);
+        let mut options = IngestOptions::new([&images], dir.path().join("xrays.parquet"));
         options.group_regex = Some(Regex::new(r"person\d+").unwrap());
         let summary = ingest(&options, &mut |_| {}).unwrap();
         assert_eq!(summary.rows as u64, PER_CLASS * classes.len() as u64);
@@ -91,7 +91,7 @@ impl Fixture {
         fixture
     }
 
-    /// The same folder in a new context: nothing is remembered but what the store holds.
+    /// Opens the same folder in a new context, which knows only what the store holds.
     pub(crate) async fn reopen(self) -> Self {
         let Self { dir, context } = self;
         drop(context);
@@ -102,12 +102,12 @@ impl Fixture {
         self.dir.path().join(relative)
     }
 
-    /// Text in which `{dir}` stands for the fixture's folder.
+    /// Replaces `{dir}` in a text by the fixture's folder.
     pub(crate) fn fill(&self, text: &str) -> String {
         text.replace("{dir}", &self.dir.path().display().to_string())
     }
 
-    /// Text with `{dir}` for the fixture's folder, however its path is written.
+    /// Replaces the fixture's folder in a text by `{dir}`, in every form of its path.
     pub(crate) fn normalise(&self, text: &str) -> String {
         let path = self.dir.path().display().to_string();
         text.replace(&path, "{dir}").replace(path.trim_start_matches('/'), "{dir}")
@@ -135,14 +135,14 @@ impl Fixture {
         cells(&self.run(sql).await)
     }
 
-    /// The only cell of a statement's answer.
+    /// The only cell of a statement's result.
     pub(crate) async fn cell(&self, sql: &str) -> String {
         let rows = self.rows(sql).await;
-        assert_eq!((rows.len(), rows.first().map_or(0, Vec::len)), (1, 1), "{sql} gave {rows:?}");
+        assert_eq!((rows.len(), rows.first().map_or(0, Vec::len)), (1, 1), "{sql} returned {rows:?}");
         rows[0][0].clone()
     }
 
-    /// Trains a tiny model; `options` begin with a comma.
+    /// Trains a tiny model. `options` begin with a comma.
     pub(crate) async fn train(&self, name: &str, epochs: u32, options: &str, on: &str) -> Vec<Vec<String>> {
         self.rows(&create(name, epochs, options, on)).await
     }
@@ -151,7 +151,7 @@ impl Fixture {
         self.context.manifest(&ModelName::new(name).unwrap()).await.unwrap()
     }
 
-    /// Where a model's weights lie.
+    /// The path of a model's weights.
     pub(crate) async fn weights_path(&self, name: &str) -> PathBuf {
         self.path("store").join(self.manifest(name).await.weights.path)
     }
@@ -162,17 +162,17 @@ impl Fixture {
     }
 }
 
-/// The options of a context whose store lies in a folder.
+/// The options of a context whose store is in a folder.
 pub(crate) fn context_options(dir: &Path, cache: CacheLimits) -> ContextOptions {
     ContextOptions { store: dir.join("store").display().to_string(), threads: 2, cache, ..ContextOptions::default() }
 }
 
-/// A CREATE MODEL with [`TINY`] options; `options` begin with a comma.
+/// A CREATE MODEL with [`TINY`] options. `options` begin with a comma.
 pub(crate) fn create(name: &str, epochs: u32, options: &str, on: &str) -> String {
     format!("CREATE MODEL {name} USING cnn OPTIONS ({TINY}, epochs = {epochs}{options}) TRAIN ON {on}")
 }
 
-/// Rows as text; NULL as `NULL`.
+/// Rows as text. NULL becomes `NULL`.
 pub(crate) fn cells(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     let options = FormatOptions::default().with_null("NULL");
     let mut rows = Vec::new();
@@ -184,7 +184,7 @@ pub(crate) fn cells(batches: &[RecordBatch]) -> Vec<Vec<String>> {
     rows
 }
 
-/// Compares a text with a golden file, or writes the file where `UPDATE_GOLDEN=1`.
+/// Compares a text with a golden file, or writes the file if `UPDATE_GOLDEN=1`.
 pub(crate) fn assert_golden(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     if is_update() {
@@ -199,7 +199,7 @@ pub(crate) fn assert_golden(name: &str, actual: &str) {
     );
 }
 
-/// Whether golden files are to be renewed.
+/// Whether to rewrite the golden files.
 pub(crate) fn is_update() -> bool {
     std::env::var("UPDATE_GOLDEN").is_ok_and(|value| value == "1")
 }

@@ -1,4 +1,4 @@
-//! Plans as golden text. `UPDATE_GOLDEN=1` renews them.
+//! Plans as golden files. `UPDATE_GOLDEN=1` rewrites them.
 
 use datafusion::physical_plan::displayable;
 
@@ -14,7 +14,7 @@ async fn the_plan_of_an_epoch_reads_four_columns_below_the_training_operator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plan_of_a_query_predicts_where_it_scans() {
+async fn the_plan_of_a_query_predicts_next_to_its_scan() {
     let fixture = Fixture::new().await;
     let sql = "SELECT label, predict('m', image) AS class, count(*) FROM xrays WHERE width > 10 GROUP BY label, class";
     let state = fixture.context.session().state();

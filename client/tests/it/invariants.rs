@@ -1,4 +1,4 @@
-//! What the design promises of every training run.
+//! Properties of every training run.
 
 use tusk::CacheLimits;
 
@@ -12,10 +12,10 @@ async fn the_same_statement_gives_the_same_bytes_on_another_cluster() {
     one.train("m", 2, "", "xrays").await;
     other.train("n", 2, "", "xrays").await;
     let (weights, again) = (one.weights("m").await, other.weights("n").await);
-    assert!(weights.len() > 100_000, "{} bytes are no net", weights.len());
+    assert!(weights.len() > 100_000, "{} bytes are too few for a net", weights.len());
     assert!(weights == again, "two runs of one statement differ");
     other.train("seeded", 2, ", seed = 7", "xrays").await;
-    assert!(weights != other.weights("seeded").await, "the seed changes nothing");
+    assert!(weights != other.weights("seeded").await, "the seed has no effect");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -31,7 +31,7 @@ async fn three_workers_give_the_same_bytes_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_that_are_averaged_within_an_epoch_give_the_same_bytes_twice_and_others_than_without() {
+async fn averages_within_an_epoch_are_reproducible_and_change_the_result() {
     let fixture = Fixture::new().await;
     for (name, options) in [
         ("m", ", workers = 2, averages_per_epoch = 2"),
@@ -44,7 +44,7 @@ async fn workers_that_are_averaged_within_an_epoch_give_the_same_bytes_twice_and
     }
     let weights = fixture.weights("m").await;
     assert!(weights == fixture.weights("n").await);
-    assert!(weights != fixture.weights("once").await, "the average in the middle changes nothing");
+    assert!(weights != fixture.weights("once").await, "the average within the epoch has no effect");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +70,7 @@ async fn every_readable_row_is_used_once_per_epoch() {
                TRAIN ON xrays";
     let epochs = fixture.rows(sql).await;
     assert_eq!(epochs[0][7], ROWS.to_string());
-    assert_eq!(epochs[0][3], "NULL", "a validation loss without held-out rows");
+    assert_eq!(epochs[0][3], "NULL", "there is a validation loss without held-out rows");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,7 +78,7 @@ async fn a_group_is_never_on_both_sides_of_the_split() {
     let fixture = Fixture::new().await;
     fixture.train("m", 1, "", "xrays").await;
     let data = fixture.manifest("m").await.data;
-    // The groups have four pictures each: a divided one would leave a remainder.
+    // The groups have four images each, so a divided group would leave a remainder.
     for (class, rows) in data.train_rows.iter().chain(&data.val_rows) {
         assert_eq!(rows % 4, 0, "{class}: {rows}");
     }
@@ -103,7 +103,7 @@ async fn a_table_sorted_by_label_gives_the_same_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_learns_what_can_be_learned() {
+async fn a_model_learns_an_easy_task() {
     let fixture = Fixture::new().await;
     let epochs = fixture.train("m", 8, ", augment = 'none', learning_rate = 0.003", "xrays").await;
     let loss = |row: &Vec<String>| row[2].parse::<f64>().unwrap();
@@ -131,7 +131,7 @@ async fn a_reopened_store_predicts_the_same_numbers() {
     assert_eq!((input.image_size, input.channels, input.mean, input.std), (32, 1, 0.4, 0.2));
     let threshold = manifest.threshold.unwrap();
     assert!(threshold > 0.0 && threshold < 1.0, "{threshold}");
-    // The class is the one that the stored threshold says.
+    // The stored threshold decides the class.
     for row in before {
         let is_normal = row[2].parse::<f64>().unwrap() >= threshold;
         assert_eq!(row[1], if is_normal { "NORMAL" } else { "PNEUMONIA" }, "{row:?}");
@@ -143,7 +143,7 @@ async fn the_mean_and_deviation_of_the_data_are_stored() {
     let fixture = Fixture::new().await;
     fixture.train("m", 1, "", "xrays").await;
     let input = fixture.manifest("m").await.definition.preprocessing;
-    // 26 of 32 columns are 30 to 99, 6 are 180 to 249.
+    // 26 of 32 columns have values of 30 to 99, and 6 of 180 to 249.
     let (low, high) = (64.5 / 255.0, 214.5 / 255.0);
     let mean = (26.0 * low + 6.0 * high) / 32.0;
     assert!((input.mean - mean).abs() < 0.01, "{} is not about {mean}", input.mean);

@@ -1,4 +1,4 @@
-//! Tusk from the outside: statements on an embedded cluster, over pictures that the tests draw themselves.
+//! Tests of the public API: statements on an embedded cluster, over images that the tests generate.
 
 #[cfg(test)]
 mod bad_images;
@@ -17,6 +17,8 @@ mod evaluation;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod folds_and_trials;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod invariants;
@@ -32,7 +34,5 @@ mod resume;
 mod slt;
 #[cfg(test)]
 mod sources;
-#[cfg(test)]
-mod studies;
 #[cfg(test)]
 mod transfer;

@@ -1,4 +1,4 @@
-//! The ways in which workers exchange what they learned.
+//! The training modes: how workers exchange weights.
 
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::ExchangeRecord;
@@ -9,7 +9,7 @@ use crate::resume::cancel_after_an_epoch;
 
 const EASY: &str = ", augment = 'none', learning_rate = 0.003";
 
-/// Every way to train without waiting.
+/// The asynchronous and hogwild modes, with every frequency.
 const WITHOUT_WAITING: [(&str, &str); 4] =
     [("asynchronous", "epoch"), ("asynchronous", "batch"), ("hogwild", "epoch"), ("hogwild", "batch")];
 
@@ -23,13 +23,13 @@ async fn auc(fixture: &Fixture, name: &str) -> f64 {
     fixture.cell(&sql).await.parse().unwrap()
 }
 
-/// How far the workers of a model's run are.
+/// The progress of the workers of a model's run.
 async fn exchange_of(fixture: &Fixture, name: &str) -> ExchangeRecord {
     let record = fixture.context.store().unwrap().run(&ModelName::new(name).unwrap()).await.unwrap();
     record.unwrap().exchange.unwrap()
 }
 
-/// Learned, whole, and fit to be published: no variance below zero, nothing of an optimizer.
+/// Checks that the weights have changed, have no negative variance, and contain no optimizer state.
 async fn assert_sound(fixture: &Fixture, name: &str) {
     let state = state(fixture, name).await;
     assert!(state.iter().all(|tensor| !tensor.name.starts_with("optimizer.")), "{name} has moments");
@@ -37,7 +37,7 @@ async fn assert_sound(fixture: &Fixture, name: &str) {
     assert!(!variances.is_empty());
     for tensor in variances {
         assert!(tensor.data.iter().all(|v| *v >= 0.0 && v.is_finite()), "{name}: {} is negative", tensor.name);
-        assert!(tensor.data.iter().any(|v| *v != 1.0), "{name}: {} never moved", tensor.name);
+        assert!(tensor.data.iter().any(|v| *v != 1.0), "{name}: {} has not changed", tensor.name);
     }
     let auc = auc(fixture, name).await;
     assert!(auc > 0.95, "{name}: {auc}");
@@ -80,11 +80,11 @@ async fn more_workers_than_slots_run_side_by_side() {
     assert_eq!(epochs.len(), 8);
     assert_sound(&fixture, "m").await;
     let stale = exchange_of(&fixture, "m").await.workers.iter().map(|worker| worker.staleness.max).max();
-    assert!(stale > Some(0), "nobody met anybody");
+    assert!(stale > Some(0), "no push was stale");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_worker_that_does_not_wait_learns_what_a_synchronous_one_does() {
+async fn one_asynchronous_worker_learns_the_same_as_a_synchronous_one() {
     let fixture = Fixture::new().await;
     let plain = ", augment = 'none', optimizer = 'sgd', momentum = 0, learning_rate = 0.01";
     fixture.train("synchronous", 2, plain, "xrays").await;
@@ -99,7 +99,7 @@ async fn one_worker_that_does_not_wait_learns_what_a_synchronous_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_exchange_goes_on_where_every_worker_was() {
+async fn a_cancelled_exchange_resumes_at_the_position_of_every_worker() {
     let fixture = Fixture::new().await;
     let options = format!("{EASY}, mode = 'hogwild', frequency = 'batch', workers = 2, early_stop = false");
     let message = cancel_after_an_epoch(&fixture, &create("m", 12, &options, "xrays")).await;
@@ -125,13 +125,13 @@ async fn an_early_stop_ends_an_exchange() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn server_momentum_learns_repeats_and_resumes_to_the_bit() {
+async fn server_momentum_learns_and_is_reproducible_and_resumable() {
     let fixture = Fixture::new().await;
     let options = format!("{EASY}, outer_optimizer = 'momentum', outer_momentum = 0.3, workers = 2");
     fixture.train("whole", 6, &options, "xrays").await;
     assert_sound(&fixture, "whole").await;
     fixture.train("average", 6, &format!("{EASY}, workers = 2"), "xrays").await;
-    assert!(fixture.weights("whole").await != fixture.weights("average").await, "momentum changes nothing");
+    assert!(fixture.weights("whole").await != fixture.weights("average").await, "momentum has no effect");
     cancel_after_an_epoch(&fixture, &create("m", 6, &options, "xrays")).await;
     let fixture = fixture.reopen().await;
     fixture.train("m", 6, &format!("{options}, resume = true"), "xrays").await;

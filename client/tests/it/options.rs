@@ -1,4 +1,4 @@
-//! Options that change what is learned or how it is judged.
+//! Options that change the training or the evaluation.
 
 use tusk::CacheLimits;
 use tusk_core::options::{Loss, Optimizer};
@@ -45,7 +45,7 @@ async fn labels_may_be_numbers_and_booleans() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_to_validate_on_leaves_every_training_row_to_training() {
+async fn a_validation_table_leaves_all_other_rows_to_training() {
     let fixture = Fixture::new().await;
     let held = "\"group\" IN ('person000', 'person001', 'person006', 'person007')";
     let on = format!("(SELECT * FROM xrays WHERE NOT {held}) VALIDATE ON (SELECT * FROM xrays WHERE {held})");
@@ -73,7 +73,7 @@ async fn squared_error_and_gradient_descent_learn_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_warm_start_begins_where_the_other_model_ended() {
+async fn a_warm_start_begins_with_the_other_models_weights() {
     let fixture = Fixture::new().await;
     let options = ", augment = 'none', learning_rate = 0.001, schedule = 'constant'";
     fixture.train("first", 8, options, "xrays").await;
@@ -86,7 +86,7 @@ async fn a_warm_start_begins_where_the_other_model_ended() {
         refusal,
         "there is no model 'frist' in file://{dir}/store; did you mean 'first'? SHOW MODELS lists them"
     );
-    // A head for other classes is new.
+    // The head is new if the classes are others.
     let three =
         "(SELECT image, path, \"group\", CASE WHEN path LIKE '%png' THEN 'DRAWN' ELSE label END AS label FROM xrays)";
     assert_eq!(fixture.train("head", 1, ", warm_start = 'first'", three).await.len(), 1);
@@ -103,12 +103,12 @@ async fn a_given_threshold_and_positive_class_decide() {
                WHERE (predict('m', image) = 'NORMAL') <> (predict_proba('m', image, 'NORMAL') >= 0.999999)";
     assert_eq!(fixture.cell(sql).await, "0");
     let evaluation = fixture.rows("EVALUATE MODEL m ON xrays OPTIONS (threshold = 0.000001)").await.remove(0);
-    // From a threshold near zero on, everything is positive: recall 1.
+    // With a threshold near zero, everything is positive: recall is 1.
     assert_eq!((evaluation[4].as_str(), evaluation[14].as_str()), ("1e-6", "1.0"), "{evaluation:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn augmentation_changes_the_weights_and_none_is_honoured() {
+async fn augmentation_changes_the_weights_and_none_does_not() {
     let fixture = Fixture::new().await;
     fixture.train("plain", 1, ", augment = 'none'", "xrays").await;
     fixture.train("again", 1, ", augment = 'none'", "xrays").await;
@@ -122,7 +122,7 @@ async fn augmentation_changes_the_weights_and_none_is_honoured() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_early_stop_ends_a_run_and_publishes_its_best_epoch() {
     let fixture = Fixture::new().await;
-    // A rate at which nothing improves for long.
+    // At this learning rate, validation soon stops improving.
     let epochs = fixture.train("m", 30, ", learning_rate = 5, patience = 1, optimizer = 'sgd'", "xrays").await;
     let manifest = fixture.manifest("m").await;
     assert!(epochs.len() < 30, "{epochs:?}");

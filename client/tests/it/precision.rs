@@ -1,13 +1,13 @@
-//! bf16 is faster than f32, and as good.
+//! The quality of bf16 compared with f32.
 
 use tusk::synthetic::{SyntheticOptions, write_tree};
 use tusk::{ContextOptions, ImageClassifier, Model, TuskContext};
 use tusk_core::options::Precision;
 
-/// How far the mean validation ROC AUC over the seeds may move.
+/// The largest allowed difference of the mean validation ROC AUC over the seeds.
 const AUC_TOLERANCE: f64 = 0.003;
 
-/// A run on drawn X-rays.
+/// A run on synthetic X-rays.
 async fn train(context: &TuskContext, images: &str, precision: &str, epochs: u32, seed: u64) -> Model {
     let frame = context.read_images(images).unwrap();
     let classifier = ImageClassifier::cnn()
@@ -15,7 +15,7 @@ async fn train(context: &TuskContext, images: &str, precision: &str, epochs: u32
         .seed(seed)
         .option("image_size", 64_u64)
         .option("early_stop", false)
-        // What two runs that round otherwise differ in by luck alone is mostly in their last steps.
+        // Two runs that round differently differ by chance, mostly in their last steps.
         .option("ema", 0.98)
         .option("validation_fraction", 0.3)
         .option("precision", precision);
@@ -31,14 +31,14 @@ async fn auc(context: &TuskContext, images: &str, precision: &str, seed: u64) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bf16_moves_no_quality_over_three_seeds() {
+async fn bf16_does_not_change_the_quality_over_three_seeds() {
     let folder = tempfile::tempdir().unwrap();
     let [images, store] = ["images/", "store"].map(|name| folder.path().join(name).display().to_string());
     let options = SyntheticOptions { patients: 250, size: 64, ..SyntheticOptions::default() };
     write_tree(images.as_ref(), &options, &mut |_, _| {}).unwrap();
     let context = TuskContext::embedded_with(ContextOptions { store, ..ContextOptions::default() }).await.unwrap();
     if train(&context, &images, "auto", 1, 1).await.manifest().definition.precision == Precision::F32 {
-        // A processor without instructions for it computes in bf16 only for who asks, and far more slowly than in f32.
+        // Processors without bf16 instructions use bf16 only if asked, and are far slower with it.
         return;
     }
     let mut means = [0.0, 0.0];
@@ -48,6 +48,6 @@ async fn bf16_moves_no_quality_over_three_seeds() {
         }
     }
     let [f32, bf16] = means;
-    assert!(f32 > 0.97, "{f32} is not learning");
+    assert!(f32 > 0.97, "a ROC AUC of {f32} is too low");
     assert!((f32 - bf16).abs() <= AUC_TOLERANCE, "f32 {f32}, bf16 {bf16}");
 }

@@ -2,7 +2,7 @@
 
 use crate::fixture::{Fixture, create};
 
-/// Starts a run and cancels it after its first epoch; gives the error it ends with.
+/// Starts a run and cancels it after its first epoch. Returns its error.
 pub(crate) async fn cancel_after_an_epoch(fixture: &Fixture, sql: &str) -> String {
     let mut results = fixture.context.sql(sql).await.unwrap();
     let cancellation = results.cancellation().unwrap();
@@ -11,14 +11,14 @@ pub(crate) async fn cancel_after_an_epoch(fixture: &Fixture, sql: &str) -> Strin
     loop {
         match results.next().await {
             Ok(Some(_)) => {}
-            Ok(None) => panic!("the cancelled run came to its end"),
+            Ok(None) => panic!("the run was not cancelled"),
             Err(error) => return error.to_string(),
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resumed_run_gives_the_bytes_of_one_that_was_never_interrupted() {
+async fn a_resumed_run_gives_the_bytes_of_an_uninterrupted_one() {
     let fixture = Fixture::new().await;
     let message = cancel_after_an_epoch(&fixture, &create("m", 6, "", "xrays")).await;
     assert!(message.starts_with("training of 'm' was cancelled after "), "{message}");
@@ -60,7 +60,7 @@ async fn resume_without_an_unfinished_run_trains_from_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replaced_model_answers_until_the_new_one_is_published() {
+async fn a_replaced_model_predicts_until_the_new_one_is_published() {
     let fixture = Fixture::new().await;
     fixture.train("m", 1, "", "xrays").await;
     let sql = "SELECT path, predict_proba('m', image, 'NORMAL') FROM xrays ORDER BY path";

@@ -1,7 +1,7 @@
-//! SQL behaviour in `.slt` files: each has a context of its own over the fixture's pictures.
+//! Runs the `.slt` files. Each has its own context over the fixture's images.
 //!
-//! `{dir}` stands for the fixture's folder. What differs from machine to machine in the statements about models
-//! (floats, times, hashes) is shown as `#`.
+//! `{dir}` stands for the fixture's folder. Values in statements about models that differ between machines (floats,
+//! times, hashes) are replaced by `#`.
 
 use std::path::Path;
 
@@ -25,15 +25,15 @@ struct Refusal {
     message: String,
 }
 
-/// Whether a statement's figures depend on the machine.
+/// Whether the result of a statement contains values that differ between machines.
 fn is_about_models(sql: &str) -> bool {
     let words: Vec<String> = sql.split_whitespace().take(4).map(str::to_uppercase).collect();
     words.iter().any(|word| matches!(word.as_str(), "MODEL" | "MODELS" | "TRAINING"))
 }
 
 fn masked(text: &str) -> String {
-    let figures = Regex::new(r"run-\d+-[0-9a-f]+|[0-9a-f]{16,}|\d+\.\d+(e-?\d+|\.\d+)?").unwrap();
-    figures.replace_all(text, "#").into_owned()
+    let varying = Regex::new(r"run-\d+-[0-9a-f]+|[0-9a-f]{16,}|\d+\.\d+(e-?\d+|\.\d+)?").unwrap();
+    varying.replace_all(text, "#").into_owned()
 }
 
 impl Database {
@@ -102,12 +102,12 @@ async fn check(name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sql_does_what_datafusion_does() {
+async fn sql_works_as_in_datafusion() {
     check("sql.slt").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_can_be_made_from_everything() {
+async fn tables_can_be_made_from_all_sources() {
     check("tables.slt").await;
 }
 
@@ -122,7 +122,7 @@ async fn metrics_are_aggregates() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn models_are_made_shown_asked_and_dropped() {
+async fn models_are_created_shown_queried_and_dropped() {
     check("models.slt").await;
 }
 

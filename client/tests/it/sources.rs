@@ -1,4 +1,4 @@
-//! Everything that TRAIN ON takes.
+//! The sources that TRAIN ON accepts.
 
 use std::fmt::Write;
 
@@ -52,7 +52,7 @@ async fn a_model_is_trained_on_values() {
     let columns = "image = 'column1', label = 'column2'";
     fixture.run(&format!("CREATE MODEL bare OPTIONS ({options}, {columns}) TRAIN ON {bare}")).await;
     assert!(fixture.weights("named").await == fixture.weights("bare").await);
-    // The same rows as a table that INSERT filled.
+    // The same rows in a table that INSERT filled.
     fixture.run("CREATE TABLE filled (image BYTEA, label VARCHAR)").await;
     fixture.run(&format!("INSERT INTO filled VALUES {values}")).await;
     fixture.run(&format!("CREATE MODEL filled OPTIONS ({options}) TRAIN ON filled")).await;
@@ -84,7 +84,7 @@ async fn a_file_that_is_rewritten_in_place_is_read_again() {
     let data = fixture.manifest("after").await.data;
     let rows: u64 = data.train_rows.values().chain(data.val_rows.values()).sum();
     assert_eq!(rows, 44, "the shard of the old file was used: {epochs:?}");
-    // Column names are found whatever their case.
+    // Column names match in any case.
     let upper = create("upper", 1, ", image = 'IMAGE', label = 'Label'", "copy");
     fixture.run(&upper).await;
 }

@@ -1,4 +1,4 @@
-//! Runs that start from weights of a file.
+//! Runs that start from the weights in a file.
 
 use tusk_core::state::{ModelState, checksum};
 
@@ -9,7 +9,7 @@ fn state(bytes: &[u8]) -> ModelState {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_starts_from_a_file_and_a_frozen_backbone_stays_as_it_came() {
+async fn a_run_starts_from_a_file_and_a_frozen_backbone_does_not_change() {
     let fixture = Fixture::new().await;
     let options = ", augment = 'none', learning_rate = 0.001, schedule = 'constant'";
     let cold = fixture.train("first", 6, options, "xrays").await;
@@ -33,7 +33,7 @@ async fn a_run_starts_from_a_file_and_a_frozen_backbone_stays_as_it_came() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_does_not_serve_is_refused_with_the_reason() {
+async fn an_unsuitable_file_is_refused_with_the_reason() {
     let fixture = Fixture::new().await;
     fixture.train("first", 1, "", "xrays").await;
     let file = fixture.weights_path("first").await.display().to_string();
@@ -48,7 +48,7 @@ async fn a_file_that_does_not_serve_is_refused_with_the_reason() {
         message.starts_with("weights = '{dir}/xrays.parquet' cannot be used: it is not a safetensors"),
         "{message}"
     );
-    // A net of three channels starts from one of one channel.
+    // A net with three channels can start from one with one channel.
     fixture.train("rgb", 1, &format!(", channels = 3, weights = '{file}'"), "xrays").await;
     let transfer = fixture.manifest("rgb").await.transfer.unwrap();
     assert_eq!((transfer.adapted, transfer.fresh), (vec!["conv1.weight".to_owned()], Vec::<String>::new()));

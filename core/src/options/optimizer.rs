@@ -1,8 +1,8 @@
 //! Options of the optimizer.
 
-use super::{ModelSpec, Optimizer};
 use super::accepts::{DECAY_MAX, Number, Quoted, WordOr};
 use super::declare::options;
+use super::{ModelSpec, Optimizer};
 use crate::schedule::{self, Schedule};
 
 options! {
@@ -31,4 +31,3 @@ impl ModelSpec {
         self.optimizer.learning_rate * self.optimizer.schedule.factor(progress)
     }
 }
-

@@ -31,7 +31,11 @@ fn next_version(rates: Rates, previous: Option<&ModelState>, mean: &ModelState) 
 }
 
 /// The next value of a tensor, and its velocity where it has one.
-fn step(Rates { momentum, learning_rate }: Rates, previous: Option<&ModelState>, mean: &NamedTensor) -> Vec<NamedTensor> {
+fn step(
+    Rates { momentum, learning_rate }: Rates,
+    previous: Option<&ModelState>,
+    mean: &NamedTensor,
+) -> Vec<NamedTensor> {
     if is_running_statistic(&mean.name) || mean.name.starts_with(OPTIMIZER_PREFIX) {
         return vec![mean.clone()];
     }

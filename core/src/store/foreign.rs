@@ -26,7 +26,7 @@ const KEYS: &str = "a URL must not hold keys, and no '?' or '#'; keys come from 
 ///
 /// # Errors
 /// [`Error::Data`], which does not contain the key.
-pub fn refuse_keys(location: &str) -> Result<()> {
+pub(crate) fn refuse_keys(location: &str) -> Result<()> {
     let url = Url::parse(location).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let holds_keys = match url {
         // An @ in a path is not part of a key.

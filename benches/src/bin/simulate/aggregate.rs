@@ -1,4 +1,4 @@
-//! The aggregator alone. One thread makes the updates and folds them; both are timed apart.
+//! The aggregator alone. One thread generates the updates and folds them. The two times are measured separately.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use tusk_scheduler::Aggregator;
 
 use crate::{line, megabytes};
 
-/// Workers that are folded side by side, as a run does.
+/// Workers that are folded together, as in a run.
 const WORKERS_AT_A_TIME: usize = 8;
 
-/// Places of the mean that are computed again from the workers' values.
+/// Values of the mean that are checked against the workers' values.
 const CHECKED_PLACES: usize = 64;
 
 pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
@@ -25,7 +25,7 @@ pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
     forget_peak();
     let (before, cpu_before, started) = (resident_bytes(), cpu_seconds(), Instant::now());
     let mut aggregator = Aggregator::<TrainReport>::new(workers);
-    let (mut making, mut folding, mut rows, mut bytes) = (Duration::ZERO, Duration::ZERO, 0_u64, 0_u64);
+    let (mut generating, mut folding, mut rows, mut bytes) = (Duration::ZERO, Duration::ZERO, 0_u64, 0_u64);
     for first in (0..workers).step_by(WORKERS_AT_A_TIME) {
         let group = first..workers.min(first + WORKERS_AT_A_TIME as u32);
         let arrays = std::iter::once(None).chain((0..updates.tensors().len()).map(Some));
@@ -33,7 +33,7 @@ pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
             let began = Instant::now();
             let make = |worker| array.map_or_else(|| updates.report(worker), |tensor| updates.rows_of(worker, tensor));
             let made: Vec<Vec<RecordBatch>> = group.clone().map(make).collect::<Result<_, _>>()?;
-            making += began.elapsed();
+            generating += began.elapsed();
             let began = Instant::now();
             for piece in 0..made.first().map_or(0, Vec::len) {
                 let mut round = Vec::with_capacity(made.len());
@@ -58,20 +58,24 @@ pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
     writeln!(out, "aggregating {workers} updates of a ResNet-50 ({} values each)", updates.values())?;
     line(out, "bytes folded", &format!("{:.2} GB", bytes as f64 / 1e9))?;
     line(out, "rows (messages) folded", &rows.to_string())?;
-    line(out, "wall seconds of folding", &format!("{fold:.1} s"))?;
+    line(out, "wall time of folding", &format!("{fold:.1} s"))?;
     line(out, "  per worker", &format!("{:.1} ms", fold * 1e3 / f64::from(workers)))?;
     line(out, "  per GB", &format!("{:.3} s", fold * 1e9 / bytes as f64))?;
-    line(out, "wall seconds of dividing at the end", &format!("{:.2} s", finishing.as_secs_f64()))?;
-    line(out, "wall seconds of making the updates (not Tusk's work)", &format!("{:.1} s", making.as_secs_f64()))?;
-    line(out, "processor seconds, making included", &format!("{cpu:.1} s of {:.1} s", wall.as_secs_f64()))?;
+    line(out, "wall time of the final division", &format!("{:.2} s", finishing.as_secs_f64()))?;
+    line(out, "wall time of generating the updates (simulation)", &format!("{:.1} s", generating.as_secs_f64()))?;
+    line(
+        out,
+        "processor time and wall time, including generating",
+        &format!("{cpu:.1} s, {:.1} s", wall.as_secs_f64()),
+    )?;
     line(out, "the model in f64: 8 bytes x values", &megabytes(model))?;
-    line(out, "peak memory above the start", &megabytes(peak))?;
-    line(out, "  of the model in f64", &format!("{:.2} x", peak as f64 / model as f64))?;
-    line(out, "means computed again and found the same to the bit", &CHECKED_PLACES.to_string())?;
+    line(out, "peak memory minus memory at the start", &megabytes(peak))?;
+    line(out, "  relative to the model in f64", &format!("{:.2} x", peak as f64 / model as f64))?;
+    line(out, "values of the mean checked, bit for bit", &CHECKED_PLACES.to_string())?;
     Ok(())
 }
 
-/// Computes some places of the mean again, worker by worker.
+/// Checks some values of the mean: computes them again from the workers' values.
 fn check(updates: &Updates, state: &ModelState, workers: u32) -> Result<()> {
     let rows: u64 = (0..workers).map(|worker| updates.rows(worker)).sum();
     for check in 0..CHECKED_PLACES {
@@ -83,7 +87,7 @@ fn check(updates: &Updates, state: &ModelState, workers: u32) -> Result<()> {
         });
         let found = state.get(name).and_then(|tensor| tensor.data.get(place)).copied();
         let wanted = (sum / rows as f64) as f32;
-        ensure!(found.map(f32::to_bits) == Some(wanted.to_bits()), "{name} at {place} is {found:?}, not {wanted}");
+        ensure!(found.map(f32::to_bits) == Some(wanted.to_bits()), "{name} at {place} is {found:?}, expected {wanted}");
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Whole runs on two executors in this process: plan, submission, tasks, shuffle files, Arrow Flight over the loopback
-//! interface, aggregation, checkpoint. Only the training is simulated.
+//! Whole runs on two executors in this process: planning, scheduling, tasks, shuffle files, Arrow Flight over the
+//! loopback interface, aggregation and checkpoints. Only training is simulated.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const EPOCHS: u32 = 3;
 pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
     let updates = Arc::new(Updates::new(resnet50(), 42));
     let bytes = 4 * updates.values() as u64 * u64::from(workers);
-    let making = time_of_making(&updates)?;
+    let generating = time_to_generate(&updates)?;
     let runtime = tokio::runtime::Runtime::new()?;
     let before = resident_bytes();
     forget_peak();
@@ -34,24 +34,28 @@ pub(crate) fn measure(out: &mut impl Write, workers: u32) -> Result<()> {
     let (cpu, wall) = (cpu_seconds() - cpu_before, started.elapsed().as_secs_f64());
     let peak = peak_bytes().saturating_sub(before);
     writeln!(out, "jobs of {workers} workers on two executors, {EPOCHS} epochs")?;
-    line(out, "bytes of answers per epoch", &format!("{:.2} GB", bytes as f64 / 1e9))?;
+    line(out, "bytes of task output per epoch", &format!("{:.2} GB", bytes as f64 / 1e9))?;
     for epoch in &epochs {
         let Timing { aggregate, checkpoint, .. } = epoch.timing;
         line(out, &format!("epoch {}", epoch.epoch), &format!("{:.2} s", epoch.seconds))?;
-        line(out, "  folding and dividing", &format!("{aggregate:.2} s"))?;
+        line(out, "  aggregation", &format!("{aggregate:.2} s"))?;
         line(out, "  writing the checkpoint", &format!("{checkpoint:.2} s"))?;
         let rest = epoch.seconds - aggregate - checkpoint;
-        line(out, "  the rest: files, Flight, scheduling, making", &format!("{rest:.2} s"))?;
+        line(out, "  the rest: files, Flight, scheduling, generating updates", &format!("{rest:.2} s"))?;
         line(out, "  per worker", &format!("{:.0} ms", epoch.seconds * 1e3 / f64::from(workers)))?;
     }
-    line(out, "making an update alone, per worker, on one core", &format!("{:.0} ms", making.as_secs_f64() * 1e3))?;
-    line(out, "processor seconds of the whole run", &format!("{cpu:.1} s of {wall:.1} s"))?;
-    line(out, "peak memory above the start, executors included", &megabytes(peak))?;
+    line(
+        out,
+        "generating one worker's update alone, on one core",
+        &format!("{:.0} ms", generating.as_secs_f64() * 1e3),
+    )?;
+    line(out, "processor time and wall time of the run", &format!("{cpu:.1} s, {wall:.1} s"))?;
+    line(out, "peak memory minus memory at the start, with executors", &megabytes(peak))?;
     Ok(())
 }
 
-/// What the simulation itself takes for one update.
-fn time_of_making(updates: &Updates) -> Result<Duration> {
+/// The time that the simulation needs to generate one update.
+fn time_to_generate(updates: &Updates) -> Result<Duration> {
     let started = Instant::now();
     for tensor in 0..updates.tensors().len() {
         updates.rows_of(0, tensor)?;

@@ -1,5 +1,5 @@
-//! A thousand executors, simulated: the real aggregator, the real job path and the real scheduler with answers that
-//! nobody trained for. `cargo run --bin simulate`; docs/scale.md shows what it printed.
+//! Simulates a thousand executors: the real aggregator, job execution and scheduler, with task output from a
+//! simulation. `cargo run --bin simulate`. Results are in docs/scale.md.
 
 mod aggregate;
 mod jobs;
@@ -12,9 +12,9 @@ use clap::{Parser, ValueEnum};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// The aggregator alone: every worker's update folded.
+    /// The aggregator alone: folds every worker's update.
     Aggregate,
-    /// Whole jobs, from the plan to the checkpoint, with answers through shuffle files and Arrow Flight.
+    /// Whole runs, from the plan to the checkpoint, with task output through shuffle files and Arrow Flight.
     Jobs,
     /// The scheduler alone: planning, binding, launching and ending the tasks of an epoch.
     Scheduling,
@@ -23,16 +23,16 @@ enum Part {
 #[derive(Parser)]
 #[command(about = "Measures aggregation and scheduling with simulated executors")]
 struct Args {
-    /// What is measured; everything if it is not given.
+    /// Part to measure. Default: all.
     #[arg(long)]
     part: Vec<Part>,
-    /// Workers whose updates are folded.
+    /// Number of workers whose updates are folded.
     #[arg(long, default_value_t = 1000)]
     workers: u32,
-    /// Workers of the whole jobs: their answers lie on disk for a while, 102 MB each.
+    /// Number of workers of the whole runs. Their task output needs 102 MB of disk each.
     #[arg(long, default_value_t = 16)]
     job_workers: u32,
-    /// Executors and tasks of the scheduler's job.
+    /// Number of executors, and of tasks, of the scheduler's job.
     #[arg(long, default_value_t = 1000)]
     executors: u32,
 }
@@ -53,9 +53,9 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// One line of a table.
-fn line(out: &mut impl Write, what: &str, figure: &str) -> Result<()> {
-    Ok(writeln!(out, "  {what:<58} {figure:>18}")?)
+/// Writes one line of a table.
+fn line(out: &mut impl Write, what: &str, value: &str) -> Result<()> {
+    Ok(writeln!(out, "  {what:<58} {value:>18}")?)
 }
 
 fn megabytes(bytes: u64) -> String {

@@ -1,5 +1,5 @@
-//! The scheduler alone: Ballista's, with our plans, and executors that are entries in its books. A launcher in place
-//! of the network takes the tasks and says that they are done.
+//! The scheduler alone: Ballista's scheduler with Tusk's plans, and executors that exist only as its records. A
+//! launcher takes the tasks in place of the network, and reports them as done.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -50,7 +50,7 @@ const JOBS: usize = 5;
 
 type Server = SchedulerServer<LogicalPlanNode, PhysicalPlanNode>;
 
-/// Takes tasks as executors would and ends them at once.
+/// Takes tasks in place of executors and reports them as done at once.
 struct Launcher {
     done: UnboundedSender<UpdateTaskStatusParams>,
     messages: AtomicU64,
@@ -69,7 +69,7 @@ impl TaskLauncher for Launcher {
         let bytes: usize = tasks.iter().map(Message::encoded_len).sum();
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let task_status = tasks.iter().flat_map(|tasks| statuses(&executor.id, tasks)).collect();
-        // Nobody listens any more only when the measurement is over.
+        // Sending fails only when the measurement is over.
         drop(self.done.send(UpdateTaskStatusParams { executor_id: executor.id.clone(), task_status }));
         Ok(HashSet::new())
     }
@@ -106,29 +106,29 @@ fn statuses(executor: &str, tasks: &MultiTaskDefinition) -> Vec<TaskStatus> {
 pub(crate) fn measure(out: &mut impl Write, executors: u32) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let resident = resident_bytes();
-    let figures = runtime.block_on(jobs(executors))?;
+    let measured = runtime.block_on(jobs(executors))?;
     let resident = resident_bytes().saturating_sub(resident);
     writeln!(out, "scheduling a job of {executors} tasks on {executors} executors, {JOBS} times")?;
-    let sorted = |of: fn(&Figures) -> f64| {
-        let mut values: Vec<f64> = figures.iter().map(of).collect();
+    let sorted = |of: fn(&Measurement) -> f64| {
+        let mut values: Vec<f64> = measured.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         format!("{:.0} / {:.0} / {:.0} ms", values[0], values[values.len() / 2], values[values.len() - 1])
     };
-    line(out, "wall time, least / median / most", &sorted(|f| f.wall.as_secs_f64() * 1e3))?;
-    line(out, "processor time, least / median / most", &sorted(|f| f.cpu_seconds * 1e3))?;
-    if let Some(last) = figures.last() {
+    line(out, "wall time, minimum / median / maximum", &sorted(|f| f.wall.as_secs_f64() * 1e3))?;
+    line(out, "processor time, minimum / median / maximum", &sorted(|f| f.cpu_seconds * 1e3))?;
+    if let Some(last) = measured.last() {
         let kilobytes = |bytes: u64| format!("{:.1} kB", bytes as f64 / 1e3);
-        line(out, "the plan that is submitted", &kilobytes(last.plan_bytes))?;
-        line(out, "messages that launch tasks", &last.messages.to_string())?;
-        line(out, "their bytes, together", &kilobytes(last.launch_bytes))?;
-        line(out, "the bytes of the job's status at its end", &kilobytes(last.status_bytes))?;
+        line(out, "bytes of the submitted plan", &kilobytes(last.plan_bytes))?;
+        line(out, "number of messages that launch tasks", &last.messages.to_string())?;
+        line(out, "bytes of these messages", &kilobytes(last.launch_bytes))?;
+        line(out, "bytes of the job's final status", &kilobytes(last.status_bytes))?;
     }
-    line(out, "memory that stays after these jobs", &crate::megabytes(resident))?;
+    line(out, "increase in memory after these jobs", &crate::megabytes(resident))?;
     Ok(())
 }
 
 #[derive(Default)]
-struct Figures {
+struct Measurement {
     wall: Duration,
     cpu_seconds: f64,
     plan_bytes: u64,
@@ -137,7 +137,7 @@ struct Figures {
     status_bytes: u64,
 }
 
-async fn jobs(executors: u32) -> Result<Vec<Figures>> {
+async fn jobs(executors: u32) -> Result<Vec<Measurement>> {
     let (done, mut ended) = unbounded_channel();
     let launcher = Arc::new(Launcher { done, messages: AtomicU64::new(0), bytes: AtomicU64::new(0) });
     let server = server(executors, Arc::clone(&launcher)).await?;
@@ -151,13 +151,13 @@ async fn jobs(executors: u32) -> Result<Vec<Figures>> {
     });
     let session = CreateUpdateSessionParams { session_id: "simulated".into(), settings: Vec::new() };
     server.create_update_session(tonic::Request::new(session)).await?;
-    let mut figures = Vec::new();
+    let mut measured = Vec::new();
     for epoch in 1..=JOBS as u32 {
         launcher.messages.store(0, Ordering::Relaxed);
         launcher.bytes.store(0, Ordering::Relaxed);
         let (started, cpu) = (Instant::now(), cpu_seconds());
         let (plan_bytes, status_bytes) = job(&server, epoch, executors).await?;
-        figures.push(Figures {
+        measured.push(Measurement {
             wall: started.elapsed(),
             cpu_seconds: cpu_seconds() - cpu,
             plan_bytes,
@@ -166,10 +166,10 @@ async fn jobs(executors: u32) -> Result<Vec<Figures>> {
             status_bytes,
         });
     }
-    Ok(figures)
+    Ok(measured)
 }
 
-/// A scheduler that takes these executors for real ones.
+/// A scheduler with these executors registered.
 async fn server(executors: u32, launcher: Arc<Launcher>) -> Result<Server> {
     let plan_only: Arc<dyn Predictor> = Arc::new(PlanOnly);
     let session: SessionBuilder =
@@ -208,8 +208,8 @@ async fn server(executors: u32, launcher: Arc<Launcher>) -> Result<Server> {
     Ok(server)
 }
 
-/// Runs a job as the training service does, until the scheduler says where its rows are: the bytes of the plan and of
-/// that answer.
+/// Runs a job as the training service does, until the scheduler reports the locations of its rows. Returns the bytes of
+/// the plan and of that status.
 async fn job(server: &Server, epoch: u32, workers: u32) -> Result<(u64, u64)> {
     let source = Arc::new(EmptyExec::new(source_schema()));
     let plan = TrainExec::try_new(Arc::new(task(epoch, workers)), source)?;
@@ -229,7 +229,7 @@ async fn job(server: &Server, epoch: u32, workers: u32) -> Result<(u64, u64)> {
         match update.status.and_then(|status| status.status) {
             Some(Status::Successful(done)) => {
                 let places = done.partition_location.len();
-                ensure!(places == workers as usize, "{places} partitions of {workers} are there");
+                ensure!(places == workers as usize, "{places} of {workers} partitions are complete");
                 return Ok((plan_bytes, bytes));
             }
             Some(Status::Failed(job)) => bail!("the job failed: {:?}", job.error),

@@ -37,6 +37,9 @@ use crate::statements::{Statement, one_statement};
 use sessions::SharedSessions;
 use stream::{EVENTS_WAITING_MAX, status_of};
 
+/// The rows of a statement, and the events of its run for a client that asks for them.
+type Started = (Results, Option<mpsc::Receiver<RunEvent>>);
+
 /// Makes the settings of a new session.
 pub(crate) type SessionFactory = Arc<dyn Fn() -> SessionSettings + Send + Sync>;
 
@@ -140,7 +143,7 @@ impl TuskFlight {
         statement: Statement,
         parameters: Vec<ScalarValue>,
         with_events: bool,
-    ) -> BoxFuture<'a, Result<(Results, Option<mpsc::Receiver<RunEvent>>), Status>> {
+    ) -> BoxFuture<'a, Result<Started, Status>> {
         Box::pin(async move {
             let kind = if matches!(statement, Statement::Model(_)) { "model" } else { "query" };
             let session = self.session(identity).await?;

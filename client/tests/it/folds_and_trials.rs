@@ -1,4 +1,4 @@
-//! Runs that are made of several, and models that are.
+//! Cross-validation, search, ensembles, leaks and preprocessing.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use tusk_core::metrics::definitions::roc_auc;
 use crate::fixture::{Fixture, create};
 use crate::resume::cancel_after_an_epoch;
 
-/// A statement without a share of held-out rows; `options` begin with a comma.
+/// A cross-validation without other held-out rows. `options` begin with a comma.
 fn folds(name: &str, options: &str) -> String {
     format!(
         "CREATE MODEL {name} USING cnn OPTIONS (image_size = 32, batch_size = 8, precision = 'f32', \"group\" = 'group', \
@@ -17,18 +17,18 @@ fn folds(name: &str, options: &str) -> String {
 }
 
 fn number(cell: &str) -> f64 {
-    cell.parse().unwrap_or_else(|_| panic!("'{cell}' is no number"))
+    cell.parse().unwrap_or_else(|_| panic!("'{cell}' is not a number"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_row_is_tested_by_the_fold_that_has_not_seen_it_and_the_model_is_their_mean() {
+async fn each_row_is_tested_out_of_fold_and_the_model_is_the_mean_of_the_folds() {
     let fixture = Fixture::new().await;
     let rows = fixture.rows(&folds("m", "")).await;
     let names: Vec<(&str, &str)> = rows.iter().map(|row| (row[0].as_str(), row[1].as_str())).collect();
     let expected = [("m.fold-1", "1"), ("m.fold-1", "2"), ("m.fold-2", "1"), ("m.fold-2", "2"), ("m.fold-3", "1")];
     assert_eq!(names[..5], expected);
     let trained: u64 = rows.iter().step_by(2).map(|row| row[7].parse::<u64>().unwrap()).sum();
-    assert_eq!(trained, 2 * 48, "each row is trained on by all folds but one");
+    assert_eq!(trained, 2 * 48, "each row is in the training rows of all folds but one");
     let manifest = fixture.manifest("m").await;
     assert_eq!(manifest.members.len(), 3);
     assert_eq!(manifest.data.val_rows.values().sum::<u64>(), 48);
@@ -37,7 +37,7 @@ async fn every_row_is_tested_by_the_fold_that_has_not_seen_it_and_the_model_is_t
     let row = fixture.rows("SHOW MODELS").await.remove(0);
     assert_eq!(number(&row[6]), report.figure(&roc_auc::METRIC).value.unwrap());
 
-    // The mean of the folds, each made a model of its own by hand.
+    // The mean of the folds, each copied to a model of its own.
     let sql = "SELECT predict_proba('m', image, 'PNEUMONIA') FROM xrays ORDER BY path";
     let whole: Vec<f64> = fixture.rows(sql).await.iter().map(|row| number(&row[0])).collect();
     let mut mean = vec![0.0; whole.len()];
@@ -56,7 +56,7 @@ async fn every_row_is_tested_by_the_fold_that_has_not_seen_it_and_the_model_is_t
     for (found, wanted) in whole.iter().zip(&mean) {
         assert!((found - wanted).abs() < 1e-6, "{found} is not {wanted}");
     }
-    // The same three as an ensemble, whose threshold comes from rows.
+    // An ensemble of the same three nets, whose threshold comes from rows.
     fixture
         .run(
             "CREATE MODEL e USING ensemble OPTIONS (members = 'alone-fold-1, alone-fold-2, alone-fold-3') \
@@ -68,20 +68,20 @@ async fn every_row_is_tested_by_the_fold_that_has_not_seen_it_and_the_model_is_t
     let ensemble = fixture.manifest("e").await;
     assert_eq!(ensemble.validation.unwrap().rows, 48);
     assert!(ensemble.threshold_range.is_some());
-    assert_eq!(fixture.rows("SHOW MODELS").await.len(), 5, "the draft of the ensemble is left behind");
+    assert_eq!(fixture.rows("SHOW MODELS").await.len(), 5, "the draft of the ensemble is still in the store");
     let card = fixture.cell("DESCRIBE MODEL m CARD").await;
     assert!(card.contains("(3 nets, averaged)"), "{card}");
     let warm = fixture.refusal(&folds("n", ", warm_start = 'm'")).await;
     assert!(warm.contains("warm_start = 'm' has 3 nets"), "{warm}");
     let explained = "SELECT count(explain('e', image)) FROM (SELECT * FROM xrays ORDER BY path LIMIT 2)";
     assert_eq!(fixture.cell(explained).await, "2");
-    // Three maps of one class: their sum is by its own largest value.
+    // The map is the sum of three, divided by its largest value.
     let hottest = "SELECT max(array_max(explain_map('m', image)['data'])) FROM xrays";
     assert_eq!(fixture.cell(hottest).await, "1.0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nets_that_see_different_sizes_are_averaged_and_not_explained_together() {
+async fn nets_of_different_sizes_are_averaged_but_not_explained_together() {
     let fixture = Fixture::new().await;
     fixture.train("small", 1, "", "xrays").await;
     let large = create("large", 1, "", "xrays").replace("USING cnn", "USING cnn_reference");
@@ -90,7 +90,7 @@ async fn nets_that_see_different_sizes_are_averaged_and_not_explained_together()
     let manifest = fixture.manifest("both").await;
     let sizes: Vec<u32> = manifest.members.iter().map(|member| member.definition.preprocessing.image_size).collect();
     assert_eq!(sizes, [32, 64]);
-    // Half of the pictures cannot be read: the others keep their places.
+    // Half of the images cannot be read. The others keep their positions.
     let [small, large, both] =
         ["small", "large", "both"].map(|name| format!("predict_proba('{name}', image, 'PNEUMONIA')"));
     let sql = format!(
@@ -100,7 +100,10 @@ async fn nets_that_see_different_sizes_are_averaged_and_not_explained_together()
     let (unread, read): (Vec<_>, Vec<_>) = fixture.rows(&sql).await.into_iter().partition(|row| row[2] == "NULL");
     assert_eq!((unread.len(), read.len()), (24, 24));
     let read: Vec<[f64; 3]> = read.iter().map(|row| [0_usize, 1, 2].map(|column| number(&row[column]))).collect();
-    assert!(read.iter().any(|[small, large, _]| (small - large).abs() > 0.01), "{read:?} shows nothing");
+    assert!(
+        read.iter().any(|[small, large, _]| (small - large).abs() > 0.01),
+        "the nets agree too much for a test: {read:?}"
+    );
     for [small, large, both] in read {
         assert!((both - (small + large) / 2.0).abs() < 1e-5, "{both} is not the mean of {small} and {large}");
     }
@@ -111,7 +114,7 @@ async fn nets_that_see_different_sizes_are_averaged_and_not_explained_together()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_ensemble_cannot_be_made_of_is_refused() {
+async fn invalid_ensembles_are_refused() {
     let fixture = Fixture::new().await;
     fixture.train("a", 1, "", "xrays").await;
     let labels =
@@ -128,11 +131,11 @@ async fn what_an_ensemble_cannot_be_made_of_is_refused() {
     assert!(refusal.contains("'e'") && refusal.contains("exists"), "{refusal}");
     let refusal = fixture.refusal("CREATE MODEL g USING ensemble OPTIONS (members = 'a', tta = 8)").await;
     assert!(refusal.starts_with("tta is not for an ensemble: its nets stay as they were trained"), "{refusal}");
-    // What one of its nets has learned from is not said of all.
+    // The data of one net is not shown as that of the ensemble.
     let described = fixture.rows("DESCRIBE MODEL e").await;
     let has = |property: &str| described.iter().any(|row| row[0] == property);
     assert!(has("members") && has("threshold") && !has("seed") && !has("spec") && !has("training_rows"));
-    // Another column of labels, as the rows of VALIDATE ON have it.
+    // The rows of VALIDATE ON have another column of labels.
     let kinds = "(SELECT image, label AS kind FROM xrays)";
     let create = "CREATE MODEL f USING ensemble OPTIONS (members = 'a', label = 'kind') VALIDATE ON";
     fixture.run(&format!("{create} {kinds}")).await;
@@ -146,7 +149,7 @@ async fn what_an_ensemble_cannot_be_made_of_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn folds_that_were_cancelled_go_on_to_the_bytes_of_those_that_were_not() {
+async fn cancelled_folds_resume_to_the_bytes_of_uninterrupted_ones() {
     let fixture = Fixture::new().await;
     let message = cancel_after_an_epoch(&fixture, &folds("m", "")).await;
     assert!(message.starts_with("training of 'm' was cancelled after "), "{message}");
@@ -155,17 +158,17 @@ async fn folds_that_were_cancelled_go_on_to_the_bytes_of_those_that_were_not() {
     fixture.run(&folds("whole", "")).await;
     assert!(fixture.weights("m").await == fixture.weights("whole").await, "the resumed run differs");
     let runs = || std::fs::read_dir(fixture.path("store/runs")).unwrap().count();
-    assert_eq!(runs(), 2, "runs of folds are left behind");
+    assert_eq!(runs(), 2, "runs of folds are still in the store");
     cancel_after_an_epoch(&fixture, &folds("n", "")).await;
-    assert!(runs() > 3, "a cancelled run's folds can be gone on with");
+    assert!(runs() > 3, "the folds of a cancelled run are not kept");
     fixture.run("DROP MODEL IF EXISTS n").await;
-    assert_eq!(runs(), 2, "runs of cancelled folds are left behind");
+    assert_eq!(runs(), 2, "runs of cancelled folds are still in the store");
 }
 
 const SEARCH: &str = ", learning_rate = range(0.0001, 0.01), augment = candidates('none', 'xray')";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_best_trial_becomes_the_model_and_trials_side_by_side_find_the_same() {
+async fn the_best_trial_becomes_the_model_also_if_trials_run_in_parallel() {
     let fixture = Fixture::new().await;
     fixture.train("m", 2, &format!("{SEARCH}, trials = 4, objective = 'loss'"), "xrays").await;
     let trials = fixture.rows("SHOW TRIALS m").await;
@@ -184,7 +187,7 @@ async fn the_best_trial_becomes_the_model_and_trials_side_by_side_find_the_same(
 
     let side_by_side = format!("{SEARCH}, trials = 4, parallel_trials = 3, objective = 'loss'");
     fixture.train("n", 2, &side_by_side, "xrays").await;
-    assert!(fixture.weights("m").await == fixture.weights("n").await, "the order of the trials shows");
+    assert!(fixture.weights("m").await == fixture.weights("n").await, "the order of the trials changes the model");
     let nothing = format!("CREATE MODEL o OPTIONS (validation_fraction = 0{SEARCH}) TRAIN ON xrays");
     let refusal = fixture.refusal(&nothing).await;
     assert!(refusal.starts_with("a search compares trials on held-out rows, and none are held out"), "{refusal}");
@@ -193,7 +196,7 @@ async fn the_best_trial_becomes_the_model_and_trials_side_by_side_find_the_same(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hopeless_trials_end_early_and_a_search_that_was_cancelled_goes_on() {
+async fn bad_trials_end_early_and_a_cancelled_search_resumes() {
     let fixture = Fixture::new().await;
     let options = format!("{SEARCH}, early_stop = false, trials = 4, search = 'halving', objective = 'loss'");
     cancel_after_an_epoch(&fixture, &create("m", 8, &options, "xrays")).await;
@@ -236,7 +239,7 @@ async fn rows_on_both_sides_of_a_split_are_counted_refused_or_left_out() {
     assert_eq!(manifest.data.leak, Some(Leak { dropped: 8, ..leak }));
     assert_eq!(manifest.data.train_rows.values().sum::<u64>(), 40);
     assert_eq!(manifest.data.val_rows.values().sum::<u64>(), 8);
-    // Other bytes, nearly the same pixels: most are found by their look.
+    // Other bytes but nearly the same pixels. The perceptual hash finds most of them.
     let again = "(SELECT encode_image(decode_image(image), 'png') AS image, label, 'other' AS \"group\", path FROM xrays \
                  WHERE path LIKE '%jpeg')";
     let statement = format!("{} VALIDATE ON {again}", create("p", 1, "", "xrays"));
@@ -246,7 +249,7 @@ async fn rows_on_both_sides_of_a_split_are_counted_refused_or_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_done_to_pictures_in_training_is_done_in_prediction() {
+async fn prediction_preprocesses_images_as_training_does() {
     let fixture = Fixture::new().await;
     let options = ", intensity = 'stretch', border_crop = 0.05, mixup = 0.2, augment = 'rotate, shear', \
                    ema = 0.9, tta = 3";
@@ -256,7 +259,7 @@ async fn what_was_done_to_pictures_in_training_is_done_in_prediction() {
     let manifest = fixture.manifest("m").await;
     let of = |class: &str| format!("WHEN label = '{class}' THEN predict_proba('m', image, '{class}')");
     let sql = format!("SELECT CASE {} {} END FROM {held_out} AS t", of("NORMAL"), of("PNEUMONIA"));
-    // Both classes weigh the same here: the loss of training is the plain mean.
+    // Both classes have the same weight here, so the training loss is the plain mean.
     let losses: Vec<f64> = fixture.rows(&sql).await.iter().map(|row| -number(&row[0]).ln()).collect();
     let (found, wanted) = (losses.iter().sum::<f64>() / 8.0, manifest.best().unwrap().val_loss.unwrap());
     assert!((found - wanted).abs() < 1e-5, "{found} is not {wanted}");
