@@ -95,7 +95,7 @@ peers-folders:
 	@test -d "$(IMAGES)" && test -d "$(ORIGINALS)" || { echo "make bench-peers: set IMAGES and ORIGINALS to folders of JPEGs, with one subfolder per class"; exit 2; }
 
 fuzz: ## Fuzz the codec, the SQL parser and the task outputs: FUZZ_SECONDS=600 each. Needs cargo-fuzz.
-	@for target in codec sql answer; do \
+	@for target in codec sql task_output; do \
 	  mkdir -p fuzz/corpus/$$target && cp */tests/corpus/$$target/* fuzz/corpus/$$target/ && \
 	  RUSTC_BOOTSTRAP=1 cargo fuzz run -s none $$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -malloc_limit_mb=1024 -timeout=20 -max_len=65536 || exit 1; \

@@ -92,7 +92,7 @@ async fn messages() -> Vec<Vec<u8>> {
 
 #[test]
 fn no_input_of_the_corpus_panics() {
-    for (target, check) in [("codec", checks::codec as fn(&[u8])), ("answer", checks::answer)] {
+    for (target, check) in [("codec", checks::codec as fn(&[u8])), ("task_output", checks::task_output)] {
         let folder = corpus(target);
         let mut inputs = 0;
         for entry in std::fs::read_dir(&folder).unwrap() {
@@ -125,7 +125,7 @@ fn damaged_task_outputs_do_not_panic() {
         TaskOutput::rows(&batch).unwrap().next().unwrap().data.to_vec()
     };
     let tensors = state().iter().map(row).collect::<Vec<_>>();
-    batter("answer", checks::answer, &[reports.map(Result::unwrap).to_vec(), tensors].concat());
+    batter("task_output", checks::task_output, &[reports.map(Result::unwrap).to_vec(), tensors].concat());
 }
 
 /// A message of [`tusk_core::codec`] around a plan: a training operator as an operator of DataFusion's.

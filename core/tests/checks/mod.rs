@@ -33,7 +33,7 @@ pub(crate) fn codec(bytes: &[u8]) {
 }
 
 /// Decodes bytes as a row of a task output.
-pub(crate) fn answer(bytes: &[u8]) {
+pub(crate) fn task_output(bytes: &[u8]) {
     for name in [REPORT, "fc.weight", "contents", "truth", "probabilities", "groups"] {
         for batch in output_rows(WorkerId(0), name, bytes) {
             for row in TaskOutput::rows(&batch.unwrap()).unwrap() {

@@ -10,10 +10,11 @@ use arrow_flight::sql::{
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::TableType;
+use datafusion::logical_expr::{LogicalPlan, TableType};
 use datafusion::prelude::SessionContext;
 use tonic::Status;
 
+use super::stream::status_of;
 use crate::session::Session;
 
 /// The words for tables, in JDBC's vocabulary.
@@ -138,6 +139,18 @@ pub(super) async fn tables(session: &Session, query: CommandGetTables) -> Result
         }
     }
     rows.build().map_err(failed)
+}
+
+/// The parameters of a plan, in their order.
+pub(super) fn parameter_schema(plan: &LogicalPlan) -> Result<Schema, Status> {
+    let parameters = plan.get_parameter_fields().map_err(|e| status_of(e.into()))?;
+    let mut named: Vec<_> = parameters.into_iter().collect();
+    named.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX));
+    let fields = named.into_iter().map(|(name, field)| match field {
+        Some(field) => field.as_ref().clone().with_name(name),
+        None => Field::new(name, DataType::Null, true),
+    });
+    Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The kinds of tables.

@@ -16,10 +16,9 @@ use arrow_flight::sql::{
 };
 use arrow_flight::{Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse};
 use arrow_flight::{IpcMessage, SchemaAsIpc, Ticket};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::LogicalPlan;
 use futures::future::BoxFuture;
 use futures::{Stream, TryStreamExt, stream};
 use prost::Message;
@@ -109,7 +108,7 @@ impl TuskFlight {
                 Statement::Model(statement) => Ok((statement.schema().as_ref().clone(), Schema::empty())),
                 Statement::DataFusion(_) => {
                     let plan = plan_of(&session, statement.clone()).await?;
-                    Ok((plan.schema().as_arrow().clone(), parameter_schema(&plan)?))
+                    Ok((plan.schema().as_arrow().clone(), metadata::parameter_schema(&plan)?))
                 }
             }
         })
@@ -118,18 +117,6 @@ impl TuskFlight {
     async fn metadata_session(&self, extensions: &tonic::Extensions) -> Result<Session, Status> {
         self.session(&Self::identity(extensions)?).await
     }
-}
-
-/// The parameters of a plan, in their order.
-fn parameter_schema(plan: &LogicalPlan) -> Result<Schema, Status> {
-    let parameters = plan.get_parameter_fields().map_err(|e| status_of(e.into()))?;
-    let mut named: Vec<_> = parameters.into_iter().collect();
-    named.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX));
-    let fields = named.into_iter().map(|(name, field)| match field {
-        Some(field) => field.as_ref().clone().with_name(name),
-        None => Field::new(name, DataType::Null, true),
-    });
-    Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Rows of a metadata call that has none here: DataFusion's tables have no keys.

@@ -4,4 +4,4 @@
 #[path = "../../core/tests/checks/mod.rs"]
 mod checks;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::answer(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| checks::task_output(bytes));
