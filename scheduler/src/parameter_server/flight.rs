@@ -113,7 +113,7 @@ fn attempt() -> u64 {
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|e| Status::internal(format!("the parameter service stopped: {e}")))??)
+    Ok(done.map_err(|e| Status::internal(format!("the parameter server stopped: {e}")))??)
 }
 
 pub(crate) async fn pull(service: &ParameterService, message: &Any) -> Result<FlightStream, Status> {

@@ -1,4 +1,4 @@
-//! The parameter service: where the workers of asynchronous and hogwild runs pull weights from and push what they
+//! The parameter server: where the workers of asynchronous and hogwild runs pull weights from and push what they
 //! learned to.
 //!
 //! * `ledger`: who is how far, which push counts, how stale it is; a pure state machine
@@ -91,7 +91,7 @@ pub(crate) enum Refusal {
         reason: String,
     },
     /// Too much at a time. The worker tries again.
-    #[error("the parameter service is busy: {reason}")]
+    #[error("the parameter server is busy: {reason}")]
     Busy {
         /// With what.
         reason: &'static str,

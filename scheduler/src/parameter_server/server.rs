@@ -1,4 +1,4 @@
-//! The parameter service on a port of its own, for its tests.
+//! The parameter server on a port of its own, for its tests.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -42,7 +42,7 @@ impl ParameterServer {
             if let Err(error) =
                 tonic::transport::Server::builder().add_service(flight).serve_with_incoming(incoming).await
             {
-                tracing::error!(%error, "the parameter service stopped");
+                tracing::error!(%error, "the parameter server stopped");
             }
         });
         Ok(Self { address, server })
@@ -65,7 +65,7 @@ struct Flight(ParameterService);
 type TaskOutput<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 fn other<T>(name: &str) -> Result<T, Status> {
-    Err(Status::unimplemented(format!("{name}: this is the parameter service, which knows DoGet and DoPut only")))
+    Err(Status::unimplemented(format!("{name}: this is the parameter server, which knows DoGet and DoPut only")))
 }
 
 #[tonic::async_trait]

@@ -1,5 +1,5 @@
 //! Training by exchange (modes asynchronous and hogwild): one job for all epochs, whose workers pull from and push to
-//! the parameter service, while the run checkpoints and validates the epochs as they end.
+//! the parameter server, while the run checkpoints and validates the epochs as they end.
 //!
 //! An epoch has ended when every worker that has rows has pushed the last of it. Its checkpoint holds the weights of that
 //! moment, with what faster workers have pushed of the next epoch, and how far every worker is: a resumed run goes on

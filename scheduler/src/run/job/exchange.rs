@@ -1,4 +1,4 @@
-//! The one job of a run whose workers exchange weights with the parameter service.
+//! The one job of a run whose workers exchange weights with the parameter server.
 
 use std::sync::Arc;
 
