@@ -9,7 +9,7 @@
 //! * [`decide`]: the class of a row from its probabilities
 //! * [`Confusion`], [`MultiConfusion`]: counts of decisions and their metrics
 //! * [`log_loss`]: the cross-entropy
-//! * [`figures`]: the metrics of EVALUATE, one per file, listed in [`METRICS`]
+//! * [`definitions`]: the metrics of EVALUATE, one per file, listed in [`METRICS`]
 //! * [`Judgement`]: rows prepared for all metrics; [`evaluate_binary`], [`evaluate_multi`]: a whole [`Report`], each
 //!   metric with its 95 % [`Interval`]
 //! * [`curve`], [`threshold_for`], [`average_precision`]: curves over all thresholds, and the threshold for a given
