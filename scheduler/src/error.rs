@@ -33,7 +33,7 @@ pub enum Error {
         /// What it failed with.
         cause: Cause,
     },
-    /// A job ended without an answer, and not by its own fault: an executor was lost, or the way to it.
+    /// A job ended without output because an executor, or the connection to it, was lost.
     #[error("{phase} was lost: {reason}")]
     Lost {
         /// Which job.

@@ -24,7 +24,7 @@ pub(crate) struct Known {
     pub(crate) at: Instant,
 }
 
-/// Takes the executors' reports and answers from them.
+/// Collects the reports of the executors.
 #[derive(Debug, Default)]
 pub struct Executors {
     known: Mutex<BTreeMap<String, Known>>,

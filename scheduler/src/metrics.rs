@@ -1,4 +1,4 @@
-//! What Prometheus sees of the scheduler. Ballista's own figures are beside these.
+//! The metrics of the scheduler for Prometheus, beside those of Ballista.
 
 use std::sync::LazyLock;
 

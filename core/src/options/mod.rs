@@ -17,6 +17,7 @@ mod optimizer;
 mod parse;
 mod prediction;
 mod search;
+mod set;
 mod split;
 mod start;
 mod training;

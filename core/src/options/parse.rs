@@ -2,8 +2,9 @@
 
 use super::accepts::{Accepts, Flag};
 use super::search::{self, Values};
-use super::{Architecture, ModelSpec, OptionDef, OptionValue, distribution, net, option_defs, split, start};
-use crate::error::{Error, Result, nearest};
+use super::set::{def, invalid, set};
+use super::{Architecture, ModelSpec, OptionValue, distribution, net, split, start};
+use crate::error::{Error, Result};
 
 /// Returns the spec of a statement, and whether it has `resume`.
 ///
@@ -41,31 +42,6 @@ pub fn parse(architecture: Architecture, options: &[(String, OptionValue)]) -> R
     split::check(&spec, is_given)?;
     search::check(&spec, is_given)?;
     Ok((spec, resume))
-}
-
-fn def(key: &str) -> Result<&'static OptionDef> {
-    let names = || option_defs().map(|def| def.name).chain(["resume"]);
-    option_defs().find(|def| key.eq_ignore_ascii_case(def.name)).ok_or_else(|| Error::UnknownOption {
-        option: key.to_owned(),
-        suggestion: nearest(key, names()),
-        known: names().collect::<Vec<_>>().join(", "),
-    })
-}
-
-/// Sets one option.
-pub(super) fn set(spec: &mut ModelSpec, key: &str, value: &OptionValue) -> Result<()> {
-    let def = def(key)?;
-    (def.set)(spec, value).ok_or_else(|| invalid(def.name, value, def.expected()))
-}
-
-fn invalid(option: &str, value: &OptionValue, expected: String) -> Error {
-    // Suggest the nearest of the quoted words in the description of the option.
-    let words = expected.split('\'').skip(1).step_by(2);
-    let suggestion = match value {
-        OptionValue::Text(text) => nearest(text, words).filter(|word| !word.eq_ignore_ascii_case(text)),
-        _ => None,
-    };
-    Error::InvalidOption { option: option.to_owned(), value: value.to_string(), expected, suggestion }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accepts::{Quoted, Whole};
 use super::declare::options;
-use super::parse::set;
+use super::set::set;
 use super::{Architecture, ModelSpec, Objective, OptionDef, OptionValue, SearchStrategy, distribution, start};
 use crate::error::{Error, Result};
 use crate::random::derive;

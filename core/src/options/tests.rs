@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use super::parse::set;
+use super::set::set;
 use super::*;
 
 /// A stored spec of the first version, with values that differ from the current defaults.

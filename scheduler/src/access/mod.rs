@@ -1,4 +1,4 @@
-//! The one door of the scheduler's port: who comes through, and to what.
+//! Access control on the scheduler's port: identifies each client and checks its rights.
 
 pub(crate) mod users;
 
@@ -15,7 +15,7 @@ use tusk_process::tls::Peer;
 use crate::access::users::{Identity, Users};
 use crate::metrics;
 
-/// Paths that anybody may ask: they say whether the process lives, and figures without content.
+/// Paths that need no authentication: health, and metrics without contents.
 const OPEN: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// Where passwords are checked.
@@ -28,7 +28,7 @@ const BALLISTA: &str = "/ballista.protobuf.SchedulerGrpc/";
 const OF_NODES: [&str; 6] =
     ["PollWork", "RegisterExecutor", "HeartBeatFromExecutor", "UpdateTaskStatus", "ExecutorStopped", "GetFileMetadata"];
 
-/// What the gate knows.
+/// The settings of access control.
 pub(crate) struct AccessControl {
     /// The users, where there are any: without them anybody may do anything.
     pub(crate) users: Option<Arc<Users>>,
@@ -39,7 +39,7 @@ pub(crate) struct AccessControl {
 }
 
 impl AccessControl {
-    /// Who asks, as far as it can be told.
+    /// The identity of the client, if it can be determined.
     fn identity(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<Identity> {
         let connection = peer.map_or_else(|| "unknown peer".to_owned(), |peer| peer.addr.to_string());
         let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());

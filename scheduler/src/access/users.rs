@@ -1,4 +1,4 @@
-//! Who may do what: users with passwords and tokens, and the cluster's own nodes.
+//! Users with passwords, tokens and rights, and the nodes of the cluster.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 
-/// A session token that nobody has used for so long is forgotten.
+/// A session token that was not used for this long is deleted.
 const TOKEN_IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// The most session tokens that are remembered.
@@ -21,7 +21,7 @@ const TOKENS_MAX: usize = 16_384;
 /// The most bytes of a password or token that are looked at.
 const SECRET_BYTES_MAX: usize = 1024;
 
-/// Who asks.
+/// The identity of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The user's name; none for a node, or where anybody may ask.
@@ -136,7 +136,7 @@ impl Users {
     }
 
     /// Checks a password and gives a token for the session that begins. Takes tens of milliseconds on purpose: run it
-    /// where it blocks nobody.
+    /// where it blocks no other work.
     pub(crate) fn log_in(&self, name: &str, password: &str) -> Option<String> {
         if password.len() > SECRET_BYTES_MAX {
             return None;
@@ -156,7 +156,7 @@ impl Users {
         Some(token)
     }
 
-    /// Who a bearer token belongs to. `connection` tells the sessions of one long-lived token apart.
+    /// The owner of a bearer token. `connection` distinguishes the sessions of one long-lived token.
     pub(crate) fn bearer(&self, token: &str, connection: &str) -> Option<Identity> {
         if token.len() > SECRET_BYTES_MAX {
             return None;

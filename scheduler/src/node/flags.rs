@@ -83,7 +83,7 @@ impl Flags {
     }
 }
 
-/// Defaults that fit training: a lost executor is noticed within seconds, and nobody from outside comes in unasked.
+/// Defaults that fit training: a lost executor is noticed within seconds, and remote connections are not accepted.
 fn defaults(command: Command) -> Command {
     command
         .mut_arg("bind_host", |arg| arg.default_value("127.0.0.1"))
@@ -99,7 +99,7 @@ fn defaults(command: Command) -> Command {
         .mut_arg("print_thread_info", |arg| arg.hide(true))
 }
 
-/// Runs a scheduler until it is told to end.
+/// Runs a scheduler until it gets a signal to end.
 ///
 /// # Errors
 /// When it cannot start.
@@ -159,7 +159,7 @@ pub async fn run(flags: Flags) -> Result<()> {
         client_tls,
     };
     let url = settings.store.url().to_owned();
-    // Before the port answers: what is there now belongs to nobody.
+    // Before the port is open: the folders that exist now belong to no session.
     let left = settings.tables.as_deref().map(leftovers).transpose();
     let left = left.context("cannot read the folder of CREATE TABLE (--tables)")?.unwrap_or_default();
     let node = SchedulerNode::start(listener, settings).await?;

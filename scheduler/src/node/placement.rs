@@ -3,7 +3,7 @@
 //! A training task goes back to the executor that holds its worker's decoded shard; where that executor is lost or
 //! busy with another run, any other with a free device takes it and builds the shard anew. An executor takes one
 //! training task per device, and keeps as many of its vcores for that: a query never waits for an epoch, nor an epoch
-//! for a query. Workers that exchange weights keep their task to the end of the run and let go of the device in between:
+//! for a query. Workers that exchange weights keep their task to the end of the run and release the device in between:
 //! a validation may join them. Every other task goes round-robin, as Ballista's own policy has it.
 
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ pub(crate) struct StickyPlacement {
 enum DeviceUse {
     /// From beginning to end.
     Whole,
-    /// In turns: it is let go of in between.
+    /// In turns. The device is released in between.
     Turns,
     /// As a guest, too, between the turns of others.
     Guest,
@@ -106,7 +106,7 @@ impl DistributionPolicy for StickyPlacement {
     ) -> Result<Vec<BoundTask>> {
         let mut jobs: Vec<(&JobId, &JobInfoCache)> =
             running_jobs.iter().filter(|(_, job)| matches!(job.status, Some(Status::Running(_)))).collect();
-        // The oldest first: nobody waits for ever.
+        // The oldest first, so that every job is served at last.
         jobs.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
         let mut training = HashMap::new();
         for (_, job) in &jobs {

@@ -24,7 +24,7 @@ use super::store::{ParameterStore, SharedTensor};
 use super::{ParameterService, Refusal};
 use crate::metrics;
 
-/// How long a pull or a push waits for its turn before the worker is told to try again.
+/// How long a pull or a push waits for its turn before it is refused and retried by the worker.
 const TURN_WAIT: Duration = Duration::from_secs(30);
 
 /// How long the next piece of a push may take.

@@ -1,4 +1,4 @@
-//! Who is how far: a pure state machine that decides which push counts, exactly once.
+//! The progress of the workers: a pure state machine that decides which push counts, exactly once.
 //!
 //! A worker's pushes are numbered from 1 over the whole run. A push counts if it is the worker's next; one that counted
 //! already is acknowledged and not applied again, whoever sends it: a client that lost the answer, or another try of the
@@ -37,7 +37,7 @@ pub(super) struct Ledger {
     version: u64,
     stop: bool,
     open: BTreeMap<u32, EpochTally>,
-    /// Epochs that all have ended and nobody has taken yet.
+    /// Epochs that have ended for all workers and were not taken yet.
     ended: Vec<EpochTally>,
     /// When the last epoch ended, in seconds since the ledger was opened.
     last_end: f64,
@@ -71,7 +71,7 @@ impl Ledger {
         self.stop
     }
 
-    /// From now on every answer says that the worker is to stop.
+    /// From now on, every response tells the worker to stop.
     pub(super) fn stop(&mut self) {
         self.stop = true;
     }

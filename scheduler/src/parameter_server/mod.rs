@@ -1,7 +1,7 @@
 //! The parameter server: where the workers of asynchronous and hogwild runs pull weights from and push what they
 //! learned to.
 //!
-//! * `ledger`: who is how far, which push counts, how stale it is; a pure state machine
+//! * `ledger`: a pure state machine: the progress of the workers, which push counts, and how stale it is
 //! * `store`: the weights of one run, and how a push changes them
 //! * `incoming`: a push as its pieces arrive, refused as soon as something is wrong with it
 //! * `flight`: the service over Arrow Flight
@@ -118,7 +118,7 @@ impl ParameterService {
         runs.get(run).map_or_else(Vec::new, |store| store.record().workers)
     }
 
-    /// Opens the exchange of a run; it ends when the answer is dropped.
+    /// Opens the exchange of a run. It ends when the returned value is dropped.
     pub(crate) fn open(&self, run: &RunId, settings: ExchangeSettings) -> Exchange {
         let store = Arc::new(ParameterStore::new(settings));
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(run.clone(), Arc::clone(&store));

@@ -134,7 +134,7 @@ impl ParameterStore {
         Ok((Pulled { attempt, version, step, stop, weights }, tensors))
     }
 
-    /// Whether a push is worth reading: `Some` answers it before its tensors.
+    /// The response to a push that does not count, before its tensors are read.
     pub(super) fn answer_early(&self, push: &Push) -> Result<Option<Pushed>, Refusal> {
         let mut ledger = lock(&self.ledger);
         let step = ledger.step_of(push.worker.0, push.attempt)?;

@@ -123,10 +123,10 @@ fn a_push_counts_once_whoever_repeats_it() {
     let store = started(asynchronous::MODE);
     store.push(&push(0, 10, 1, 0), update([4.0, 4.0], 4.0)).unwrap();
     let once = values(&store, "w");
-    // The client lost the answer.
+    // The client lost the response.
     let again = store.push(&push(0, 10, 1, 0), update([4.0, 4.0], 4.0)).unwrap();
     assert_eq!(again, Pushed { applied: false, version: 1, step: 1, stop: false });
-    // The task is tried again elsewhere: it is told where to go on.
+    // The task is retried elsewhere and learns where to continue.
     let (pulled, _) = store.pull(&pull(0, None, None), 20).unwrap();
     assert_eq!((pulled.attempt, pulled.step, pulled.version), (20, 1, 1));
     assert!(!store.push(&push(0, 20, 1, 1), update([4.0, 4.0], 4.0)).unwrap().applied);

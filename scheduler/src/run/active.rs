@@ -13,7 +13,7 @@ use tusk_core::protocol::RunSummary;
 
 use crate::metrics;
 
-/// The runs under way. Takes the executors' progress and hands it to those who watch.
+/// The active runs. Forwards the progress of the executors to the watchers.
 #[derive(Debug, Default)]
 pub(crate) struct ActiveRuns {
     runs: Mutex<HashMap<ModelName, ActiveRun>>,
@@ -70,7 +70,7 @@ impl ProgressSink for ActiveRuns {
 pub(crate) struct Deregister {
     pub(crate) active: Arc<ActiveRuns>,
     pub(crate) name: ModelName,
-    /// Dropped with this: whoever waits for the end of the run hears it.
+    /// Dropped with this, which wakes all that wait for the end of the run.
     pub(crate) _busy: watch::Sender<()>,
 }
 

@@ -42,7 +42,7 @@ struct Tensor {
     groups: u32,
 }
 
-/// Folds the workers' answers of one job, which begin with reports of this type.
+/// Folds the task outputs of one job, which begin with reports of this type.
 #[derive(Debug)]
 pub struct Aggregator<R> {
     workers: usize,
@@ -68,7 +68,7 @@ impl<R: Report> Aggregator<R> {
         }
     }
 
-    /// Folds the next rows of a group's answers: one of each worker, in their order, `None` where an answer has ended. A
+    /// Folds the next rows of a group's task outputs: one of each worker, in their order, `None` if an output has ended. A
     /// group begins with its reports, and is the workers that follow those of the group before.
     ///
     /// # Errors
@@ -205,7 +205,7 @@ impl<R: Report> Aggregator<R> {
 }
 
 impl Tensor {
-    /// With room for its values. Reserved, not touched: a shape that nobody could hold is refused here, and does not abort.
+    /// With reserved capacity for its values. A shape that does not fit in memory is an error here and does not abort.
     fn new(shape: Vec<usize>, whole: bool) -> Result<Self, String> {
         let too_large = |shape: &[usize]| format!("its shape {shape:?} is too large");
         let values = shape.iter().try_fold(1_usize, |values, side| values.checked_mul(*side));
@@ -236,7 +236,7 @@ impl Tensor {
         self.shape.iter().product()
     }
 
-    /// Folds a piece of each worker; an error comes with the place of the worker who is at fault.
+    /// Folds a piece of each worker. An error comes with the index of the worker that caused it.
     fn fold(&mut self, workers: &[Piece<'_>], rows: f64) -> Result<(), (usize, String)> {
         let length = workers.first().map_or(0, |(values, _)| values.len());
         if self.filled + length > self.values_wanted() {

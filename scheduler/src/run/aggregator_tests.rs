@@ -5,7 +5,7 @@ use tusk_core::physical::{MESSAGE_BYTES_MAX, REPORT, output_rows, report_rows, t
 
 use super::*;
 
-/// A worker's answer: batches of one row.
+/// The task output of a worker: batches of one row.
 type Rows = Vec<RecordBatch>;
 
 type Aggregator = super::Aggregator<TrainReport>;
@@ -23,7 +23,7 @@ fn answer(worker: u32, rows: u64, tensors: &[(&str, &[f32])]) -> Rows {
     batches
 }
 
-/// Folds the answers of a group.
+/// Folds the task outputs of a group.
 fn fold(aggregator: &mut Aggregator, group: &[Rows]) -> Result<()> {
     for round in 0..group.iter().map(Vec::len).max().unwrap_or(0) {
         let mut answers = Vec::new();
@@ -96,7 +96,7 @@ fn an_update_counts_once_and_in_the_order_of_the_workers() {
     for at_a_time in [1, 2] {
         assert_eq!(message(&[twice(0), twice(1)], at_a_time), format!("{prefix} 0: tensor w: it came twice"));
     }
-    // Another worker's rows in the middle of an answer.
+    // Another worker's rows in the middle of a task output.
     let mixed = [answer(0, 1, &[]), of(1).split_off(1)].concat();
     assert_eq!(message(&[mixed, of(1)], 2), format!("{prefix} 0: worker 1 answers in its place"));
 }

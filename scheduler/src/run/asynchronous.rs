@@ -100,7 +100,7 @@ impl Run {
             let reason = format!("the workers ended after {done} of {} epochs", self.request.spec.training.epochs);
             return Err(Error::Job { phase: "training".to_owned(), reason });
         }
-        // What an early stop left: nobody will look at it.
+        // Left over by an early stop. It will not be validated.
         self.record.exchange.get_or_insert_default().unvalidated.clear();
         let keep: Vec<&FileRef> = self.record.last.iter().chain(&self.record.best).collect();
         Ok(self.context.store.keep_checkpoints(&self.record.model, &keep).await?)

@@ -1,4 +1,4 @@
-//! Another attempt for a job that the cluster lost: an epoch is a pure function, so it answers the same.
+//! Retries of jobs that the cluster lost. An epoch is a pure function, so a retry has the same output.
 
 use std::time::Duration;
 

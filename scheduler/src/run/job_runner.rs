@@ -166,7 +166,7 @@ impl JobRunner {
         Ok(Some(JobRows { runner: self.clone(), phase: phase.to_owned(), locations }))
     }
 
-    /// [`Self::fetch`] in a task of its own, which ends when nobody reads its rows any more.
+    /// [`Self::fetch`] in a task of its own, which ends when the receiver of its rows is dropped.
     fn fetch_ahead(self, phase: String, location: PartitionLocation) -> Fetched {
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
         tokio::spawn(async move {

@@ -28,7 +28,7 @@ struct Seen {
 }
 
 impl Census {
-    /// Takes one row of an answer.
+    /// Adds one row of a task output.
     ///
     /// # Errors
     /// When it carries no hashes.

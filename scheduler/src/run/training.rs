@@ -14,7 +14,7 @@ use tusk_core::protocol::TrainingRequest;
 use tusk_core::store::ModelStore;
 
 use super::data::{Profile, undecided};
-use super::job::Source;
+use super::job::source::Source;
 use super::{leak, progress};
 use crate::error::{Error, Result};
 use crate::parameter_server::ParameterService;
@@ -95,7 +95,7 @@ impl Run {
             Some(finished) if finished.status == RunStatus::Finished => this.record = finished,
             Some(previous) => this.profile(Some(previous)).await?,
             None => {
-                // Before the rows are read: a scheduler that dies now knows what it was doing when it is started again.
+                // Before the rows are read, so that a scheduler that is killed now resumes this run after a restart.
                 if this.part.is_none() {
                     let bytes = this.request.encode(this.context.jobs.codec().as_ref())?;
                     this.context.store.write_request(&this.record.model, bytes).await?;
@@ -228,7 +228,7 @@ impl Run {
                 true => store.write_checkpoint(model, epoch, &trained.state).await?,
                 false => store.write_part(model, epoch, index, &trained.state).await?,
             };
-            // Of the slices before nobody needs anything.
+            // The checkpoints of earlier slices are not needed.
             store.keep_checkpoints(model, &[self.checkpoints(), vec![&file]].concat()).await?;
             tally.timing.checkpoint += checkpoint_started.elapsed().as_secs_f64();
             weights = Some(file.clone());

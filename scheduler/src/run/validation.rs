@@ -32,7 +32,7 @@ impl Validation {
         Self { truth, probabilities, groups, reports: Vec::new() }
     }
 
-    /// What workers answer.
+    /// From the task outputs of the workers.
     pub(crate) fn of_workers(scores: Scores, reports: Vec<ValidateReport>) -> Self {
         let truth = scores.truth.into_iter().map(|class| class as usize).collect();
         Self { reports, ..Self::new(truth, scores.probabilities, scores.groups) }
@@ -110,7 +110,7 @@ impl Validation {
         }
     }
 
-    /// All figures with their intervals; `None` without rows.
+    /// All metrics with their intervals. `None` without rows.
     pub(crate) fn report(&self, definition: &ModelDefinition) -> Option<Report> {
         let (groups, classes) = (Some(self.groups.as_slice()), definition.classes.len());
         let report = match (definition.positive, self.decision(definition)) {

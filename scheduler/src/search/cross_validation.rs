@@ -28,7 +28,7 @@ impl CompositeRun {
         self.publish_folds(&folds).await
     }
 
-    /// The threshold, the calibration and all figures are those of scores that each row got from the net that had not
+    /// The threshold, the calibration and all metrics are of out-of-fold scores: each row is scored by the net that had not
     /// seen it.
     async fn publish_folds(&self, folds: &[Run]) -> Result<Manifest> {
         let (mut states, mut validations, mut members, mut epochs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

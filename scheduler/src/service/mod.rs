@@ -35,7 +35,7 @@ pub(crate) struct ServiceSettings {
     pub(crate) store: ModelStore,
     /// How plans are written.
     pub(crate) codec: Arc<dyn PhysicalExtensionCodec>,
-    /// Who says how many devices and threads there are.
+    /// The executors, which report their devices and threads.
     pub(crate) executors: SharedExecutors,
     /// Threads per worker, where no executor has said.
     pub(crate) threads: u32,
@@ -57,7 +57,7 @@ pub struct RunHandle {
 enum Outcome {
     /// From the task that runs it.
     Task(tokio::task::JoinHandle<Result<Manifest>>),
-    /// From its record, by one who did not start it.
+    /// From its record, for a watcher that did not start it.
     Record(TrainingService, ModelName),
 }
 

@@ -34,10 +34,10 @@ CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name USING ensemble OPTIONS (members =
 #[derive(Clone, Debug)]
 pub(super) struct CreateModel {
     /// Whether a model of this name is replaced.
-    pub(super) or_replace: bool,
+    or_replace: bool,
     /// Whether nothing happens where a model of this name exists.
-    pub(super) if_not_exists: bool,
-    pub(super) name: ModelName,
+    if_not_exists: bool,
+    name: ModelName,
     /// As written.
     architecture: Option<String>,
     /// As written.
@@ -132,7 +132,7 @@ impl Execute for CreateModel {
         Box::pin(async move {
             if self.net()? == Architecture::Ensemble && self.train_on.is_none() {
                 let Some((spec, validate)) = self.ensemble(session).await? else { return Ok(no_epochs()) };
-                let manifest = ensemble::create(session, self, spec, validate).await?;
+                let manifest = ensemble::create(session, &self.name, self.or_replace, spec, validate).await?;
                 if let Some(on_event) = on_event {
                     on_event(&RunEvent::Finished(Box::new(manifest)));
                 }

@@ -9,7 +9,6 @@ use tusk_core::options::{
 use tusk_core::state::ModelState;
 use tusk_core::store::ModelStore;
 
-use super::create_model::CreateModel;
 use super::evaluate_model::validation;
 use crate::error::Result;
 use crate::run::unix_ms;
@@ -17,27 +16,28 @@ use crate::session::{Rows, Session};
 
 /// Makes and publishes the ensemble. Its weights are its members' own: it stays as it is when they are replaced.
 ///
-/// The rows of VALIDATE ON give its threshold, its calibration and its figures; without them its threshold is the mean of
+/// The rows of VALIDATE ON give its threshold, its calibration and its metrics. Without them, its threshold is the mean of
 /// its nets'.
 pub(super) async fn create(
     context: &Session,
-    create: &CreateModel,
+    name: &ModelName,
+    or_replace: bool,
     spec: ModelSpec,
     validate: Option<Rows>,
 ) -> Result<Manifest> {
     let store = context.training()?.store();
-    create.name.refuse_part()?;
-    if !create.or_replace && store.find_manifest(&create.name).await?.is_some() {
-        return Err(Error::ModelExists { name: create.name.to_string() }.into());
+    name.refuse_part()?;
+    if !or_replace && store.find_manifest(name).await?.is_some() {
+        return Err(Error::ModelExists { name: name.to_string() }.into());
     }
     let mut models = Vec::new();
     for name in &spec.net.members {
         models.push(store.manifest(name).await?);
     }
-    let (mut manifest, state) = combined(store, create.name.clone(), spec, &models).await?;
+    let (mut manifest, state) = combined(store, name.clone(), spec, &models).await?;
     if let Some(rows) = validate {
         // Under a name of its own until its threshold is known.
-        let draft = Manifest { name: create.name.part("new")?, ..manifest.clone() };
+        let draft = Manifest { name: name.part("new")?, ..manifest.clone() };
         let draft = Manifest { weights: store.write_weights(&draft.name, &state).await?, ..draft };
         store.publish(&draft).await?;
         let validated = validation(context, &draft, &rows).await;
@@ -50,7 +50,7 @@ pub(super) async fn create(
         manifest.data.val_rows = validation.rows(&manifest.definition);
         manifest.validation = validation.report(&manifest.definition);
     }
-    manifest.weights = store.write_weights(&create.name, &state).await?;
+    manifest.weights = store.write_weights(name, &state).await?;
     store.publish(&manifest).await?;
     Ok(manifest)
 }

@@ -35,7 +35,7 @@ use crate::session::Session;
 pub use evaluate_model::{EvaluateOptions, Evaluation, evaluate};
 
 /// All statements about models, in the order of the manual.
-static STATEMENTS: [&Verb; 9] = [
+static STATEMENTS: &[&Verb] = &[
     &create_model::VERB,
     &explain_create_model::VERB,
     &evaluate_model::VERB,

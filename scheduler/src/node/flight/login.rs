@@ -29,7 +29,7 @@ fn basic(metadata: &MetadataMap) -> Option<(String, String)> {
 }
 
 impl TuskFlight {
-    /// A token for who logs in.
+    /// Checks a user name and password, and returns a token.
     pub(super) async fn log_in(&self, metadata: &MetadataMap) -> Result<String, Status> {
         // Where anybody may ask, the token only tells sessions apart.
         let Some(users) = &self.users else { return Ok(uuid::Uuid::new_v4().simple().to_string()) };

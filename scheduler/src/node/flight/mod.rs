@@ -95,7 +95,7 @@ impl TuskFlight {
         })))
     }
 
-    /// Who asks. The router has put it into the request, or has refused the request.
+    /// The identity of the client. The router has added it to the request, or has refused the request.
     fn identity(extensions: &Extensions) -> Result<Identity, Status> {
         extensions.get::<Identity>().cloned().ok_or_else(|| Status::unauthenticated("nobody is known to ask"))
     }
@@ -113,7 +113,7 @@ impl TuskFlight {
         })
     }
 
-    /// Refuses who may not ask.
+    /// Returns an error if the client may not query.
     fn require_query(identity: &Identity) -> Result<(), Status> {
         if identity.may_query {
             return Ok(());

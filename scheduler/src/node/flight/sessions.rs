@@ -14,10 +14,10 @@ use crate::metrics;
 use crate::session::Session;
 use crate::statements::Statement;
 
-/// A session that nobody has used for so long is closed, with its tables and prepared statements.
+/// A session that was not used for this long is closed, with its tables and prepared statements.
 const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);
 
-/// Rows that nobody has fetched for so long are let go.
+/// Rows that were not fetched for this long are dropped.
 const ROWS_IDLE_MAX: Duration = Duration::from_secs(300);
 
 /// The most sessions at a time.
@@ -100,7 +100,7 @@ impl Sessions {
         Some(open.session.clone())
     }
 
-    /// Closes what nobody uses. Runs that such a session started go on.
+    /// Closes idle sessions. The runs that they started continue.
     pub(super) fn close_idle(&self) {
         let mut sessions = self.lock();
         sessions.retain(|_, open| open.used.elapsed() < SESSION_IDLE_MAX);

@@ -1,4 +1,4 @@
-//! Rows on their way to a client, with what happens in a run between them for those who ask.
+//! Rows as a stream of Flight messages, with the events of a run between them if the client asks for them.
 
 use std::pin::Pin;
 

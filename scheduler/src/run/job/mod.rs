@@ -1,9 +1,9 @@
-//! The jobs of a run, in files of their names: what each is asked, and what becomes of the rows that its workers answer
-//! with.
+//! The jobs of a run, one file per job: its input, and what the run does with the task outputs.
 
 mod exchange;
 mod fit_weights;
 mod profile;
+pub(super) mod source;
 mod train;
 mod validate;
 
@@ -11,42 +11,22 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use futures::StreamExt;
-use tusk_core::codec::encode_plan;
 use tusk_core::job::{Job, JobInput, Selection, TrainTask};
 use tusk_core::physical::{TaskOutput, TrainExec};
-use tusk_core::state::{ModelState, checksum};
+use tusk_core::state::ModelState;
 
 use super::training::Run;
 use crate::error::Result;
 use crate::run::aggregator::Aggregator;
 use crate::run::job_runner::{Fetched, JobRows};
+use source::Source;
 
 pub(crate) use train::explain;
 
-/// Workers whose answers are read side by side. Of each, three messages of at most 4 MiB are in memory: one that is folded
+/// Workers whose task outputs are read at the same time. For each, three messages of at most 4 MiB are in memory: one that is folded
 /// and two that wait.
 const WORKERS_AT_A_TIME: usize = 8;
-
-/// Rows that jobs read.
-#[derive(Clone, Debug)]
-pub(crate) struct Source {
-    plan: Arc<dyn ExecutionPlan>,
-    /// Of the plan as it is written: what its shards are known by.
-    checksum: String,
-}
-
-impl Source {
-    /// The rows of a plan.
-    ///
-    /// # Errors
-    /// When it cannot travel.
-    pub(super) fn new(plan: &Arc<dyn ExecutionPlan>, codec: &dyn PhysicalExtensionCodec) -> Result<Self> {
-        Ok(Self { plan: Arc::clone(plan), checksum: checksum(&encode_plan(Arc::clone(plan), codec)?) })
-    }
-}
 
 impl Run {
     /// The rows to learn from.
@@ -72,7 +52,8 @@ impl Run {
         Ok(Arc::new(TrainExec::in_partitions(Arc::new(task), Arc::clone(&source.plan), partitions)?))
     }
 
-    /// Runs a job and gives every row of its answer to `fold`, but the reports, which it returns in the order of the workers.
+    /// Runs a job and passes every row of its task outputs to `fold`, except the reports. Returns these in the order of the
+    /// workers.
     /// `name` is what errors call it.
     async fn answers<J: JobInput>(
         &self,
@@ -140,7 +121,7 @@ pub(super) struct Mean<R> {
     pub(super) aggregate_seconds: f64,
 }
 
-/// One worker's answer, row by row.
+/// The task output of one worker, row by row.
 struct Cursor {
     batches: Fetched,
     batch: Option<RecordBatch>,

@@ -2,7 +2,7 @@
 
 use tusk_core::job::{Profile, ProfileReport, Selection};
 
-use super::Source;
+use super::source::Source;
 use crate::error::Result;
 use crate::run::leak::Census;
 use crate::run::training::Run;

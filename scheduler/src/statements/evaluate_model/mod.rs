@@ -71,7 +71,7 @@ impl Execute for EvaluateModel {
     }
 }
 
-/// A model's figures on some rows.
+/// The metrics of a model on some rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// The model.
@@ -84,7 +84,7 @@ pub struct Evaluation {
     pub loss: Option<f64>,
     /// The threshold that was applied; two classes only.
     pub threshold: Option<f64>,
-    /// The figures that have a 95 % bootstrap interval.
+    /// The metrics with a 95 % bootstrap interval.
     pub report: Report,
     /// The others by name, in the order of [`METRICS`]; two classes only.
     pub scored: Vec<(&'static str, Option<f64>)>,
@@ -105,7 +105,7 @@ pub async fn evaluate(
     Ok(judge(&scored, manifest, grouped, threshold))
 }
 
-/// What the statement answers with: as its options say.
+/// The rows that the statement returns, by its options.
 ///
 /// # Errors
 /// As [`evaluate`], and where two classes are needed and there are more.

@@ -1,4 +1,4 @@
-//! What EVALUATE may be told.
+//! The options of EVALUATE.
 
 use tusk_core::error::{Error, nearest};
 use tusk_core::ids::ModelName;
@@ -7,10 +7,10 @@ use tusk_core::options::OptionValue;
 
 use crate::error::Result;
 
-/// What an evaluation answers with.
+/// The rows that an evaluation returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Show {
-    /// One row of figures with their intervals.
+    /// One row of metrics with their intervals.
     #[default]
     Summary,
     /// A row per threshold: false positive rate, true positive rate.
@@ -42,11 +42,11 @@ impl Show {
 pub enum Cut {
     /// Here.
     At(f64),
-    /// Where these rows have at least so much of a figure.
+    /// The value at which these rows reach at least this much of a metric.
     For(Wanted, f64),
 }
 
-/// What EVALUATE may be told.
+/// The options of EVALUATE.
 #[derive(Clone, Debug, Default)]
 pub struct EvaluateOptions {
     /// Column of the images.

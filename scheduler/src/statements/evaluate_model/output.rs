@@ -17,7 +17,7 @@ use super::options::Show;
 use super::scored::Scored;
 use crate::error::Result;
 
-/// One row of figures.
+/// One row of metrics.
 pub(super) fn summary(evaluation: &Evaluation) -> Result<RecordBatch> {
     let mut columns = vec![
         ("model".to_owned(), text([evaluation.model.as_str()])),
