@@ -144,7 +144,7 @@ async fn invalid_ensembles_are_refused() {
         ["CREATE MODEL \"a.new\" USING ensemble OPTIONS (members = 'a')", "CREATE MODEL \"a.fold-1\" TRAIN ON xrays"]
     {
         let refusal = fixture.refusal(named).await;
-        assert!(refusal.contains("parts of runs are kept under names that end in"), "{refusal}");
+        assert!(refusal.contains("are reserved for parts of runs"), "{refusal}");
     }
 }
 
