@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn each_transform_changes_something_and_only_its_own_step() {
+    fn each_transform_changes_something() {
         for transform in TRANSFORMS {
             let mut changes = Changes::default();
             let mut draw = || 0.9;
