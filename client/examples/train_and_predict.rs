@@ -25,7 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 
     let evaluation = model.evaluate(&xrays).await?;
-    let auc = evaluation.report.figure(&roc_auc::METRIC).value;
+    let auc = evaluation.report.metric(&roc_auc::METRIC).value;
     println!("{} images, ROC AUC {:.3}", evaluation.rows, auc.unwrap_or(f64::NAN));
     model.transform(xrays)?.select_columns(&["path", "label", "prediction", "probability"])?.show_limit(5).await?;
     Ok(())

@@ -43,27 +43,27 @@ impl ModelName {
 }
 
 impl ModelName {
-    /// Returns the name of a part of the run of this model, such as `pneumonia.fold-1`.
+    /// Returns the name of a child run of this model, such as `pneumonia.fold-1`.
     ///
     /// # Errors
     /// [`Error::InvalidModelName`] if it is too long.
-    pub fn part(&self, name: &str) -> Result<Self> {
+    pub fn child(&self, name: &str) -> Result<Self> {
         Self::new(format!("{self}.{name}"))
     }
 
-    /// Checks that a new model does not have the name of a part of a run.
+    /// Checks that a new model does not have the name of a child run.
     ///
     /// # Errors
-    /// [`Error::InvalidModelName`] if it is a name that [`Self::part`] can return.
-    pub fn refuse_part(&self) -> Result<()> {
+    /// [`Error::InvalidModelName`] if it is a name that [`Self::child`] can return.
+    pub fn refuse_child(&self) -> Result<()> {
         let is_number = |end: &str| !end.is_empty() && end.bytes().all(|byte| byte.is_ascii_digit());
-        let is_part = |end: &str| {
+        let is_child = |end: &str| {
             end == "new" || ["fold-", "trial-"].into_iter().any(|word| end.strip_prefix(word).is_some_and(is_number))
         };
         match self.0.rsplit_once('.') {
-            Some((_, end)) if is_part(end) => Err(Error::InvalidModelName {
+            Some((_, end)) if is_child(end) => Err(Error::InvalidModelName {
                 name: self.0.clone(),
-                reason: "names that end in '.fold-1', '.trial-1' or '.new' are reserved for parts of runs",
+                reason: "names that end in '.fold-1', '.trial-1' or '.new' are reserved for folds, trials and ensembles",
             }),
             _ => Ok(()),
         }
@@ -107,13 +107,13 @@ impl RunId {
         &self.0
     }
 
-    /// Returns the id of a part of this run.
+    /// Returns the id of a child run.
     #[must_use]
-    pub fn part(&self, name: &str) -> Self {
+    pub fn child(&self, name: &str) -> Self {
         Self(format!("{}-{name}", self.0))
     }
 
-    /// Returns whether this is that run or a part of it.
+    /// Returns whether this is that run or one of its child runs.
     #[must_use]
     pub fn belongs_to(&self, run: &Self) -> bool {
         self.0.strip_prefix(&run.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
@@ -156,9 +156,9 @@ mod tests {
 
     #[test]
     fn a_new_model_cannot_have_the_name_of_a_part_of_a_run() {
-        let is_refused = |name: &str| ModelName::new(name).unwrap().refuse_part().is_err();
+        let is_refused = |name: &str| ModelName::new(name).unwrap().refuse_child().is_err();
         assert!(["m.new", "m.fold-1", "a.b.trial-16"].into_iter().all(is_refused));
         assert!(!["m", "m.v2", "new", "fold-1", "m.fold-", "m.fold-a", "m.trial-1.x"].into_iter().any(is_refused));
-        assert!(ModelName::new("m").unwrap().part("fold-1").unwrap().refuse_part().is_err());
+        assert!(ModelName::new("m").unwrap().child("fold-1").unwrap().refuse_child().is_err());
     }
 }

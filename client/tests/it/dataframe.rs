@@ -40,7 +40,7 @@ async fn an_estimator_fits_transforms_and_evaluates() {
     assert_eq!((evaluation.rows, evaluation.skipped), (48, 0));
     assert_eq!(evaluation.threshold, model.manifest().threshold);
     let by_sql = fixture.rows("EVALUATE MODEL frames ON xrays").await.remove(0);
-    assert_eq!(by_sql[5].parse::<f64>().unwrap(), evaluation.report.figure(&accuracy::METRIC).value.unwrap());
+    assert_eq!(by_sql[5].parse::<f64>().unwrap(), evaluation.report.metric(&accuracy::METRIC).value.unwrap());
 
     // The statement trains the same model, bit for bit.
     fixture.train("statement", 2, "", "xrays").await;

@@ -132,7 +132,7 @@ async fn copies_of_a_patients_images_do_not_narrow_intervals() {
         fixture
             .run(&format!("CREATE MODEL {name} USING ensemble OPTIONS (members = 'm'{group}) VALIDATE ON {rows}"))
             .await;
-        accuracies.push(fixture.manifest(name).await.validation.unwrap().figure(&accuracy::METRIC));
+        accuracies.push(fixture.manifest(name).await.validation.unwrap().metric(&accuracy::METRIC));
     }
     assert_eq!(accuracies[0].value, accuracies[1].value);
     assert_twice_as_wide(width(accuracies[1]), width(accuracies[0]));
@@ -147,7 +147,7 @@ async fn a_card_describes_the_model() {
         assert!(card.lines().any(|line| line == section), "no {section} in\n{card}");
     }
     let report = manifest.validation.unwrap();
-    let auc = report.figure(&roc_auc::METRIC);
+    let auc = report.metric(&roc_auc::METRIC);
     let [value, low, high] = [auc.value, auc.low, auc.high].map(|value| format!("{:.4}", value.unwrap()));
     assert!(card.contains(&format!("| roc auc | {value} | {low} | {high} |")), "{card}");
     assert!(card.contains("| NORMAL | 8 | 16 |") && card.contains("Rows with the same `group`"), "{card}");

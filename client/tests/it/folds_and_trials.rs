@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tusk_core::manifest::{Leak, PartStatus};
+use tusk_core::manifest::{ChildStatus, Leak};
 use tusk_core::metrics::definitions::roc_auc;
 
 use crate::fixture::{Fixture, create};
@@ -35,7 +35,7 @@ async fn each_row_is_tested_out_of_fold_and_the_model_is_the_mean_of_the_folds()
     let report = manifest.validation.as_ref().unwrap();
     assert_eq!(report.rows, 48);
     let row = fixture.rows("SHOW MODELS").await.remove(0);
-    assert_eq!(number(&row[6]), report.figure(&roc_auc::METRIC).value.unwrap());
+    assert_eq!(number(&row[6]), report.metric(&roc_auc::METRIC).value.unwrap());
 
     // The mean of the folds, each copied to a model of its own.
     let sql = "SELECT predict_proba('m', image, 'PNEUMONIA') FROM xrays ORDER BY path";
@@ -205,12 +205,12 @@ async fn bad_trials_end_early_and_a_cancelled_search_resumes() {
     assert!(trials.iter().any(|row| row[1] == "waiting"), "{trials:?}");
     fixture.train("m", 8, &format!("{options}, resume = true"), "xrays").await;
     let trials = fixture.rows("SHOW TRIALS m").await;
-    let of = |status: PartStatus| {
+    let of = |status: ChildStatus| {
         let rows = trials.iter().filter(|row| row[1] == status.word());
         rows.map(|row| row[3].as_str()).collect::<Vec<_>>()
     };
-    assert_eq!(of(PartStatus::Finished), ["8"]);
-    let mut stopped = of(PartStatus::Stopped);
+    assert_eq!(of(ChildStatus::Finished), ["8"]);
+    let mut stopped = of(ChildStatus::Stopped);
     stopped.sort_unstable();
     assert_eq!(stopped, ["1", "1", "2"], "{trials:?}");
     fixture.train("whole", 8, &options, "xrays").await;

@@ -25,8 +25,8 @@ pub struct EpochReport {
     /// Number of workers.
     pub workers: u32,
     /// The fold or trial, such as `fold-1`, if the run has several.
-    #[serde(default)]
-    pub part: Option<String>,
+    #[serde(default, alias = "part")]
+    pub child: Option<String>,
     /// Images decoded in this epoch. 0 if all shards were already decoded.
     #[serde(default)]
     pub decoded: u64,

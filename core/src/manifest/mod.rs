@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use data::{DataProfile, Leak};
 pub use epoch::{EpochReport, Timing};
 pub use record::{
-    EpochTally, ExchangeRecord, PartRecord, PartStatus, RunRecord, RunStatus, Staleness, Unvalidated, WorkerExchange,
+    ChildRun, ChildStatus, EpochTally, ExchangeRecord, RunRecord, RunStatus, Staleness, Unvalidated, WorkerExchange,
 };
 
 use crate::ids::{ModelName, RunId};
@@ -244,14 +244,14 @@ impl Manifest {
     /// ROC AUC on the held-out rows: of the best epoch, or out of fold.
     #[must_use]
     pub fn val_roc_auc(&self) -> Option<f64> {
-        let out_of_fold = || self.validation.as_ref()?.figure(&roc_auc::METRIC).value;
+        let out_of_fold = || self.validation.as_ref()?.metric(&roc_auc::METRIC).value;
         self.best().map_or_else(out_of_fold, |epoch| epoch.val_roc_auc)
     }
 
     /// Accuracy on the held-out rows: of the best epoch, or out of fold.
     #[must_use]
     pub fn val_accuracy(&self) -> Option<f64> {
-        let out_of_fold = || self.validation.as_ref()?.figure(&accuracy::METRIC).value;
+        let out_of_fold = || self.validation.as_ref()?.metric(&accuracy::METRIC).value;
         self.best().map_or_else(out_of_fold, |epoch| epoch.val_accuracy)
     }
 }

@@ -77,19 +77,19 @@ pub struct RunRecord {
     #[serde(default)]
     pub dropped: Vec<u64>,
     /// The folds or trials of the run, in order.
-    #[serde(default)]
-    pub parts: Vec<PartRecord>,
+    #[serde(default, alias = "parts")]
+    pub children: Vec<ChildRun>,
 }
 
-/// A fold, or a trial of a search.
+/// A run inside a run: a fold of a cross-validation, or a trial of a search.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PartRecord {
+pub struct ChildRun {
     /// Its name within the run, such as `fold-1`.
     pub name: String,
     /// The options of the trial.
     pub options: Vec<(String, OptionValue)>,
     /// The state.
-    pub status: PartStatus,
+    pub status: ChildStatus,
     /// Number of trained epochs.
     pub epochs: u32,
     /// The objective at its best epoch.
@@ -100,10 +100,10 @@ pub struct PartRecord {
     pub error: Option<String>,
 }
 
-/// The state of a part.
+/// The state of a child run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PartStatus {
+pub enum ChildStatus {
     /// It has not started.
     Waiting,
     /// It is running, or paused until other trials have trained as many epochs.
@@ -116,7 +116,7 @@ pub enum PartStatus {
     Failed,
 }
 
-impl PartStatus {
+impl ChildStatus {
     /// Returns the word that SHOW TRIALS prints.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -117,15 +117,15 @@ fn resample<const K: usize>(
         let mut generator = Pcg64::seed_from_u64(seed);
         for _ in 0..resamples {
             let mut draws = (0..units).map(|_| below(&mut generator, units));
-            for (figures, figure) in drawn.iter_mut().zip(statistic(&mut draws)) {
-                figures.extend(figure.filter(|figure| !figure.is_nan()));
+            for (values, value) in drawn.iter_mut().zip(statistic(&mut draws)) {
+                values.extend(value.filter(|value| !value.is_nan()));
             }
         }
     }
     let tail = (1.0 - CONFIDENCE) / 2.0;
-    let mut figures = value.into_iter().zip(drawn);
+    let mut values = value.into_iter().zip(drawn);
     std::array::from_fn(|_| {
-        let Some((value, mut drawn)) = figures.next() else { return Interval::default() };
+        let Some((value, mut drawn)) = values.next() else { return Interval::default() };
         drawn.sort_unstable_by(f64::total_cmp);
         Interval { value, low: percentile(&drawn, tail), high: percentile(&drawn, 1.0 - tail) }
     })

@@ -113,9 +113,9 @@ mod tests {
     fn without_rows_there_is_no_metric() {
         let none = Confusion::at_threshold(&[], &[], 0.5);
         assert_eq!(none, Confusion::default());
-        let figures =
+        let values =
             [none.accuracy(), none.precision(), none.recall(), none.specificity(), none.f1(), none.balanced_accuracy()];
-        assert_eq!(figures, [None; 6]);
+        assert_eq!(values, [None; 6]);
     }
 
     #[test]

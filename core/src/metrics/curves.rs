@@ -69,7 +69,7 @@ pub enum Wanted {
 /// other: the highest one for sensitivity, the lowest one for specificity. `None` if no threshold reaches it.
 pub fn threshold_for(truth: &[bool], score: &[f64], wanted: Wanted, least: f64) -> Option<f64> {
     let points = curve(truth, score)?;
-    let reaches = |figure: Option<f64>| figure.is_some_and(|figure| figure >= least);
+    let reaches = |value: Option<f64>| value.is_some_and(|value| value >= least);
     let mut thresholds = points.iter().filter(|point| match wanted {
         Wanted::Sensitivity => reaches(point.counts.recall()),
         Wanted::Specificity => reaches(point.counts.specificity()),

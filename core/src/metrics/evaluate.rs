@@ -1,7 +1,7 @@
 //! Computes all metrics of an evaluation, with intervals.
 
 use super::bootstrap::{Units, bootstrap_weights};
-use super::definitions::{Figure, INTERVALS, Metric, Sample, with_interval};
+use super::definitions::{Compute, INTERVALS, Metric, Sample, with_interval};
 use super::loss::{PROBABILITY_EPSILON, row_loss};
 use super::multi::rank_classes;
 use super::roc::Ranking;
@@ -84,35 +84,35 @@ impl<'a> Judgement<'a> {
             return Report::default();
         }
         let units = groups.map_or(Units::Rows(self.rows), Units::groups);
-        Report::new(self.rows, bootstrap_weights(self.rows, &units, seed, resamples, |weights| self.figures(weights)))
+        Report::new(self.rows, bootstrap_weights(self.rows, &units, seed, resamples, |weights| self.intervals(weights)))
     }
 
     /// The metric of the rows as they are, if it has no interval; those that have one are in the [`Self::report`].
     /// `None` where it is not defined for them.
     #[must_use]
     pub fn scored(&self, metric: &Metric) -> Option<f64> {
-        match (&metric.figure, &self.decisions) {
-            (Figure::Scored(figure), Decisions::Two { truth, score, .. }) => figure(truth, score),
+        match (&metric.compute, &self.decisions) {
+            (Compute::Scored(compute), Decisions::Two { truth, score, .. }) => compute(truth, score),
             _ => None,
         }
     }
 
     /// The metrics that have an interval, of one draw.
-    fn figures(&self, weights: &[u32]) -> [Option<f64>; INTERVALS] {
+    fn intervals(&self, weights: &[u32]) -> [Option<f64>; INTERVALS] {
         let (rankings, losses) = (self.rankings.as_deref(), self.losses.as_deref());
         match &self.decisions {
             Decisions::Two { cells, .. } => {
                 let sample = Sample { counts: count_two(cells, weights), weights, rankings, losses };
-                each(|metric| match metric.figure {
-                    Figure::Weighed { two, .. } => two(&sample),
-                    Figure::Scored(_) => None,
+                each(|metric| match metric.compute {
+                    Compute::Weighed { two, .. } => two(&sample),
+                    Compute::Scored(_) => None,
                 })
             }
             Decisions::Many { classes, decided } => {
                 let sample = Sample { counts: count_many(*classes, decided, weights), weights, rankings, losses };
-                each(|metric| match metric.figure {
-                    Figure::Weighed { many: Some(many), .. } => many(&sample),
-                    Figure::Weighed { many: None, .. } | Figure::Scored(_) => None,
+                each(|metric| match metric.compute {
+                    Compute::Weighed { many: Some(many), .. } => many(&sample),
+                    Compute::Weighed { many: None, .. } | Compute::Scored(_) => None,
                 })
             }
         }
@@ -206,13 +206,13 @@ mod tests {
             [counts.accuracy(), counts.precision(), counts.f1(), crate::metrics::roc_auc(&truth, &score), loss]
         });
         assert_eq!(report.rows, 150);
-        assert_eq!(report.figure(&accuracy::METRIC), accuracy);
-        assert_eq!(report.figure(&precision::METRIC), precision);
-        assert_eq!(report.figure(&f1::METRIC), f1);
-        assert_eq!(report.figure(&roc_auc::METRIC), auc);
+        assert_eq!(report.metric(&accuracy::METRIC), accuracy);
+        assert_eq!(report.metric(&precision::METRIC), precision);
+        assert_eq!(report.metric(&f1::METRIC), f1);
+        assert_eq!(report.metric(&roc_auc::METRIC), auc);
         // The sum is in another order, so it is equal only to within rounding.
-        assert!((report.figure(&log_loss::METRIC).high.unwrap() - loss.high.unwrap()).abs() < 1e-12);
-        assert!((report.figure(&log_loss::METRIC).value.unwrap() - loss.value.unwrap()).abs() < 1e-12);
+        assert!((report.metric(&log_loss::METRIC).high.unwrap() - loss.high.unwrap()).abs() < 1e-12);
+        assert!((report.metric(&log_loss::METRIC).value.unwrap() - loss.value.unwrap()).abs() < 1e-12);
     }
 
     #[test]
@@ -220,8 +220,8 @@ mod tests {
         let (truth, score) = rows(400);
         let groups: Vec<u64> = (0..400).map(|row| row / 3).collect();
         let report = evaluate_binary(&truth, &score, Some(&groups), 0.5, 42, 500);
-        assert!(report.figures().count() >= 8);
-        for (_, interval) in report.figures() {
+        assert!(report.metrics().count() >= 8);
+        for (_, interval) in report.metrics() {
             let (value, low, high) = (interval.value.unwrap(), interval.low.unwrap(), interval.high.unwrap());
             assert!(low < value && value < high && high - low < 0.2, "{interval:?}");
         }
@@ -240,7 +240,7 @@ mod tests {
         let many = groupings.map(|groups| evaluate_multi(&classes, &probs, 2, groups, 42, 1000));
         let width = |interval: Interval| interval.high.unwrap() - interval.low.unwrap();
         for (is_many, [alone, together]) in [(false, binary), (true, many)] {
-            for ((metric, one), (_, other)) in alone.figures().zip(together.figures()) {
+            for ((metric, one), (_, other)) in alone.metrics().zip(together.metrics()) {
                 if is_many && !metric.is_for_many_classes() {
                     continue;
                 }
@@ -263,21 +263,21 @@ mod tests {
         // The first of equals is class 0, so 0.5 must be called negative here too.
         let one = evaluate_binary(&truth, &score, None, 0.5_f64.next_up(), 3, 100);
         let many = evaluate_multi(&classes, &probs, 2, None, 3, 100);
-        assert_eq!(one.figure(&accuracy::METRIC), many.figure(&accuracy::METRIC));
-        assert_eq!(one.figure(&balanced_accuracy::METRIC), many.figure(&recall::METRIC));
-        assert!((one.figure(&roc_auc::METRIC).low.unwrap() - many.figure(&roc_auc::METRIC).low.unwrap()).abs() < 1e-12);
+        assert_eq!(one.metric(&accuracy::METRIC), many.metric(&accuracy::METRIC));
+        assert_eq!(one.metric(&balanced_accuracy::METRIC), many.metric(&recall::METRIC));
+        assert!((one.metric(&roc_auc::METRIC).low.unwrap() - many.metric(&roc_auc::METRIC).low.unwrap()).abs() < 1e-12);
         assert!(
-            (one.figure(&log_loss::METRIC).high.unwrap() - many.figure(&log_loss::METRIC).high.unwrap()).abs() < 1e-12
+            (one.metric(&log_loss::METRIC).high.unwrap() - many.metric(&log_loss::METRIC).high.unwrap()).abs() < 1e-12
         );
     }
 
     #[test]
     fn a_missing_class_leaves_only_its_own_metrics_undefined() {
         let report = evaluate_binary(&[true; 4], &[0.9, 0.8, 0.2, 0.7], None, 0.5, 1, 50);
-        assert_eq!(report.figure(&recall::METRIC).value, Some(0.75));
-        assert!(report.figure(&recall::METRIC).low.unwrap() < 0.75);
-        assert_eq!(report.figure(&specificity::METRIC), Interval::default());
-        assert_eq!(report.figure(&roc_auc::METRIC), Interval::default());
+        assert_eq!(report.metric(&recall::METRIC).value, Some(0.75));
+        assert!(report.metric(&recall::METRIC).low.unwrap() < 0.75);
+        assert_eq!(report.metric(&specificity::METRIC), Interval::default());
+        assert_eq!(report.metric(&roc_auc::METRIC), Interval::default());
     }
 
     #[test]
@@ -294,15 +294,15 @@ mod tests {
     #[test]
     fn nan_counts_as_wrong_and_leaves_area_and_loss_undefined() {
         let binary = evaluate_binary(&[true, false], &[f64::NAN, 0.1], None, 0.5, 1, 50);
-        assert_eq!(binary.figure(&accuracy::METRIC).value, Some(0.5));
+        assert_eq!(binary.metric(&accuracy::METRIC).value, Some(0.5));
         assert_eq!(
-            (binary.figure(&roc_auc::METRIC), binary.figure(&log_loss::METRIC)),
+            (binary.metric(&roc_auc::METRIC), binary.metric(&log_loss::METRIC)),
             (Interval::default(), Interval::default())
         );
         let multi = evaluate_multi(&[0, 1], &[f32::NAN, f32::NAN, f32::NAN, 0.2], 2, None, 1, 50);
-        assert_eq!(multi.figure(&accuracy::METRIC).value, Some(0.5));
+        assert_eq!(multi.metric(&accuracy::METRIC).value, Some(0.5));
         assert_eq!(
-            (multi.figure(&roc_auc::METRIC), multi.figure(&log_loss::METRIC)),
+            (multi.metric(&roc_auc::METRIC), multi.metric(&log_loss::METRIC)),
             (Interval::default(), Interval::default())
         );
     }
@@ -310,8 +310,8 @@ mod tests {
     #[test]
     fn a_margin_has_an_area_but_no_loss() {
         let report = evaluate_binary(&[true, false, true, false], &[2.5, -1.0, 0.3, 0.1], None, 0.0, 1, 50);
-        assert_eq!(report.figure(&roc_auc::METRIC).value, Some(1.0));
-        assert_eq!(report.figure(&log_loss::METRIC), Interval::default());
+        assert_eq!(report.metric(&roc_auc::METRIC).value, Some(1.0));
+        assert_eq!(report.metric(&log_loss::METRIC), Interval::default());
     }
 
     #[test]
@@ -322,7 +322,7 @@ mod tests {
         let two = Judgement::binary(&truth, &score, 0.5).unwrap();
         let many = Judgement::multi(&classes, &probs, 2).unwrap();
         let value = |judgement: &Judgement<'_>, metric: &Metric| {
-            judgement.report(None, 1, 0).figure(metric).value.or(judgement.scored(metric))
+            judgement.report(None, 1, 0).metric(metric).value.or(judgement.scored(metric))
         };
         for metric in METRICS {
             assert!(value(&two, metric).is_some(), "{}", metric.name);

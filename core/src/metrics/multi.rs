@@ -108,8 +108,8 @@ pub(super) fn auc_ovr(rankings: &[Ranking], weight: impl Fn(usize) -> u64) -> Op
     mean(rankings.iter().filter_map(|ranking| ranking.auc(&weight)))
 }
 
-fn mean(figures: impl Iterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = figures.fold((0.0, 0_u32), |(sum, count), figure| (sum + figure, count + 1));
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0_u32), |(sum, count), value| (sum + value, count + 1));
     ratio(sum, f64::from(count))
 }
 
@@ -136,14 +136,14 @@ mod tests {
     fn without_rows_there_is_no_metric() {
         for classes in [0, 3] {
             let none = MultiConfusion::new(classes);
-            let figures = [
+            let values = [
                 none.accuracy(),
                 none.macro_precision(),
                 none.macro_recall(),
                 none.macro_specificity(),
                 none.macro_f1(),
             ];
-            assert_eq!(figures, [None; 5]);
+            assert_eq!(values, [None; 5]);
         }
     }
 

@@ -71,9 +71,9 @@ fn multi_probs() -> Vec<f32> {
 }
 
 #[track_caller]
-fn agree(figure: Option<f64>, scikit_learn: f64) {
-    let figure = figure.expect("a figure");
-    assert!((figure - scikit_learn).abs() < 1e-12, "{figure}, scikit-learn has {scikit_learn}");
+fn agree(value: Option<f64>, scikit_learn: f64) {
+    let value = value.expect("a value");
+    assert!((value - scikit_learn).abs() < 1e-12, "{value}, scikit-learn has {scikit_learn}");
 }
 
 #[test]
@@ -82,14 +82,14 @@ fn binary_metrics_with_ties_equal_those_of_scikit_learn() {
     assert_eq!(counts, Confusion { tp: 9, fp: 4, tn: 5, fn_: 2 });
     let report = evaluate_binary(&truth(), &SCORE, None, THRESHOLD, 42, 100);
     assert_eq!(report.rows, 20);
-    agree(report.figure(&accuracy::METRIC).value, 0.7);
-    agree(report.figure(&precision::METRIC).value, 0.6923076923076923);
-    agree(report.figure(&recall::METRIC).value, 0.8181818181818182);
-    agree(report.figure(&specificity::METRIC).value, 0.5555555555555556);
-    agree(report.figure(&f1::METRIC).value, 0.75);
-    agree(report.figure(&balanced_accuracy::METRIC).value, 0.6868686868686869);
-    agree(report.figure(&definitions::roc_auc::METRIC).value, 0.8080808080808081);
-    agree(report.figure(&definitions::log_loss::METRIC).value, 0.5115315545831101);
+    agree(report.metric(&accuracy::METRIC).value, 0.7);
+    agree(report.metric(&precision::METRIC).value, 0.6923076923076923);
+    agree(report.metric(&recall::METRIC).value, 0.8181818181818182);
+    agree(report.metric(&specificity::METRIC).value, 0.5555555555555556);
+    agree(report.metric(&f1::METRIC).value, 0.75);
+    agree(report.metric(&balanced_accuracy::METRIC).value, 0.6868686868686869);
+    agree(report.metric(&definitions::roc_auc::METRIC).value, 0.8080808080808081);
+    agree(report.metric(&definitions::log_loss::METRIC).value, 0.5115315545831101);
 }
 
 #[test]
@@ -131,10 +131,10 @@ fn bootstraps_are_those_of_scipy() {
         assert!((found - scipy).abs() < 0.012, "{found}, SciPy has {scipy}");
     };
     let report = evaluate_binary(&truth(), &SCORE, None, THRESHOLD, 42, 20_000);
-    near(report.figure(&accuracy::METRIC).low, 0.5);
-    near(report.figure(&accuracy::METRIC).high, 0.9);
-    near(report.figure(&definitions::roc_auc::METRIC).low, 0.587912087912088);
-    near(report.figure(&definitions::roc_auc::METRIC).high, 0.96875);
+    near(report.metric(&accuracy::METRIC).low, 0.5);
+    near(report.metric(&accuracy::METRIC).high, 0.9);
+    near(report.metric(&definitions::roc_auc::METRIC).low, 0.587912087912088);
+    near(report.metric(&definitions::roc_auc::METRIC).high, 0.96875);
     let compared = compare_roc_auc(&truth(), (&SCORE, &OTHER), None, 42, 20_000);
     agree(compared.difference.value, 0.07575757575757569);
     near(compared.difference.low, -0.13541666666666663);
@@ -178,13 +178,13 @@ fn zero_denominators_are_those_of_scikit_learn() {
 fn macro_averages_are_those_of_scikit_learn() {
     let report = evaluate_multi(&MULTI_TRUTH, &multi_probs(), 3, None, 42, 100);
     assert_eq!(report.rows, 12);
-    agree(report.figure(&accuracy::METRIC).value, 0.6666666666666666);
-    agree(report.figure(&precision::METRIC).value, 0.7000000000000001);
-    agree(report.figure(&recall::METRIC).value, 0.6722222222222222);
-    agree(report.figure(&f1::METRIC).value, 0.6626984126984127);
-    agree(report.figure(&specificity::METRIC).value, 0.8425925925925926);
-    agree(report.figure(&definitions::roc_auc::METRIC).value, 0.8320326278659612);
-    agree(report.figure(&definitions::log_loss::METRIC).value, 0.7805383148198519);
+    agree(report.metric(&accuracy::METRIC).value, 0.6666666666666666);
+    agree(report.metric(&precision::METRIC).value, 0.7000000000000001);
+    agree(report.metric(&recall::METRIC).value, 0.6722222222222222);
+    agree(report.metric(&f1::METRIC).value, 0.6626984126984127);
+    agree(report.metric(&specificity::METRIC).value, 0.8425925925925926);
+    agree(report.metric(&definitions::roc_auc::METRIC).value, 0.8320326278659612);
+    agree(report.metric(&definitions::log_loss::METRIC).value, 0.7805383148198519);
     agree(roc_auc_ovr(&MULTI_TRUTH, &multi_probs(), 3), 0.8320326278659612);
 }
 

@@ -17,24 +17,24 @@ use super::definitions::{INTERVALS, Metric, with_interval};
 pub struct Report {
     /// Number of rows. 0 if the slices did not fit together, in which case no metric is defined.
     pub rows: u64,
-    figures: [Interval; INTERVALS],
+    intervals: [Interval; INTERVALS],
 }
 
 impl Report {
-    pub(super) fn new(rows: usize, figures: [Interval; INTERVALS]) -> Self {
-        Self { rows: rows as u64, figures }
+    pub(super) fn new(rows: usize, intervals: [Interval; INTERVALS]) -> Self {
+        Self { rows: rows as u64, intervals }
     }
 
     /// The metrics, in the order of [`super::METRICS`].
-    pub fn figures(&self) -> impl Iterator<Item = (&'static Metric, Interval)> {
-        with_interval().zip(self.figures)
+    pub fn metrics(&self) -> impl Iterator<Item = (&'static Metric, Interval)> {
+        with_interval().zip(self.intervals)
     }
 
     /// Returns one of the metrics. It is undefined if the metric has no interval.
     #[must_use]
-    pub fn figure(&self, metric: &Metric) -> Interval {
-        let mut figures = self.figures();
-        figures.find(|(known, _)| known.name == metric.name).map(|(_, interval)| interval).unwrap_or_default()
+    pub fn metric(&self, metric: &Metric) -> Interval {
+        let mut intervals = self.metrics();
+        intervals.find(|(known, _)| known.name == metric.name).map(|(_, interval)| interval).unwrap_or_default()
     }
 }
 
@@ -42,7 +42,7 @@ impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1 + INTERVALS))?;
         map.serialize_entry("rows", &self.rows)?;
-        for (metric, interval) in self.figures() {
+        for (metric, interval) in self.metrics() {
             map.serialize_entry(metric.name, &interval)?;
         }
         map.end()
@@ -62,22 +62,22 @@ impl<'de> Visitor<'de> for Fields {
     type Value = Report;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a report: rows, and figures by name")
+        f.write_str("a report: rows, and intervals by name")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Report, A::Error> {
-        let (mut rows, mut figures) = (None, [Interval::default(); INTERVALS]);
+        let (mut rows, mut intervals) = (None, [Interval::default(); INTERVALS]);
         while let Some(name) = map.next_key::<String>()? {
             let known = with_interval().position(|metric| metric.name == name);
-            match known.and_then(|place| figures.get_mut(place)) {
-                Some(figure) => *figure = map.next_value()?,
+            match known.and_then(|place| intervals.get_mut(place)) {
+                Some(interval) => *interval = map.next_value()?,
                 None if name == "rows" => rows = Some(map.next_value()?),
                 None => {
                     let IgnoredAny = map.next_value()?;
                 }
             }
         }
-        Ok(Report { rows: rows.ok_or_else(|| serde::de::Error::missing_field("rows"))?, figures })
+        Ok(Report { rows: rows.ok_or_else(|| serde::de::Error::missing_field("rows"))?, intervals })
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
         let text = serde_json::to_string(&Report::default()).unwrap();
         let field =
             |(metric, _): (&Metric, Interval)| format!(r#","{}":{{"value":null,"low":null,"high":null}}"#, metric.name);
-        let fields: String = Report::default().figures().map(field).collect();
+        let fields: String = Report::default().metrics().map(field).collect();
         assert_eq!(text, format!(r#"{{"rows":0{fields}}}"#));
         // Stored models have these metrics.
         for name in ["accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "roc_auc", "log_loss"]
@@ -116,9 +116,9 @@ mod tests {
         let text = r#"{"later":{"value":0.1},"rows":4,"accuracy":{"value":0.5,"low":0.25,"high":null},"odd":[1]}"#;
         let read: Report = serde_json::from_str(text).unwrap();
         assert_eq!(read.rows, 4);
-        assert_eq!(read.figure(&accuracy::METRIC), Interval { value: Some(0.5), low: Some(0.25), high: None });
-        assert_eq!(read.figure(&roc_auc::METRIC), Interval::default());
-        assert!(report().figure(&log_loss::METRIC).value.is_some());
+        assert_eq!(read.metric(&accuracy::METRIC), Interval { value: Some(0.5), low: Some(0.25), high: None });
+        assert_eq!(read.metric(&roc_auc::METRIC), Interval::default());
+        assert!(report().metric(&log_loss::METRIC).value.is_some());
         assert!(serde_json::from_str::<Report>("{}").unwrap_err().to_string().contains("rows"));
         assert!(serde_json::from_str::<Report>(r#"{"rows":1,"f1":3}"#).is_err());
     }

@@ -40,9 +40,9 @@ impl ModelSpec {
         self.split.fold.is_some() || self.split.validation_fraction > 0.0
     }
 
-    /// Returns the word for a part of the run and the number of parts, if the run has several.
+    /// Returns the word for a child run and their number, if the run has any.
     #[must_use]
-    pub fn parts(&self) -> Option<(&'static str, u32)> {
+    pub fn children(&self) -> Option<(&'static str, u32)> {
         match self.split.folds {
             Some(folds) if self.split.fold.is_none() => Some(("fold", folds)),
             _ if !self.search.space.is_empty() => Some(("trial", self.trials())),

@@ -211,7 +211,7 @@ fn record(model: &ModelName, last: Option<FileRef>) -> RunRecord {
         best: None,
         exchange: None,
         dropped: Vec::new(),
-        parts: Vec::new(),
+        children: Vec::new(),
     }
 }
 

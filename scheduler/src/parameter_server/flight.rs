@@ -21,7 +21,7 @@ use tusk_core::protocol::parameters::{
 
 use super::incoming::Incoming;
 use super::store::{ParameterStore, SharedTensor};
-use super::{ParameterService, Refusal};
+use super::{ParameterStores, Refusal};
 use crate::metrics;
 
 /// How long a pull or a push waits for its turn before it is refused and retried by the worker.
@@ -48,8 +48,8 @@ impl From<Refusal> for Status {
     }
 }
 
-impl ParameterService {
-    /// TaskOutputs a `DoGet` whose ticket is this message.
+impl ParameterStores {
+    /// Serves a `DoGet` whose ticket is this message.
     ///
     /// # Errors
     /// `NOT_FOUND` for a run that is not under way, `ABORTED` for a task that was started again elsewhere,
@@ -58,7 +58,7 @@ impl ParameterService {
         pull(self, &message).await
     }
 
-    /// TaskOutputs a `DoPut`, whose first message carries the command.
+    /// Serves a `DoPut` whose first message carries the command.
     ///
     /// # Errors
     /// As [`Self::do_get`]; `FAILED_PRECONDITION` for a push out of order, `DEADLINE_EXCEEDED` for one that stalls.
@@ -116,7 +116,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> +
     Ok(done.map_err(|e| Status::internal(format!("the parameter server stopped: {e}")))??)
 }
 
-pub(crate) async fn pull(service: &ParameterService, message: &Any) -> Result<FlightStream, Status> {
+pub(crate) async fn pull(service: &ParameterStores, message: &Any) -> Result<FlightStream, Status> {
     let pull: Pull = request("pull", PULL_TYPE_URL, message)?;
     check_version("pull", pull.wire_version)?;
     let store = service.find(&pull.run, &pull.session)?;
@@ -146,7 +146,7 @@ fn messages(tensor: SharedTensor) -> impl Iterator<Item = Result<FlightData, Sta
 }
 
 pub(crate) async fn push(
-    service: &ParameterService,
+    service: &ParameterStores,
     mut messages: impl Stream<Item = Result<FlightData, Status>> + Send + Unpin,
 ) -> Result<PutResult, Status> {
     let malformed = |reason: &str| Refusal::Malformed { what: "push", reason: reason.to_owned() };
@@ -156,15 +156,15 @@ pub(crate) async fn push(
     let push: Push = request("push", PUSH_TYPE_URL, &command)?;
     check_version("push", push.wire_version)?;
     let store = service.find(&push.run, &push.session)?;
-    let answer = match store.answer_early(&push)? {
-        Some(answer) => answer,
+    let pushed = match store.acknowledge_repeated(&push)? {
+        Some(pushed) => pushed,
         None => {
             let _turn = turn(&store.pushes, "too many workers push at once").await?;
             receive(store, push, &mut messages).await?
         }
     };
-    metrics::PUSHES.with_label_values(&[if answer.applied { "applied" } else { "repeated" }]).inc();
-    let json = serde_json::to_vec(&answer).map_err(|e| Status::internal(e.to_string()))?;
+    metrics::PUSHES.with_label_values(&[if pushed.applied { "applied" } else { "repeated" }]).inc();
+    let json = serde_json::to_vec(&pushed).map_err(|e| Status::internal(e.to_string()))?;
     Ok(PutResult { app_metadata: json.into() })
 }
 

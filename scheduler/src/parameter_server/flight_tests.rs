@@ -13,7 +13,7 @@ use tusk_core::protocol::parameters::{
 };
 use tusk_core::state::NamedTensor;
 
-use super::ParameterService;
+use super::ParameterStores;
 use super::incoming::Incoming;
 use super::server::ParameterServer;
 use super::tests::{pull, push, run, settings, start, started, tensor};
@@ -105,13 +105,13 @@ fn push_messages(push: &Push, tensors: &[NamedTensor]) -> Vec<FlightData> {
 }
 
 async fn flight_push(client: &mut Client, messages: Vec<FlightData>) -> Result<Pushed, tonic::Status> {
-    let mut answers = client.do_put(stream::iter(messages)).await?.into_inner();
-    Ok(serde_json::from_slice(&answers.message().await?.unwrap().app_metadata).unwrap())
+    let mut responses = client.do_put(stream::iter(messages)).await?.into_inner();
+    Ok(serde_json::from_slice(&responses.message().await?.unwrap().app_metadata).unwrap())
 }
 
 #[tokio::test]
 async fn a_tensor_larger_than_a_message_travels_both_ways_over_flight() {
-    let service = ParameterService::default();
+    let service = ParameterStores::default();
     let exchange = service.open(&run(), settings(asynchronous::MODE, 3, &[1]));
     let server = ParameterServer::start(service.clone()).await.unwrap();
     let mut client = client(&server).await;
@@ -144,7 +144,7 @@ async fn a_tensor_larger_than_a_message_travels_both_ways_over_flight() {
 
 #[tokio::test]
 async fn strangers_and_other_versions_are_refused_over_flight() {
-    let service = ParameterService::default();
+    let service = ParameterStores::default();
     let exchange = service.open(&run(), settings(hogwild::MODE, 3, &[1]));
     let server = ParameterServer::start(service.clone()).await.unwrap();
     let mut client = client(&server).await;

@@ -1,7 +1,7 @@
 //! The progress of the workers: a pure state machine that decides which push counts, exactly once.
 //!
 //! A worker's pushes are numbered from 1 over the whole run. A push counts if it is the worker's next; one that counted
-//! already is acknowledged and not applied again, whoever sends it: a client that lost the answer, or another try of the
+//! already is acknowledged and not applied again, whoever sends it: a client that lost the acknowledgement, or another try of the
 //! worker's task. A try that was superseded may not push at all.
 
 use std::collections::BTreeMap;

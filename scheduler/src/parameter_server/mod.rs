@@ -98,21 +98,21 @@ pub(crate) enum Refusal {
     },
 }
 
-/// Pulls and pushes of every run in this process. Cheap to clone; mounted in the scheduler's Flight service, which hands
-/// it its pulls and pushes.
+/// The parameter stores of the active runs of this process, by run. Cheap to clone. The Flight service of the scheduler passes
+/// pulls and pushes to it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ParameterService {
+pub(crate) struct ParameterStores {
     runs: Arc<Mutex<HashMap<RunId, Arc<ParameterStore>>>>,
 }
 
-impl ParameterService {
+impl ParameterStores {
     fn find(&self, run: &RunId, session: &SessionKey) -> Result<Arc<ParameterStore>, Refusal> {
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let found = runs.get(run).filter(|store| store.session() == session);
         found.map(Arc::clone).ok_or_else(|| Refusal::UnknownRun { run: run.to_string() })
     }
 
-    /// How far the workers of a run are and how stale their pushes were, now; empty where it is not under way.
+    /// The progress and staleness of the workers of an active run. Empty if the run is not active.
     pub(crate) fn workers(&self, run: &RunId) -> Vec<WorkerExchange> {
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         runs.get(run).map_or_else(Vec::new, |store| store.record().workers)
@@ -122,22 +122,22 @@ impl ParameterService {
     pub(crate) fn open(&self, run: &RunId, settings: ExchangeSettings) -> Exchange {
         let store = Arc::new(ParameterStore::new(settings));
         self.runs.lock().unwrap_or_else(PoisonError::into_inner).insert(run.clone(), Arc::clone(&store));
-        Exchange { service: self.clone(), run: run.clone(), store }
+        Exchange { stores: self.clone(), run: run.clone(), store }
     }
 }
 
-/// The exchange of a run that is under way.
+/// The exchange of an active run.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    service: ParameterService,
+    stores: ParameterStores,
     run: RunId,
     pub(crate) store: Arc<ParameterStore>,
 }
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let mut runs = self.service.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        // Not that of a run that was opened again since.
+        let mut runs = self.stores.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        // A run that was opened again has another store under the same id.
         if runs.get(&self.run).is_some_and(|store| Arc::ptr_eq(store, &self.store)) {
             runs.remove(&self.run);
         }

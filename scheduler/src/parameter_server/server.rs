@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::ParameterService;
+use super::ParameterStores;
 use super::flight::FlightStream;
 
 /// A piece and its header, with room to spare.
@@ -31,7 +31,7 @@ pub(crate) struct ParameterServer {
 
 impl ParameterServer {
     /// Serves on a port of the loopback interface that the system chooses.
-    pub(crate) async fn start(service: ParameterService) -> std::io::Result<Self> {
+    pub(crate) async fn start(service: ParameterStores) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let flight = FlightServiceServer::new(Flight(service))
@@ -60,7 +60,7 @@ impl Drop for ParameterServer {
     }
 }
 
-struct Flight(ParameterService);
+struct Flight(ParameterStores);
 
 type TaskOutput<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 

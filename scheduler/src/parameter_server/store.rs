@@ -112,7 +112,7 @@ impl ParameterStore {
         self.slots.get().map_or(0, BTreeMap::len)
     }
 
-    /// TaskOutputs a pull. `attempt` is the name of the worker's try, should it ask for one.
+    /// Serves a pull. `attempt` is the id of a new attempt if the worker asks for one.
     pub(super) fn pull(&self, pull: &Pull, attempt: u64) -> Result<(Pulled, Vec<SharedTensor>), Refusal> {
         let _turn = self.turn();
         let (attempt, step, version, stop) = {
@@ -135,27 +135,27 @@ impl ParameterStore {
     }
 
     /// The response to a push that does not count, before its tensors are read.
-    pub(super) fn answer_early(&self, push: &Push) -> Result<Option<Pushed>, Refusal> {
+    pub(super) fn acknowledge_repeated(&self, push: &Push) -> Result<Option<Pushed>, Refusal> {
         let mut ledger = lock(&self.ledger);
         let step = ledger.step_of(push.worker.0, push.attempt)?;
         let known = match push.kind {
             PushKind::Start => self.slots.get().is_some(),
             PushKind::Update => ledger.admit(push)? == Admission::Repeated,
         };
-        let answer = Pushed { applied: false, version: ledger.version(), step, stop: ledger.is_stopped() };
-        Ok(known.then_some(answer))
+        let pushed = Pushed { applied: false, version: ledger.version(), step, stop: ledger.is_stopped() };
+        Ok(known.then_some(pushed))
     }
 
     /// Takes a push whose tensors are checked.
     pub(super) fn push(&self, push: &Push, tensors: Vec<NamedTensor>) -> Result<Pushed, Refusal> {
-        let answer = match push.kind {
+        let pushed = match push.kind {
             PushKind::Start => self.start(push, tensors),
             PushKind::Update => self.update(push, &tensors),
         }?;
         if lock(&self.ledger).has_ended() {
             self.ended.send_replace(());
         }
-        Ok(answer)
+        Ok(pushed)
     }
 
     fn start(&self, push: &Push, tensors: Vec<NamedTensor>) -> Result<Pushed, Refusal> {
@@ -175,7 +175,7 @@ impl ParameterStore {
         };
         let share = self.shares.get(worker as usize).copied().unwrap_or(0.0);
         let _turn = self.turn();
-        let answer = {
+        let pushed = {
             let mut ledger = lock(&self.ledger);
             // Asked again: another try of the same step may have come first while the tensors arrived.
             let applied = ledger.admit(push)? == Admission::Next;
@@ -186,14 +186,14 @@ impl ParameterStore {
             let step = ledger.step_of(worker, push.attempt)?;
             Pushed { applied, version: ledger.version(), step, stop: ledger.is_stopped() }
         };
-        if answer.applied {
+        if pushed.applied {
             for tensor in tensors {
                 if let Some(slot) = slots.get(&tensor.name) {
                     slot.apply(tensor, share);
                 }
             }
         }
-        Ok(answer)
+        Ok(pushed)
     }
 
     /// The weights as they are, how far the workers are, and the epochs that have ended since this was last asked.

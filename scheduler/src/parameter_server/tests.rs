@@ -130,8 +130,8 @@ fn a_push_counts_once_whoever_repeats_it() {
     let (pulled, _) = store.pull(&pull(0, None, None), 20).unwrap();
     assert_eq!((pulled.attempt, pulled.step, pulled.version), (20, 1, 1));
     assert!(!store.push(&push(0, 20, 1, 1), update([4.0, 4.0], 4.0)).unwrap().applied);
-    assert_eq!(store.answer_early(&push(0, 20, 1, 1)).unwrap().map(|answer| answer.applied), Some(false));
-    assert_eq!(store.answer_early(&push(0, 20, 2, 1)).unwrap(), None);
+    assert_eq!(store.acknowledge_repeated(&push(0, 20, 1, 1)).unwrap().map(|pushed| pushed.applied), Some(false));
+    assert_eq!(store.acknowledge_repeated(&push(0, 20, 2, 1)).unwrap(), None);
     assert_eq!(values(&store, "w"), once);
     // The first try was only frozen, and wakes up.
     let refusal = store.push(&push(0, 10, 2, 1), update([4.0, 4.0], 4.0)).unwrap_err();

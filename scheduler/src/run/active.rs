@@ -46,7 +46,7 @@ impl ActiveRuns {
         self.go_on.load(Ordering::Relaxed) || !self.lock().is_empty()
     }
 
-    /// Notes an epoch of a run, or of a part of one, that is done.
+    /// Notes a finished epoch of a run or of a child run.
     pub(crate) fn epoch_done(&self, run: &RunId, epoch: &EpochReport) {
         for active in self.lock().values_mut().filter(|active| run.belongs_to(&active.run)) {
             active.summary.epoch = epoch.epoch;

@@ -1,10 +1,10 @@
 //! The aggregator: the mean of the workers' states, weighted by the rows each has seen.
 //!
-//! TaskOutputs are folded in rounds: of each of a group of workers the next piece, which is the same of each. Of so few workers that
-//! they are one group nothing is kept but the mean in f32; of more, one model of sums in f64, whatever their number.
-//! A value is added in the order of the workers, never in the order of arrival, so that the sum is the same to the bit
-//! however the cluster behaved. An update that arrives twice, out of order, with another shape, or with NaN or
-//! infinity in it is refused.
+//! Task outputs are folded in rounds. A round has one piece from each worker of a group, and all of them are the same piece
+//! of the same tensor. If one group holds all workers, only the mean in f32 is kept. Otherwise one model of sums in f64 is
+//! kept, for any number of workers. Values are added in the order of the workers and not in the order of arrival, so the
+//! sum is always the same to the bit. An update that arrives twice, out of order, with another shape, or with NaN or infinity
+//! is refused.
 //!
 //! Folding is bound by memory: the loops over values are written so that they compile to vector instructions.
 
@@ -74,7 +74,7 @@ impl<R: Report> Aggregator<R> {
     /// # Errors
     /// [`Error::Update`] when they cannot be averaged.
     pub fn fold(&mut self, round: &[Option<TaskOutput<'_>>]) -> Result<()> {
-        let reports = round.iter().map(|answer| answer.map_or(Ok(None), |answer| answer.report()));
+        let reports = round.iter().map(|output| output.map_or(Ok(None), |output| output.report()));
         let reports: Vec<Option<R>> = reports.collect::<Result<_, _>>()?;
         if reports.iter().all(Option::is_none) { self.fold_pieces(round) } else { self.begin(round, reports) }
     }
@@ -82,11 +82,11 @@ impl<R: Report> Aggregator<R> {
     fn begin(&mut self, round: &[Option<TaskOutput<'_>>], reports: Vec<Option<R>>) -> Result<()> {
         self.group = self.reports.len()..self.reports.len() + round.len();
         let rows_before = self.rows;
-        for ((worker, answer), report) in self.group.clone().zip(round).zip(reports) {
-            let Some((answer, report)) = answer.zip(report) else {
+        for ((worker, output), report) in self.group.clone().zip(round).zip(reports) {
+            let Some((output, report)) = output.zip(report) else {
                 return Err(refused(worker, "its report did not come first".into()));
             };
-            let found = answer.worker.0 as usize;
+            let found = output.worker.0 as usize;
             if worker >= self.workers {
                 return Err(refused(found, format!("only {} were asked", self.workers)));
             }
@@ -110,15 +110,15 @@ impl<R: Report> Aggregator<R> {
         }
         let mut pieces: Vec<(usize, TaskOutput<'_>)> = Vec::with_capacity(round.len());
         let mut ended = None;
-        for (worker, answer) in self.group.clone().zip(round) {
-            match answer {
+        for (worker, output) in self.group.clone().zip(round) {
+            match output {
                 Some(_) if self.rows_of(worker) == 0 => {
                     return Err(refused(worker, "it has weights but no rows".into()));
                 }
-                Some(answer) if answer.worker.0 as usize != worker => {
-                    return Err(refused(worker, format!("worker {} answers in its place", answer.worker.0)));
+                Some(output) if output.worker.0 as usize != worker => {
+                    return Err(refused(worker, format!("the output is of worker {}", output.worker.0)));
                 }
-                Some(answer) => pieces.push((worker, *answer)),
+                Some(output) => pieces.push((worker, *output)),
                 None if self.rows_of(worker) > 0 => ended = Some(worker),
                 None => {}
             }
@@ -134,14 +134,14 @@ impl<R: Report> Aggregator<R> {
     fn fold_piece(&mut self, first: &TaskOutput<'_>, pieces: &[(usize, TaskOutput<'_>)]) -> Result<()> {
         let mut values: Vec<Piece<'_>> = Vec::with_capacity(pieces.len());
         let mut shape = None;
-        for (worker, answer) in pieces {
-            let refuse = |reason: String| refused(*worker, format!("tensor {}: {reason}", answer.name));
-            if (answer.name, answer.piece) != (first.name, first.piece) {
+        for (worker, output) in pieces {
+            let refuse = |reason: String| refused(*worker, format!("tensor {}: {reason}", output.name));
+            if (output.name, output.piece) != (first.name, first.piece) {
                 let (name, piece) = (first.name, first.piece);
-                return Err(refuse(format!("piece {} is out of order: others send {name}, {piece}", answer.piece)));
+                return Err(refuse(format!("piece {} is out of order: others send {name}, {piece}", output.piece)));
             }
-            let mut bytes = answer.data;
-            if answer.piece == 0 {
+            let mut bytes = output.data;
+            if output.piece == 0 {
                 let (found, rest) = tensor_header(bytes)?;
                 let wanted = shape.get_or_insert_with(|| found.clone());
                 if *wanted != found {
@@ -151,7 +151,7 @@ impl<R: Report> Aggregator<R> {
             }
             let (chunks, rest) = bytes.as_chunks::<4>();
             if !rest.is_empty() || values.first().is_some_and(|(others, _)| others.len() != chunks.len()) {
-                return Err(refuse(format!("piece {} is not as long as the others'", answer.piece)));
+                return Err(refuse(format!("piece {} is not as long as the others'", output.piece)));
             }
             values.push((chunks, self.rows_of(*worker) as f64));
         }
@@ -185,7 +185,7 @@ impl<R: Report> Aggregator<R> {
     /// [`Error::Update`] when an update is missing or incomplete.
     pub fn finish(self) -> Result<(ModelState, Vec<R>)> {
         if self.reports.len() != self.workers {
-            let reason = format!("it did not answer; {} were asked", self.workers);
+            let reason = format!("it returned no output; {} were asked", self.workers);
             return Err(refused(self.reports.len(), reason));
         }
         let rows = self.rows as f64;

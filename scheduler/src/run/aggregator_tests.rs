@@ -14,7 +14,7 @@ fn report(rows: u64) -> TrainReport {
     TrainReport { task: TaskReport::of_rows(rows), ..TrainReport::default() }
 }
 
-fn answer(worker: u32, rows: u64, tensors: &[(&str, &[f32])]) -> Rows {
+fn output(worker: u32, rows: u64, tensors: &[(&str, &[f32])]) -> Rows {
     let mut batches: Rows = report_rows(WorkerId(worker), &report(rows)).unwrap();
     for (name, data) in tensors {
         let tensor = NamedTensor { name: (*name).into(), shape: vec![data.len()], data: data.to_vec() };
@@ -26,27 +26,27 @@ fn answer(worker: u32, rows: u64, tensors: &[(&str, &[f32])]) -> Rows {
 /// Folds the task outputs of a group.
 fn fold(aggregator: &mut Aggregator, group: &[Rows]) -> Result<()> {
     for round in 0..group.iter().map(Vec::len).max().unwrap_or(0) {
-        let mut answers = Vec::new();
+        let mut outputs = Vec::new();
         for rows in group {
-            answers.push(match rows.get(round) {
+            outputs.push(match rows.get(round) {
                 Some(batch) => TaskOutput::rows(batch)?.next(),
                 None => None,
             });
         }
-        aggregator.fold(&answers)?;
+        aggregator.fold(&outputs)?;
     }
     Ok(())
 }
 
 /// The mean of workers that are read in groups of `at_a_time`.
-fn mean(answers: &[Rows], at_a_time: usize) -> Result<(ModelState, Vec<TrainReport>)> {
-    let mut aggregator = Aggregator::new(u32::try_from(answers.len()).unwrap());
-    answers.chunks(at_a_time).try_for_each(|group| fold(&mut aggregator, group))?;
+fn mean(outputs: &[Rows], at_a_time: usize) -> Result<(ModelState, Vec<TrainReport>)> {
+    let mut aggregator = Aggregator::new(u32::try_from(outputs.len()).unwrap());
+    outputs.chunks(at_a_time).try_for_each(|group| fold(&mut aggregator, group))?;
     aggregator.finish()
 }
 
-fn message(answers: &[Rows], at_a_time: usize) -> String {
-    mean(answers, at_a_time).unwrap_err().to_string()
+fn message(outputs: &[Rows], at_a_time: usize) -> String {
+    mean(outputs, at_a_time).unwrap_err().to_string()
 }
 
 /// A short array's only row.
@@ -56,9 +56,9 @@ fn row(worker: u32, name: &str, bytes: &[u8]) -> RecordBatch {
 
 #[test]
 fn the_mean_is_weighted_by_rows_as_computed_by_hand() {
-    let answers = [answer(0, 3, &[("w", &[1.0, -2.0])]), answer(1, 1, &[("w", &[5.0, 2.0])])];
+    let outputs = [output(0, 3, &[("w", &[1.0, -2.0])]), output(1, 1, &[("w", &[5.0, 2.0])])];
     for at_a_time in [1, 2] {
-        let (state, reports) = mean(&answers, at_a_time).unwrap();
+        let (state, reports) = mean(&outputs, at_a_time).unwrap();
         // (3 * 1 + 1 * 5) / 4 = 2 and (3 * -2 + 1 * 2) / 4 = -1
         assert_eq!(state.get("w").unwrap().data, [2.0, -1.0]);
         assert_eq!(reports.iter().map(|r| r.task.rows).collect::<Vec<_>>(), [3, 1]);
@@ -70,13 +70,13 @@ fn an_empty_partition_neither_adds_nor_divides() {
     let values = [0.1_f32, 1e-30, 3.4e38, -7.0 / 3.0, -0.0];
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     for full in 0..3 {
-        let answers: Vec<Rows> = (0..3)
+        let outputs: Vec<Rows> = (0..3)
             .map(
-                |worker| if worker == full { answer(worker, 4_173, &[("w", &values)]) } else { answer(worker, 0, &[]) },
+                |worker| if worker == full { output(worker, 4_173, &[("w", &values)]) } else { output(worker, 0, &[]) },
             )
             .collect();
         for at_a_time in [1, 2, 3] {
-            let (state, _) = mean(&answers, at_a_time).unwrap();
+            let (state, _) = mean(&outputs, at_a_time).unwrap();
             assert_eq!(bits(&state.get("w").unwrap().data), bits(&values), "worker {full}, {at_a_time} at a time");
         }
     }
@@ -84,7 +84,7 @@ fn an_empty_partition_neither_adds_nor_divides() {
 
 #[test]
 fn an_update_counts_once_and_in_the_order_of_the_workers() {
-    let of = |worker| answer(worker, 1, &[("w", &[1.0])]);
+    let of = |worker| output(worker, 1, &[("w", &[1.0])]);
     let prefix = "invalid update from worker";
     assert_eq!(message(&[of(1), of(0)], 2), format!("{prefix} 1: the next worker is 0"));
     assert_eq!(message(&[of(0), of(0)], 1), format!("{prefix} 0: the next worker is 1"));
@@ -92,13 +92,13 @@ fn an_update_counts_once_and_in_the_order_of_the_workers() {
     fold(&mut aggregator, &[of(0)]).unwrap();
     let error = fold(&mut aggregator, &[of(1)]).unwrap_err();
     assert_eq!(error.to_string(), format!("{prefix} 1: only 1 were asked"));
-    let twice = |worker| answer(worker, 1, &[("w", &[1.0]), ("w", &[1.0])]);
+    let twice = |worker| output(worker, 1, &[("w", &[1.0]), ("w", &[1.0])]);
     for at_a_time in [1, 2] {
         assert_eq!(message(&[twice(0), twice(1)], at_a_time), format!("{prefix} 0: tensor w: it came twice"));
     }
     // Another worker's rows in the middle of a task output.
-    let mixed = [answer(0, 1, &[]), of(1).split_off(1)].concat();
-    assert_eq!(message(&[mixed, of(1)], 2), format!("{prefix} 0: worker 1 answers in its place"));
+    let mixed = [output(0, 1, &[]), of(1).split_off(1)].concat();
+    assert_eq!(message(&[mixed, of(1)], 2), format!("{prefix} 0: the output is of worker 1"));
 }
 
 #[test]
@@ -112,13 +112,13 @@ fn sums_are_those_of_one_value_after_the_other_to_the_bit() {
         };
         std::iter::repeat_with(value).take(MESSAGE_BYTES_MAX / 4 + 2 * BLOCK_VALUES + 7).collect::<Vec<f32>>()
     };
-    let answers: Vec<Rows> = (0..)
+    let outputs: Vec<Rows> = (0..)
         .zip([3_u64, 1_000_003, 17])
-        .map(|(worker, rows)| answer(worker, rows, &[("w", &values(worker))]))
+        .map(|(worker, rows)| output(worker, rows, &[("w", &values(worker))]))
         .collect();
     let [a, b, c] = [values(0), values(1), values(2)];
     for at_a_time in [1, 2, 3] {
-        let (state, _) = mean(&answers, at_a_time).unwrap();
+        let (state, _) = mean(&outputs, at_a_time).unwrap();
         for (place, mean) in state.get("w").unwrap().data.iter().enumerate() {
             let mut sum = f64::from(a[place]) * 3.0;
             sum += f64::from(b[place]) * 1_000_003.0;
@@ -136,7 +136,7 @@ fn the_value_that_is_not_finite_is_named_wherever_it_is() {
             let mut values = good.clone();
             values[place] = bad;
             for at_a_time in [1, 2] {
-                let message = message(&[answer(0, 1, &[("w", &good)]), answer(1, 1, &[("w", &values)])], at_a_time);
+                let message = message(&[output(0, 1, &[("w", &good)]), output(1, 1, &[("w", &values)])], at_a_time);
                 assert!(message.starts_with("invalid update from worker 1: "), "{message}");
                 assert!(message.contains(&format!("tensor w: value {place} is {bad}; lower")), "{message}");
             }
@@ -149,17 +149,17 @@ fn a_shape_that_no_memory_holds_is_refused() {
     for sides in [&[1_u64 << 62, 1][..], &[1 << 58], &[1 << 33, 1 << 33], &[1 << 40, 1 << 10], &[u64::MAX], &[1 << 61]]
     {
         let header = std::iter::once(sides.len() as u64).chain(sides.iter().copied()).flat_map(u64::to_le_bytes);
-        let claim = [answer(0, 1, &[]), vec![row(0, "w", &header.collect::<Vec<_>>())]].concat();
+        let claim = [output(0, 1, &[]), vec![row(0, "w", &header.collect::<Vec<_>>())]].concat();
         let message = message(&[claim], 1);
         assert!(message.contains("too large"), "{message}");
     }
-    let message = message(&[answer(0, u64::MAX, &[])], 1);
+    let message = message(&[output(0, u64::MAX, &[])], 1);
     assert!(message.contains("the count 18446744073709551615 is too large"), "{message}");
 }
 
 #[test]
 fn what_differs_between_workers_is_refused() {
-    let good = answer(0, 1, &[("v", &[1.0]), ("w", &[1.0])]);
+    let good = output(0, 1, &[("v", &[1.0]), ("w", &[1.0])]);
     let others: [&[(&str, &[f32])]; 5] = [
         &[("v", &[1.0]), ("w", &[1.0, 2.0])],
         &[("v", &[1.0])],
@@ -168,15 +168,15 @@ fn what_differs_between_workers_is_refused() {
         &[("v", &[1.0]), ("w", &[1.0]), ("x", &[1.0])],
     ];
     for (case, other) in others.iter().enumerate() {
-        let together = message(&[good.clone(), answer(1, 1, other)], 2);
+        let together = message(&[good.clone(), output(1, 1, other)], 2);
         assert!(together.starts_with("invalid update from worker "), "{together}");
         // In another group they may come in another order.
-        assert_eq!(mean(&[good.clone(), answer(1, 1, other)], 1).is_ok(), case == 2, "{other:?}");
+        assert_eq!(mean(&[good.clone(), output(1, 1, other)], 1).is_ok(), case == 2, "{other:?}");
     }
-    assert!(mean(&[good.clone(), answer(1, 0, &[("v", &[1.0])])], 2).is_err(), "weights without rows");
+    assert!(mean(&[good.clone(), output(1, 0, &[("v", &[1.0])])], 2).is_err(), "weights without rows");
     assert!(mean(&[good[1..].to_vec()], 1).is_err(), "no report");
-    assert!(mean(&[good.clone(), Vec::new()], 2).is_err(), "no answer");
-    assert!(mean(&[good.clone(), Vec::new()], 1).is_err(), "no answer");
+    assert!(mean(&[good.clone(), Vec::new()], 2).is_err(), "no output");
+    assert!(mean(&[good.clone(), Vec::new()], 1).is_err(), "no output");
     assert!(Aggregator::new(1).finish().is_err(), "nobody");
     assert!(mean(&[], 1).unwrap().0.iter().next().is_none());
 }
@@ -193,7 +193,7 @@ fn damaged_answers_are_refused_or_folded_and_panic_nothing() {
     };
     let mut refused = 0;
     for _ in 0..5000 {
-        let mut answers = Vec::new();
+        let mut outputs = Vec::new();
         for worker in 0..2 {
             let mut rows = Vec::new();
             for (name, bytes) in [(REPORT, &report), ("w", &tensor), ("v", &tensor)] {
@@ -213,9 +213,9 @@ fn damaged_answers_are_refused_or_folded_and_panic_nothing() {
                 let (one, other) = (next(rows.len()), next(rows.len()));
                 rows.swap(one, other);
             }
-            answers.push(rows);
+            outputs.push(rows);
         }
-        let outcome = mean(&answers, 1 + next(2));
+        let outcome = mean(&outputs, 1 + next(2));
         refused += usize::from(outcome.is_err());
         if let Ok((state, _)) = outcome {
             assert!(state.iter().all(|t| t.data.iter().all(|v| v.is_finite())));

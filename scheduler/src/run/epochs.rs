@@ -41,7 +41,7 @@ impl Run {
             images: tally.rows,
             skipped: self.record.data.skipped,
             workers: self.record.workers,
-            part: self.part.clone(),
+            child: self.child.clone(),
             decoded: tally.decoded + validation.reports.iter().map(|r| r.task.decoded).sum::<u64>(),
             seconds: 0.0,
             timing,

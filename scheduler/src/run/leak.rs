@@ -32,8 +32,8 @@ impl Census {
     ///
     /// # Errors
     /// When it carries no hashes.
-    pub(super) fn fold(&mut self, answer: &TaskOutput<'_>) -> Result<()> {
-        self.0.fold(answer, ROWS_MAX)
+    pub(super) fn fold(&mut self, output: &TaskOutput<'_>) -> Result<()> {
+        self.0.fold(output, ROWS_MAX)
     }
 
     fn rows(&self) -> impl Iterator<Item = Seen> {

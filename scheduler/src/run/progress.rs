@@ -47,7 +47,7 @@ mod tests {
             images: 1,
             skipped: 0,
             workers: 1,
-            part: None,
+            child: None,
             decoded: 0,
             seconds: 1.0,
             timing: Timing::default(),

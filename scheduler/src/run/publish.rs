@@ -30,7 +30,7 @@ impl Run {
         Ok(Learned { state, validation })
     }
 
-    /// Publishes what it has learned under a name: its own, or that of the run whose best part it is.
+    /// Publishes the model under a name: its own, or that of the run whose best child it is.
     pub(crate) async fn publish(&self, name: &ModelName) -> Result<Manifest> {
         let Learned { state, validation } = self.learned().await?;
         let decision = validation.decision(&self.record.definition);

@@ -17,10 +17,10 @@ use super::data::{Profile, undecided};
 use super::job::source::Source;
 use super::{leak, progress};
 use crate::error::{Error, Result};
-use crate::parameter_server::ParameterService;
+use crate::parameter_server::ParameterStores;
 use crate::run::active::ActiveRuns;
+use crate::run::children::drop_children;
 use crate::run::job_runner::JobRunner;
-use crate::run::parts::drop_parts;
 
 /// What a run works with.
 #[derive(Clone, Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct RunContext {
     /// Threads per worker.
     pub(crate) threads: u32,
     /// Where workers exchange weights.
-    pub(crate) parameters: ParameterService,
+    pub(crate) parameters: ParameterStores,
 }
 
 /// A run that is under way.
@@ -48,7 +48,7 @@ pub(crate) struct Run {
     /// The rows of VALIDATE ON.
     pub(super) validate_source: Option<Source>,
     /// Its name within a run that is made of several.
-    pub(super) part: Option<String>,
+    pub(super) child: Option<String>,
 }
 
 impl Run {
@@ -57,25 +57,30 @@ impl Run {
         Self::begin_as(context, request, run, None).await
     }
 
-    /// The same for a part of a run that is made of several: it goes on where it was, even where that was its end.
-    pub(crate) async fn begin_part(
+    /// Begins or resumes a child run. One that is finished is resumed at its end.
+    pub(crate) async fn begin_child(
         context: RunContext,
         request: TrainingRequest,
         run: RunId,
-        part: String,
+        child: String,
     ) -> Result<Self> {
-        Self::begin_as(context, TrainingRequest { resume: true, ..request }, run, Some(part)).await
+        Self::begin_as(context, TrainingRequest { resume: true, ..request }, run, Some(child)).await
     }
 
-    async fn begin_as(context: RunContext, request: TrainingRequest, run: RunId, part: Option<String>) -> Result<Self> {
+    async fn begin_as(
+        context: RunContext,
+        request: TrainingRequest,
+        run: RunId,
+        child: Option<String>,
+    ) -> Result<Self> {
         let before = context.store.run(&request.name).await?;
-        let is_previous = |record: &RunRecord| match part {
+        let is_previous = |record: &RunRecord| match child {
             Some(_) => record.run == run,
             None => record.status != RunStatus::Finished,
         };
         let previous = before.clone().filter(|record| request.resume && is_previous(record));
         if let (None, Some(before)) = (&previous, &before) {
-            drop_parts(&context.store, before).await?;
+            drop_children(&context.store, before).await?;
         }
         if let Some(record) = &previous
             && record.definition.spec != request.spec
@@ -90,13 +95,13 @@ impl Run {
         let source = |plan| Source::new(plan, context.jobs.codec().as_ref());
         let train_source = source(&request.train)?;
         let validate_source = request.validate.as_ref().map(source).transpose()?;
-        let mut this = Self { context, request, record, train_source, validate_source, part };
+        let mut this = Self { context, request, record, train_source, validate_source, child };
         match previous {
             Some(finished) if finished.status == RunStatus::Finished => this.record = finished,
             Some(previous) => this.profile(Some(previous)).await?,
             None => {
                 // Before the rows are read, so that a scheduler that is killed now resumes this run after a restart.
-                if this.part.is_none() {
+                if this.child.is_none() {
                     let bytes = this.request.encode(this.context.jobs.codec().as_ref())?;
                     this.context.store.write_request(&this.record.model, bytes).await?;
                 }
@@ -277,8 +282,8 @@ impl Run {
     }
 
     pub(super) fn emit(&self, event: RunEvent) {
-        // A part neither starts nor ends the run.
-        if self.part.is_some() && matches!(event, RunEvent::Started { .. } | RunEvent::Finished(_)) {
+        // A child run neither starts nor ends the run.
+        if self.child.is_some() && matches!(event, RunEvent::Started { .. } | RunEvent::Finished(_)) {
             return;
         }
         // Nobody has to listen.
@@ -307,7 +312,7 @@ pub(crate) fn begun(context: &RunContext, request: &TrainingRequest, run: RunId)
         best: None,
         exchange: None,
         dropped: Vec::new(),
-        parts: Vec::new(),
+        children: Vec::new(),
     }
 }
 

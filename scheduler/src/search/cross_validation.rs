@@ -1,11 +1,11 @@
 //! Cross-validation: every row is held out by one of several nets, and the model is the mean of them.
 
-use tusk_core::manifest::{FORMAT_VERSION, Leak, Manifest, Member, ModelDefinition, PartStatus};
+use tusk_core::manifest::{ChildStatus, FORMAT_VERSION, Leak, Manifest, Member, ModelDefinition};
 use tusk_core::state::ModelState;
 
 use super::CompositeRun;
 use crate::error::Result;
-use crate::run::parts::progress_of;
+use crate::run::children::progress_of;
 use crate::run::{Learned, Run, Validation, unix_ms};
 
 impl CompositeRun {
@@ -14,13 +14,13 @@ impl CompositeRun {
         let spec = &self.request.spec;
         let mut folds = Vec::new();
         for (index, fold) in (0..spec.split.folds.unwrap_or(0)).enumerate() {
-            self.note(index, |part| part.status = PartStatus::Running).await?;
-            let mut run = self.part(index, spec.of_fold(fold)).await?;
+            self.note(index, |child| child.status = ChildStatus::Running).await?;
+            let mut run = self.child(index, spec.of_fold(fold)).await?;
             run.learn(u32::MAX).await?;
             run.finish().await?;
-            self.note(index, |part| {
-                progress_of(part, run.record(), spec.search.objective);
-                part.status = PartStatus::Finished;
+            self.note(index, |child| {
+                progress_of(child, run.record(), spec.search.objective);
+                child.status = ChildStatus::Finished;
             })
             .await?;
             folds.push(run);
@@ -32,11 +32,11 @@ impl CompositeRun {
     /// seen it.
     async fn publish_folds(&self, folds: &[Run]) -> Result<Manifest> {
         let (mut states, mut validations, mut members, mut epochs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for (run, part) in folds.iter().zip(self.parts().await) {
+        for (run, child) in folds.iter().zip(self.children().await) {
             let Learned { state, validation } = run.learned().await?;
-            states.push(state.as_member(&part.name));
+            states.push(state.as_member(&child.name));
             validations.push(validation);
-            members.push(Member { name: part.name, definition: run.record().definition.clone() });
+            members.push(Member { name: child.name, definition: run.record().definition.clone() });
             epochs.extend(run.record().epochs.iter().cloned());
         }
         let Some(first) = folds.first().map(Run::record) else {

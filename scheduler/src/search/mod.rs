@@ -1,7 +1,7 @@
 //! Runs that are made of runs: the folds of a cross-validation, and the trials of a search.
 //!
-//! Each part is an ordinary run under a name of its own, such as `pneumonia.fold-1`: its checkpoints, its retries and its
-//! resumption are those of any run. A study that is taken up again asks each part to go on where it was.
+//! Each child is an ordinary run under a name of its own, such as `pneumonia.fold-1`: its checkpoints, its retries and its
+//! resumption are those of any run. A study that is taken up again asks each child to go on where it was.
 
 mod cross_validation;
 mod trials;
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tusk_core::event::RunEvent;
 use tusk_core::ids::RunId;
-use tusk_core::manifest::{EpochReport, Manifest, PartRecord, PartStatus, RunRecord, RunStatus};
+use tusk_core::manifest::{ChildRun, ChildStatus, EpochReport, Manifest, RunRecord, RunStatus};
 use tusk_core::options::ModelSpec;
 use tusk_core::protocol::TrainingRequest;
 
 use crate::error::{Error, Result};
-use crate::run::parts::drop_parts;
+use crate::run::children::drop_children;
 use crate::run::{Run, RunContext, begun};
 
 /// A run that is made of several. Its clones are of the same one.
@@ -54,11 +54,11 @@ impl CompositeRun {
             Some(previous) => RunRecord { status: RunStatus::Running, error: None, ..previous },
             None => {
                 if let Some(before) = &before {
-                    drop_parts(&context.store, before).await?;
+                    drop_children(&context.store, before).await?;
                 }
                 let bytes = request.encode(context.jobs.codec().as_ref())?;
                 context.store.write_request(&request.name, bytes).await?;
-                RunRecord { parts: parts(&request.spec), ..begun(&context, &request, run) }
+                RunRecord { children: children(&request.spec), ..begun(&context, &request, run) }
             }
         };
         context.store.write_run(&record).await?;
@@ -66,7 +66,7 @@ impl CompositeRun {
             run: record.run.clone(),
             model: request.name.clone(),
             epochs: request.spec.training.epochs,
-            resumed_from: record.parts.iter().map(|part| part.epochs).sum(),
+            resumed_from: record.children.iter().map(|child| child.epochs).sum(),
         }));
         let run = record.run.clone();
         Ok(Self { context, request, run, record: Arc::new(Mutex::new(record)) })
@@ -77,7 +77,7 @@ impl CompositeRun {
         &self.run
     }
 
-    /// Trains the parts, and publishes what comes of them.
+    /// Trains the children, and publishes what comes of them.
     pub(crate) async fn train(&self) -> Result<Manifest> {
         let trained = match self.request.spec.split.folds {
             Some(_) => Box::pin(self.train_folds()).await,
@@ -100,8 +100,8 @@ impl CompositeRun {
         record.epochs = epochs;
         self.context.store.write_run(&record).await?;
         // Their checkpoints are needed no more. The model is published, whether they go or not.
-        if let Err(error) = drop_parts(&self.context.store, &record).await {
-            tracing::warn!(model = %record.model, %error, "the runs of its parts could not be removed");
+        if let Err(error) = drop_children(&self.context.store, &record).await {
+            tracing::warn!(model = %record.model, %error, "the runs of its children could not be removed");
         }
         drop(self.context.events.send(RunEvent::Finished(Box::new(manifest.clone()))));
         Ok(manifest)
@@ -117,50 +117,50 @@ impl CompositeRun {
         }
     }
 
-    /// The epochs of all parts, in their order.
+    /// The epochs of all children, in their order.
     async fn epochs(&self) -> Result<Vec<EpochReport>> {
         let mut epochs = Vec::new();
-        for part in self.parts().await {
-            let record = self.context.store.run(&self.request.name.part(&part.name)?).await?;
+        for child in self.children().await {
+            let record = self.context.store.run(&self.request.name.child(&child.name)?).await?;
             epochs.extend(record.into_iter().flat_map(|record| record.epochs));
         }
         Ok(epochs)
     }
 
-    /// A part's run, where it was.
-    async fn part(&self, index: usize, spec: ModelSpec) -> Result<Run> {
-        let part = self.parts().await[index].name.clone();
-        let request = TrainingRequest { name: self.request.name.part(&part)?, spec, ..self.request.clone() };
+    /// A child's run, where it was.
+    async fn child(&self, index: usize, spec: ModelSpec) -> Result<Run> {
+        let child = self.children().await[index].name.clone();
+        let request = TrainingRequest { name: self.request.name.child(&child)?, spec, ..self.request.clone() };
         let mut context = self.context.clone();
         context.workers = (context.workers / self.request.spec.search.parallel_trials.max(1)).max(1);
-        Run::begin_part(context, request, self.run.part(&part), part).await
+        Run::begin_child(context, request, self.run.child(&child), child).await
     }
 
-    async fn parts(&self) -> Vec<PartRecord> {
-        self.record.lock().await.parts.clone()
+    async fn children(&self) -> Vec<ChildRun> {
+        self.record.lock().await.children.clone()
     }
 
-    /// Notes how far a part is.
-    async fn note(&self, index: usize, change: impl FnOnce(&mut PartRecord)) -> Result<()> {
+    /// Notes how far a child is.
+    async fn note(&self, index: usize, change: impl FnOnce(&mut ChildRun)) -> Result<()> {
         let mut record = self.record.lock().await;
-        if let Some(part) = record.parts.get_mut(index) {
-            change(part);
+        if let Some(child) = record.children.get_mut(index) {
+            change(child);
         }
         Ok(self.context.store.write_run(&record).await?)
     }
 }
 
 /// What a study begins with.
-fn parts(spec: &ModelSpec) -> Vec<PartRecord> {
-    let (word, count) = spec.parts().unwrap_or(("part", 0));
-    let part = |index: u32| PartRecord {
+fn children(spec: &ModelSpec) -> Vec<ChildRun> {
+    let (word, count) = spec.children().unwrap_or(("child", 0));
+    let child = |index: u32| ChildRun {
         name: format!("{word}-{}", index + 1),
         options: if spec.split.folds.is_some() { Vec::new() } else { spec.trial_options(index) },
-        status: PartStatus::Waiting,
+        status: ChildStatus::Waiting,
         epochs: 0,
         objective: None,
         seconds: 0.0,
         error: None,
     };
-    (0..count).map(part).collect()
+    (0..count).map(child).collect()
 }

@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
-use tusk_core::manifest::{Manifest, PartRecord, PartStatus};
+use tusk_core::manifest::{ChildRun, ChildStatus, Manifest};
 use tusk_core::options::{Objective, SearchStrategy};
 
 use super::CompositeRun;
 use crate::error::{Error, Result};
-use crate::run::parts::progress_of;
+use crate::run::children::progress_of;
 
 /// Shares of its epochs after which a trial of a halving search is compared with the others.
 const HALVINGS: [f64; 3] = [1.0 / 8.0, 1.0 / 4.0, 1.0 / 2.0];
@@ -17,36 +17,36 @@ impl CompositeRun {
     /// Trains trials until one is the best.
     pub(super) async fn search(&self) -> Result<Manifest> {
         let spec = &self.request.spec;
-        let count = self.parts().await.len();
+        let count = self.children().await.len();
         for (share, survivors) in rungs(spec.search.strategy, count) {
             self.train_trials(share).await?;
             if share < 1.0 {
                 self.halve(survivors).await?;
             }
         }
-        let parts = self.parts().await;
-        let is_finished = |part: &&PartRecord| part.status == PartStatus::Finished;
-        let Some(best) = ranked(&parts, is_finished, spec.search.objective).first().copied() else {
-            return Err(no_trial(&parts));
+        let children = self.children().await;
+        let is_finished = |child: &&ChildRun| child.status == ChildStatus::Finished;
+        let Some(best) = ranked(&children, is_finished, spec.search.objective).first().copied() else {
+            return Err(no_trial(&children));
         };
-        if parts[best].objective.is_none() {
+        if children[best].objective.is_none() {
             let message = format!(
                 "no trial has a {} on the held-out rows, so none is the best; do these rows hold every class?",
                 spec.search.objective.name()
             );
             return Err(tusk_core::Error::Data { message }.into());
         }
-        let run = self.part(best, spec.of_trial(best as u32)?).await?;
+        let run = self.child(best, spec.of_trial(best as u32)?).await?;
         run.publish(&self.request.name).await
     }
 
     /// Trains all trials that are still in the race up to a share of their epochs.
     async fn train_trials(&self, share: f64) -> Result<()> {
-        let parts = self.parts().await;
-        let in_race = parts
+        let children = self.children().await;
+        let in_race = children
             .iter()
             .enumerate()
-            .filter(|(_, part)| matches!(part.status, PartStatus::Waiting | PartStatus::Running));
+            .filter(|(_, child)| matches!(child.status, ChildStatus::Waiting | ChildStatus::Running));
         let waiting: Vec<usize> = in_race.map(|(index, _)| index).collect();
         let side_by_side = self.request.spec.search.parallel_trials.max(1) as usize;
         let has_ended = AtomicBool::new(false);
@@ -72,12 +72,12 @@ impl CompositeRun {
         let spec = self.request.spec.of_trial(index as u32)?;
         let until = (f64::from(spec.training.epochs) * share).ceil() as u32;
         let objective = self.request.spec.search.objective;
-        if share < 1.0 && self.parts().await[index].epochs >= until {
+        if share < 1.0 && self.children().await[index].epochs >= until {
             return Ok(());
         }
-        self.note(index, |part| part.status = PartStatus::Running).await?;
+        self.note(index, |child| child.status = ChildStatus::Running).await?;
         let trained = async {
-            let mut run = self.part(index, spec).await?;
+            let mut run = self.child(index, spec).await?;
             run.learn(until).await?;
             if share >= 1.0 {
                 run.finish().await?;
@@ -86,10 +86,10 @@ impl CompositeRun {
         };
         match Box::pin(trained).await {
             Ok(run) => {
-                self.note(index, |part| {
-                    progress_of(part, run.record(), objective);
+                self.note(index, |child| {
+                    progress_of(child, run.record(), objective);
                     if share >= 1.0 {
-                        part.status = PartStatus::Finished;
+                        child.status = ChildStatus::Finished;
                     }
                 })
                 .await
@@ -102,9 +102,9 @@ impl CompositeRun {
             ) => Err(error),
             Err(error) => {
                 tracing::warn!(model = %self.request.name, trial = index + 1, %error, "a trial failed");
-                self.note(index, |part| {
-                    part.status = PartStatus::Failed;
-                    part.error = Some(error.to_string());
+                self.note(index, |child| {
+                    child.status = ChildStatus::Failed;
+                    child.error = Some(error.to_string());
                 })
                 .await
             }
@@ -113,10 +113,10 @@ impl CompositeRun {
 
     /// Stops all but the best of those that are in the race.
     async fn halve(&self, survivors: usize) -> Result<()> {
-        let parts = self.parts().await;
-        let is_running = |part: &&PartRecord| part.status == PartStatus::Running;
-        for index in ranked(&parts, is_running, self.request.spec.search.objective).into_iter().skip(survivors) {
-            self.note(index, |part| part.status = PartStatus::Stopped).await?;
+        let children = self.children().await;
+        let is_running = |child: &&ChildRun| child.status == ChildStatus::Running;
+        for index in ranked(&children, is_running, self.request.spec.search.objective).into_iter().skip(survivors) {
+            self.note(index, |child| child.status = ChildStatus::Stopped).await?;
         }
         Ok(())
     }
@@ -129,11 +129,11 @@ fn rungs(strategy: SearchStrategy, trials: usize) -> Vec<(f64, usize)> {
     survivors.chain([(1.0, 1)]).collect()
 }
 
-/// The places of the parts that are asked for, the best first; those that cannot be compared last.
-fn ranked(parts: &[PartRecord], wanted: impl Fn(&&PartRecord) -> bool, objective: Objective) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..parts.len()).filter(|index| wanted(&&parts[*index])).collect();
+/// The places of the children that are asked for, the best first; those that cannot be compared last.
+fn ranked(children: &[ChildRun], wanted: impl Fn(&&ChildRun) -> bool, objective: Objective) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..children.len()).filter(|index| wanted(&&children[*index])).collect();
     let merit = |index: &usize| {
-        let value = parts[*index].objective.unwrap_or(f64::NAN);
+        let value = children[*index].objective.unwrap_or(f64::NAN);
         let merit = if objective == Objective::Loss { -value } else { value };
         if merit.is_nan() { f64::NEG_INFINITY } else { merit }
     };
@@ -142,9 +142,9 @@ fn ranked(parts: &[PartRecord], wanted: impl Fn(&&PartRecord) -> bool, objective
     places
 }
 
-fn no_trial(parts: &[PartRecord]) -> Error {
-    let error = parts.iter().find_map(|part| part.error.clone()).unwrap_or_else(|| "none was trained".to_owned());
-    let message = format!("no trial of {} could be trained; the first failed with: {error}", parts.len());
+fn no_trial(children: &[ChildRun]) -> Error {
+    let error = children.iter().find_map(|child| child.error.clone()).unwrap_or_else(|| "none was trained".to_owned());
+    let message = format!("no trial of {} could be trained; the first failed with: {error}", children.len());
     tusk_core::Error::Data { message }.into()
 }
 
@@ -152,8 +152,8 @@ fn no_trial(parts: &[PartRecord]) -> Error {
 mod tests {
     use super::*;
 
-    fn part(objective: Option<f64>, status: PartStatus) -> PartRecord {
-        PartRecord {
+    fn child(objective: Option<f64>, status: ChildStatus) -> ChildRun {
+        ChildRun {
             name: "trial-1".into(),
             options: Vec::new(),
             status,
@@ -173,15 +173,15 @@ mod tests {
 
     #[test]
     fn the_best_comes_first_whichever_way_is_up() {
-        let parts = [
-            part(Some(0.7), PartStatus::Running),
-            part(Some(0.9), PartStatus::Running),
-            part(None, PartStatus::Running),
-            part(Some(0.95), PartStatus::Stopped),
-            part(Some(0.9), PartStatus::Running),
+        let children = [
+            child(Some(0.7), ChildStatus::Running),
+            child(Some(0.9), ChildStatus::Running),
+            child(None, ChildStatus::Running),
+            child(Some(0.95), ChildStatus::Stopped),
+            child(Some(0.9), ChildStatus::Running),
         ];
-        let is_running = |part: &&PartRecord| part.status == PartStatus::Running;
-        assert_eq!(ranked(&parts, is_running, Objective::RocAuc), [1, 4, 0, 2]);
-        assert_eq!(ranked(&parts, is_running, Objective::Loss), [0, 1, 4, 2]);
+        let is_running = |child: &&ChildRun| child.status == ChildStatus::Running;
+        assert_eq!(ranked(&children, is_running, Objective::RocAuc), [1, 4, 0, 2]);
+        assert_eq!(ranked(&children, is_running, Objective::Loss), [0, 1, 4, 2]);
     }
 }

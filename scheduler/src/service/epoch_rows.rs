@@ -71,7 +71,7 @@ pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<
 
 /// How an epoch's row calls its model: a fold's and a trial's has their name behind it.
 fn name_in_row(model: &ModelName, report: &EpochReport) -> String {
-    report.part.as_ref().map_or_else(|| model.to_string(), |part| format!("{model}.{part}"))
+    report.child.as_ref().map_or_else(|| model.to_string(), |child| format!("{model}.{child}"))
 }
 
 /// One epoch as a row of [`epoch_schema`].

@@ -17,10 +17,10 @@ use crate::error::{Error, Result};
 use crate::executors::SharedExecutors;
 use crate::metrics;
 use crate::opaque::Opaque;
-use crate::parameter_server::ParameterService;
+use crate::parameter_server::ParameterStores;
 use crate::run::active::{ActiveRun, ActiveRuns, Deregister};
+use crate::run::children;
 use crate::run::job_runner::{JobRunner, Scheduler};
-use crate::run::parts;
 use crate::run::{Run, RunContext, explain, unix_ms};
 use crate::search::CompositeRun;
 
@@ -102,7 +102,7 @@ struct Inner {
     store: ModelStore,
     executors: SharedExecutors,
     threads: u32,
-    parameters: ParameterService,
+    parameters: ParameterStores,
     active: Arc<ActiveRuns>,
 }
 
@@ -111,7 +111,7 @@ impl TrainingService {
     pub(crate) async fn new(settings: ServiceSettings, active: Arc<ActiveRuns>) -> Result<Self> {
         let ServiceSettings { scheduler, store, codec, executors, threads } = settings;
         let jobs = JobRunner::new(scheduler, codec).await?;
-        let parameters = ParameterService::default();
+        let parameters = ParameterStores::default();
         Ok(Self { inner: Opaque::new(Inner { jobs, store, executors, threads, parameters, active }) })
     }
 
@@ -127,7 +127,7 @@ impl TrainingService {
     }
 
     /// Where workers exchange weights.
-    pub(crate) fn parameters(&self) -> &ParameterService {
+    pub(crate) fn parameters(&self) -> &ParameterStores {
         &self.inner.parameters
     }
 
@@ -292,13 +292,15 @@ impl TrainingService {
         if let Some(exchange) = record.exchange.as_mut().filter(|_| !workers.is_empty()) {
             exchange.workers = workers;
         }
-        // Until it is finished, a run's parts know more than it does.
+        // The record of a run is behind those of its child runs until it is finished.
         let objective = record.definition.spec.search.objective;
         if record.status != RunStatus::Finished {
-            for (index, part) in parts::part_names(&record).iter().enumerate() {
-                if let Some(part) = self.inner.store.run(part).await?.filter(|part| part.run.belongs_to(&record.run)) {
-                    parts::progress_of(&mut record.parts[index], &part, objective);
-                    record.epochs.extend(part.epochs);
+            for (index, child) in children::child_names(&record).iter().enumerate() {
+                if let Some(child) =
+                    self.inner.store.run(child).await?.filter(|child| child.run.belongs_to(&record.run))
+                {
+                    children::progress_of(&mut record.children[index], &child, objective);
+                    record.epochs.extend(child.epochs);
                 }
             }
         }
@@ -321,7 +323,7 @@ async fn run_to_its_end(
 ) -> Result<Manifest> {
     let (store, name) = (context.store.clone(), request.name.clone());
     let before = store.run(&name).await?;
-    let begun = match request.spec.parts() {
+    let begun = match request.spec.children() {
         Some(_) => CompositeRun::begin(context, request, run).await.map(|study| Begun::CompositeRun(Box::new(study))),
         None => Run::begin(context, request, run).await.map(|run| Begun::Run(Box::new(run))),
     };
@@ -380,7 +382,7 @@ async fn note_refusal(
     before: Option<RunRecord>,
     error: &Error,
 ) -> tusk_core::Result<()> {
-    if let Some(before) = before.filter(|record| !record.epochs.is_empty() || !record.parts.is_empty()) {
+    if let Some(before) = before.filter(|record| !record.epochs.is_empty() || !record.children.is_empty()) {
         return store.write_run(&before).await;
     }
     match store.run(name).await? {

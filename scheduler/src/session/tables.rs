@@ -61,7 +61,7 @@ async fn run(frame: DataFrame) -> Result<Results> {
     Ok(Results::new(frame.execute_stream().await?))
 }
 
-/// Whether a plan can be sent to the cluster, and is worth it: one without tables is answered here.
+/// Whether a plan can be sent to the cluster, and is worth it: one without tables runs here.
 pub(super) fn can_travel(plan: &LogicalPlan) -> bool {
     let mut reads_table = false;
     let walked = plan.apply_with_subqueries(|node| {

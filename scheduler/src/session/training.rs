@@ -29,9 +29,9 @@ impl Training {
     /// The request for the training service.
     ///
     /// # Errors
-    /// When the name is one of a part of a run, a column is missing, or the rows cannot be planned.
+    /// When the name is that of a child run, a column is missing, or the rows cannot be planned.
     pub async fn request(&self, context: &Session) -> Result<TrainingRequest> {
-        self.name.refuse_part()?;
+        self.name.refuse_child()?;
         let mut spec = self.spec.clone();
         let validate = match &self.validate {
             Some(rows) => {

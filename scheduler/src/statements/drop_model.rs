@@ -8,7 +8,7 @@ use super::rows::{schema_of, status};
 use super::{Execute, Executed, Verb};
 use crate::access::users::Right;
 use crate::error::{Error, Results};
-use crate::run::parts::drop_parts;
+use crate::run::children::drop_children;
 use crate::session::Session;
 
 pub(super) const VERB: Verb = Verb {
@@ -48,9 +48,9 @@ impl Execute for DropModel {
                 // The error lists the models that exist.
                 store.manifest(name).await?;
             }
-            // A record that cannot be read names no parts.
+            // The child runs of an unreadable record are not known.
             if let Ok(Some(record)) = store.run(name).await {
-                drop_parts(store, &record).await?;
+                drop_children(store, &record).await?;
             }
             let existed = store.drop_model(name).await?;
             let message =

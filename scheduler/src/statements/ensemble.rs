@@ -26,7 +26,7 @@ pub(super) async fn create(
     validate: Option<Rows>,
 ) -> Result<Manifest> {
     let store = context.training()?.store();
-    name.refuse_part()?;
+    name.refuse_child()?;
     if !or_replace && store.find_manifest(name).await?.is_some() {
         return Err(Error::ModelExists { name: name.to_string() }.into());
     }
@@ -37,7 +37,7 @@ pub(super) async fn create(
     let (mut manifest, state) = combined(store, name.clone(), spec, &models).await?;
     if let Some(rows) = validate {
         // Under a name of its own until its threshold is known.
-        let draft = Manifest { name: name.part("new")?, ..manifest.clone() };
+        let draft = Manifest { name: name.child("new")?, ..manifest.clone() };
         let draft = Manifest { weights: store.write_weights(&draft.name, &state).await?, ..draft };
         store.publish(&draft).await?;
         let validated = validation(context, &draft, &rows).await;

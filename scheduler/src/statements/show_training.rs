@@ -75,7 +75,7 @@ fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> {
         ("run", text(record.run.as_str())),
         ("status", text(status)),
         ("epoch", count(record.epochs.len() as u64)),
-        ("epochs", count(u64::from(record.definition.spec.training.epochs) * record.parts.len().max(1) as u64)),
+        ("epochs", count(u64::from(record.definition.spec.training.epochs) * record.children.len().max(1) as u64)),
         ("workers", count(u64::from(record.workers))),
         ("best_epoch", Arc::new(UInt32Array::from(vec![record.best_epoch])) as ArrayRef),
         ("val_loss", maybe(best.and_then(|e| e.val_loss))),

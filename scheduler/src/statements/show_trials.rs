@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
-use tusk_core::manifest::{PartRecord, RunRecord};
+use tusk_core::manifest::{ChildRun, RunRecord};
 
 use super::rows::batch;
 use super::{Execute, Executed, Verb};
@@ -48,22 +48,22 @@ impl Execute for ShowTrials {
 
 /// One trial or fold per row.
 fn trials(record: &RunRecord) -> Result<RecordBatch> {
-    let parts = &record.parts;
-    let text = |value: fn(&PartRecord) -> Option<String>| -> ArrayRef {
-        Arc::new(parts.iter().map(value).collect::<StringArray>())
+    let children = &record.children;
+    let text = |value: fn(&ChildRun) -> Option<String>| -> ArrayRef {
+        Arc::new(children.iter().map(value).collect::<StringArray>())
     };
     let objective = record.definition.spec.search.objective;
     batch([
-        ("trial", text(|part| Some(part.name.clone()))),
-        ("status", text(|part| Some(part.status.word().to_owned()))),
-        ("options", text(|part| Some(options(part)))),
-        ("epochs", Arc::new(parts.iter().map(|part| Some(part.epochs)).collect::<UInt32Array>())),
-        (objective.name(), Arc::new(parts.iter().map(|part| part.objective).collect::<Float64Array>())),
-        ("seconds", Arc::new(parts.iter().map(|part| Some(part.seconds)).collect::<Float64Array>())),
-        ("error", text(|part| part.error.clone())),
+        ("trial", text(|child| Some(child.name.clone()))),
+        ("status", text(|child| Some(child.status.word().to_owned()))),
+        ("options", text(|child| Some(options(child)))),
+        ("epochs", Arc::new(children.iter().map(|child| Some(child.epochs)).collect::<UInt32Array>())),
+        (objective.name(), Arc::new(children.iter().map(|child| child.objective).collect::<Float64Array>())),
+        ("seconds", Arc::new(children.iter().map(|child| Some(child.seconds)).collect::<Float64Array>())),
+        ("error", text(|child| child.error.clone())),
     ])
 }
 
-fn options(part: &PartRecord) -> String {
-    part.options.iter().map(|(option, value)| format!("{option} = {value}")).collect::<Vec<_>>().join(", ")
+fn options(child: &ChildRun) -> String {
+    child.options.iter().map(|(option, value)| format!("{option} = {value}")).collect::<Vec<_>>().join(", ")
 }

@@ -3,7 +3,7 @@
 use datafusion::logical_expr::{AggregateUDF, Documentation};
 
 use super::SECTION;
-use super::confusion::{Figure, PairAggregate};
+use super::confusion::{PairAggregate, PairMetric};
 
 /// The fraction of rows in which `predicted` equals `truth`.
 pub(super) fn accuracy() -> AggregateUDF {
@@ -29,19 +29,19 @@ pub(super) fn accuracy() -> AggregateUDF {
     )
     .with_related_udf("confusion_matrix")
     .build();
-    AggregateUDF::new_from_impl(PairAggregate::new(Figure::Accuracy, documentation))
+    AggregateUDF::new_from_impl(PairAggregate::new(PairMetric::Accuracy, documentation))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::metrics::testing::{LABELLED, context, figure, refusal};
+    use crate::metrics::testing::{LABELLED, context, refusal, value};
 
     #[tokio::test]
     async fn accuracy_is_that_of_scikit_learn() {
         let ctx = context();
-        assert_eq!(figure(&ctx, &format!("SELECT accuracy(truth, predicted) FROM {LABELLED}")).await, Some(0.7));
+        assert_eq!(value(&ctx, &format!("SELECT accuracy(truth, predicted) FROM {LABELLED}")).await, Some(0.7));
         assert_eq!(
-            figure(&ctx, "SELECT accuracy(t = 1, p) FROM (VALUES (1, true), (0, true)) v(t, p)").await,
+            value(&ctx, "SELECT accuracy(t = 1, p) FROM (VALUES (1, true), (0, true)) v(t, p)").await,
             Some(0.5)
         );
     }
@@ -52,20 +52,20 @@ mod tests {
         let rows = "(VALUES ('a', 'a'), ('b', 'a'), (NULL, 'a'), ('a', NULL)) v(t, p)";
         for of in ["Utf8", "LargeUtf8", "Utf8View", "Dictionary(Int32, Utf8)", "Dictionary(UInt8, LargeUtf8)"] {
             let sql = format!("SELECT accuracy(arrow_cast(t, '{of}'), p) FROM {rows}");
-            assert_eq!(figure(&ctx, &sql).await, Some(0.5), "{of}");
+            assert_eq!(value(&ctx, &sql).await, Some(0.5), "{of}");
         }
         for of in ["TINYINT", "INT UNSIGNED", "BIGINT"] {
             let sql = format!("SELECT accuracy(CAST(t AS {of}), p) FROM (VALUES (1, 1), (2, 3)) v(t, p)");
-            assert_eq!(figure(&ctx, &sql).await, Some(0.5), "{of}");
+            assert_eq!(value(&ctx, &sql).await, Some(0.5), "{of}");
         }
     }
 
     #[tokio::test]
     async fn without_rows_the_result_is_null() {
         let ctx = context();
-        assert_eq!(figure(&ctx, &format!("SELECT accuracy(truth, predicted) FROM {LABELLED} WHERE false")).await, None);
-        assert_eq!(figure(&ctx, "SELECT accuracy(t, NULL) FROM (VALUES (1), (2)) v(t)").await, None);
-        assert_eq!(figure(&ctx, "SELECT accuracy(NULL, NULL)").await, None);
+        assert_eq!(value(&ctx, &format!("SELECT accuracy(truth, predicted) FROM {LABELLED} WHERE false")).await, None);
+        assert_eq!(value(&ctx, "SELECT accuracy(t, NULL) FROM (VALUES (1), (2)) v(t)").await, None);
+        assert_eq!(value(&ctx, "SELECT accuracy(NULL, NULL)").await, None);
     }
 
     #[tokio::test]
@@ -88,6 +88,6 @@ mod tests {
         let ctx = context();
         let sql = "SELECT min(a) FROM (SELECT i, accuracy(t, p) OVER (ORDER BY i ROWS 1 PRECEDING) AS a \
                    FROM (VALUES (1, 'x', 'y'), (2, 'x', 'x'), (3, 'y', 'y')) v(i, t, p)) WHERE i = 3";
-        assert_eq!(figure(&ctx, sql).await, Some(1.0));
+        assert_eq!(value(&ctx, sql).await, Some(1.0));
     }
 }

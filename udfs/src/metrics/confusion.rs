@@ -18,7 +18,7 @@ use super::label::{Interner, Kind, LABELS_MAX, Label, LabelColumn, label_array};
 
 /// The result computed from the counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Figure {
+pub(super) enum PairMetric {
     Accuracy,
     Precision,
     Recall,
@@ -26,7 +26,7 @@ pub(super) enum Figure {
     Matrix,
 }
 
-impl Figure {
+impl PairMetric {
     fn name(self) -> &'static str {
         match self {
             Self::Accuracy => "accuracy",
@@ -62,20 +62,20 @@ fn matrix_fields() -> Fields {
 /// An SQL aggregate over pairs of labels.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct PairAggregate {
-    figure: Figure,
+    metric: PairMetric,
     signature: Signature,
     documentation: Documentation,
 }
 
 impl PairAggregate {
-    pub(super) fn new(figure: Figure, documentation: Documentation) -> Self {
-        Self { figure, signature: Signature::user_defined(Volatility::Immutable), documentation }
+    pub(super) fn new(metric: PairMetric, documentation: Documentation) -> Self {
+        Self { metric, signature: Signature::user_defined(Volatility::Immutable), documentation }
     }
 }
 
 impl AggregateUDFImpl for PairAggregate {
     fn name(&self) -> &str {
-        self.figure.name()
+        self.metric.name()
     }
 
     fn signature(&self) -> &Signature {
@@ -84,7 +84,7 @@ impl AggregateUDFImpl for PairAggregate {
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
         let names: &[&str] =
-            if self.figure.takes_positive() { &["truth", "predicted", "positive"] } else { &["truth", "predicted"] };
+            if self.metric.takes_positive() { &["truth", "predicted", "positive"] } else { &["truth", "predicted"] };
         if arg_types.len() < 2 || arg_types.len() > names.len() {
             let (name, usage) = (self.name(), &self.documentation.syntax_example);
             return plan_err!("{name} expects {usage}, got {} arguments", arg_types.len());
@@ -95,14 +95,14 @@ impl AggregateUDFImpl for PairAggregate {
     }
 
     fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(self.figure.return_type())
+        Ok(self.metric.return_type())
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         refuse_distinct(self.name(), args.is_distinct)?;
         let positive = args.exprs.get(2).map(|positive| Label::constant(self.name(), positive)).transpose()?;
         Ok(Box::new(PairAccumulator {
-            figure: self.figure,
+            metric: self.metric,
             positive,
             kind: kind_of_first(self.name(), args.expr_fields)?,
             labels: Interner::default(),
@@ -168,7 +168,7 @@ pub(super) fn state_lists<const K: usize>(function: &str, states: &[ArrayRef]) -
 /// Counts of (truth, predicted) pairs.
 #[derive(Debug)]
 struct PairAccumulator {
-    figure: Figure,
+    metric: PairMetric,
     positive: Option<Label>,
     kind: Kind,
     labels: Interner,
@@ -179,7 +179,7 @@ struct PairAccumulator {
 impl PairAccumulator {
     /// Returns the numbers of both labels of each row without NULLs.
     fn pairs(&mut self, truth: &ArrayRef, predicted: &ArrayRef) -> Result<Vec<Option<(u32, u32)>>> {
-        let function = self.figure.name();
+        let function = self.metric.name();
         let truth = self.labels.intern(function, &LabelColumn::try_new(function, truth)?)?;
         let predicted = self.labels.intern(function, &LabelColumn::try_new(function, predicted)?)?;
         Ok(truth.into_iter().zip(predicted).map(|(truth, predicted)| truth.zip(predicted)).collect())
@@ -191,7 +191,7 @@ impl PairAccumulator {
             return Ok(());
         }
         if self.counts.len() >= LABELS_MAX {
-            let function = self.figure.name();
+            let function = self.metric.name();
             return exec_err!(
                 "{function}: more than {LABELS_MAX} distinct pairs; check that both arguments are label columns"
             );
@@ -209,7 +209,7 @@ impl PairAccumulator {
         pairs
     }
 
-    fn figure_of_class(&self, pairs: &[(&Label, &Label, u64)]) -> Option<f64> {
+    fn value_of_class(&self, pairs: &[(&Label, &Label, u64)]) -> Option<f64> {
         let classes = classes(pairs);
         let positive = match &self.positive {
             Some(positive) => Some(positive),
@@ -221,22 +221,22 @@ impl PairAccumulator {
         };
         let Some(positive) = positive else {
             let counts = multi(&classes, pairs);
-            return match self.figure {
-                Figure::Precision => counts.macro_precision(),
-                Figure::Recall => counts.macro_recall(),
-                Figure::F1 => counts.macro_f1(),
-                Figure::Accuracy | Figure::Matrix => None,
+            return match self.metric {
+                PairMetric::Precision => counts.macro_precision(),
+                PairMetric::Recall => counts.macro_recall(),
+                PairMetric::F1 => counts.macro_f1(),
+                PairMetric::Accuracy | PairMetric::Matrix => None,
             };
         };
         let mut counts = Confusion::default();
         for (truth, predicted, rows) in pairs {
             counts.add(*truth == positive, *predicted == positive, *rows);
         }
-        match self.figure {
-            Figure::Precision => counts.precision(),
-            Figure::Recall => counts.recall(),
-            Figure::F1 => counts.f1(),
-            Figure::Accuracy | Figure::Matrix => None,
+        match self.metric {
+            PairMetric::Precision => counts.precision(),
+            PairMetric::Recall => counts.recall(),
+            PairMetric::F1 => counts.f1(),
+            PairMetric::Accuracy | PairMetric::Matrix => None,
         }
     }
 }
@@ -244,7 +244,7 @@ impl PairAccumulator {
 impl Accumulator for PairAccumulator {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let [truth, predicted, ..] = values else {
-            return exec_err!("{}: expected two label columns", self.figure.name());
+            return exec_err!("{}: expected two label columns", self.metric.name());
         };
         for pair in self.pairs(truth, predicted)?.into_iter().flatten() {
             self.add(pair, 1)?;
@@ -253,10 +253,10 @@ impl Accumulator for PairAccumulator {
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        for [truth, predicted, counts] in state_lists(self.figure.name(), states)? {
+        for [truth, predicted, counts] in state_lists(self.metric.name(), states)? {
             let pairs = self.pairs(&truth, &predicted)?;
             let Some(counts) = counts.as_primitive_opt::<Int64Type>() else {
-                return exec_err!("{}: invalid partial state: counts must be Int64", self.figure.name());
+                return exec_err!("{}: invalid partial state: counts must be Int64", self.metric.name());
             };
             for (pair, rows) in pairs.into_iter().zip(counts) {
                 if let (Some(pair), Some(rows)) = (pair, rows.and_then(|rows| u64::try_from(rows).ok())) {
@@ -279,16 +279,18 @@ impl Accumulator for PairAccumulator {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let pairs = self.sorted();
-        match self.figure {
-            Figure::Matrix => matrix(&pairs),
-            Figure::Accuracy => Ok(ScalarValue::Float64(multi(&classes(&pairs), &pairs).accuracy())),
-            Figure::Precision | Figure::Recall | Figure::F1 => Ok(ScalarValue::Float64(self.figure_of_class(&pairs))),
+        match self.metric {
+            PairMetric::Matrix => matrix(&pairs),
+            PairMetric::Accuracy => Ok(ScalarValue::Float64(multi(&classes(&pairs), &pairs).accuracy())),
+            PairMetric::Precision | PairMetric::Recall | PairMetric::F1 => {
+                Ok(ScalarValue::Float64(self.value_of_class(&pairs)))
+            }
         }
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         let [truth, predicted, ..] = values else {
-            return exec_err!("{}: expected two label columns", self.figure.name());
+            return exec_err!("{}: expected two label columns", self.metric.name());
         };
         for pair in self.pairs(truth, predicted)?.into_iter().flatten() {
             if let Some(count) = self.counts.get_mut(&pair) {
@@ -352,7 +354,7 @@ fn multi(classes: &[&Label], pairs: &[(&Label, &Label, u64)]) -> MultiConfusion 
 
 fn matrix(pairs: &[(&Label, &Label, u64)]) -> Result<ScalarValue> {
     if pairs.is_empty() {
-        return ScalarValue::try_from(Figure::Matrix.return_type());
+        return ScalarValue::try_from(PairMetric::Matrix.return_type());
     }
     let truth = StringArray::from_iter_values(pairs.iter().map(|(truth, ..)| truth.to_string()));
     let predicted = StringArray::from_iter_values(pairs.iter().map(|(_, predicted, _)| predicted.to_string()));

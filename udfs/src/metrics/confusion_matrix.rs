@@ -3,7 +3,7 @@
 use datafusion::logical_expr::{AggregateUDF, Documentation};
 
 use super::SECTION;
-use super::confusion::{Figure, PairAggregate};
+use super::confusion::{PairAggregate, PairMetric};
 
 /// How often each pair of labels was seen, as a list of rows.
 pub(super) fn confusion_matrix() -> AggregateUDF {
@@ -35,7 +35,7 @@ pub(super) fn confusion_matrix() -> AggregateUDF {
     )
     .with_related_udf("accuracy")
     .build();
-    AggregateUDF::new_from_impl(PairAggregate::new(Figure::Matrix, documentation))
+    AggregateUDF::new_from_impl(PairAggregate::new(PairMetric::Matrix, documentation))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use datafusion::logical_expr::{AggregateUDF, Documentation};
 
-use super::confusion::{Figure, PairAggregate};
+use super::confusion::{PairAggregate, PairMetric};
 use super::{POSITIVE, SECTION};
 
 /// The harmonic mean of precision and recall.
@@ -32,25 +32,25 @@ pub(super) fn f1() -> AggregateUDF {
     .with_related_udf("precision")
     .with_related_udf("recall")
     .build();
-    AggregateUDF::new_from_impl(PairAggregate::new(Figure::F1, documentation))
+    AggregateUDF::new_from_impl(PairAggregate::new(PairMetric::F1, documentation))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::metrics::testing::{LABELLED, THREE_CLASSES, context, figure};
+    use crate::metrics::testing::{LABELLED, THREE_CLASSES, context, value};
 
     #[tokio::test]
     async fn f1_is_that_of_scikit_learn() {
         let ctx = context();
-        assert_eq!(figure(&ctx, &format!("SELECT f1(truth, predicted) FROM {LABELLED}")).await, Some(0.75));
-        let averaged = figure(&ctx, &format!("SELECT f1(truth, predicted) FROM {THREE_CLASSES}")).await;
+        assert_eq!(value(&ctx, &format!("SELECT f1(truth, predicted) FROM {LABELLED}")).await, Some(0.75));
+        let averaged = value(&ctx, &format!("SELECT f1(truth, predicted) FROM {THREE_CLASSES}")).await;
         assert!((averaged.unwrap() - 0.6626984126984127).abs() < 1e-12, "{averaged:?}");
     }
 
     #[tokio::test]
     async fn f1_is_null_only_where_nothing_is_positive_on_either_side() {
         let ctx = context();
-        assert_eq!(figure(&ctx, "SELECT f1(t, p) FROM (VALUES (0, 0), (0, 0)) v(t, p)").await, None);
-        assert_eq!(figure(&ctx, "SELECT f1(t, p) FROM (VALUES (1, 0), (0, 0)) v(t, p)").await, Some(0.0));
+        assert_eq!(value(&ctx, "SELECT f1(t, p) FROM (VALUES (0, 0), (0, 0)) v(t, p)").await, None);
+        assert_eq!(value(&ctx, "SELECT f1(t, p) FROM (VALUES (1, 0), (0, 0)) v(t, p)").await, Some(0.0));
     }
 }

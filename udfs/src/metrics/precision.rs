@@ -2,7 +2,7 @@
 
 use datafusion::logical_expr::{AggregateUDF, Documentation};
 
-use super::confusion::{Figure, PairAggregate};
+use super::confusion::{PairAggregate, PairMetric};
 use super::{POSITIVE, SECTION};
 
 /// The fraction of predicted positives that are positive.
@@ -32,19 +32,19 @@ pub(super) fn precision() -> AggregateUDF {
     .with_related_udf("recall")
     .with_related_udf("f1")
     .build();
-    AggregateUDF::new_from_impl(PairAggregate::new(Figure::Precision, documentation))
+    AggregateUDF::new_from_impl(PairAggregate::new(PairMetric::Precision, documentation))
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::metrics::testing::{LABELLED, THREE_CLASSES, context, figure, refusal};
+    use crate::metrics::testing::{LABELLED, THREE_CLASSES, context, refusal, value};
 
     #[tokio::test]
     async fn precision_is_that_of_scikit_learn() {
         let ctx = context();
-        let binary = figure(&ctx, &format!("SELECT precision(truth, predicted) FROM {LABELLED}")).await;
+        let binary = value(&ctx, &format!("SELECT precision(truth, predicted) FROM {LABELLED}")).await;
         assert_eq!(binary, Some(0.6923076923076923));
-        let averaged = figure(&ctx, &format!("SELECT precision(truth, predicted) FROM {THREE_CLASSES}")).await;
+        let averaged = value(&ctx, &format!("SELECT precision(truth, predicted) FROM {THREE_CLASSES}")).await;
         assert!((averaged.unwrap() - 0.7000000000000001).abs() < 1e-12, "{averaged:?}");
     }
 
@@ -66,7 +66,7 @@ mod tests {
             ("precision(ascii(t), ascii(p), 97)", 1.0),
             ("precision(t, p, concat('', 'a'))", 1.0),
         ] {
-            assert_eq!(figure(&ctx, &format!("SELECT {call} FROM {rows}")).await, Some(expected), "{call}");
+            assert_eq!(value(&ctx, &format!("SELECT {call} FROM {rows}")).await, Some(expected), "{call}");
         }
     }
 
@@ -74,7 +74,7 @@ mod tests {
     async fn a_given_class_is_compared_with_all_others() {
         let sql = format!("SELECT precision(truth, predicted, 1) FROM {THREE_CLASSES}");
         // Four rows were predicted as 1, and two of them are 1.
-        assert_eq!(figure(&context(), &sql).await, Some(0.5));
+        assert_eq!(value(&context(), &sql).await, Some(0.5));
     }
 
     #[tokio::test]
@@ -87,7 +87,7 @@ mod tests {
             "SELECT precision(t, p, 'absent') FROM (VALUES ('a', 'b')) v(t, p)",
             "SELECT precision(t, p) FROM (VALUES ('a', 'b')) v(t, p) WHERE false",
         ] {
-            assert_eq!(figure(&ctx, sql).await, None, "{sql}");
+            assert_eq!(value(&ctx, sql).await, None, "{sql}");
         }
     }
 

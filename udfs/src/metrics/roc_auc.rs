@@ -202,7 +202,7 @@ impl Accumulator for RocAucAccumulator {
 
 #[cfg(test)]
 mod tests {
-    use crate::metrics::testing::{LABELLED, context, figure, refusal, table};
+    use crate::metrics::testing::{LABELLED, context, refusal, table, value};
 
     #[tokio::test]
     async fn the_area_with_ties_is_that_of_scikit_learn() {
@@ -219,7 +219,7 @@ mod tests {
             ("roc_auc(truth, CAST(score AS DECIMAL(5, 2)))", 0.8080808080808081),
             ("roc_auc(arrow_cast(truth, 'UInt8'), score) FILTER (WHERE true)", 0.8080808080808081),
         ] {
-            let auc = figure(&ctx, &format!("SELECT {call} FROM {LABELLED}")).await.unwrap();
+            let auc = value(&ctx, &format!("SELECT {call} FROM {LABELLED}")).await.unwrap();
             assert!((auc - expected).abs() < 1e-12, "{call}: {auc}");
         }
     }
@@ -235,14 +235,14 @@ mod tests {
             "SELECT roc_auc(t, CAST(s AS DOUBLE)) FROM (VALUES (1, '0.1'), (0, 'NaN'), (0, '0.2')) v(t, s)",
             "SELECT roc_auc(NULL, NULL)",
         ] {
-            assert_eq!(figure(&ctx, sql).await, None, "{sql}");
+            assert_eq!(value(&ctx, sql).await, None, "{sql}");
         }
     }
 
     #[tokio::test]
     async fn a_row_with_a_null_is_left_out() {
         let sql = "SELECT roc_auc(t, s) FROM (VALUES (1, 0.9), (0, 0.1), (0, NULL), (NULL, 0.95)) v(t, s)";
-        assert_eq!(figure(&context(), sql).await, Some(1.0));
+        assert_eq!(value(&context(), sql).await, Some(1.0));
     }
 
     #[tokio::test]
@@ -250,9 +250,8 @@ mod tests {
         let sql = "SELECT i, roc_auc(t, s) OVER (ORDER BY i) AS auc \
                    FROM (VALUES (1, 1, 0.4), (2, 0, 0.1), (3, 0, 0.9)) v(i, t, s) ORDER BY i";
         let rows = table(&context(), sql).await;
-        let figures: Vec<&str> =
-            rows.lines().skip(3).take(3).map(|row| row.split('|').nth(2).unwrap().trim()).collect();
-        assert_eq!(figures, ["", "1.0", "0.5"], "{rows}");
+        let values: Vec<&str> = rows.lines().skip(3).take(3).map(|row| row.split('|').nth(2).unwrap().trim()).collect();
+        assert_eq!(values, ["", "1.0", "0.5"], "{rows}");
     }
 
     #[tokio::test]

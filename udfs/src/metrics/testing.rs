@@ -76,13 +76,13 @@ pub(crate) async fn table(ctx: &SessionContext, sql: &str) -> String {
 }
 
 /// Runs `sql` and returns the single Float64 of the result.
-pub(crate) async fn figure(ctx: &SessionContext, sql: &str) -> Option<f64> {
+pub(crate) async fn value(ctx: &SessionContext, sql: &str) -> Option<f64> {
     let batches = ctx.sql(sql).await.unwrap().collect().await.unwrap();
     let answer: Vec<&RecordBatch> = batches.iter().filter(|batch| batch.num_rows() > 0).collect();
     let [batch] = answer[..] else { panic!("{sql}: {} batches", answer.len()) };
     assert_eq!((batch.num_rows(), batch.num_columns()), (1, 1), "{sql}");
     match ScalarValue::try_from_array(batch.column(0), 0).unwrap() {
-        ScalarValue::Float64(figure) => figure,
+        ScalarValue::Float64(value) => value,
         other => panic!("{sql}: {other:?}"),
     }
 }

@@ -1,11 +1,11 @@
 //! The area under the precision-recall curve, as a sum of steps.
 
-use super::{Figure, Metric};
+use super::{Compute, Metric};
 use crate::metrics::average_precision;
 
 /// The definition of `average_precision`.
 pub const METRIC: Metric = Metric {
     name: "average_precision",
     meaning: "area under the precision-recall curve, as a sum of steps",
-    figure: Figure::Scored(average_precision),
+    compute: Compute::Scored(average_precision),
 };

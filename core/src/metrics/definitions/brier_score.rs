@@ -1,11 +1,11 @@
 //! The mean squared difference between the probability of the positive class and the truth.
 
-use super::{Figure, Metric};
+use super::{Compute, Metric};
 use crate::metrics::brier_score;
 
 /// The definition of `brier_score`.
 pub const METRIC: Metric = Metric {
     name: "brier_score",
     meaning: "mean squared difference between the probability of the positive class and the truth (Brier 1950)",
-    figure: Figure::Scored(brier_score),
+    compute: Compute::Scored(brier_score),
 };

@@ -1,10 +1,10 @@
 //! The cross-entropy; absent where a score is not in [0, 1], such as a margin.
 
-use super::{Figure, Metric};
+use super::{Compute, Metric};
 
 /// The definition of `log_loss`.
 pub const METRIC: Metric = Metric {
     name: "log_loss",
     meaning: "mean cross-entropy in nats; EVALUATE's column loss",
-    figure: Figure::Weighed { two: |rows| rows.loss(), many: Some(|rows| rows.loss()) },
+    compute: Compute::Weighed { two: |rows| rows.loss(), many: Some(|rows| rows.loss()) },
 };

@@ -43,7 +43,7 @@ pub struct Metric {
     /// The description in the manual.
     pub meaning: &'static str,
     /// How it is computed.
-    pub figure: Figure,
+    pub compute: Compute,
 }
 
 /// A metric of rows that may be weighed, whose labels are counted in a `C`.
@@ -51,7 +51,7 @@ pub type OfSample<C> = fn(&Sample<'_, C>) -> Option<f64>;
 
 /// How a metric is computed, and so what there is of it. Each is `None` where it is not defined for the rows.
 #[derive(Debug)]
-pub enum Figure {
+pub enum Compute {
     /// From rows that may be weighed, so that it has a bootstrap interval. It is kept with a model.
     Weighed {
         /// For two classes.
@@ -67,13 +67,13 @@ impl Metric {
     /// Returns whether it has an interval and is stored with a model.
     #[must_use]
     pub const fn has_interval(&self) -> bool {
-        matches!(self.figure, Figure::Weighed { .. })
+        matches!(self.compute, Compute::Weighed { .. })
     }
 
     /// Returns whether it is defined for more than two classes.
     #[must_use]
     pub const fn is_for_many_classes(&self) -> bool {
-        matches!(self.figure, Figure::Weighed { many: Some(_), .. })
+        matches!(self.compute, Compute::Weighed { many: Some(_), .. })
     }
 }
 

@@ -114,8 +114,8 @@ impl TuskFlight {
             }
             other => return Err(Status::invalid_argument(format!("there is no action '{other}'"))),
         };
-        let answer = ActionResult { body: body.into() };
-        Ok(Response::new(stream::once(async move { Ok(answer) }).boxed()))
+        let result = ActionResult { body: body.into() };
+        Ok(Response::new(stream::once(async move { Ok(result) }).boxed()))
     }
 
     fn require_train(&self, may_train: bool) -> Result<(), Status> {

@@ -135,8 +135,8 @@ impl FlightSqlService for TuskFlight {
     ) -> Result<Response<HandshakeStream>, Status> {
         let token = self.log_in(request.metadata()).await?;
         let payload = HandshakeResponse { protocol_version: 0, payload: token.clone().into() };
-        let answers: HandshakeStream = Box::pin(stream::once(async move { Ok(payload) }));
-        let mut response = Response::new(answers);
+        let responses: HandshakeStream = Box::pin(stream::once(async move { Ok(payload) }));
+        let mut response = Response::new(responses);
         let header = format!("Bearer {token}").parse().map_err(|_| Status::internal("the token is no header"))?;
         response.metadata_mut().insert("authorization", header);
         Ok(response)

@@ -12,7 +12,7 @@ impl Run {
     /// Runs the job, and again where the cluster lost it: its workers go on where they were.
     pub(in crate::run) async fn exchange(self, job: Exchange, store: Arc<ParameterStore>) -> Result<()> {
         let pushed = || store.record().workers.iter().map(|worker| worker.step).sum::<u64>();
-        let exchange = || self.answers("training", &self.train_source, job.clone(), |_| Ok(()));
+        let exchange = || self.outputs("training", &self.train_source, job.clone(), |_| Ok(()));
         self.retrying_while_it_advances(pushed, exchange).await.map(drop)
     }
 }

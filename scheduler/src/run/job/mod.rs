@@ -55,7 +55,7 @@ impl Run {
     /// Runs a job and passes every row of its task outputs to `fold`, except the reports. Returns these in the order of the
     /// workers.
     /// `name` is what errors call it.
-    async fn answers<J: JobInput>(
+    async fn outputs<J: JobInput>(
         &self,
         name: &str,
         source: &Source,
@@ -66,10 +66,10 @@ impl Run {
         let mut batches = std::pin::pin!(self.run_job(name, source, job.into()).await?.in_turn());
         while let Some(batch) = batches.next().await {
             let batch = batch?;
-            for answer in TaskOutput::rows(&batch)? {
-                match answer.report()? {
+            for output in TaskOutput::rows(&batch)? {
+                match output.report()? {
                     Some(report) => reports.push(report),
-                    None => fold(&answer)?,
+                    None => fold(&output)?,
                 }
             }
         }
@@ -78,7 +78,7 @@ impl Run {
     }
 
     /// Runs a job and averages what its workers learned. A group of them is read side by side, a piece of each at a time, so
-    /// that of no answer more than a few pieces are in memory.
+    /// that of no output more than a few pieces are in memory.
     async fn mean<J: JobInput>(&self, name: &str, source: &Source, job: J) -> Result<Mean<J::Report>> {
         let rows = self.run_job(name, source, job.into()).await?;
         let mut aggregator = Aggregator::new(self.record.workers);
@@ -89,7 +89,7 @@ impl Run {
                 for worker in &mut workers {
                     worker.advance().await?;
                 }
-                let round = workers.iter().map(Cursor::answer).collect::<Result<Vec<_>>>()?;
+                let round = workers.iter().map(Cursor::output).collect::<Result<Vec<_>>>()?;
                 if round.iter().all(Option::is_none) {
                     break;
                 }
@@ -147,7 +147,7 @@ impl Cursor {
         Ok(())
     }
 
-    fn answer(&self) -> Result<Option<TaskOutput<'_>>> {
+    fn output(&self) -> Result<Option<TaskOutput<'_>>> {
         let Some(batch) = &self.batch else { return Ok(None) };
         Ok(TaskOutput::rows(batch)?.nth(self.row))
     }

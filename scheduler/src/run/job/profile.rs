@@ -18,7 +18,7 @@ impl Run {
         self.retrying(|| async {
             let mut census = Census::default();
             let reports =
-                self.answers("reading the images", source, job.clone(), |answer| Ok(census.fold(answer)?)).await?;
+                self.outputs("reading the images", source, job.clone(), |output| Ok(census.fold(output)?)).await?;
             Ok((reports, census))
         })
         .await

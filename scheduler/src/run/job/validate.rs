@@ -19,7 +19,7 @@ impl Run {
         let name = format!("validating epoch {epoch}");
         self.retrying(|| async {
             let mut scores = Scores::default();
-            let reports = self.answers(&name, source, job.clone(), |answer| Ok(scores.fold(answer)?)).await?;
+            let reports = self.outputs(&name, source, job.clone(), |output| Ok(scores.fold(output)?)).await?;
             Ok(Validation::of_workers(scores, reports))
         })
         .await

@@ -18,7 +18,7 @@ pub(super) fn card(manifest: &Manifest) -> String {
         ("## Intended use".to_owned(), intended_use(manifest)),
         ("## Data".to_owned(), data(manifest)),
         ("## Preprocessing".to_owned(), all_preprocessing(manifest)),
-        ("## Metrics".to_owned(), figures(manifest)),
+        ("## Metrics".to_owned(), metrics(manifest)),
         ("## Training".to_owned(), training(manifest)),
         ("## Limits".to_owned(), limits(manifest)),
     ];
@@ -140,10 +140,10 @@ fn preprocessing(definition: &ModelDefinition) -> String {
     )
 }
 
-fn figures(manifest: &Manifest) -> String {
+fn metrics(manifest: &Manifest) -> String {
     let Some(report) = &manifest.validation else { return "There were no validation rows.".to_owned() };
     let mut lines = table(["metric", "value", "95 % from", "to"]);
-    for (metric, interval) in report.figures() {
+    for (metric, interval) in report.metrics() {
         let shown = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |value| format!("{value:.4}"));
         let Interval { value, low, high } = interval;
         let _always = writeln!(

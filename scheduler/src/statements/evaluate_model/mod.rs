@@ -66,7 +66,7 @@ impl Execute for EvaluateModel {
             let rows = Rows::of_source(session, &self.on).await?;
             let options = EvaluateOptions::parse(&self.options)?;
             let manifest = session.training()?.store().manifest(&self.name).await?;
-            Ok(Results::of_batch(answer(session, &manifest, &rows, &options).await?))
+            Ok(Results::of_batch(result_of(session, &manifest, &rows, &options).await?))
         })
     }
 }
@@ -109,7 +109,12 @@ pub async fn evaluate(
 ///
 /// # Errors
 /// As [`evaluate`], and where two classes are needed and there are more.
-async fn answer(context: &Session, manifest: &Manifest, rows: &Rows, options: &EvaluateOptions) -> Result<RecordBatch> {
+async fn result_of(
+    context: &Session,
+    manifest: &Manifest,
+    rows: &Rows,
+    options: &EvaluateOptions,
+) -> Result<RecordBatch> {
     let other = match &options.against {
         Some(name) => Some(context.training()?.store().manifest(name).await?),
         None => None,
@@ -199,12 +204,12 @@ fn threshold_of(scored: &Scored, manifest: &Manifest, options: &EvaluateOptions)
     };
     let (truth, score) = scored.binary(positive(manifest, "threshold_for")?);
     let found = threshold_for(&truth, &score, wanted, least).filter(|threshold| threshold.is_finite());
-    let figure = match wanted {
+    let metric = match wanted {
         Wanted::Sensitivity => "sensitivity",
         Wanted::Specificity => "specificity",
     };
     let none = || match truth.iter().any(|t| *t) && truth.iter().any(|t| !*t) {
-        true => format!("no threshold has a {figure} of {least} on these rows; ask for less"),
+        true => format!("no threshold has a {metric} of {least} on these rows; ask for less"),
         false => "threshold_for needs rows of both classes, and these are of one".to_owned(),
     };
     Ok(Some(found.ok_or_else(|| Error::Data { message: none() })?))

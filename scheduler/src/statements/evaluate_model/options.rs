@@ -141,8 +141,8 @@ fn threshold(value: &OptionValue) -> Option<Cut> {
 }
 
 fn threshold_for(text: &str) -> Option<Cut> {
-    let (figure, least) = text.split_once(">=")?;
-    let wanted = match figure.trim().to_lowercase().as_str() {
+    let (metric, least) = text.split_once(">=")?;
+    let wanted = match metric.trim().to_lowercase().as_str() {
         "sensitivity" | "recall" => Wanted::Sensitivity,
         "specificity" => Wanted::Specificity,
         _ => return None,
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_is_given_or_found_for_a_wanted_figure() {
+    fn a_threshold_is_given_or_found_for_a_wanted_metric() {
         let cut = |options: &[(&str, OptionValue)]| parse(options).unwrap().cut;
         assert_eq!(cut(&[("threshold", 0.3.into())]), Some(Cut::At(0.3)));
         let wanted = Some(Cut::For(Wanted::Sensitivity, 0.95));

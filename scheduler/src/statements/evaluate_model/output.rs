@@ -27,7 +27,7 @@ pub(super) fn summary(evaluation: &Evaluation) -> Result<RecordBatch> {
         ("threshold".to_owned(), number([evaluation.threshold])),
     ];
     // The loss has its column already.
-    for (metric, interval) in evaluation.report.figures().filter(|(metric, _)| metric.name != log_loss::METRIC.name) {
+    for (metric, interval) in evaluation.report.metrics().filter(|(metric, _)| metric.name != log_loss::METRIC.name) {
         columns.extend(with_bounds(metric.name, &interval));
     }
     columns.extend(evaluation.scored.iter().map(|(name, value)| ((*name).to_owned(), number([*value]))));
@@ -56,7 +56,7 @@ pub(super) fn curve(rows: &Scored, positive: usize, show: Show) -> Result<Record
         return calibration(&reliability(&truth, &score, RELIABILITY_BINS));
     }
     let points = points(&truth, &score).unwrap_or_default();
-    let of = |figure: fn(&CurvePoint) -> Option<f64>| number(points.iter().map(figure));
+    let of = |metric: fn(&CurvePoint) -> Option<f64>| number(points.iter().map(metric));
     let threshold = ("threshold".to_owned(), of(|point| Some(point.threshold)));
     let recall: fn(&CurvePoint) -> Option<f64> = |point| point.counts.recall();
     batch(match show {
@@ -74,7 +74,7 @@ pub(super) fn curve(rows: &Scored, positive: usize, show: Show) -> Result<Record
 }
 
 fn calibration(bins: &[ReliabilityBin]) -> Result<RecordBatch> {
-    let of = |figure: fn(&ReliabilityBin) -> Option<f64>| number(bins.iter().map(figure));
+    let of = |metric: fn(&ReliabilityBin) -> Option<f64>| number(bins.iter().map(metric));
     batch(vec![
         ("low".to_owned(), of(|bin| Some(bin.low))),
         ("high".to_owned(), of(|bin| Some(bin.high))),
