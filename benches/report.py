@@ -53,6 +53,12 @@ def machine():
     return ", ".join([f"{os.cpu_count()} processors ({name}, {newest})", f"{int(memory.split()[1]) / 2**20:.0f} GiB", *cards])
 
 
+def measured_on():
+    """What determines the speed and the last bits of a result: the machine and the version of libtorch."""
+    version = output([str(BIN / "tusk-executor"), "--version"])
+    return f"{machine()}, {next(line for line in version.splitlines() if line.startswith('libtorch'))}"
+
+
 def output(command):
     """Runs a command and returns its standard output. Its standard error is shown."""
     print(f"report: {' '.join(command)}", file=sys.stderr)

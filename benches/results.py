@@ -24,11 +24,11 @@ def find(results, run):
     return next((row for row in results if all(row[key] == str(value) for key, value in run.items())), None)
 
 
-def machines(results):
-    """Returns the machines of the results as text, and a mark per result.
+def environments(results):
+    """Returns the environments of the results as text, and a mark per result.
 
-    Each result has a field `machine`. The marks are empty if all results come from one machine.
+    Each result has a field `environment`. The marks are empty if all results come from one environment.
     """
-    names = list(dict.fromkeys(row["machine"] for row in results))
+    names = list(dict.fromkeys(row["environment"] for row in results))
     marks = {name: f" ({number})" if len(names) > 1 else "" for number, name in enumerate(names, 1)}
-    return "; ".join(f"{name}{mark}" for name, mark in marks.items()), [marks[row["machine"]] for row in results]
+    return "; ".join(f"{name}{mark}" for name, mark in marks.items()), [marks[row["environment"]] for row in results]

@@ -7,7 +7,7 @@ use std::io::Cursor;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::{GrayImage, ImageFormat};
 use tusk_benches::model::{Published, table};
-use tusk_benches::{NET_SIDE, PICTURE_SIDE, UPDATE_VALUES, answer, picture};
+use tusk_benches::{NET_SIDE, IMAGE_SIDE, UPDATE_VALUES, image, output};
 use tusk_core::job::TrainReport;
 use tusk_core::options::Augment;
 use tusk_core::physical::{MESSAGE_BYTES_MAX, TaskOutput, tensor_header};
@@ -21,7 +21,7 @@ const IMAGES: usize = 32;
 type Outcome = Result<(), Box<dyn Error>>;
 
 fn images(c: &mut Criterion) -> Outcome {
-    let pixels = decode(&picture()?, Channels::Grey)?;
+    let pixels = decode(&image()?, Channels::Grey)?;
     let mut group = c.benchmark_group("image");
     group.throughput(Throughput::Elements(1));
     let formats = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Bmp, ImageFormat::Tiff, ImageFormat::WebP];
@@ -41,7 +41,7 @@ fn images(c: &mut Criterion) -> Outcome {
 }
 
 fn batches(c: &mut Criterion) -> Outcome {
-    let rows = table(IMAGES, PICTURE_SIDE)?;
+    let rows = table(IMAGES, IMAGE_SIDE)?;
     let mut group = c.benchmark_group("batch");
     group.throughput(Throughput::Elements(IMAGES as u64));
     group.bench_function("build_shard", |b| b.iter(|| build_shard(black_box(&rows), NET_SIDE)));
@@ -72,7 +72,7 @@ fn plans(c: &mut Criterion) -> Outcome {
 /// The mean of two workers' updates.
 fn average() -> Result<usize, Box<dyn Error>> {
     let mut aggregator = Aggregator::<TrainReport>::new(2);
-    for (first, second) in answer(0)?.into_iter().zip(answer(1)?) {
+    for (first, second) in output(0)?.into_iter().zip(output(1)?) {
         for (first, second) in TaskOutput::rows(&first)?.zip(TaskOutput::rows(&second)?) {
             aggregator.fold(&[Some(first), Some(second)])?;
         }
@@ -84,7 +84,7 @@ fn average() -> Result<usize, Box<dyn Error>> {
 fn average_value_by_value() -> Result<f64, Box<dyn Error>> {
     let (mut sums, mut rows) = (Vec::new(), 0.0);
     for worker in 0..2 {
-        for batch in answer(worker)? {
+        for batch in output(worker)? {
             for row in TaskOutput::rows(&batch)? {
                 if let Some(report) = row.report::<TrainReport>()? {
                     rows = report.task.rows as f64;
@@ -116,7 +116,7 @@ fn updates(c: &mut Criterion) -> Outcome {
     group.throughput(Throughput::Elements(2 * UPDATE_VALUES as u64));
     group.bench_function("average_two_workers", |b| b.iter(average));
     group.bench_function("average_two_workers_value_by_value", |b| b.iter(average_value_by_value));
-    group.bench_function("answer_of_two_workers", |b| b.iter(|| [answer(0).is_ok(), answer(1).is_ok()]));
+    group.bench_function("answer_of_two_workers", |b| b.iter(|| [output(0).is_ok(), output(1).is_ok()]));
     group.finish();
     Ok(())
 }

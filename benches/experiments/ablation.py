@@ -12,13 +12,12 @@ appended to the CSV file at once. A run that is in the CSV file is skipped, so t
 import argparse
 import pathlib
 import subprocess
-import sys
 import time
 
-from common import FOLDER, HERE, ROOT, TABLE, TEST_DIGITS, TRAINING, ingest, sql
+from common import FOLDER, HERE, ROOT, TABLE, TEST_DIGITS, TRAINING, ingest, sql, train_missing, trained
 from environment import python_with
-from report import machine
-from results import add, find, machines, read
+from report import measured_on
+from results import environments
 
 SHIFTED = FOLDER / "shifted.parquet"
 PACKAGES = ["numpy==2.2.6", "pillow==12.0.0", "pyarrow==22.0.0"]
@@ -39,7 +38,7 @@ ROWS = {
     "with a cropped border": {"border_crop": "0.05"},
 }
 METRICS = ["roc_auc", "balanced_accuracy", "accuracy"]
-FIELDS = ["row", "options", "seed", *METRICS, *[f"shifted_{metric}" for metric in METRICS], "worst_shift", "seconds", "machine"]
+FIELDS = ["row", "options", "seed", *METRICS, *[f"shifted_{metric}" for metric in METRICS], "worst_shift", "seconds", "environment"]
 
 
 def arguments():
@@ -70,7 +69,7 @@ def train(run):
     plain = next(row for row in found if row["shift"] == "none")
     others = [row for row in found if row["shift"] != "none"]
     worst = min(others, key=lambda row: float(row["roc_auc"]))
-    result = {**run, "seconds": f"{seconds:.0f}", "machine": machine(), "worst_shift": f"{worst['shift']} ({float(worst['roc_auc']):.4f})"}
+    result = {**run, "seconds": f"{seconds:.0f}", "environment": measured_on(), "worst_shift": f"{worst['shift']} ({float(worst['roc_auc']):.4f})"}
     for metric in METRICS:
         result[metric] = f"{float(plain[metric]):.4f}"
         result[f"shifted_{metric}"] = f"{sum(float(row[metric]) for row in others) / len(others):.4f}"
@@ -84,7 +83,7 @@ def runs(args):
 
 
 def page(rows):
-    where, marks = machines(rows)
+    where, marks = environments(rows)
     lines = [
         "# Ablation of the options of `cnn`",
         "",
@@ -106,22 +105,14 @@ def page(rows):
     return "\n".join(lines) + "\n"
 
 
-def train_missing(args):
-    ingest(args.images)
-    if not SHIFTED.exists():
-        subprocess.run([python_with("shifts", PACKAGES), HERE / "shifts.py", TABLE, SHIFTED, TEST_DIGITS], check=True)
-    for run in runs(args):
-        if not find(read(args.csv), run):
-            print(f"ablation: {run}", file=sys.stderr, flush=True)
-            add(args.csv, FIELDS, train(run))
-
-
 def main():
     args = arguments()
     if not args.render:
-        train_missing(args)
-    results = read(args.csv)
-    args.out.write_text(page([row for row in (find(results, run) for run in runs(args)) if row]))
+        ingest(args.images)
+        if not SHIFTED.exists():
+            subprocess.run([python_with("shifts", PACKAGES), HERE / "shifts.py", TABLE, SHIFTED, TEST_DIGITS], check=True)
+        train_missing(args.csv, FIELDS, runs(args), train)
+    args.out.write_text(page(trained(args.csv, runs(args))))
     print(args.out.read_text())
 
 

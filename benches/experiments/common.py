@@ -10,6 +10,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path += [str(HERE.parent), str(HERE.parent / "peers")]
 from cluster import BIN, TARGET
+from results import add, find, read
 
 FOLDER = TARGET / "experiments"
 TABLE = FOLDER / "xrays.parquet"
@@ -40,3 +41,17 @@ def sql(*statements, tables=()):
     create = [f"CREATE EXTERNAL TABLE {name} STORED AS PARQUET LOCATION '{path}'" for name, path in tables.items()]
     text = ";\n".join([*create, *statements])
     return list(csv.DictReader(io.StringIO(tusk("sql", "--format", "csv", "--store", FOLDER / "store", "-c", text))))
+
+
+def train_missing(path, fields, runs, train):
+    """Trains the runs without a result in the CSV file, in their order, and appends each result at once."""
+    for run in runs:
+        if not find(read(path), run):
+            print(f"{path.stem}: {run}", file=sys.stderr, flush=True)
+            add(path, fields, train(run))
+
+
+def trained(path, runs):
+    """Returns the results of the runs that have one."""
+    results = read(path)
+    return [row for row in (find(results, run) for run in runs) if row]

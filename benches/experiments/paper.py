@@ -14,13 +14,12 @@ import argparse
 import json
 import pathlib
 import subprocess
-import sys
 import time
 
-from common import ROOT, TEST, TRAINING, ingest, sql
+from common import ROOT, TEST, TRAINING, ingest, sql, train_missing, trained
 from environment import python_with
-from report import machine
-from results import add, find, machines, read
+from report import measured_on
+from results import environments
 
 LOSSES = ["binary_crossentropy", "categorical_crossentropy", "mean_squared_error"]
 SEEDS = {"cnn": [42, 43, 44]}
@@ -34,7 +33,7 @@ SIZES = {
 }
 OPTIONS = {"cnn": ", ema = 0.99"}
 METRICS = ["accuracy", "precision", "recall", "specificity", "f1", "roc_auc"]
-FIELDS = ["model", "loss", "seed", "image_size", "epochs", "rows", "seconds", "images_per_second", "parameters", "threshold", "machine",
+FIELDS = ["model", "loss", "seed", "image_size", "epochs", "rows", "seconds", "images_per_second", "parameters", "threshold", "environment",
           *[f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")]]
 # The metrics that the paper reports for its CNN, trained by several workers with PySpark and Elephas.
 PAPER = {"accuracy": "0.95", "roc_auc": "0.97"}
@@ -91,7 +90,7 @@ def train(run):
     training = sql("SHOW TRAINING paper")[0]
     model = next(row for row in sql("SHOW MODELS") if row["model"] == "paper")
     ends = {f"{metric}{end}": f"{float(found[f'{metric}{end}']):.4f}" for metric in METRICS for end in ("", "_low", "_high")}
-    return {**run, "rows": found["rows"], "seconds": f"{seconds:.0f}", "parameters": model["parameters"], "machine": machine(),
+    return {**run, "rows": found["rows"], "seconds": f"{seconds:.0f}", "parameters": model["parameters"], "environment": measured_on(),
             "images_per_second": f"{float(training['images_per_second']):.0f}",
             "threshold": f"{float(found['threshold']):.4f}", **ends}
 
@@ -105,7 +104,7 @@ def runs(args):
 
 
 def page(args, rows):
-    where, marks = machines(rows)
+    where, marks = environments(rows)
     lines = [
         "# The paper's models and losses",
         "",
@@ -148,22 +147,13 @@ def plot(rows, stem):
     subprocess.run([python_with("plots", ["matplotlib==3.10.7"]), "-c", PLOT, given], check=True)
 
 
-def train_missing(args):
-    ingest(args.images)
-    # Loss by loss: if the command is stopped, the page compares all models under the first losses.
-    for run in sorted(runs(args), key=lambda run: LOSSES.index(run["loss"])):
-        if find(read(args.csv), run):
-            continue
-        print(f"paper: {run}", file=sys.stderr, flush=True)
-        add(args.csv, FIELDS, train(run))
-
-
 def main():
     args = arguments()
     if not args.render:
-        train_missing(args)
-    results = read(args.csv)
-    wanted = [row for row in (find(results, run) for run in runs(args)) if row]
+        ingest(args.images)
+        # Loss by loss: if the command is stopped, the page compares all models under the first losses.
+        train_missing(args.csv, FIELDS, sorted(runs(args), key=lambda run: LOSSES.index(run["loss"])), train)
+    wanted = trained(args.csv, runs(args))
     args.out.write_text(page(args, wanted))
     plot(wanted, args.out.parent / "plots" / args.out.stem)
     print(args.out.read_text())

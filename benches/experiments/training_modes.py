@@ -21,8 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "benches"))
-from report import machine
-from results import add, find, machines, read
+from report import measured_on
+from results import add, find, environments, read
 
 # name: options
 MODES = {
@@ -37,7 +37,7 @@ MODES = {
 
 KEYS = ["table", "options", "mode", "workers", "epochs", "image_size", "seed"]
 FIELDS = [*KEYS, "rows", "val_roc_auc", "best_roc_auc", "val_loss", "best_epoch", "seconds", "epoch_seconds",
-          "staleness_mean", "staleness_max", "machine"]
+          "staleness_mean", "staleness_max", "environment"]
 
 
 def arguments():
@@ -89,7 +89,7 @@ def train(args, mode, workers, seed):
         "best_epoch": best["epoch"], "seconds": f"{seconds:.1f}",
         "epoch_seconds": f"{sum(float(row['seconds']) for row in epochs):.1f}",
         "staleness_mean": training.get("staleness_mean", ""), "staleness_max": training.get("staleness_max", ""),
-        "machine": machine(),
+        "environment": measured_on(),
     }
 
 
@@ -112,7 +112,7 @@ def page(args, results):
     rows = [row for row in results if all(row[key] == value for key, value in wanted.items())]
     if not rows:
         sys.exit("no results to write")
-    where, _ = machines(rows)
+    where, _ = environments(rows)
     lines = [
         "# Training modes",
         "",

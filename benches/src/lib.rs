@@ -16,7 +16,7 @@ use tusk_core::physical::{report_rows, tensor_rows};
 use tusk_core::state::NamedTensor;
 
 /// Side of the images before preprocessing, in pixels.
-pub const PICTURE_SIDE: u32 = 224;
+pub const IMAGE_SIDE: u32 = 224;
 
 /// Side of the default net's input, in pixels.
 pub const NET_SIDE: u32 = 128;
@@ -31,15 +31,15 @@ pub const UPDATE_ROWS: u64 = 1000;
 ///
 /// # Errors
 /// When the image cannot be encoded.
-pub fn picture() -> io::Result<Vec<u8>> {
-    Ok(draw(&SyntheticOptions { size: PICTURE_SIDE, ..SyntheticOptions::default() }, 1, 1)?.image)
+pub fn image() -> io::Result<Vec<u8>> {
+    Ok(draw(&SyntheticOptions { size: IMAGE_SIDE, ..SyntheticOptions::default() }, 1, 1)?.image)
 }
 
 /// The task output of a worker: its report and one tensor of [`UPDATE_VALUES`].
 ///
 /// # Errors
 /// When the rows cannot be encoded.
-pub fn answer(worker: u32) -> Result<Vec<RecordBatch>, Box<dyn std::error::Error>> {
+pub fn output(worker: u32) -> Result<Vec<RecordBatch>, Box<dyn std::error::Error>> {
     let report = TrainReport { task: TaskReport::of_rows(UPDATE_ROWS), ..TrainReport::default() };
     let data = (0..UPDATE_VALUES).map(|i| i as f32 * 1e-6).collect();
     let tensor = NamedTensor { name: "w".into(), shape: vec![UPDATE_VALUES], data };

@@ -82,14 +82,14 @@ fn a_frame_that_a_file_does_not_have_is_refused() {
 
 #[test]
 fn alpha_is_composited_on_black() {
-    let mut picture = RgbaImage::new(3, 1);
-    picture.put_pixel(0, 0, image::Rgba([200, 100, 50, 255]));
-    picture.put_pixel(1, 0, image::Rgba([200, 100, 50, 128]));
-    picture.put_pixel(2, 0, image::Rgba([255, 255, 255, 0]));
-    let picture = DynamicImage::ImageRgba8(picture);
+    let mut image = RgbaImage::new(3, 1);
+    image.put_pixel(0, 0, image::Rgba([200, 100, 50, 255]));
+    image.put_pixel(1, 0, image::Rgba([200, 100, 50, 128]));
+    image.put_pixel(2, 0, image::Rgba([255, 255, 255, 0]));
+    let image = DynamicImage::ImageRgba8(image);
     let expected = [200, 100, 50, 100, 50, 25, 0, 0, 0];
-    assert_eq!(decode(&written(&picture, ImageFormat::Png), Channels::Rgb).unwrap().data, expected);
-    let grey = DynamicImage::ImageLumaA8(picture.to_luma_alpha8());
+    assert_eq!(decode(&written(&image, ImageFormat::Png), Channels::Rgb).unwrap().data, expected);
+    let grey = DynamicImage::ImageLumaA8(image.to_luma_alpha8());
     let decoded = decode(&written(&grey, ImageFormat::Png), Channels::Grey).unwrap();
     assert_eq!(decoded.data[2], 0, "a transparent white pixel is black");
 }

@@ -57,28 +57,28 @@ impl Decoded {
         }
         let Self { width, height, channels, samples } = self;
         // `from_raw` returns `None` only if there are too few samples.
-        let turn = |picture: Option<DynamicImage>| {
-            let mut picture = picture.unwrap_or_default();
-            picture.apply_orientation(orientation);
-            (picture.width(), picture.height(), picture)
+        let turn = |image: Option<DynamicImage>| {
+            let mut image = image.unwrap_or_default();
+            image.apply_orientation(orientation);
+            (image.width(), image.height(), image)
         };
         let (width, height, samples) = match (samples, channels) {
             (Samples::U8(data), _) => {
-                let (width, height, picture) = turn(match channels {
+                let (width, height, image) = turn(match channels {
                     Channels::Grey => ImageBuffer::from_raw(width, height, data).map(DynamicImage::ImageLuma8),
                     Channels::Rgb => ImageBuffer::from_raw(width, height, data).map(DynamicImage::ImageRgb8),
                 });
-                (width, height, Samples::U8(picture.into_bytes()))
+                (width, height, Samples::U8(image.into_bytes()))
             }
             (Samples::U16 { data, range }, Channels::Grey) => {
-                let picture = ImageBuffer::from_raw(width, height, data).map(DynamicImage::ImageLuma16);
-                let (width, height, picture) = turn(picture);
-                (width, height, Samples::U16 { data: picture.into_luma16().into_raw(), range })
+                let image = ImageBuffer::from_raw(width, height, data).map(DynamicImage::ImageLuma16);
+                let (width, height, image) = turn(image);
+                (width, height, Samples::U16 { data: image.into_luma16().into_raw(), range })
             }
             (Samples::U16 { data, range }, Channels::Rgb) => {
-                let picture = ImageBuffer::from_raw(width, height, data).map(DynamicImage::ImageRgb16);
-                let (width, height, picture) = turn(picture);
-                (width, height, Samples::U16 { data: picture.into_rgb16().into_raw(), range })
+                let image = ImageBuffer::from_raw(width, height, data).map(DynamicImage::ImageRgb16);
+                let (width, height, image) = turn(image);
+                (width, height, Samples::U16 { data: image.into_rgb16().into_raw(), range })
             }
         };
         Self { width, height, channels, samples }

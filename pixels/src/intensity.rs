@@ -128,7 +128,7 @@ mod tests {
         (301_284, &[0, 8, 25, 40, 8, 25, 40, 8, 25, 40, 8, 23], &[33, 50, 65, 33, 50, 65, 33, 48, 65, 33, 48, 65]);
 
     /// A dark image with a bright corner, computed in integers.
-    fn picture(side: usize) -> Vec<u8> {
+    fn image(side: usize) -> Vec<u8> {
         let level = |place: usize| {
             let (x, y) = (place % side, place / side);
             60 + (x * 7 + y * 3) % 23 + x * 40 / side + if x + y > side * 3 / 2 { 70 } else { 0 }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn changed(side: usize, intensity: Intensity) -> Vec<u8> {
-        let mut pixels = Pixels::new(side as u32, side as u32, Channels::Grey, picture(side)).unwrap();
+        let mut pixels = Pixels::new(side as u32, side as u32, Channels::Grey, image(side)).unwrap();
         change(&mut pixels, intensity);
         pixels.data
     }
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn an_rgb_image_with_equal_channels_is_changed_like_its_grey_image() {
         for intensity in [Intensity::None, Intensity::Stretch, Intensity::Clahe] {
-            let mut rgb = Pixels::new(64, 64, Channels::Grey, picture(64)).unwrap().into_channels(Channels::Rgb);
+            let mut rgb = Pixels::new(64, 64, Channels::Grey, image(64)).unwrap().into_channels(Channels::Rgb);
             change(&mut rgb, intensity);
             assert_eq!(rgb.into_channels(Channels::Grey).data, changed(64, intensity), "{intensity}");
         }

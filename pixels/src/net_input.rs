@@ -105,8 +105,8 @@ mod tests {
     fn reduced_decoding_of_large_jpegs_gives_nearly_the_same_squares_as_full_decoding() {
         let drawn = radiograph(1500, 1201);
         let grey = DynamicImage::ImageLuma8(drawn.to_luma8());
-        for (name, picture) in [("colour", &drawn), ("grey", &grey)] {
-            let bytes = written(picture, ImageFormat::Jpeg);
+        for (name, image) in [("colour", &drawn), ("grey", &grey)] {
+            let bytes = written(image, ImageFormat::Jpeg);
             for channels in [Channels::Grey, Channels::Rgb] {
                 for side in [64, 128, 224, 512] {
                     let reduced = Format::of(&bytes).unwrap().reduced(&bytes, channels, side).unwrap().unwrap();
@@ -147,11 +147,11 @@ mod tests {
         };
         let preprocessing = Preprocessing { border_crop: 0.12, ..Preprocessing::plain(64, 1, 0.0, 1.0) };
         for (width, height) in [(1000, 800), (100, 80)] {
-            let picture = framed(width, height);
-            let stored = Pixels::new(width, height, Channels::Rgb, picture.to_rgb8().into_raw()).unwrap();
+            let image = framed(width, height);
+            let stored = Pixels::new(width, height, Channels::Rgb, image.to_rgb8().into_raw()).unwrap();
             let of_pixels = input_of(stored, &preprocessing).unwrap();
             for format in [ImageFormat::Jpeg, ImageFormat::Png] {
-                let square = decode_input(&written(&picture, format), &preprocessing).unwrap();
+                let square = decode_input(&written(&image, format), &preprocessing).unwrap();
                 assert!(square.data.iter().all(|level| *level < 110), "{format:?} of {width}: the frame is there");
                 assert!(mean_difference(&square, &of_pixels) < 2.0, "{format:?} of {width}");
                 let middle = f64::from(square.data[32 * 64 + 32]);

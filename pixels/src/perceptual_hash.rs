@@ -77,10 +77,10 @@ mod tests {
         let looks: Vec<u64> = (0..40).map(|seed| perceptual_hash(&shadows(seed))).collect();
         let mut same = 0;
         for (seed, look) in looks.iter().enumerate() {
-            let picture = shadows(seed as u64);
-            let grey = GrayImage::from_raw(128, 128, picture.data.clone()).unwrap();
+            let image = shadows(seed as u64);
+            let grey = GrayImage::from_raw(128, 128, image.data.clone()).unwrap();
             let jpeg = decode(&written(&DynamicImage::ImageLuma8(grey), ImageFormat::Jpeg), Channels::Rgb).unwrap();
-            for copy in [jpeg, resize(&picture, 200, 170).unwrap()] {
+            for copy in [jpeg, resize(&image, 200, 170).unwrap()] {
                 let apart = (perceptual_hash(&copy) ^ look).count_ones();
                 assert!(apart <= 4, "a copy of {seed} is {apart} bits away");
                 same += u32::from(apart == 0);

@@ -6,17 +6,17 @@ use image::{DynamicImage, ImageFormat, RgbaImage};
 
 /// A colour image of 21 x 13 pixels without symmetry.
 pub(crate) fn drawn() -> DynamicImage {
-    let mut picture = RgbaImage::new(21, 13);
-    for (x, y, pixel) in picture.enumerate_pixels_mut() {
+    let mut image = RgbaImage::new(21, 13);
+    for (x, y, pixel) in image.enumerate_pixels_mut() {
         pixel.0 = [(x * 12) as u8, (y * 19) as u8, ((x * y) % 251) as u8, 255];
     }
-    DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(picture).into_rgb8())
+    DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(image).into_rgb8())
 }
 
 /// Encodes an image with the `image` crate.
-pub(crate) fn written(picture: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+pub(crate) fn written(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, format).unwrap();
+    image.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 

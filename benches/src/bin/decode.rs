@@ -49,8 +49,8 @@ fn main() -> Result<()> {
     if let Some(out) = &args.out {
         fs::write(out, squares.concat())?;
     }
-    let answer = serde_json::json!({ "images": images.len(), "seconds": seconds, "beyond_output_mib": beyond });
-    writeln!(stdout(), "{answer}")?;
+    let output = serde_json::json!({ "images": images.len(), "seconds": seconds, "beyond_output_mib": beyond });
+    writeln!(stdout(), "{output}")?;
     Ok(())
 }
 

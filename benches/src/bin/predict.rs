@@ -29,8 +29,8 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let answer = tokio::runtime::Runtime::new()?.block_on(run(&args))?;
-    writeln!(stdout(), "{answer}")?;
+    let output = tokio::runtime::Runtime::new()?.block_on(run(&args))?;
+    writeln!(stdout(), "{output}")?;
     Ok(())
 }
 

@@ -68,7 +68,7 @@ choices! {
 }
 
 choices! {
-    /// What a support vector machine sees of a picture.
+    /// What a support vector machine sees of an image.
     Features {
         /// Histograms of oriented gradients (Dalal & Triggs 2005).
         Hog = "hog",
@@ -122,11 +122,11 @@ choices! {
 }
 
 choices! {
-    /// What happens to a picture's grey levels before the net sees them.
+    /// What happens to an image's grey levels before the net sees them.
     Intensity {
         /// They stay.
         None = "none",
-        /// The 1st and the 99th percentile of each picture become black and white.
+        /// The 1st and the 99th percentile of each image become black and white.
         Stretch = "stretch",
         /// Contrast-limited adaptive histogram equalisation (Zuiderveld 1994): 8 x 8 tiles, clip limit 2.
         Clahe = "clahe",

@@ -10,7 +10,7 @@ use super::*;
 /// A stored spec of the first version, with values that differ from the current defaults.
 fn oldest() -> Value {
     json!({
-        "architecture": "cnn", "image": "picture", "label": "kind", "group": null, "epochs": 3, "batch_size": 8, "seed": 7,
+        "architecture": "cnn", "image": "image", "label": "kind", "group": null, "epochs": 3, "batch_size": 8, "seed": 7,
         "loss": null, "optimizer": "sgd", "learning_rate": 0.25, "momentum": 0.5, "weight_decay": 0.0,
         "schedule": "step", "mode": "hogwild", "workers": null, "image_size": 96, "channels": 3,
         "normalize": { "given": { "mean": 0.5, "std": 0.25 } }, "augment": ["rotate"], "class_weights": "none",

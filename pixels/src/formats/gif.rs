@@ -37,8 +37,8 @@ impl Decoder for Gif {
     }
 
     #[cfg(test)]
-    fn sample(&self, picture: &image::DynamicImage) -> Vec<u8> {
-        crate::testing::written(picture, ImageFormat::Gif)
+    fn sample(&self, image: &image::DynamicImage) -> Vec<u8> {
+        crate::testing::written(image, ImageFormat::Gif)
     }
 }
 
@@ -106,10 +106,10 @@ mod tests {
         let mut bytes = Vec::new();
         let mut encoder = GifEncoder::new(&mut bytes);
         for (index, level) in [40_u8, 120, 200].into_iter().enumerate() {
-            let picture =
+            let image =
                 RgbaImage::from_fn(4, 2, |x, _| Rgba([level, level, level, if index == 1 && x < 2 { 0 } else { 255 }]));
             let delay = Delay::from_saturating_duration(Duration::from_millis(100));
-            encoder.encode_frame(Frame::from_parts(picture, 0, 0, delay)).unwrap();
+            encoder.encode_frame(Frame::from_parts(image, 0, 0, delay)).unwrap();
         }
         drop(encoder);
         bytes

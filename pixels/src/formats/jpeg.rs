@@ -75,8 +75,8 @@ impl Decoder for Jpeg {
     }
 
     #[cfg(test)]
-    fn sample(&self, picture: &image::DynamicImage) -> Vec<u8> {
-        crate::testing::written(picture, ImageFormat::Jpeg)
+    fn sample(&self, image: &image::DynamicImage) -> Vec<u8> {
+        crate::testing::written(image, ImageFormat::Jpeg)
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) trait Decoder: Sync {
 
     /// Encodes an 8-bit colour image for the tests of all formats.
     #[cfg(test)]
-    fn sample(&self, picture: &image::DynamicImage) -> Vec<u8>;
+    fn sample(&self, image: &image::DynamicImage) -> Vec<u8>;
 }
 
 /// The encoder of a format.
@@ -191,9 +191,9 @@ mod tests {
 
     #[test]
     fn formats_have_different_names_and_do_not_match_the_files_of_others() {
-        let picture = super::super::testing::drawn();
+        let image = super::super::testing::drawn();
         for format in FORMATS {
-            let bytes = format.sample(&picture);
+            let bytes = format.sample(&image);
             let known: Vec<_> = FORMATS.iter().filter(|other| other.sniff(&bytes)).map(|other| other.name()).collect();
             assert_eq!(known, [format.name()]);
             let namesakes = FORMATS.iter().filter(|other| other.name() == format.name());

@@ -51,7 +51,7 @@ impl Decoder for Png {
     }
 
     #[cfg(test)]
-    fn sample(&self, picture: &image::DynamicImage) -> Vec<u8> {
-        crate::testing::written(picture, ImageFormat::Png)
+    fn sample(&self, image: &image::DynamicImage) -> Vec<u8> {
+        crate::testing::written(image, ImageFormat::Png)
     }
 }

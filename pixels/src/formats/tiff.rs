@@ -29,7 +29,7 @@ impl Decoder for Tiff {
     }
 
     #[cfg(test)]
-    fn sample(&self, picture: &image::DynamicImage) -> Vec<u8> {
-        crate::testing::written(picture, ImageFormat::Tiff)
+    fn sample(&self, image: &image::DynamicImage) -> Vec<u8> {
+        crate::testing::written(image, ImageFormat::Tiff)
     }
 }

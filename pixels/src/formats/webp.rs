@@ -29,7 +29,7 @@ impl Decoder for WebP {
     }
 
     #[cfg(test)]
-    fn sample(&self, picture: &image::DynamicImage) -> Vec<u8> {
-        crate::testing::written(picture, ImageFormat::WebP)
+    fn sample(&self, image: &image::DynamicImage) -> Vec<u8> {
+        crate::testing::written(image, ImageFormat::WebP)
     }
 }

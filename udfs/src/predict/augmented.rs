@@ -130,15 +130,15 @@ impl ScalarUDFImpl for AugmentImage {
         let images = args.args[0].to_array(rows)?;
         let seeds = seeds.iter().map(|seed| seed.map(|seed| seed as u64)).collect();
         let changes = Changes { augment, seeds, side: u32::try_from(side).unwrap_or(0) };
-        let pictures = self.predictor.augment(images.as_ref(), &changes)?;
-        let png = |picture: Option<Vec<u8>>| {
-            let Some(data) = picture else { return Ok(None) };
+        let augmented = self.predictor.augment(images.as_ref(), &changes)?;
+        let png = |image: Option<Vec<u8>>| {
+            let Some(data) = image else { return Ok(None) };
             let png = Pixels::new(changes.side, changes.side, Channels::Grey, data);
             let png = png.and_then(|pixels| encode(&pixels, "png", 100));
             png.map(Some).map_err(|e| DataFusionError::External(Box::new(e)))
         };
         let column: ArrayRef =
-            Arc::new(pictures.into_iter().map(png).collect::<Result<Vec<_>>>()?.into_iter().collect::<BinaryArray>());
+            Arc::new(augmented.into_iter().map(png).collect::<Result<Vec<_>>>()?.into_iter().collect::<BinaryArray>());
         Ok(match args.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_))) {
             true => ColumnarValue::Scalar(ScalarValue::try_from_array(&column, 0)?),
             false => ColumnarValue::Array(column),

@@ -21,20 +21,20 @@ use super::{MODEL_ARGUMENT, SECTION, arguments};
 use crate::image::tensor_fields;
 use tusk_pixels::{Channels, Pixels, encode};
 
-const PICTURE_SYNTAX: &str = "explain(model, image)";
+const IMAGE_SYNTAX: &str = "explain(model, image)";
 const MAP_SYNTAX: &str = "explain_map(model, image)";
 
 /// Opacity of the heat map at its maximum.
 const HEAT_SHARE: f32 = 0.6;
 
-static PICTURE_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
+static IMAGE_DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     Documentation::builder(
         SECTION,
         "Returns a PNG of the net input with a heat map from yellow to red, for the predicted class (Grad-CAM, \
          Selvaraju et al. 2017; for `cnn` HiResCAM, Draelos & Carin 2020). It shows where a net looked, not whether it \
          looked at the right thing. NULL for a NULL or unreadable image. Not supported for svm, or for an ensemble \
          with an svm or with members of different net inputs.",
-        PICTURE_SYNTAX,
+        IMAGE_SYNTAX,
     )
     .with_sql_example(
         r#"```sql
@@ -145,7 +145,7 @@ macro_rules! explanation {
     };
 }
 
-explanation!(Explain, "explain", PICTURE_SYNTAX, PICTURE_DOCUMENTATION, DataType::Binary, pictures);
+explanation!(Explain, "explain", IMAGE_SYNTAX, IMAGE_DOCUMENTATION, DataType::Binary, overlays);
 explanation!(ExplainMap, "explain_map", MAP_SYNTAX, MAP_DOCUMENTATION, DataType::Struct(tensor_fields()), maps);
 
 fn answer(
@@ -169,28 +169,28 @@ fn answer(
     })
 }
 
-fn pictures(explanations: &Explanations) -> Result<ArrayRef> {
+fn overlays(explanations: &Explanations) -> Result<ArrayRef> {
     let channels = if explanations.channels == 3 { Channels::Rgb } else { Channels::Grey };
     let png = |explained: &Option<(Vec<f32>, Vec<u8>)>| {
-        let Some((map, picture)) = explained else { return Ok(None) };
-        let picture = Pixels::new(explanations.side, explanations.side, channels, picture.clone());
-        let picture = picture.map(|picture| heated(picture.into_channels(Channels::Rgb), map));
-        let png = picture.and_then(|picture| encode(&picture, "png", 100));
+        let Some((map, image)) = explained else { return Ok(None) };
+        let image = Pixels::new(explanations.side, explanations.side, channels, image.clone());
+        let image = image.map(|image| heated(image.into_channels(Channels::Rgb), map));
+        let png = image.and_then(|image| encode(&image, "png", 100));
         png.map(Some).map_err(|e| DataFusionError::External(Box::new(e)))
     };
     Ok(Arc::new(explanations.images.iter().map(png).collect::<Result<Vec<_>>>()?.into_iter().collect::<BinaryArray>()))
 }
 
 /// Draws the heat map over the image.
-fn heated(mut picture: Pixels, map: &[f32]) -> Pixels {
-    for (pixel, heat) in picture.data.as_chunks_mut::<3>().0.iter_mut().zip(map) {
+fn heated(mut image: Pixels, map: &[f32]) -> Pixels {
+    for (pixel, heat) in image.data.as_chunks_mut::<3>().0.iter_mut().zip(map) {
         let colour = [255.0, 230.0 * (1.0 - heat), 0.0];
         let share = HEAT_SHARE * heat;
         for (level, colour) in pixel.iter_mut().zip(colour) {
             *level = (f32::from(*level) * (1.0 - share) + colour * share).round() as u8;
         }
     }
-    picture
+    image
 }
 
 fn maps(explanations: &Explanations) -> Result<ArrayRef> {
