@@ -22,7 +22,7 @@ FUZZ_SECONDS ?= 600
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "TUSK_TORCH=cuda builds against CUDA. LIBTORCH=/path uses an existing libtorch 2.11.0."
+	@echo "TUSK_TORCH=cuda builds against CUDA. LIBTORCH=/path uses an existing libtorch of the version in scripts/libtorch-requirements.txt."
 
 setup: ## Install the build's requirements; prints them first.
 	@TUSK_LIBTORCH_DIR="$(TUSK_LIBTORCH_DIR)" CARGO_TARGET_DIR="$(CARGO_TARGET_DIR)" scripts/setup.sh $(TUSK_TORCH)

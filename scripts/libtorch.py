@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Make a libtorch 2.11.0 folder from the PyTorch wheel: libtorch.py {cpu|cuda} DEST
+"""Make a libtorch folder from the PyTorch wheel: libtorch.py {cpu|cuda} DEST
 
 cpu   the CPU libraries only (0.5 GB on disk), cut from the wheel
 cuda  every library of the wheel and of the nvidia packages it names (about 5 GB on disk)
 
-Downloads are pinned by SHA-256 (libtorch-requirements.txt). DEST appears only when it is whole.
+The version and the SHA-256 of each download are in libtorch-requirements.txt. DEST appears only when it is whole, and
+one of another version is replaced.
 """
 
 import email
@@ -24,6 +25,8 @@ CPU_LIBRARIES = {
     "nvidia/cu13/lib/libcudart.so.13",
     "nvidia/cu13/lib/libcupti.so.13",
 }
+REQUIREMENTS = pathlib.Path(__file__).with_name("libtorch-requirements.txt")
+VERSION = re.search(r"^torch==(\S+)", REQUIREMENTS.read_text(), re.MULTILINE)[1]
 FREE_BYTES = {"cpu": 3 << 30, "cuda": 14 << 30}
 # The wheels of one Python and one glibc, whatever this machine has: pip matches platforms exactly.
 PLATFORMS = [f"manylinux_2_{minor}" for minor in range(28, 4, -1)] + ["manylinux2014", "manylinux2010", "manylinux1"]
@@ -41,7 +44,7 @@ def download(folder, *what):
     if subprocess.run(command, check=False).returncode != 0:
         stop(
             "the download failed (pip's message is above). Check the network or the proxy and run the same command "
-            "again; or set LIBTORCH to a folder that already holds libtorch 2.11.0."
+            f"again; or set LIBTORCH to a folder that already holds libtorch {VERSION}."
         )
 
 
@@ -72,17 +75,16 @@ def nvidia_requirements(wheel):
 
 
 def wheel_version(wheel):
-    """The version that the torch wheel gives itself, with its CUDA: 2.11.0+cu130."""
+    """The version that the torch wheel gives itself, with its CUDA: 2.13.0+cu130."""
     with zipfile.ZipFile(wheel) as archive:
         text = archive.read("torch/version.py").decode()
     return re.search(r"^__version__ = '(.+)'$", text, re.MULTILINE)[1]
 
 
 def build(kind, dest):
-    requirements = pathlib.Path(__file__).with_name("libtorch-requirements.txt")
     with tempfile.TemporaryDirectory(dir=dest.parent, prefix=".libtorch-") as scratch:
         wheels, tree = pathlib.Path(scratch, "wheels"), pathlib.Path(scratch, "tree")
-        download(str(wheels), "--require-hashes", "-r", str(requirements))
+        download(str(wheels), "--require-hashes", "-r", str(REQUIREMENTS))
         torch = next(wheels.glob("torch-*.whl"))
         if kind == "cuda":
             nvidia = pathlib.Path(scratch, "nvidia")
@@ -97,20 +99,31 @@ def build(kind, dest):
                 extract(wheel, tree, CPU_LIBRARIES.__contains__)
             # The CPU build has no umbrella library: the linker finds the one that counts through this script.
             (tree / "lib" / "libtorch.so").write_text("INPUT(-ltorch_cpu)\n")
-            version = "2.11.0"
+            version = VERSION
         (tree / "build-version").write_text(f"{version}\n")
+        if dest.exists():
+            shutil.rmtree(dest)
         tree.rename(dest)
+
+
+def built(dest):
+    """The libtorch version that DEST holds, or None."""
+    try:
+        return (dest / "build-version").read_text().strip()
+    except OSError:
+        return None
 
 
 def main():
     if len(sys.argv) != 3 or sys.argv[1] not in FREE_BYTES:
         sys.exit(__doc__)
     kind, dest = sys.argv[1], pathlib.Path(sys.argv[2]).absolute()
-    if (dest / "build-version").exists():
+    found = built(dest)
+    if found is not None and found.split("+")[0] == VERSION:
         return
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         stop(
-            f"no prebuilt libtorch for {platform.system()} {platform.machine()}. Install libtorch 2.11.0 "
+            f"no prebuilt libtorch for {platform.system()} {platform.machine()}. Install libtorch {VERSION} "
             "and set LIBTORCH to its folder."
         )
     dest.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +133,9 @@ def main():
             f"{dest.parent} has {free >> 20} MiB free; unpacking the {kind} build needs {FREE_BYTES[kind] >> 20} MiB. "
             "Free some space, or set TUSK_LIBTORCH_DIR to a folder on a larger disk."
         )
-    print(f"libtorch: fetching libtorch 2.11.0 ({kind}) into {dest} (the wheel is 530 MB)", flush=True)
+    if found is not None:
+        print(f"libtorch: {dest} holds libtorch {found}, which is replaced")
+    print(f"libtorch: fetching libtorch {VERSION} ({kind}) into {dest} (the wheel is 530 MB)", flush=True)
     build(kind, dest)
     print(f"libtorch: {dest} is ready", flush=True)
 

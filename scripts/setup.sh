@@ -46,7 +46,7 @@ if [ -n "$missing" ]; then
 fi
 
 if [ -n "${LIBTORCH:-}" ]; then
-    [ -d "$LIBTORCH/lib" ] || fail "LIBTORCH is $LIBTORCH, which has no lib folder. Unset it, or point it at libtorch 2.11.0."
+    [ -d "$LIBTORCH/lib" ] || fail "LIBTORCH is $LIBTORCH, which has no lib folder. Unset it, or point it at a libtorch folder."
     echo "setup: using libtorch in $LIBTORCH"
 else
     python3 scripts/libtorch.py "$kind" "${TUSK_LIBTORCH_DIR:-.libtorch}/$kind"

@@ -23,7 +23,7 @@ pub fn long(libtorch: Option<&str>, cuda: Option<&str>) -> String {
 mod tests {
     #[test]
     fn every_version_is_on_its_own_line() {
-        let text = super::long(Some("2.11.0"), Some("none"));
+        let text = super::long(Some("2.13.0"), Some("none"));
         let names: Vec<&str> = text.lines().skip(1).filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(names, ["ballista", "datafusion", "libtorch", "CUDA"]);
         assert_eq!(super::long(None, None).lines().count(), 3);

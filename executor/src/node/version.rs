@@ -17,7 +17,7 @@ pub fn long() -> String {
     tusk_process::version::long(Some(LIBTORCH), Some(&describe(cuda)))
 }
 
-/// Describes the CUDA version, from a libtorch version such as "2.11.0+cu130", and the number of devices.
+/// Describes the CUDA version, from a libtorch version such as "2.13.0+cu130", and the number of devices.
 fn describe(cuda: Option<(&str, i64)>) -> String {
     let Some((libtorch, devices)) = cuda else { return "none (CPU build)".to_owned() };
     let digits =
@@ -37,9 +37,9 @@ mod tests {
     #[test]
     fn a_cuda_build_is_recognised_without_a_device() {
         assert_eq!(describe(None), "none (CPU build)");
-        assert_eq!(describe(Some(("2.11.0+cu130", 0))), "13.0, no device: is NVIDIA's driver installed?");
-        assert_eq!(describe(Some(("2.11.0+cu130", 8))), "13.0, 8 devices");
-        assert_eq!(describe(Some(("2.11.0", 1))), "unknown, 1 device");
-        assert_eq!(describe(Some(("2.11.0+cu", 1))), "unknown, 1 device");
+        assert_eq!(describe(Some(("2.13.0+cu130", 0))), "13.0, no device: is NVIDIA's driver installed?");
+        assert_eq!(describe(Some(("2.13.0+cu130", 8))), "13.0, 8 devices");
+        assert_eq!(describe(Some(("2.13.0", 1))), "unknown, 1 device");
+        assert_eq!(describe(Some(("2.13.0+cu", 1))), "unknown, 1 device");
     }
 }
