@@ -7,7 +7,7 @@ use std::io::Cursor;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use image::{GrayImage, ImageFormat};
 use tusk_benches::model::{Published, table};
-use tusk_benches::{NET_SIDE, IMAGE_SIDE, UPDATE_VALUES, image, output};
+use tusk_benches::{IMAGE_SIDE, NET_SIDE, UPDATE_VALUES, image, output};
 use tusk_core::job::TrainReport;
 use tusk_core::options::Augment;
 use tusk_core::physical::{MESSAGE_BYTES_MAX, TaskOutput, tensor_header};

@@ -28,4 +28,4 @@ def python_with(name, packages):
 def python_with_torch():
     """PyTorch as Tusk has it (5 GB with the CUDA libraries that the wheel wants, though no GPU is used), or the Python
     that PEERS_PYTHON names."""
-    return os.environ.get("PEERS_PYTHON") or python_with("torch", ["torch==2.11.0", "numpy==2.2.6", "pillow==12.0.0"])
+    return os.environ.get("PEERS_PYTHON") or python_with("torch", ["torch==2.13.0", "numpy==2.2.6", "pillow==12.0.0"])

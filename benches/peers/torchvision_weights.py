@@ -19,7 +19,7 @@ import tempfile
 
 from environment import BIN, python_with
 
-PACKAGES = ["torch==2.11.0", "torchvision==0.26.0", "numpy==2.2.6", "pillow==12.0.0", "safetensors==0.6.2", "packaging==25.0"]
+PACKAGES = ["torch==2.13.0", "torchvision==0.28.0", "numpy==2.2.6", "pillow==12.0.0", "safetensors==0.6.2", "packaging==25.0"]
 SIDE, PICTURES, TOLERANCE = 64, 12, 1e-4
 MEAN, STD = 0.5, 0.25
 

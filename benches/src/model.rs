@@ -21,7 +21,7 @@ use tusk_core::store::ModelStore;
 use tusk_executor::TorchPredictor;
 use tusk_udfs::session::physical_codec;
 
-use crate::PICTURE_SIDE;
+use crate::IMAGE_SIDE;
 use crate::cluster::source_schema;
 
 /// Workers of the plan that is encoded and decoded.
@@ -64,7 +64,7 @@ impl Published {
     pub async fn new() -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let (images, store) = (folder.path().join("images"), folder.path().join("store").display().to_string());
-        let options = SyntheticOptions { patients: 8, size: PICTURE_SIDE, ..SyntheticOptions::default() };
+        let options = SyntheticOptions { patients: 8, size: IMAGE_SIDE, ..SyntheticOptions::default() };
         write_tree(&images, &options, &mut |_, _| {})?;
         let context = TuskContext::embedded_with(ContextOptions { store: store.clone(), ..ContextOptions::default() });
         let context = context.await?;
