@@ -14,7 +14,7 @@ const ROWS_MAX: usize = 10_000_000;
 /// Maximum number of rows that `on_leak = 'drop'` leaves out. Every task contains the list of them.
 const DROPPED_MAX: usize = 100_000;
 
-/// The hashes of all rows of a source.
+/// The hashes of the readable rows of a source, for at most [`ROWS_MAX`] rows.
 #[derive(Debug, Default)]
 pub(super) struct Census(RowHashes);
 
