@@ -107,7 +107,7 @@ impl<'a> Incoming<'a> {
         let name = &current.tensor.name;
         let (chunks, _) = bytes.as_chunks::<4>();
         if current.tensor.data.len() + chunks.len() > current.numel || (chunks.is_empty() && current.numel > 0) {
-            return Err(self.malformed(&format!("wrong number of values of {name} for shape {:?}", current.tensor.shape)));
+            return Err(self.malformed(&format!("wrong number of values: {name} has shape {:?}", current.tensor.shape)));
         }
         let is_variance = name.ends_with(".running_var");
         for chunk in chunks {

@@ -44,7 +44,7 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Creates the ledger of a run of `epochs`. Its workers continue from `record`. `has_rows` has one value per worker.
+    /// Creates the ledger of a run of `epochs`. The workers continue from `record`. `has_rows` has a value per worker.
     pub(super) fn new(has_rows: &[bool], epochs: u32, record: &ExchangeRecord) -> Self {
         let worker = |index: usize| {
             let exchange = record.workers.get(index).copied().unwrap_or_default();
