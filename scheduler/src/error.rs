@@ -107,7 +107,7 @@ pub enum Error {
         /// The missing state.
         what: &'static str,
     },
-    /// The statement differs from the run that it resumes.
+    /// The statement or its rows differ from those of the run to resume.
     #[error(
         "cannot resume training of '{}': {reason}. Repeat the original statement, or remove resume to start over",
         record.model

@@ -49,7 +49,7 @@ metrics! {
     IMAGES_TRAINED: IntCounter = "tusk_run_images_trained_total";
     /// Images decoded into shards for epochs and profiles.
     IMAGES_DECODED: IntCounter = "tusk_run_images_decoded_total";
-    /// Executors that have reported within the last seconds.
+    /// Executors that have reported within the last 10 seconds.
     EXECUTORS: IntGauge = "tusk_scheduler_executors";
     /// Training devices of those executors.
     DEVICES: IntGauge = "tusk_scheduler_devices";

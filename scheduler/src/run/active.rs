@@ -66,7 +66,7 @@ impl ProgressSink for ActiveRuns {
     }
 }
 
-/// Removes a run from the list when it is dropped, however the run ends.
+/// A guard that removes a run from the list when dropped, however the run ends.
 pub(crate) struct Deregister {
     pub(crate) active: Arc<ActiveRuns>,
     pub(crate) name: ModelName,

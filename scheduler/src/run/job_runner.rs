@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 /// Ballista's scheduler, which decodes plans with Tusk's checks.
 pub(crate) type Scheduler = SchedulerServer<LogicalMessage, PhysicalMessage>;
 
-/// Number of retries of a fetch of a job's rows, and the wait between them.
+/// Maximum number of times that fetching a job's rows is retried, and the wait before each retry.
 const FETCH_RETRIES: u8 = 3;
 const FETCH_RETRY_WAIT_MS: u64 = 500;
 
