@@ -5,7 +5,7 @@
 //! weights, including what faster workers have pushed in the next epoch, and the progress of every worker. A resumed
 //! run continues from there, and each row still counts once per epoch.
 //!
-//! A run never waits forever. Workers do not wait for each other. A validation job that finds no free slot runs at the
+//! A run cannot deadlock. Workers do not wait for each other. A validation job that finds no free slot runs at the
 //! latest when the workers have finished. Epochs that end meanwhile share a checkpoint.
 
 use std::sync::Arc;
