@@ -1,4 +1,4 @@
-//! What can go wrong in a run.
+//! The errors of this crate.
 
 use datafusion::error::DataFusionError;
 use tusk_core::cause::{Cause, CauseKind};
@@ -8,7 +8,7 @@ use tusk_core::manifest::RunRecord;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The contract was broken, or the store failed.
+    /// An error of `tusk-core`, such as an invalid request or a failed store.
     #[error(transparent)]
     Core(#[from] tusk_core::Error),
     /// The rows could not be planned or read.
@@ -17,38 +17,38 @@ pub enum Error {
         /// DataFusion's or Ballista's error.
         source: Box<DataFusionError>,
     },
-    /// A job failed, and would fail again.
+    /// A job failed and would fail again.
     #[error("{phase} failed: {reason}")]
     Job {
-        /// Which job.
+        /// The job.
         phase: String,
         /// What happened.
         reason: String,
     },
-    /// A task of a job failed by its own fault.
+    /// A task of a job failed with its own error.
     #[error("{phase} failed: {cause}")]
     Task {
-        /// Which job.
+        /// The job.
         phase: String,
-        /// What it failed with.
+        /// The error of the task.
         cause: Cause,
     },
     /// A job ended without output because an executor, or the connection to it, was lost.
     #[error("{phase} was lost: {reason}")]
     Lost {
-        /// Which job.
+        /// The job.
         phase: String,
         /// What happened.
         reason: String,
     },
-    /// A job was lost as often as it may be.
+    /// A job was lost in every attempt.
     #[error("{phase} failed after {attempts} attempts; the last error: {reason}. Check the executors")]
     GivenUp {
-        /// Which job.
+        /// The job.
         phase: String,
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// What happened last.
+        /// The last error.
         reason: String,
     },
     /// The scheduler of this process could not be set up.
@@ -60,25 +60,25 @@ pub enum Error {
     /// A password that cannot be hashed.
     #[error("the password cannot be hashed: {reason}")]
     Password {
-        /// The library's words.
+        /// The error of the library.
         reason: String,
     },
-    /// What a run that another process of this scheduler ended has failed with.
+    /// A watched run failed. Its error is read from its record.
     #[error("{message}")]
     RunFailed {
-        /// As its record says.
+        /// The error in its record.
         message: String,
     },
-    /// What this session cannot do.
+    /// A statement that this session cannot execute.
     #[error("{what} runs on the scheduler: use TuskContext::sql, or tusk sql --scheduler")]
     NotHere {
-        /// What was asked.
+        /// The kind of statement.
         what: &'static str,
     },
     /// A worker's update cannot be averaged.
     #[error("invalid update from worker {worker}: {reason}")]
     Update {
-        /// Who.
+        /// The worker.
         worker: u32,
         /// What is wrong.
         reason: String,
@@ -88,10 +88,10 @@ pub enum Error {
     Cancelled {
         /// The model.
         model: String,
-        /// Epochs whose checkpoints are kept.
+        /// The number of finished epochs.
         epochs: usize,
     },
-    /// Two runs for one name.
+    /// The model already has an active run.
     #[error(
         "model '{model}' is already being trained; SHOW TRAINING {model} shows it, CANCEL TRAINING {model} stops it"
     )]
@@ -99,23 +99,23 @@ pub enum Error {
         /// The model.
         model: String,
     },
-    /// Nothing to cancel or to show.
+    /// There is no such run to cancel or to show.
     #[error("no training of '{model}' {what}")]
     NoTraining {
         /// The model.
         model: String,
-        /// What was looked for.
+        /// The missing state.
         what: &'static str,
     },
-    /// A resumed statement that asks for something else.
+    /// The statement or its rows differ from those of the run to resume.
     #[error(
         "cannot resume training of '{}': {reason}. Repeat the original statement, or remove resume to start over",
         record.model
     )]
     CannotResume {
-        /// The run that is there.
+        /// The record of the run.
         record: Box<RunRecord>,
-        /// What differs.
+        /// The difference.
         reason: String,
     },
 }
@@ -123,11 +123,11 @@ pub enum Error {
 /// The result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The rows of a statement, which fail with this crate's error.
+/// The rows of a statement, with the errors of this crate.
 pub type Results = tusk_core::results::Results<Error>;
 
 impl Error {
-    /// What kind of failure it is.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> CauseKind {
         match self {
@@ -160,7 +160,7 @@ impl From<Error> for DataFusionError {
 }
 
 impl From<DataFusionError> for Error {
-    /// Ours, which DataFusion carried, come out as they went in.
+    /// Unwraps the errors of Tusk that DataFusion wraps.
     fn from(error: DataFusionError) -> Self {
         let DataFusionError::External(inner) = error else { return Self::Query { source: Box::new(error) } };
         match inner.downcast::<Self>() {

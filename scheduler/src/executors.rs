@@ -1,4 +1,4 @@
-//! The executors as they describe themselves: their devices, the shards they hold, how far their tasks are.
+//! The reports of the executors: their devices, their shards, and the progress of their tasks.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,18 +9,18 @@ use tusk_core::protocol::{ExecutorReport, SHARDS_MAX, WIRE_VERSION};
 
 use crate::metrics;
 
-/// A report older than this says nothing about the present: reports come once a second.
+/// Maximum age of a report. Executors report once per second, so an older report is out of date.
 const REPORT_AGE_MAX: Duration = Duration::from_secs(10);
 
-/// The most executors that are remembered.
+/// Maximum number of executors.
 const EXECUTORS_MAX: usize = 16_384;
 
-/// What is known of an executor.
+/// The known state of an executor.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     /// Its last report.
     pub(crate) report: ExecutorReport,
-    /// When it came.
+    /// The time at which it arrived.
     pub(crate) at: Instant,
 }
 
@@ -35,10 +35,10 @@ impl Executors {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a report, and hands the progress in it on.
+    /// Accepts a report, and forwards the progress in it.
     ///
     /// # Errors
-    /// In words, when it is of another version or there are too many executors.
+    /// A message if the report has another version or too many entries, or if there are too many executors.
     pub(crate) fn report(&self, report: ExecutorReport, progress: &dyn ProgressSink) -> Result<(), String> {
         if report.wire_version != WIRE_VERSION {
             return Err(format!(
@@ -72,38 +72,38 @@ impl Executors {
         Ok(())
     }
 
-    /// Counts executors and devices for Prometheus: those that went silent send nothing that would.
+    /// Updates the metrics of executors and devices. An executor that no longer reports cannot trigger this update.
     pub(crate) fn refresh_gauges(&self) {
         metrics::EXECUTORS.set(i64::try_from(self.alive().len()).unwrap_or(i64::MAX));
         metrics::DEVICES.set(self.devices().into());
     }
 
-    /// The executors that have reported lately, by id.
+    /// Returns the last reports of the executors that have reported recently, by id.
     #[must_use]
     pub fn alive(&self) -> Vec<ExecutorReport> {
         let known = self.lock();
         known.values().filter(|k| k.at.elapsed() < REPORT_AGE_MAX).map(|k| k.report.clone()).collect()
     }
 
-    /// Devices of all executors; 0 where none has reported.
+    /// Returns the number of devices of all executors. It is 0 if no executor has reported.
     #[must_use]
     pub fn devices(&self) -> u32 {
         self.alive().iter().map(|report| u32::try_from(report.devices.len()).unwrap_or(u32::MAX)).sum()
     }
 
-    /// Threads that every worker may use, wherever it runs: the fewest that an executor offers.
+    /// Returns the number of threads that a worker can use on every executor: the minimum over the executors.
     #[must_use]
     pub fn threads(&self) -> Option<u32> {
         self.alive().iter().map(|report| report.threads_per_device).filter(|threads| *threads > 0).min()
     }
 
-    /// Training tasks that an executor takes at a time; one, until it has said more.
+    /// Returns the number of training tasks that an executor takes at a time. It is 1 until the executor has reported.
     pub(crate) fn slots(&self, executor_id: &str) -> u32 {
         let known = self.lock();
         known.get(executor_id).map_or(1, |k| u32::try_from(k.report.devices.len()).unwrap_or(1).max(1))
     }
 
-    /// Which executors hold which shards.
+    /// Returns the executors that hold each shard.
     pub(crate) fn holders(&self) -> HashMap<String, Vec<String>> {
         let mut holders: HashMap<String, Vec<String>> = HashMap::new();
         for report in self.alive() {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_add_up_and_threads_are_those_of_the_weakest() {
+    fn devices_are_summed_and_threads_are_the_minimum() {
         let executors = Executors::default();
         assert_eq!((executors.devices(), executors.threads(), executors.slots("a")), (0, None, 1));
         executors.report(report("a", 4, 8, &["s0"]), &NoProgress).unwrap();

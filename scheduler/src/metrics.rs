@@ -1,4 +1,4 @@
-//! The metrics of the scheduler for Prometheus, beside those of Ballista.
+//! The metrics of the scheduler for Prometheus, in addition to those of Ballista.
 
 use std::sync::LazyLock;
 
@@ -23,7 +23,7 @@ macro_rules! metrics {
         pub(crate) static $name: LazyLock<$type> =
             LazyLock::new(|| registered($type::with_opts(Opts::new($text, concat!($($doc),+))) ));)+
 
-        /// Makes every metric known, so that one that has not moved yet shows as zero.
+        /// Registers every metric without labels, so that Prometheus sees a zero before its first change.
         pub(crate) fn register() {
             $(LazyLock::force(&$name);)+
         }
@@ -39,9 +39,9 @@ macro_rules! vectors {
 }
 
 metrics! {
-    /// Jobs of runs that were lost with an executor and run again.
+    /// Jobs of runs that were lost with an executor and retried.
     JOB_RETRIES: IntCounter = "tusk_run_job_retries_total";
-    /// Training runs under way.
+    /// Active training runs.
     RUNS_ACTIVE: IntGauge = "tusk_runs_active";
     /// Epochs finished.
     EPOCHS: IntCounter = "tusk_run_epochs_total";
@@ -49,7 +49,7 @@ metrics! {
     IMAGES_TRAINED: IntCounter = "tusk_run_images_trained_total";
     /// Images decoded into shards for epochs and profiles.
     IMAGES_DECODED: IntCounter = "tusk_run_images_decoded_total";
-    /// Executors that have reported within the last seconds.
+    /// Executors that have reported within the last 10 seconds.
     EXECUTORS: IntGauge = "tusk_scheduler_executors";
     /// Training devices of those executors.
     DEVICES: IntGauge = "tusk_scheduler_devices";
@@ -57,7 +57,7 @@ metrics! {
     SESSIONS: IntGauge = "tusk_scheduler_sql_sessions";
     /// Statements whose rows wait to be fetched.
     STATEMENTS_WAITING: IntGauge = "tusk_scheduler_sql_statements_waiting";
-    /// Requests refused for a missing or wrong identity or right.
+    /// Requests refused because of a missing or wrong identity or right.
     REFUSED: IntCounter = "tusk_scheduler_refused_total";
 }
 
@@ -68,10 +68,10 @@ vectors! {
     STATEMENTS: IntCounterVec = "tusk_scheduler_statements_total", &["kind", "outcome"];
     /// Pushes of workers that exchange weights, by outcome: applied, repeated, refused.
     PUSHES: IntCounterVec = "tusk_run_pushes_total", &["outcome"];
-    /// Pushes of others between a worker's pull and its push, over a model's last run: mean and max.
+    /// Pushes by other workers between a worker's pull and its push, over a model's last run: mean and max.
     STALENESS: GaugeVec = "tusk_run_staleness", &["model", "of"];
-    /// Epoch that a model's run is in.
+    /// Last finished epoch of a model's run.
     RUN_EPOCH: IntGaugeVec = "tusk_run_epoch", &["model"];
-    /// Images decoded in the last epoch of a model's run: 0 when every worker found its shard.
+    /// Images decoded in the last epoch of a model's run; 0 if every worker found its shard.
     RUN_DECODED: IntGaugeVec = "tusk_run_epoch_images_decoded", &["model"];
 }

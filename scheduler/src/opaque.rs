@@ -1,16 +1,17 @@
-//! A shared value whose fields the compiler does not look into.
+//! A shared value whose fields the compiler does not inspect.
 
 use std::fmt::{Debug, Formatter};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A shared value of type `T` that is `Send` and `Sync` whatever `T` consists of: that is decided once, where it is made.
+/// A shared value of type `T` that is `Send` and `Sync`. The compiler checks this once, where the value is created.
 ///
-/// A future that holds a session or a scheduler holds hundreds of types of Ballista and DataFusion. For every method of a
-/// trait of `async_trait`, the compiler decides anew whether all of them are `Send`, which took half of this crate's build.
+/// A future that holds a session or a scheduler contains hundreds of types of Ballista and DataFusion. For every method
+/// of an `async_trait` trait, the compiler checks again whether all of them are `Send`. That took half of the build
+/// time of this crate.
 pub(crate) struct Opaque<T>(Arc<dyn Held<T>>);
 
-/// A value behind a pointer.
+/// A value behind a `dyn` pointer, which hides its type.
 trait Held<T>: Send + Sync {
     fn get(&self) -> &T;
 }

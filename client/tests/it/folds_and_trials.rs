@@ -190,7 +190,7 @@ async fn the_best_trial_becomes_the_model_also_if_trials_run_in_parallel() {
     assert!(fixture.weights("m").await == fixture.weights("n").await, "the order of the trials changes the model");
     let nothing = format!("CREATE MODEL o OPTIONS (validation_fraction = 0{SEARCH}) TRAIN ON xrays");
     let refusal = fixture.refusal(&nothing).await;
-    assert!(refusal.starts_with("a search compares trials on held-out rows, and none are held out"), "{refusal}");
+    assert!(refusal.starts_with("a search compares trials on validation rows, but there are none"), "{refusal}");
     let refusal = fixture.refusal(&create("o", 2, ", learning_rate = range(1, 2, 3)", "xrays")).await;
     assert!(refusal.contains("two numbers in range(low, high)"), "{refusal}");
 }

@@ -22,7 +22,7 @@ async fn three_classes_have_a_probability_each_and_no_threshold() {
     let evaluation = fixture.rows("EVALUATE MODEL m ON xrays").await.remove(0);
     assert_eq!((evaluation[1].as_str(), evaluation[4].as_str(), &evaluation[5]), ("72", "NULL", &accuracy));
     let message = fixture.refusal(&crate::fixture::create("n", 1, ", positive = 'VIRUS'", "xrays")).await;
-    assert_eq!(message, "positive is for two classes and the table has 3; leave it out");
+    assert_eq!(message, "positive requires two classes, but the table has 3; leave it out");
     let message = fixture.refusal(&crate::fixture::create("n", 1, ", loss = 'binary_crossentropy'", "xrays")).await;
     assert_eq!(
         message,

@@ -32,12 +32,12 @@ async fn a_resumed_run_gives_the_bytes_of_an_uninterrupted_one() {
     let other = fixture.refusal(&create("m", 6, ", seed = 1, resume = true", "xrays")).await;
     assert_eq!(
         other,
-        "cannot resume training of 'm': its options were others. Repeat the original statement, or remove resume to \
+        "cannot resume training of 'm': its options are different. Repeat the original statement, or remove resume to \
          start over"
     );
     let rows = "(SELECT * FROM xrays WHERE path NOT LIKE '%person000%')";
     let changed = fixture.refusal(&create("m", 6, ", resume = true", rows)).await;
-    assert_eq!(changed, other.replace("its options were others", "the rows have changed"));
+    assert_eq!(changed, other.replace("its options are different", "the rows have changed"));
 
     let fixture = fixture.reopen().await;
     let resumed = fixture.train("m", 6, ", resume = true", "xrays").await;

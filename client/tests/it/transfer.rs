@@ -40,7 +40,7 @@ async fn an_unsuitable_file_is_refused_with_the_reason() {
     let dense = create("dense", 1, &format!(", weights = '{file}'"), "xrays").replace("USING cnn", "USING densenet121");
     let message = fixture.refusal(&dense).await;
     assert!(message.contains("fits densenet121: 0 of "), "{message}");
-    assert!(message.contains("its tensors must be named as torchvision names those of densenet121"), "{message}");
+    assert!(message.contains("the tensors must have torchvision's names for densenet121"), "{message}");
     let message = fixture.refusal(&create("m", 1, ", weights = '{dir}/none.safetensors'", "xrays")).await;
     assert!(message.starts_with("weights = '{dir}/none.safetensors' cannot be read: "), "{message}");
     let message = fixture.refusal(&create("m", 1, ", weights = '{dir}/xrays.parquet'", "xrays")).await;

@@ -24,10 +24,10 @@ use super::store::{ParameterStore, SharedTensor};
 use super::{ParameterStores, Refusal};
 use crate::metrics;
 
-/// How long a pull or a push waits for its turn before it is refused and retried by the worker.
+/// Maximum time that a pull or push waits for a permit. After that it is refused, and the worker retries it.
 const TURN_WAIT: Duration = Duration::from_secs(30);
 
-/// How long the next piece of a push may take.
+/// Maximum time until the next piece of a push.
 const PIECE_WAIT: Duration = Duration::from_secs(60);
 
 /// A stream of Flight messages.
@@ -49,19 +49,20 @@ impl From<Refusal> for Status {
 }
 
 impl ParameterStores {
-    /// Serves a `DoGet` whose ticket is this message.
+    /// Handles a `DoGet` whose ticket is this message.
     ///
     /// # Errors
-    /// `NOT_FOUND` for a run that is not under way, `ABORTED` for a task that was started again elsewhere,
-    /// `UNAVAILABLE` when the worker is to try again, `INVALID_ARGUMENT` for anything else.
+    /// `NOT_FOUND` if the run is not active, `ABORTED` if the task was started again elsewhere, `UNAVAILABLE` if the
+    /// worker must retry, `INVALID_ARGUMENT` for every other error of the request.
     pub(crate) async fn do_get(&self, message: Any) -> Result<FlightStream, Status> {
         pull(self, &message).await
     }
 
-    /// Serves a `DoPut` whose first message carries the command.
+    /// Handles a `DoPut` whose first message contains the command.
     ///
     /// # Errors
-    /// As [`Self::do_get`]; `FAILED_PRECONDITION` for a push out of order, `DEADLINE_EXCEEDED` for one that stalls.
+    /// Those of [`Self::do_get`], `FAILED_PRECONDITION` for a push out of order, `DEADLINE_EXCEEDED` for a push that
+    /// stalls.
     pub(crate) async fn do_put(
         &self,
         messages: impl Stream<Item = Result<FlightData, Status>> + Send + Unpin,
@@ -74,11 +75,11 @@ impl ParameterStores {
     }
 }
 
-/// A request in an `Any` of this type.
+/// Decodes a request from an `Any` of this type.
 fn request<T: DeserializeOwned>(what: &'static str, type_url: &str, message: &Any) -> Result<T, Refusal> {
     let malformed = |reason: String| Refusal::Malformed { what, reason };
     if message.type_url != type_url {
-        return Err(malformed(format!("it is of type '{}'", message.type_url)));
+        return Err(malformed(format!("its type is '{}'", message.type_url)));
     }
     json(what, &message.value)
 }
@@ -95,7 +96,7 @@ fn check_version(what: &'static str, version: u32) -> Result<(), Refusal> {
     if version == WIRE_VERSION {
         return Ok(());
     }
-    Err(Refusal::Malformed { what, reason: format!("it is of protocol {version}, this is {WIRE_VERSION}") })
+    Err(Refusal::Malformed { what, reason: format!("its protocol version is {version}, not {WIRE_VERSION}") })
 }
 
 async fn turn(semaphore: &Arc<Semaphore>, reason: &'static str) -> Result<OwnedSemaphorePermit, Refusal> {
@@ -105,9 +106,9 @@ async fn turn(semaphore: &Arc<Semaphore>, reason: &'static str) -> Result<OwnedS
     }
 }
 
-/// A number that no other try of a task has.
+/// Returns an attempt number that no other attempt of a task has.
 fn attempt() -> u64 {
-    // 53 bits, so that every JSON reader keeps it.
+    // 53 bits, so that every JSON reader reads it exactly.
     uuid::Uuid::new_v4().as_u64_pair().0 >> 11
 }
 
@@ -123,7 +124,7 @@ pub(crate) async fn pull(service: &ParameterStores, message: &Any) -> Result<Fli
     let permit = turn(&store.pulls, "too many workers pull at once").await?;
     let (pulled, tensors) = blocking(move || store.pull(&pull, attempt())).await?;
     let first = data(&pulled, Bytes::new())?;
-    // The permit goes with the last message.
+    // The permit is released with the last message.
     let pieces = tensors.into_iter().flat_map(messages);
     let rest = stream::iter(pieces).map(move |piece| {
         let _turn = &permit;
@@ -137,7 +138,7 @@ fn data(header: &impl Serialize, body: Bytes) -> Result<FlightData, Status> {
     Ok(FlightData { app_metadata: json.into(), data_body: body, ..FlightData::default() })
 }
 
-/// The messages of a tensor, each made when it is asked for.
+/// Returns the messages of a tensor. Each is created when it is requested.
 fn messages(tensor: SharedTensor) -> impl Iterator<Item = Result<FlightData, Status>> {
     (0..pieces(tensor.data.len())).map(move |piece| {
         let (header, body) = piece_of(&tensor.name, &tensor.shape, &tensor.data, piece);
@@ -173,7 +174,7 @@ async fn next(
 ) -> Result<Option<FlightData>, Status> {
     match timeout(PIECE_WAIT, messages.next()).await {
         Ok(message) => message.transpose(),
-        Err(_) => Err(Status::deadline_exceeded("the next piece of the push did not come in time")),
+        Err(_) => Err(Status::deadline_exceeded("the next piece of the push did not arrive in time")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is refused of a push as it arrives, and pulls and pushes over Arrow Flight.
+//! Tests of refused pushes, and of pulls and pushes over Arrow Flight.
 
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::Any;
@@ -27,7 +27,7 @@ fn first_piece(name: &str, shape: &[usize]) -> Piece {
 }
 
 #[test]
-fn a_push_whose_tensors_are_not_the_models_is_refused() {
+fn a_push_whose_tensors_differ_from_the_models_is_refused() {
     let store = started(asynchronous::MODE);
     let refused = |push: &Push, pieces: &[(Piece, Vec<u8>)]| {
         let outcome = Incoming::new(&store, push).and_then(|mut incoming| {
@@ -39,14 +39,14 @@ fn a_push_whose_tensors_are_not_the_models_is_refused() {
     let update = push(0, 10, 1, 0);
     let whole = || (first_piece("w", &[2]), bytes(&[1.0, 2.0]));
     for (pieces, reason) in [
-        (vec![whole()], "1 of 2 tensors came"),
-        (vec![whole(), whole()], "tensor w is one too many"),
+        (vec![whole()], "1 of 2 tensors were received"),
+        (vec![whole(), whole()], "tensor w is repeated or unexpected"),
         (vec![(first_piece("v", &[2]), bytes(&[1.0, 2.0]))], "the model has no tensor v"),
         (vec![(first_piece("w", &[3]), bytes(&[1.0]))], "w is [3] and should be [2]"),
-        (vec![(first_piece("w", &[2]), bytes(&[1.0, 2.0, 3.0]))], "w has other values than its shape [2]"),
-        (vec![(first_piece("w", &[2]), Vec::new())], "w has other values than its shape [2]"),
+        (vec![(first_piece("w", &[2]), bytes(&[1.0, 2.0, 3.0]))], "wrong number of values: w has shape [2]"),
+        (vec![(first_piece("w", &[2]), Vec::new())], "wrong number of values: w has shape [2]"),
         (vec![(first_piece("w", &[2]), vec![0; 3])], "a piece has 3 bytes"),
-        (vec![(first_piece("w", &[2]), vec![0; PIECE_BYTES_MAX + 4])], "of at most 4194304"),
+        (vec![(first_piece("w", &[2]), vec![0; PIECE_BYTES_MAX + 4])], "up to 4194304"),
         (vec![(Piece { piece: 1, ..first_piece("w", &[2]) }, bytes(&[1.0]))], "piece 1 of w is out of order"),
         (vec![(Piece { shape: None, ..first_piece("w", &[2]) }, bytes(&[1.0]))], "piece 0 of w is out of order"),
         (vec![(first_piece("w", &[2]), bytes(&[f32::NAN, 2.0]))], "value 0 of w is NaN; lower the learning rate"),
@@ -56,7 +56,7 @@ fn a_push_whose_tensors_are_not_the_models_is_refused() {
         let refusal = refused(&update, &pieces);
         assert!(refusal.contains(reason), "{refusal} does not say {reason}");
     }
-    for (tensors, reason) in [(0, "it has 0 tensors"), (1 << 20, "it has 1048576 tensors"), (3, "the model 2")] {
+    for (tensors, reason) in [(0, "it has 0 tensors"), (1 << 20, "it has 1048576 tensors"), (3, "the model has 2")] {
         let refusal = refused(&Push { tensors, ..update.clone() }, &[]);
         assert!(refusal.contains(reason), "{refusal} does not say {reason}");
     }
@@ -110,7 +110,7 @@ async fn flight_push(client: &mut Client, messages: Vec<FlightData>) -> Result<P
 }
 
 #[tokio::test]
-async fn a_tensor_larger_than_a_message_travels_both_ways_over_flight() {
+async fn a_tensor_larger_than_a_message_is_pushed_and_pulled() {
     let service = ParameterStores::default();
     let exchange = service.open(&run(), settings(asynchronous::MODE, 3, &[1]));
     let server = ParameterServer::start(service.clone()).await.unwrap();
@@ -133,7 +133,7 @@ async fn a_tensor_larger_than_a_message_travels_both_ways_over_flight() {
     assert_eq!((pulled.version, pulled.weights, pieces.len()), (1, PulledWeights::Follow(1), 2));
     let joined: Vec<u8> = pieces.iter().flat_map(|piece| piece.data_body.to_vec()).collect();
     assert!(joined == bytes(&large.iter().map(|value| value + 1.0).collect::<Vec<_>>()));
-    // A push that breaks off changes nothing, and may be sent again.
+    // An interrupted push changes nothing and can be sent again.
     let next = Push { tensors: 1, ..push(0, attempt, 2, 1) };
     let mut cut = push_messages(&next, std::slice::from_ref(&ones));
     cut.pop();
@@ -143,7 +143,7 @@ async fn a_tensor_larger_than_a_message_travels_both_ways_over_flight() {
 }
 
 #[tokio::test]
-async fn strangers_and_other_versions_are_refused_over_flight() {
+async fn wrong_secrets_and_other_versions_are_refused() {
     let service = ParameterStores::default();
     let exchange = service.open(&run(), settings(hogwild::MODE, 3, &[1]));
     let server = ParameterServer::start(service.clone()).await.unwrap();

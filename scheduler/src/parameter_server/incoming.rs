@@ -1,4 +1,4 @@
-//! A push as its pieces arrive: refused as soon as something is wrong with it, applied only when it is whole.
+//! Receives a push piece by piece. A push is refused at its first error, and applied only if it is complete.
 
 use std::collections::BTreeSet;
 
@@ -8,18 +8,18 @@ use tusk_core::state::NamedTensor;
 use super::store::ParameterStore;
 use super::{MODEL_BYTES_MAX, Refusal, TENSORS_MAX};
 
-/// The tensors of a push, so far.
+/// The tensors of a push that are received so far.
 #[derive(Debug)]
 pub(super) struct Incoming<'a> {
     store: &'a ParameterStore,
     kind: PushKind,
     worker: u32,
-    /// How many tensors are to come in all.
+    /// The number of tensors of the push.
     wanted: usize,
     names: BTreeSet<String>,
     done: Vec<NamedTensor>,
     current: Option<Current>,
-    /// Values promised by the shapes so far.
+    /// The number of values in the shapes received so far.
     values: usize,
 }
 
@@ -31,7 +31,7 @@ struct Current {
 }
 
 impl<'a> Incoming<'a> {
-    /// A push that has not begun.
+    /// Creates the receiver of a push.
     pub(super) fn new(store: &'a ParameterStore, push: &Push) -> Result<Self, Refusal> {
         let this = Self {
             store,
@@ -44,10 +44,10 @@ impl<'a> Incoming<'a> {
             values: 0,
         };
         if push.tensors == 0 || push.tensors > TENSORS_MAX {
-            return Err(this.malformed(&format!("it has {} tensors, and may have 1 to {TENSORS_MAX}", push.tensors)));
+            return Err(this.malformed(&format!("it has {} tensors; 1 to {TENSORS_MAX} are allowed", push.tensors)));
         }
         if push.kind == PushKind::Update && this.wanted != store.tensors() {
-            return Err(this.malformed(&format!("it has {} tensors, the model {}", push.tensors, store.tensors())));
+            return Err(this.malformed(&format!("it has {} tensors, the model has {}", push.tensors, store.tensors())));
         }
         Ok(this)
     }
@@ -56,10 +56,11 @@ impl<'a> Incoming<'a> {
         Refusal::Malformed { what: "push", reason: format!("worker {}: {reason}", self.worker) }
     }
 
-    /// Takes the next piece.
+    /// Receives the next piece.
     pub(super) fn piece(&mut self, piece: Piece, bytes: &[u8]) -> Result<(), Refusal> {
         if bytes.len() > PIECE_BYTES_MAX || !bytes.len().is_multiple_of(4) {
-            return Err(self.malformed(&format!("a piece has {} bytes, of at most {PIECE_BYTES_MAX}", bytes.len())));
+            let reason = format!("a piece has {} bytes, not a multiple of 4 up to {PIECE_BYTES_MAX}", bytes.len());
+            return Err(self.malformed(&reason));
         }
         match (self.current.take(), piece.shape) {
             (None, Some(shape)) if piece.piece == 0 => self.begin(piece.name, shape)?,
@@ -73,7 +74,7 @@ impl<'a> Incoming<'a> {
 
     fn begin(&mut self, name: String, shape: Vec<usize>) -> Result<(), Refusal> {
         if self.names.len() >= self.wanted || !self.names.insert(name.clone()) {
-            return Err(self.malformed(&format!("tensor {name} is one too many")));
+            return Err(self.malformed(&format!("tensor {name} is repeated or unexpected")));
         }
         match self.store.shape(&name) {
             None if self.kind == PushKind::Update => {
@@ -89,10 +90,10 @@ impl<'a> Incoming<'a> {
             self.values.checked_add(*numel).is_some_and(|values| values <= MODEL_BYTES_MAX / size_of::<f32>())
         });
         let numel = numel.ok_or_else(|| {
-            self.malformed(&format!("{name} of shape {shape:?} is larger than {MODEL_BYTES_MAX} bytes allow"))
+            self.malformed(&format!("with {name} of shape {shape:?}, it is larger than {MODEL_BYTES_MAX} bytes"))
         })?;
         self.values += numel;
-        // What the model does not have yet grows with what arrives, not with what is promised.
+        // Before the start push there is no model to check shapes against. Memory then grows with the received values.
         let capacity = if self.kind == PushKind::Update { numel } else { 0 };
         let data = Vec::with_capacity(capacity);
         self.current = Some(Current { tensor: NamedTensor { name, shape, data }, numel, pieces: 0 });
@@ -101,12 +102,12 @@ impl<'a> Incoming<'a> {
 
     fn fill(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let Some(mut current) = self.current.take() else {
-            return Err(self.malformed("values before their tensor"));
+            return Err(self.malformed("its values came before their tensor"));
         };
         let name = &current.tensor.name;
         let (chunks, _) = bytes.as_chunks::<4>();
         if current.tensor.data.len() + chunks.len() > current.numel || (chunks.is_empty() && current.numel > 0) {
-            return Err(self.malformed(&format!("{name} has other values than its shape {:?}", current.tensor.shape)));
+            return Err(self.malformed(&format!("wrong number of values: {name} has shape {:?}", current.tensor.shape)));
         }
         let is_variance = name.ends_with(".running_var");
         for chunk in chunks {
@@ -127,10 +128,10 @@ impl<'a> Incoming<'a> {
         Ok(())
     }
 
-    /// The tensors, if all have come.
+    /// Returns the tensors if all are received.
     pub(super) fn finish(self) -> Result<Vec<NamedTensor>, Refusal> {
         if self.current.is_some() || self.done.len() != self.wanted {
-            return Err(self.malformed(&format!("{} of {} tensors came", self.done.len(), self.wanted)));
+            return Err(self.malformed(&format!("{} of {} tensors were received", self.done.len(), self.wanted)));
         }
         Ok(self.done)
     }

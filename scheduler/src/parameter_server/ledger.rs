@@ -1,8 +1,8 @@
-//! The progress of the workers: a pure state machine that decides which push counts, exactly once.
+//! The progress of the workers: a pure state machine that decides which pushes are applied, each exactly once.
 //!
-//! A worker's pushes are numbered from 1 over the whole run. A push counts if it is the worker's next; one that counted
-//! already is acknowledged and not applied again, whoever sends it: a client that lost the acknowledgement, or another try of the
-//! worker's task. A try that was superseded may not push at all.
+//! A worker's pushes are numbered from 1 over the whole run. A push is applied if it is the worker's next push. A push
+//! that was applied before is acknowledged and not applied again. It is repeated by a client that lost the
+//! acknowledgement, or by another attempt of the worker's task. An attempt that was superseded must not push.
 
 use std::collections::BTreeMap;
 
@@ -13,38 +13,38 @@ use super::Refusal;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Worker {
-    /// The try of its task that may push.
+    /// The attempt of its task that may push.
     attempt: Option<u64>,
     exchange: WorkerExchange,
 }
 
-/// What is to be done with a push.
+/// What to do with a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It is the worker's next.
+    /// It is the worker's next push.
     Next,
-    /// It was applied already.
+    /// It was applied before.
     Repeated,
 }
 
-/// How far the workers of a run are.
+/// The progress of the workers of a run.
 #[derive(Debug)]
 pub(super) struct Ledger {
     workers: Vec<Worker>,
-    /// Workers that have rows; the others never push.
+    /// Number of workers that have rows. The others never push.
     active: u32,
     epochs: u32,
     version: u64,
     stop: bool,
     open: BTreeMap<u32, EpochTally>,
-    /// Epochs that have ended for all workers and were not taken yet.
+    /// Epochs that have ended for all workers and are not taken yet.
     ended: Vec<EpochTally>,
-    /// When the last epoch ended, in seconds since the ledger was opened.
+    /// The time at which the last epoch ended, in seconds since the ledger was opened.
     last_end: f64,
 }
 
 impl Ledger {
-    /// The ledger of a run of `epochs`, whose workers are as far as `record` says. `has_rows` says it of each worker.
+    /// Creates the ledger of a run of `epochs`. The workers continue from `record`. `has_rows` has a value per worker.
     pub(super) fn new(has_rows: &[bool], epochs: u32, record: &ExchangeRecord) -> Self {
         let worker = |index: usize| {
             let exchange = record.workers.get(index).copied().unwrap_or_default();
@@ -71,7 +71,7 @@ impl Ledger {
         self.stop
     }
 
-    /// From now on, every response tells the worker to stop.
+    /// Makes every further response tell the worker to stop.
     pub(super) fn stop(&mut self) {
         self.stop = true;
     }
@@ -81,20 +81,20 @@ impl Ledger {
         self.workers.get_mut(worker as usize).ok_or(Refusal::UnknownWorker { worker, workers })
     }
 
-    /// Begins another try of a worker's task; the tries before are over. Gives the worker's last push that counted.
+    /// Begins a new attempt of a worker's task and ends the earlier ones. Returns the worker's last applied push.
     pub(super) fn join(&mut self, worker: u32, attempt: u64) -> Result<u64, Refusal> {
         let found = self.worker(worker)?;
         found.attempt = Some(attempt);
         Ok(found.exchange.step)
     }
 
-    /// The last push that counted of a worker whose current try this is.
+    /// Returns the worker's last applied push. Fails if `attempt` is not the current attempt of its task.
     pub(super) fn step_of(&mut self, worker: u32, attempt: u64) -> Result<u64, Refusal> {
         let found = self.worker(worker)?;
         if found.attempt == Some(attempt) { Ok(found.exchange.step) } else { Err(Refusal::Superseded { worker }) }
     }
 
-    /// Whether a push counts. Changes nothing.
+    /// Returns whether a push is applied. Changes nothing.
     pub(super) fn admit(&mut self, push: &Push) -> Result<Admission, Refusal> {
         let (worker, epochs) = (push.worker.0, self.epochs);
         let done = self.step_of(worker, push.attempt)?;
@@ -121,7 +121,7 @@ impl Ledger {
         Ok(Admission::Next)
     }
 
-    /// Enters a push that is admitted, at `clock` seconds since the ledger was opened. Gives its staleness.
+    /// Records an admitted push, at `clock` seconds since the ledger was opened. Returns its staleness.
     pub(super) fn enter(&mut self, push: &Push, clock: f64) -> Result<u64, Refusal> {
         let staleness = self.version.saturating_sub(push.base_version);
         let worker = self.worker(push.worker.0)?;
@@ -147,17 +147,17 @@ impl Ledger {
         Ok(staleness)
     }
 
-    /// Whether an epoch has ended that was not taken yet.
+    /// Returns whether an epoch has ended that is not taken yet.
     pub(super) fn has_ended(&self) -> bool {
         !self.ended.is_empty()
     }
 
-    /// The epochs that have ended since this was last asked.
+    /// Takes the epochs that have ended since the last call.
     pub(super) fn take_ended(&mut self) -> Vec<EpochTally> {
         std::mem::take(&mut self.ended)
     }
 
-    /// How far the workers are, for the checkpoint.
+    /// Returns the progress of the workers, for the checkpoint.
     pub(super) fn record(&self) -> ExchangeRecord {
         ExchangeRecord {
             workers: self.workers.iter().map(|worker| worker.exchange).collect(),

@@ -1,13 +1,13 @@
-//! The parameter server: where the workers of asynchronous and hogwild runs pull weights from and push what they
-//! learned to.
+//! The parameter server. The workers of asynchronous and hogwild runs pull weights from it and push what they learned
+//! to it.
 //!
-//! * `ledger`: a pure state machine: the progress of the workers, which push counts, and how stale it is
+//! * `ledger`: the progress of the workers, which pushes are applied, and how stale they are, as a pure state machine
 //! * `store`: the weights of one run, and how a push changes them
-//! * `incoming`: a push as its pieces arrive, refused as soon as something is wrong with it
+//! * `incoming`: receives a push piece by piece, and refuses it at its first error
 //! * `flight`: the service over Arrow Flight
 //!
-//! Memory is bounded: the weights once, and once more for each of the at most [`OPEN_PUSHES_MAX`] pushes that are under
-//! way. A pull shares the weights until a push replaces them.
+//! Memory is bounded. It holds the weights once, and once more for each active push, of which there are at most
+//! [`OPEN_PUSHES_MAX`]. A pull shares the weights until a push replaces them.
 
 mod flight;
 #[cfg(test)]
@@ -29,77 +29,77 @@ use tusk_core::protocol::parameters::SessionKey;
 
 pub(crate) use store::{ExchangeSettings, ParameterStore};
 
-/// Pushes of a run that may be under way at a time; more wait.
+/// Maximum number of active pushes of a run. Further pushes wait.
 pub(crate) const OPEN_PUSHES_MAX: usize = 4;
 
-/// Pulls of a run that may be under way at a time; more wait.
+/// Maximum number of active pulls of a run. Further pulls wait.
 pub(crate) const OPEN_PULLS_MAX: usize = 64;
 
-/// The most bytes of weights of one run.
+/// Maximum bytes of the weights of one run.
 pub(crate) const MODEL_BYTES_MAX: usize = 8 << 30;
 
-/// The most tensors of one run.
+/// Maximum number of tensors of one run.
 pub(crate) const TENSORS_MAX: u32 = 65_536;
 
 /// Why a pull or a push was refused.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// The run is over, of a life before a restart, or never was.
-    #[error("no run {run} exchanges weights here, or its task is of before a restart")]
+    /// The run is not active, or the task was started before a restart of the run.
+    #[error("run {run} is not active here, or its task was started before a restart")]
     UnknownRun {
-        /// As asked for.
+        /// The requested run.
         run: String,
     },
-    /// A worker that the run does not have.
-    #[error("the run has {workers} workers and none is number {worker}")]
+    /// The run does not have this worker.
+    #[error("the run has {workers} workers; there is no worker {worker}")]
     UnknownWorker {
-        /// As asked for.
+        /// The requested worker.
         worker: u32,
-        /// How many there are.
+        /// The number of workers.
         workers: usize,
     },
     /// The worker's task was started again elsewhere.
-    #[error("worker {worker} was started again elsewhere; this try of its task is over")]
+    #[error("worker {worker} was started again elsewhere; this attempt of its task is over")]
     Superseded {
         /// The worker.
         worker: u32,
     },
-    /// A push that is not the worker's next.
-    #[error("worker {worker} pushed {found}, the next is {expected}")]
+    /// A push that is not the worker's next push.
+    #[error("worker {worker} pushed {found}; expected {expected}")]
     OutOfOrder {
         /// The worker.
         worker: u32,
-        /// What came.
+        /// What was pushed.
         found: String,
-        /// What should have.
+        /// What was expected.
         expected: String,
     },
-    /// A message that is none.
+    /// A message that cannot be read.
     #[error("a {what} cannot be read: {reason}. Run the same version of Tusk on every node")]
     Malformed {
-        /// What kind of message.
+        /// The kind of message.
         what: &'static str,
         /// What is wrong with it.
         reason: String,
     },
-    /// Values that would spoil the weights.
+    /// Values that would damage the weights.
     #[error("the push of worker {worker} is refused: {reason}")]
     Values {
         /// The worker.
         worker: u32,
-        /// Which value, and what to do.
+        /// The value, and what to do.
         reason: String,
     },
-    /// Too much at a time. The worker tries again.
+    /// Too many requests at a time. The worker retries.
     #[error("the parameter server is busy: {reason}")]
     Busy {
-        /// With what.
+        /// The kind of requests.
         reason: &'static str,
     },
 }
 
-/// The parameter stores of the active runs of this process, by run. Cheap to clone. The Flight service of the scheduler passes
-/// pulls and pushes to it.
+/// The parameter stores of the active runs of this process, by run. Cheap to clone. The Flight service of the scheduler
+/// passes pulls and pushes to it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ParameterStores {
     runs: Arc<Mutex<HashMap<RunId, Arc<ParameterStore>>>>,
@@ -112,7 +112,7 @@ impl ParameterStores {
         found.map(Arc::clone).ok_or_else(|| Refusal::UnknownRun { run: run.to_string() })
     }
 
-    /// The progress and staleness of the workers of an active run. Empty if the run is not active.
+    /// Returns the progress and staleness of the workers of a run. Empty if the run is not active.
     pub(crate) fn workers(&self, run: &RunId) -> Vec<WorkerExchange> {
         let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         runs.get(run).map_or_else(Vec::new, |store| store.record().workers)

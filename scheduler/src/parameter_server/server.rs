@@ -1,4 +1,4 @@
-//! The parameter server on a port of its own, for its tests.
+//! A parameter server on its own port, for tests.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::ParameterStores;
 use super::flight::FlightStream;
 
-/// A piece and its header, with room to spare.
+/// Maximum bytes of a message. It is larger than a piece and its header.
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
 /// A running server. Stops when dropped.
@@ -48,7 +48,7 @@ impl ParameterServer {
         Ok(Self { address, server })
     }
 
-    /// Where it listens.
+    /// The URL of the server.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -65,7 +65,7 @@ struct Flight(ParameterStores);
 type TaskOutput<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 fn other<T>(name: &str) -> Result<T, Status> {
-    Err(Status::unimplemented(format!("{name}: this is the parameter server, which knows DoGet and DoPut only")))
+    Err(Status::unimplemented(format!("{name}: the parameter server supports only DoGet and DoPut")))
 }
 
 #[tonic::async_trait]

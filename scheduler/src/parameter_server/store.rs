@@ -1,19 +1,20 @@
 //! The weights of one run, and how a push changes them.
 //!
-//! A worker's **share** is its part of the training rows. What a push does:
+//! A worker's **share** is its fraction of the training rows. A push has these effects:
 //!
-//! * **Learned tensors** move by share x difference. The pushes of all workers over an epoch so add up to the mean of
-//!   what they learned, weighted by rows, whatever the frequency; they do not add up to many times a step, as plain sums
-//!   would.
+//! * **Learned tensors** move by share x difference. The pushes of all workers in an epoch therefore add up to the mean
+//!   of what they learned, weighted by rows, however often they push. Plain sums would add up to a multiple of it.
 //! * **BatchNorm's running statistics** move towards the worker's by its share: (1 - share) x ours + share x theirs. A
-//!   mixture of variances is a variance; a sum of their differences may become negative (Elephas sums, and does).
-//! * **Optimizer moments** stay with the worker: they belong to its own gradients. A try of a task that was moved, and a
-//!   run that was resumed, begin with fresh ones.
+//!   mixture of variances is a variance. A sum of their differences can become negative, as it does in Elephas, which
+//!   adds them.
+//! * **Optimizer moments** stay with the worker, because they belong to its own gradients. After a task is moved or a
+//!   run is resumed, the worker begins with new moments.
 //!
-//! `asynchronous`: one push or pull at a time, so that every version is the whole of so many pushes. `hogwild`: a lock per
-//! tensor and none over all, so pushes that meet are mixed, and a pull may see one push in some tensors and not in
-//! others (Niu et al. 2011, arXiv 1106.5730; the lock stands for their atomic additions: none is lost). Only the books, who
-//! is how far, are kept one push at a time.
+//! In `asynchronous` mode there is one push or pull at a time, so that every version contains only complete pushes.
+//! In `hogwild` mode there is a lock per tensor and no lock for all tensors. Concurrent pushes are mixed, and a pull
+//! may see a push in some tensors and not in others (Niu et al. 2011, arXiv 1106.5730). The lock replaces the atomic
+//! additions of that paper, so that no addition is lost. In both modes, the progress of the workers is updated by one
+//! push at a time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -27,18 +28,18 @@ use tusk_core::state::{ModelState, NamedTensor, is_running_statistic};
 use super::ledger::{Admission, Ledger};
 use super::{OPEN_PULLS_MAX, OPEN_PUSHES_MAX, Refusal};
 
-/// What a run's exchange is made of.
+/// The settings of a run's exchange.
 #[derive(Clone, Debug)]
 pub(crate) struct ExchangeSettings {
-    /// Whether pushes are kept apart.
+    /// Whether there is one push or pull at a time.
     pub(crate) is_exclusive: bool,
     /// The secret of the run's tasks.
     pub(crate) session: SessionKey,
-    /// Epochs.
+    /// The number of epochs.
     pub(crate) epochs: u32,
-    /// Training rows of each worker.
+    /// The number of training rows of each worker.
     pub(crate) rows: Vec<u64>,
-    /// How far the workers are.
+    /// The progress of the workers.
     pub(crate) record: ExchangeRecord,
 }
 
@@ -56,7 +57,7 @@ struct Slot {
     data: Mutex<Arc<Vec<f32>>>,
 }
 
-/// The weights of a run and how far its workers are.
+/// The weights of a run and the progress of its workers.
 #[derive(Debug)]
 pub(crate) struct ParameterStore {
     session: SessionKey,
@@ -65,7 +66,7 @@ pub(crate) struct ParameterStore {
     opened: Instant,
     ledger: Mutex<Ledger>,
     slots: OnceLock<BTreeMap<String, Slot>>,
-    /// Held by the one push or pull that is under way, where pushes are kept apart.
+    /// Held by the active push or pull, if there is one at a time.
     turn: Mutex<()>,
     ended: watch::Sender<()>,
     pub(super) pushes: Arc<Semaphore>,
@@ -102,17 +103,17 @@ impl ParameterStore {
         self.is_exclusive.then(|| lock(&self.turn))
     }
 
-    /// The shape of a tensor; `None` where there is none of this name.
+    /// Returns the shape of a tensor, or `None` if there is no tensor of this name.
     pub(super) fn shape(&self, name: &str) -> Option<&[usize]> {
         self.slots.get()?.get(name).map(|slot| slot.shape.as_slice())
     }
 
-    /// How many tensors there are; 0 before the start.
+    /// Returns the number of tensors. It is 0 before the start push.
     pub(super) fn tensors(&self) -> usize {
         self.slots.get().map_or(0, BTreeMap::len)
     }
 
-    /// Serves a pull. `attempt` is the id of a new attempt if the worker asks for one.
+    /// Handles a pull. `attempt` is the number of a new attempt, if the worker requests one.
     pub(super) fn pull(&self, pull: &Pull, attempt: u64) -> Result<(Pulled, Vec<SharedTensor>), Refusal> {
         let _turn = self.turn();
         let (attempt, step, version, stop) = {
@@ -134,7 +135,7 @@ impl ParameterStore {
         Ok((Pulled { attempt, version, step, stop, weights }, tensors))
     }
 
-    /// The response to a push that does not count, before its tensors are read.
+    /// Returns the response to a repeated push, before its tensors are read. Returns `None` if the push is new.
     pub(super) fn acknowledge_repeated(&self, push: &Push) -> Result<Option<Pushed>, Refusal> {
         let mut ledger = lock(&self.ledger);
         let step = ledger.step_of(push.worker.0, push.attempt)?;
@@ -146,7 +147,7 @@ impl ParameterStore {
         Ok(known.then_some(pushed))
     }
 
-    /// Takes a push whose tensors are checked.
+    /// Applies a push whose tensors are checked.
     pub(super) fn push(&self, push: &Push, tensors: Vec<NamedTensor>) -> Result<Pushed, Refusal> {
         let pushed = match push.kind {
             PushKind::Start => self.start(push, tensors),
@@ -170,14 +171,14 @@ impl ParameterStore {
     fn update(&self, push: &Push, tensors: &[NamedTensor]) -> Result<Pushed, Refusal> {
         let worker = push.worker.0;
         let Some(slots) = self.slots.get() else {
-            let (found, expected) = ("an update".to_owned(), "the weights to start from".to_owned());
+            let (found, expected) = ("an update".to_owned(), "the starting weights".to_owned());
             return Err(Refusal::OutOfOrder { worker, found, expected });
         };
         let share = self.shares.get(worker as usize).copied().unwrap_or(0.0);
         let _turn = self.turn();
         let pushed = {
             let mut ledger = lock(&self.ledger);
-            // Asked again: another try of the same step may have come first while the tensors arrived.
+            // Checked again, because another attempt may have pushed the same step while the tensors arrived.
             let applied = ledger.admit(push)? == Admission::Next;
             if applied {
                 let staleness = ledger.enter(push, self.opened.elapsed().as_secs_f64())?;
@@ -196,10 +197,10 @@ impl ParameterStore {
         Ok(pushed)
     }
 
-    /// The weights as they are, how far the workers are, and the epochs that have ended since this was last asked.
+    /// Returns the current weights, the progress of the workers, and the epochs that have ended since the last call.
     ///
     /// # Errors
-    /// [`Refusal::Values`] when the weights have left the range of numbers.
+    /// [`Refusal::Values`] if a weight is NaN or infinite.
     pub(crate) fn snapshot(&self) -> Result<(ModelState, ExchangeRecord, Vec<EpochTally>), Refusal> {
         let _turn = self.turn();
         let (record, ended) = {
@@ -218,17 +219,17 @@ impl ParameterStore {
         Ok((ModelState::new(tensors), record, ended))
     }
 
-    /// How far the workers are.
+    /// Returns the progress of the workers.
     pub(crate) fn record(&self) -> ExchangeRecord {
         lock(&self.ledger).record()
     }
 
-    /// Whether an epoch has ended that no snapshot has taken yet.
+    /// Returns whether an epoch has ended that no snapshot has taken yet.
     pub(crate) fn has_ended(&self) -> bool {
         lock(&self.ledger).has_ended()
     }
 
-    /// Sends something whenever an epoch ends.
+    /// Returns a receiver that is notified whenever an epoch ends.
     pub(crate) fn watch(&self) -> watch::Receiver<()> {
         self.ended.subscribe()
     }
@@ -246,7 +247,7 @@ impl Slot {
 
     fn apply(&self, tensor: &NamedTensor, share: f64) {
         let mut data = lock(&self.data);
-        // Copies only where a pull still reads the version before.
+        // Copies the values only if a pull still reads the previous version.
         let values = Arc::make_mut(&mut data).iter_mut().zip(&tensor.data);
         if is_running_statistic(&tensor.name) {
             values.for_each(|(ours, theirs)| {

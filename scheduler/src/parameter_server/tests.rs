@@ -1,4 +1,4 @@
-//! Which push counts, what it changes, what is refused.
+//! Tests of the parameter store: which pushes are applied, what they change, and which are refused.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(super) fn pull(worker: u32, attempt: Option<u64>, have_version: Option<u64>)
     Pull { wire_version: WIRE_VERSION, run: run(), session, worker: WorkerId(worker), attempt, have_version }
 }
 
-/// The push of an epoch of four rows.
+/// Returns the push of an epoch of four rows.
 pub(super) fn push(worker: u32, attempt: u64, step: u64, base_version: u64) -> Push {
     Push {
         wire_version: WIRE_VERSION,
@@ -64,7 +64,7 @@ pub(super) fn start(worker: u32, attempt: u64) -> Push {
     Push { kind: PushKind::Start, step: 0, epoch: 0, ends_epoch: false, ..push(worker, attempt, 1, 0) }
 }
 
-/// A store of two workers with three quarters and one quarter of the rows, joined as attempts 10 and 11.
+/// Returns a store of two workers with three quarters and one quarter of the rows, with attempts 10 and 11.
 pub(super) fn started(mode: Mode) -> ParameterStore {
     let store = ParameterStore::new(settings(mode, 3, &[12, 4]));
     for worker in [0, 1] {
@@ -73,7 +73,7 @@ pub(super) fn started(mode: Mode) -> ParameterStore {
     }
     let weights = || vec![tensor("w", &[1.0, 2.0]), tensor("bn.running_var", &[4.0])];
     assert!(store.push(&start(0, 10), weights()).unwrap().applied);
-    assert!(!store.push(&start(1, 11), weights()).unwrap().applied, "the second start was taken too");
+    assert!(!store.push(&start(1, 11), weights()).unwrap().applied, "the second start was applied too");
     store
 }
 
@@ -100,7 +100,7 @@ fn a_push_moves_weights_by_its_share_and_mixes_variances_as_computed_by_hand() {
 }
 
 #[test]
-fn two_workers_whose_variances_fall_never_make_one_negative() {
+fn falling_variances_of_two_workers_never_become_negative() {
     let store = ParameterStore::new(settings(hogwild::MODE, 1000, &[1, 1]));
     for worker in [0, 1] {
         store.pull(&pull(worker, None, None), u64::from(worker)).unwrap();
@@ -108,7 +108,7 @@ fn two_workers_whose_variances_fall_never_make_one_negative() {
     store.push(&start(0, 0), update([0.0, 0.0], 1e3)).unwrap();
     for step in 1..=1000 {
         for worker in [0, 1] {
-            // Both saw the same variance and both found it a tenth: a sum of the differences is below zero.
+            // Both workers pulled the same variance and push a tenth of it. A sum of the differences is negative.
             let version = (step - 1) * 2;
             let variance = values(&store, "bn.running_var")[0] * 0.1;
             store.push(&push(worker, u64::from(worker), step, version), update([0.0, 0.0], variance)).unwrap();
@@ -119,7 +119,7 @@ fn two_workers_whose_variances_fall_never_make_one_negative() {
 }
 
 #[test]
-fn a_push_counts_once_whoever_repeats_it() {
+fn a_repeated_push_is_not_applied_again() {
     let store = started(asynchronous::MODE);
     store.push(&push(0, 10, 1, 0), update([4.0, 4.0], 4.0)).unwrap();
     let once = values(&store, "w");
@@ -133,7 +133,7 @@ fn a_push_counts_once_whoever_repeats_it() {
     assert_eq!(store.acknowledge_repeated(&push(0, 20, 1, 1)).unwrap().map(|pushed| pushed.applied), Some(false));
     assert_eq!(store.acknowledge_repeated(&push(0, 20, 2, 1)).unwrap(), None);
     assert_eq!(values(&store, "w"), once);
-    // The first try was only frozen, and wakes up.
+    // The first attempt was only frozen, and continues.
     let refusal = store.push(&push(0, 10, 2, 1), update([4.0, 4.0], 4.0)).unwrap_err();
     assert_eq!(refusal, Refusal::Superseded { worker: 0 });
     assert_eq!(store.pull(&pull(0, Some(10), None), 0).unwrap_err(), Refusal::Superseded { worker: 0 });
@@ -144,21 +144,21 @@ fn a_push_counts_once_whoever_repeats_it() {
 fn a_push_that_is_not_the_next_is_refused() {
     let store = started(asynchronous::MODE);
     let refused = |push: &Push| store.push(push, update([0.0, 0.0], 1.0)).unwrap_err().to_string();
-    assert_eq!(refused(&push(0, 10, 2, 0)), "worker 0 pushed step 2, the next is step 1");
+    assert_eq!(refused(&push(0, 10, 2, 0)), "worker 0 pushed step 2; expected step 1");
     let early = Push { epoch: 2, ..push(0, 10, 1, 0) };
-    assert_eq!(refused(&early), "worker 0 pushed epoch 2, the next is epoch 1 of 3");
-    assert_eq!(refused(&push(0, 10, 1, 7)), "worker 0 pushed on version 7, the next is at most version 0");
+    assert_eq!(refused(&early), "worker 0 pushed epoch 2; expected epoch 1 of 3");
+    assert_eq!(refused(&push(0, 10, 1, 7)), "worker 0 pushed on version 7; expected at most version 0");
     let lost = Push { loss_sum: f64::NAN, ..push(0, 10, 1, 0) };
     assert_eq!(refused(&lost), "the push of worker 0 is refused: its loss is NaN; lower the learning rate");
-    assert_eq!(refused(&push(2, 10, 1, 0)), "the run has 2 workers and none is number 2");
+    assert_eq!(refused(&push(2, 10, 1, 0)), "the run has 2 workers; there is no worker 2");
     for step in 1..=3 {
         store.push(&push(0, 10, step, 0), update([0.0, 0.0], 1.0)).unwrap();
     }
-    assert_eq!(refused(&push(0, 10, 4, 0)), "worker 0 pushed epoch 4, the next is epoch 4 of 3");
+    assert_eq!(refused(&push(0, 10, 4, 0)), "worker 0 pushed epoch 4; expected epoch 4 of 3");
     let cold = ParameterStore::new(settings(hogwild::MODE, 1, &[1]));
     cold.pull(&pull(0, None, None), 1).unwrap();
     let refusal = cold.push(&push(0, 1, 1, 0), update([0.0, 0.0], 1.0)).unwrap_err();
-    assert_eq!(refusal.to_string(), "worker 0 pushed an update, the next is the weights to start from");
+    assert_eq!(refusal.to_string(), "worker 0 pushed an update; expected the starting weights");
 }
 
 #[test]
@@ -192,8 +192,8 @@ fn an_epoch_ends_when_all_workers_with_rows_have_ended_it() {
     assert_eq!(ended.iter().map(|tally| (tally.epoch, tally.rows, tally.workers)).collect::<Vec<_>>(), [(1, 8, 2)]);
     assert_eq!((ended[0].loss_sum, ended[0].timing.train), (4.0, 2.0));
     assert_eq!(record.open.iter().map(|tally| (tally.epoch, tally.rows)).collect::<Vec<_>>(), [(2, 4)]);
-    assert!(!store.has_ended() && store.snapshot().unwrap().2.is_empty(), "the epoch was given twice");
-    // A restart goes on from the record: the second epoch ends with the worker that was behind.
+    assert!(!store.has_ended() && store.snapshot().unwrap().2.is_empty(), "the epoch was taken twice");
+    // After a restart, the run continues from the record. The second epoch ends with the slower worker.
     let again = ParameterStore::new(ExchangeSettings { record, ..settings(asynchronous::MODE, 3, &[4, 0, 4]) });
     let (pulled, _) = again.pull(&pull(2, None, None), 5).unwrap();
     assert_eq!((pulled.step, pulled.version, pulled.weights), (1, 3, PulledWeights::Missing));
@@ -206,7 +206,7 @@ fn an_epoch_ends_when_all_workers_with_rows_have_ended_it() {
 }
 
 #[test]
-fn a_worker_is_told_to_stop_and_gets_nothing_it_has() {
+fn a_worker_is_told_to_stop_and_receives_no_version_that_it_has() {
     let store = started(asynchronous::MODE);
     let (pulled, tensors) = store.pull(&pull(0, Some(10), None), 0).unwrap();
     assert_eq!((pulled.weights, tensors.len()), (PulledWeights::Follow(2), 2));
@@ -218,7 +218,7 @@ fn a_worker_is_told_to_stop_and_gets_nothing_it_has() {
 }
 
 #[test]
-fn a_pull_keeps_its_version_while_pushes_go_on() {
+fn a_pull_keeps_its_version_during_later_pushes() {
     let store = started(asynchronous::MODE);
     let (_, pulled) = store.pull(&pull(1, Some(11), None), 0).unwrap();
     store.push(&push(0, 10, 1, 0), update([4.0, 4.0], 4.0)).unwrap();
@@ -227,7 +227,7 @@ fn a_pull_keeps_its_version_while_pushes_go_on() {
 }
 
 #[test]
-fn weights_that_left_the_range_of_numbers_are_not_checkpointed() {
+fn weights_that_are_not_finite_are_not_checkpointed() {
     let store = started(asynchronous::MODE);
     for step in 1..=3 {
         store.push(&push(0, 10, step, 0), update([f32::MAX, 0.0], 1.0)).unwrap();
@@ -262,7 +262,7 @@ fn pushes_from_many_threads_are_all_applied() {
 }
 
 #[test]
-fn an_asynchronous_pull_sees_whole_pushes() {
+fn an_asynchronous_pull_sees_only_complete_pushes() {
     let store = Arc::new(ParameterStore::new(settings(asynchronous::MODE, 500, &[1])));
     store.pull(&pull(0, None, None), 1).unwrap();
     let both = |value: f32| vec![tensor("a", &[value]), tensor("z", &[value])];

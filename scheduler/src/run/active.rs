@@ -1,4 +1,4 @@
-//! The runs under way in this process.
+//! The active runs of this process.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,11 +17,11 @@ use crate::metrics;
 #[derive(Debug, Default)]
 pub(crate) struct ActiveRuns {
     runs: Mutex<HashMap<ModelName, ActiveRun>>,
-    /// Whether the process ended while there were some.
+    /// Whether runs were active when the process ended. The next process resumes them.
     go_on: AtomicBool,
 }
 
-/// A run and what it is spoken to with.
+/// An active run and the channels to it.
 #[derive(Debug)]
 pub(crate) struct ActiveRun {
     pub(crate) run: RunId,
@@ -36,17 +36,17 @@ impl ActiveRuns {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the process ends: what is under way goes on in the next one.
+    /// Records that the process ends. The next process resumes the active runs.
     pub(crate) fn end(&self) {
         self.go_on.store(!self.lock().is_empty(), Ordering::Relaxed);
     }
 
-    /// Whether some run may still read the tables of sessions.
+    /// Returns whether a run may still read the tables of sessions: now, or after a restart.
     pub(crate) fn may_read(&self) -> bool {
         self.go_on.load(Ordering::Relaxed) || !self.lock().is_empty()
     }
 
-    /// Notes a finished epoch of a run or of a child run.
+    /// Records a finished epoch of a run or of a child run.
     pub(crate) fn epoch_done(&self, run: &RunId, epoch: &EpochReport) {
         for active in self.lock().values_mut().filter(|active| run.belongs_to(&active.run)) {
             active.summary.epoch = epoch.epoch;
@@ -59,23 +59,23 @@ impl ProgressSink for ActiveRuns {
     fn report(&self, progress: Progress) {
         for active in self.lock().values() {
             if progress.run.belongs_to(&active.run) {
-                // Nobody has to listen.
+                // Having no receiver is not an error.
                 drop(active.events.send(RunEvent::Progress(progress.clone())));
             }
         }
     }
 }
 
-/// Takes a run off the list however it ends.
+/// A guard that removes a run from the list when dropped, however the run ends.
 pub(crate) struct Deregister {
     pub(crate) active: Arc<ActiveRuns>,
     pub(crate) name: ModelName,
-    /// Dropped with this, which wakes all that wait for the end of the run.
+    /// Dropped with this value, which wakes all tasks that wait for the end of the run.
     pub(crate) _busy: watch::Sender<()>,
 }
 
 impl Deregister {
-    /// A resumed run keeps the id it had.
+    /// Changes the id of the run, because a resumed run keeps its id.
     pub(crate) fn rename(&self, run: &RunId) {
         if let Some(active) = self.active.lock().get_mut(&self.name) {
             active.run = run.clone();

@@ -1,12 +1,12 @@
-//! The aggregator: the mean of the workers' states, weighted by the rows each has seen.
+//! The aggregator: the mean of the workers' states, weighted by the rows that each worker trained on.
 //!
-//! Task outputs are folded in rounds. A round has one piece from each worker of a group, and all of them are the same piece
-//! of the same tensor. If one group holds all workers, only the mean in f32 is kept. Otherwise one model of sums in f64 is
-//! kept, for any number of workers. Values are added in the order of the workers and not in the order of arrival, so the
-//! sum is always the same to the bit. An update that arrives twice, out of order, with another shape, or with NaN or infinity
-//! is refused.
+//! Task outputs are folded in rounds. A round has one piece from each worker of a group, and all of them are the same
+//! piece of the same tensor. If one group holds all workers, only the mean in f32 is kept. Otherwise one model of sums
+//! in f64 is kept, for any number of workers. Values are added in the order of the workers and not in the order of
+//! arrival, so the sum is always bit-identical. An update that arrives twice, out of order, with another shape, or with
+//! NaN or infinity is refused.
 //!
-//! Folding is bound by memory: the loops over values are written so that they compile to vector instructions.
+//! Memory bandwidth limits folding. The loops over values are written so that they compile to vector instructions.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use tusk_core::state::{ModelState, NamedTensor};
 
 use crate::error::{Error, Result};
 
-/// Values that are checked before they are added, and the sum of them: few enough to be in the first-level cache still.
+/// Number of values that are checked and then added. They and their sums fit in the first-level cache.
 const BLOCK_VALUES: usize = 2048;
 
 /// The little-endian values of one worker's piece, and the weight of that worker.
@@ -25,9 +25,9 @@ type Piece<'a> = (&'a [[u8; 4]], f64);
 
 #[derive(Debug)]
 enum Values {
-    /// Where all workers are one group.
+    /// The mean, if one group holds all workers.
     Mean(Vec<f32>),
-    /// Weighted by rows, not yet divided.
+    /// The sum weighted by rows, not yet divided.
     Sum(Vec<f64>),
 }
 
@@ -35,27 +35,27 @@ enum Values {
 struct Tensor {
     shape: Vec<usize>,
     values: Values,
-    /// How many values of the group that is read are in, of how many pieces.
+    /// The number of values of the current group that are folded, and the number of their pieces.
     filled: usize,
     pieces: u32,
-    /// Groups whose pieces are in.
+    /// The number of groups with this tensor, including the current one.
     groups: u32,
 }
 
-/// Folds the task outputs of one job, which begin with reports of this type.
+/// Folds the task outputs of one job. Each output begins with a report of type `R`.
 #[derive(Debug)]
 pub struct Aggregator<R> {
     workers: usize,
     reports: Vec<R>,
     rows: u64,
-    /// The workers that are read now, and how many groups up to this one have learned something.
+    /// The workers of the current group, and the number of groups so far whose workers have rows.
     group: Range<usize>,
     groups: u32,
     tensors: BTreeMap<String, Tensor>,
 }
 
 impl<R: Report> Aggregator<R> {
-    /// Of so many workers.
+    /// Creates an aggregator for this number of workers.
     #[must_use]
     pub fn new(workers: u32) -> Self {
         Self {
@@ -68,11 +68,11 @@ impl<R: Report> Aggregator<R> {
         }
     }
 
-    /// Folds the next rows of a group's task outputs: one of each worker, in their order, `None` if an output has ended. A
-    /// group begins with its reports, and is the workers that follow those of the group before.
+    /// Folds the next row of each task output of a group, in the order of the workers. A row is `None` if the output
+    /// has ended. A group begins with its reports. Its workers follow those of the previous group.
     ///
     /// # Errors
-    /// [`Error::Update`] when they cannot be averaged.
+    /// [`Error::Update`] if the outputs cannot be averaged.
     pub fn fold(&mut self, round: &[Option<TaskOutput<'_>>]) -> Result<()> {
         let reports = round.iter().map(|output| output.map_or(Ok(None), |output| output.report()));
         let reports: Vec<Option<R>> = reports.collect::<Result<_, _>>()?;
@@ -84,14 +84,14 @@ impl<R: Report> Aggregator<R> {
         let rows_before = self.rows;
         for ((worker, output), report) in self.group.clone().zip(round).zip(reports) {
             let Some((output, report)) = output.zip(report) else {
-                return Err(refused(worker, "its report did not come first".into()));
+                return Err(refused(worker, "its report must come first".into()));
             };
             let found = output.worker.0 as usize;
             if worker >= self.workers {
-                return Err(refused(found, format!("only {} were asked", self.workers)));
+                return Err(refused(found, format!("the job has {} workers", self.workers)));
             }
             if found != worker {
-                return Err(refused(found, format!("the next worker is {worker}")));
+                return Err(refused(found, format!("expected worker {worker}")));
             }
             self.rows = self.rows.saturating_add(report.task().rows);
             self.reports.push(report);
@@ -106,7 +106,7 @@ impl<R: Report> Aggregator<R> {
 
     fn fold_pieces(&mut self, round: &[Option<TaskOutput<'_>>]) -> Result<()> {
         if round.len() != self.group.len() {
-            return Err(refused(self.reports.len(), "its report did not come first".into()));
+            return Err(refused(self.reports.len(), "its report must come first".into()));
         }
         let mut pieces: Vec<(usize, TaskOutput<'_>)> = Vec::with_capacity(round.len());
         let mut ended = None;
@@ -116,7 +116,7 @@ impl<R: Report> Aggregator<R> {
                     return Err(refused(worker, "it has weights but no rows".into()));
                 }
                 Some(output) if output.worker.0 as usize != worker => {
-                    return Err(refused(worker, format!("the output is of worker {}", output.worker.0)));
+                    return Err(refused(worker, format!("the output is from worker {}", output.worker.0)));
                 }
                 Some(output) => pieces.push((worker, *output)),
                 None if self.rows_of(worker) > 0 => ended = Some(worker),
@@ -130,7 +130,7 @@ impl<R: Report> Aggregator<R> {
         self.fold_piece(&first, &pieces)
     }
 
-    /// Folds the same piece of every worker of the group that trained.
+    /// Folds the same piece of every worker of the group that has rows.
     fn fold_piece(&mut self, first: &TaskOutput<'_>, pieces: &[(usize, TaskOutput<'_>)]) -> Result<()> {
         let mut values: Vec<Piece<'_>> = Vec::with_capacity(pieces.len());
         let mut shape = None;
@@ -138,20 +138,20 @@ impl<R: Report> Aggregator<R> {
             let refuse = |reason: String| refused(*worker, format!("tensor {}: {reason}", output.name));
             if (output.name, output.piece) != (first.name, first.piece) {
                 let (name, piece) = (first.name, first.piece);
-                return Err(refuse(format!("piece {} is out of order: others send {name}, {piece}", output.piece)));
+                return Err(refuse(format!("piece {} is out of order: others send {name} {piece}", output.piece)));
             }
             let mut bytes = output.data;
             if output.piece == 0 {
                 let (found, rest) = tensor_header(bytes)?;
                 let wanted = shape.get_or_insert_with(|| found.clone());
                 if *wanted != found {
-                    return Err(refuse(format!("its shape is {found:?}, the others' {wanted:?}")));
+                    return Err(refuse(format!("its shape is {found:?}, but others have {wanted:?}")));
                 }
                 bytes = rest;
             }
             let (chunks, rest) = bytes.as_chunks::<4>();
             if !rest.is_empty() || values.first().is_some_and(|(others, _)| others.len() != chunks.len()) {
-                return Err(refuse(format!("piece {} is not as long as the others'", output.piece)));
+                return Err(refuse(format!("the length of piece {} differs from that of others", output.piece)));
             }
             values.push((chunks, self.rows_of(*worker) as f64));
         }
@@ -179,13 +179,13 @@ impl<R: Report> Aggregator<R> {
         })
     }
 
-    /// The mean, and the reports in the order of the workers.
+    /// Returns the mean, and the reports in the order of the workers.
     ///
     /// # Errors
-    /// [`Error::Update`] when an update is missing or incomplete.
+    /// [`Error::Update`] if an update is missing or incomplete.
     pub fn finish(self) -> Result<(ModelState, Vec<R>)> {
         if self.reports.len() != self.workers {
-            let reason = format!("it returned no output; {} were asked", self.workers);
+            let reason = format!("it returned no output; the job has {} workers", self.workers);
             return Err(refused(self.reports.len(), reason));
         }
         let rows = self.rows as f64;
@@ -205,7 +205,8 @@ impl<R: Report> Aggregator<R> {
 }
 
 impl Tensor {
-    /// With reserved capacity for its values. A shape that does not fit in memory is an error here and does not abort.
+    /// Creates a tensor and reserves memory for its values. A shape that does not fit in memory is an error and does
+    /// not abort the process.
     fn new(shape: Vec<usize>, whole: bool) -> Result<Self, String> {
         let too_large = |shape: &[usize]| format!("its shape {shape:?} is too large");
         let values = shape.iter().try_fold(1_usize, |values, side| values.checked_mul(*side));
@@ -217,16 +218,16 @@ impl Tensor {
         Ok(Self { shape, values, filled: 0, pieces: 0, groups: 1 })
     }
 
-    /// Begins with the next group.
+    /// Begins the next group.
     fn begin(&mut self, shape: &[usize], groups: u32) -> Result<(), String> {
         if self.shape != shape {
-            return Err(format!("its shape is {shape:?}, the others' {:?}", self.shape));
+            return Err(format!("its shape is {shape:?}, but others have {:?}", self.shape));
         }
         if self.groups == groups {
             return Err("it came twice".to_owned());
         }
         if self.filled != self.values_wanted() || self.groups + 1 != groups {
-            return Err("not all workers before had it whole".to_owned());
+            return Err("it is incomplete in the previous group".to_owned());
         }
         (self.filled, self.pieces, self.groups) = (0, 0, self.groups + 1);
         Ok(())
@@ -236,7 +237,7 @@ impl Tensor {
         self.shape.iter().product()
     }
 
-    /// Folds a piece of each worker. An error comes with the index of the worker that caused it.
+    /// Folds a piece of each worker. An error contains the index of the worker that caused it.
     fn fold(&mut self, workers: &[Piece<'_>], rows: f64) -> Result<(), (usize, String)> {
         let length = workers.first().map_or(0, |(values, _)| values.len());
         if self.filled + length > self.values_wanted() {
@@ -261,7 +262,8 @@ impl Tensor {
             };
             add(sums, workers, range.clone(), self.groups == 1);
             if let Values::Mean(mean) = &mut self.values {
-                // In f64 a single worker's value times its rows, divided by them, is that value to the bit.
+                // If only one worker has rows, the mean is bit-identical to its value: f64 multiplies and divides it
+                // by the same number of rows.
                 mean.extend(block[..range.len()].iter().map(|sum| (sum / rows) as f32));
             }
             self.filled += range.len();
@@ -271,9 +273,9 @@ impl Tensor {
     }
 }
 
-/// Adds the workers' weighted values one worker after the other. With `fresh`, what stood there does not count.
+/// Adds the workers' weighted values one worker after the other. If `fresh`, the old content of `sums` is ignored.
 fn add(sums: &mut [f64], workers: &[Piece<'_>], range: Range<usize>, fresh: bool) {
-    // The weight by value: behind a reference it could be one of the sums, and nothing would be added in vectors.
+    // The weight is copied. Behind a reference it could be one of the sums, and the loop would not be vectorized.
     for (place, &(values, weight)) in workers.iter().enumerate() {
         let weighted = values[range.clone()].iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes)) * weight);
         let sums = sums.iter_mut().zip(weighted);
@@ -285,11 +287,11 @@ fn add(sums: &mut [f64], workers: &[Piece<'_>], range: Range<usize>, fresh: bool
     }
 }
 
-/// The first value of a block that is NaN or infinite, and its place.
+/// Returns the first value of a block that is NaN or infinite, and its index.
 fn first_not_finite(block: &[[u8; 4]]) -> Option<(usize, f32)> {
     const EXPONENT: u32 = 0x7f80_0000;
     const LAST_BIT_OF_EXPONENT: u32 = 0x0080_0000;
-    // Only an exponent of all ones carries into the bit above it. No branch, so that many are looked at at once.
+    // Only an exponent of all ones carries into the bit above it. Without a branch, the loop is vectorized.
     let carries = |seen: u32, bytes: &[u8; 4]| seen | ((u32::from_le_bytes(*bytes) & EXPONENT) + LAST_BIT_OF_EXPONENT);
     if block.iter().fold(0, carries) >> 31 == 0 {
         return None;

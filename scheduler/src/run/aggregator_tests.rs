@@ -5,7 +5,7 @@ use tusk_core::physical::{MESSAGE_BYTES_MAX, REPORT, output_rows, report_rows, t
 
 use super::*;
 
-/// The task output of a worker: batches of one row.
+/// The task output of a worker, in batches of one row.
 type Rows = Vec<RecordBatch>;
 
 type Aggregator = super::Aggregator<TrainReport>;
@@ -38,7 +38,7 @@ fn fold(aggregator: &mut Aggregator, group: &[Rows]) -> Result<()> {
     Ok(())
 }
 
-/// The mean of workers that are read in groups of `at_a_time`.
+/// Returns the mean of workers that are read in groups of `at_a_time`.
 fn mean(outputs: &[Rows], at_a_time: usize) -> Result<(ModelState, Vec<TrainReport>)> {
     let mut aggregator = Aggregator::new(u32::try_from(outputs.len()).unwrap());
     outputs.chunks(at_a_time).try_for_each(|group| fold(&mut aggregator, group))?;
@@ -49,7 +49,7 @@ fn message(outputs: &[Rows], at_a_time: usize) -> String {
     mean(outputs, at_a_time).unwrap_err().to_string()
 }
 
-/// A short array's only row.
+/// Returns the only row of a short array.
 fn row(worker: u32, name: &str, bytes: &[u8]) -> RecordBatch {
     output_rows(WorkerId(worker), name, bytes).next().unwrap().unwrap()
 }
@@ -66,7 +66,7 @@ fn the_mean_is_weighted_by_rows_as_computed_by_hand() {
 }
 
 #[test]
-fn an_empty_partition_neither_adds_nor_divides() {
+fn a_worker_without_rows_does_not_change_the_mean() {
     let values = [0.1_f32, 1e-30, 3.4e38, -7.0 / 3.0, -0.0];
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     for full in 0..3 {
@@ -86,28 +86,28 @@ fn an_empty_partition_neither_adds_nor_divides() {
 fn an_update_counts_once_and_in_the_order_of_the_workers() {
     let of = |worker| output(worker, 1, &[("w", &[1.0])]);
     let prefix = "invalid update from worker";
-    assert_eq!(message(&[of(1), of(0)], 2), format!("{prefix} 1: the next worker is 0"));
-    assert_eq!(message(&[of(0), of(0)], 1), format!("{prefix} 0: the next worker is 1"));
+    assert_eq!(message(&[of(1), of(0)], 2), format!("{prefix} 1: expected worker 0"));
+    assert_eq!(message(&[of(0), of(0)], 1), format!("{prefix} 0: expected worker 1"));
     let mut aggregator = Aggregator::new(1);
     fold(&mut aggregator, &[of(0)]).unwrap();
     let error = fold(&mut aggregator, &[of(1)]).unwrap_err();
-    assert_eq!(error.to_string(), format!("{prefix} 1: only 1 were asked"));
+    assert_eq!(error.to_string(), format!("{prefix} 1: the job has 1 workers"));
     let twice = |worker| output(worker, 1, &[("w", &[1.0]), ("w", &[1.0])]);
     for at_a_time in [1, 2] {
         assert_eq!(message(&[twice(0), twice(1)], at_a_time), format!("{prefix} 0: tensor w: it came twice"));
     }
     // Another worker's rows in the middle of a task output.
     let mixed = [output(0, 1, &[]), of(1).split_off(1)].concat();
-    assert_eq!(message(&[mixed, of(1)], 2), format!("{prefix} 0: the output is of worker 1"));
+    assert_eq!(message(&[mixed, of(1)], 2), format!("{prefix} 0: the output is from worker 1"));
 }
 
 #[test]
-fn sums_are_those_of_one_value_after_the_other_to_the_bit() {
+fn sums_are_bit_identical_to_sequential_addition() {
     let values = |worker: u32| {
         let mut bits = u64::from(worker) + 1;
         let value = move || {
             bits = bits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            // Any bits but those of an exponent of all ones; a length that is no multiple of a block or a vector.
+            // Any bits without an exponent of all ones. The length is not a multiple of a block or a vector.
             f32::from_bits((bits >> 32) as u32 & 0xff7f_ffff)
         };
         std::iter::repeat_with(value).take(MESSAGE_BYTES_MAX / 4 + 2 * BLOCK_VALUES + 7).collect::<Vec<f32>>()
@@ -129,7 +129,7 @@ fn sums_are_those_of_one_value_after_the_other_to_the_bit() {
 }
 
 #[test]
-fn the_value_that_is_not_finite_is_named_wherever_it_is() {
+fn the_error_names_the_value_that_is_not_finite() {
     for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::from_bits(0x7f80_0001)] {
         for place in [0, 6, BLOCK_VALUES - 1, BLOCK_VALUES, 2 * BLOCK_VALUES + 2] {
             let good = vec![f32::MAX; 2 * BLOCK_VALUES + 3];
@@ -145,7 +145,7 @@ fn the_value_that_is_not_finite_is_named_wherever_it_is() {
 }
 
 #[test]
-fn a_shape_that_no_memory_holds_is_refused() {
+fn a_shape_that_does_not_fit_in_memory_is_refused() {
     for sides in [&[1_u64 << 62, 1][..], &[1 << 58], &[1 << 33, 1 << 33], &[1 << 40, 1 << 10], &[u64::MAX], &[1 << 61]]
     {
         let header = std::iter::once(sides.len() as u64).chain(sides.iter().copied()).flat_map(u64::to_le_bytes);
@@ -158,7 +158,7 @@ fn a_shape_that_no_memory_holds_is_refused() {
 }
 
 #[test]
-fn what_differs_between_workers_is_refused() {
+fn updates_that_differ_between_workers_are_refused() {
     let good = output(0, 1, &[("v", &[1.0]), ("w", &[1.0])]);
     let others: [&[(&str, &[f32])]; 5] = [
         &[("v", &[1.0]), ("w", &[1.0, 2.0])],
@@ -170,19 +170,19 @@ fn what_differs_between_workers_is_refused() {
     for (case, other) in others.iter().enumerate() {
         let together = message(&[good.clone(), output(1, 1, other)], 2);
         assert!(together.starts_with("invalid update from worker "), "{together}");
-        // In another group they may come in another order.
+        // The tensors of another group may come in another order.
         assert_eq!(mean(&[good.clone(), output(1, 1, other)], 1).is_ok(), case == 2, "{other:?}");
     }
     assert!(mean(&[good.clone(), output(1, 0, &[("v", &[1.0])])], 2).is_err(), "weights without rows");
     assert!(mean(&[good[1..].to_vec()], 1).is_err(), "no report");
     assert!(mean(&[good.clone(), Vec::new()], 2).is_err(), "no output");
     assert!(mean(&[good.clone(), Vec::new()], 1).is_err(), "no output");
-    assert!(Aggregator::new(1).finish().is_err(), "nobody");
+    assert!(Aggregator::new(1).finish().is_err(), "no worker");
     assert!(mean(&[], 1).unwrap().0.iter().next().is_none());
 }
 
 #[test]
-fn damaged_answers_are_refused_or_folded_and_panic_nothing() {
+fn damaged_outputs_are_refused_or_folded_without_a_panic() {
     let report = serde_json::to_vec(&report(3)).unwrap();
     let header = [2_u64, 2, 3].into_iter().flat_map(u64::to_le_bytes);
     let tensor: Vec<u8> = header.chain([0.5_f32; 6].into_iter().flat_map(f32::to_le_bytes)).collect();

@@ -1,12 +1,12 @@
-//! Training by exchange (modes asynchronous and hogwild): one job for all epochs, whose workers pull from and push to
-//! the parameter server, while the run checkpoints and validates the epochs as they end.
+//! Training by exchange (modes asynchronous and hogwild). One job trains all epochs, and its workers pull weights from
+//! the parameter server and push to it. Meanwhile the run checkpoints and validates each epoch that ends.
 //!
-//! An epoch has ended when every worker that has rows has pushed the last of it. Its checkpoint holds the weights of that
-//! moment, with what faster workers have pushed of the next epoch, and how far every worker is: a resumed run goes on
-//! from there, and each row still counts once per epoch.
+//! An epoch ends when every worker that has rows has made its last push of the epoch. Its checkpoint holds the current
+//! weights, including what faster workers have pushed in the next epoch, and the progress of every worker. A resumed
+//! run continues from there, and each row still counts once per epoch.
 //!
-//! Nothing waits for anything that may not come: workers wait for no peer, and a validation job that finds no free slot
-//! runs at the latest when the workers are done. Epochs that end meanwhile share a checkpoint.
+//! A run cannot deadlock. Workers do not wait for each other. A validation job that finds no free slot runs at the
+//! latest when the workers have finished. Epochs that end meanwhile share a checkpoint.
 
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ use crate::error::{Error, Result};
 use crate::metrics;
 use crate::parameter_server::{ExchangeSettings, ParameterStore};
 
-/// Checkpoints that may wait for their validation; epochs that end after that share one.
+/// Maximum number of checkpoints that wait for validation. Epochs that end when it is reached share a checkpoint.
 const UNVALIDATED_MAX: usize = 4;
 
 type Validating = BoxFuture<'static, Result<(FileRef, Validation)>>;
 
 impl Run {
-    /// Trains until there is nothing left to do. The parameter server applies one push at a time if `is_exclusive`.
+    /// Trains until the last epoch or an early stop. The parameter server applies one push at a time if `is_exclusive`.
     pub(super) async fn train_by_exchange(&mut self, is_exclusive: bool) -> Result<()> {
         let record = self.record.exchange.get_or_insert_default().clone();
         let session = SessionKey(uuid::Uuid::new_v4().to_string());
@@ -58,7 +58,7 @@ impl Run {
         self.follow(&exchange.store, job).await
     }
 
-    /// Checkpoints and validates the epochs of a job until it is over.
+    /// Checkpoints and validates the epochs of a job until it ends.
     async fn follow(
         &mut self,
         store: &Arc<ParameterStore>,
@@ -82,7 +82,7 @@ impl Run {
                     is_running = false;
                     self.job_ended(outcome)?;
                 }
-                // Fires at once where an epoch ended since the last look.
+                // Completes at once if an epoch has ended since the last call.
                 changed = ended.changed(), if is_running => drop(changed),
                 outcome = poll(&mut validating), if validating.is_some() => {
                     validating = None;
@@ -100,7 +100,7 @@ impl Run {
             let reason = format!("the workers ended after {done} of {} epochs", self.request.spec.training.epochs);
             return Err(Error::Job { phase: "training".to_owned(), reason });
         }
-        // Left over by an early stop. It will not be validated.
+        // After an early stop, the remaining checkpoints are not validated.
         self.record.exchange.get_or_insert_default().unvalidated.clear();
         let keep: Vec<&FileRef> = self.record.last.iter().chain(&self.record.best).collect();
         Ok(self.context.store.keep_checkpoints(&self.record.model, &keep).await?)
@@ -118,7 +118,7 @@ impl Run {
         self.record.exchange.as_ref().map_or(&[], |exchange| &exchange.unvalidated)
     }
 
-    /// Writes down the weights as they are and how far the workers are.
+    /// Writes a checkpoint of the current weights, and records the progress of the workers.
     async fn checkpoint_exchange(&mut self, store: &Arc<ParameterStore>) -> Result<()> {
         let started = std::time::Instant::now();
         let taken = Arc::clone(store);
@@ -139,7 +139,7 @@ impl Run {
         Ok(())
     }
 
-    /// The validation of the oldest checkpoint that waits for it.
+    /// Returns the validation of the oldest checkpoint that waits for it.
     fn next_validation(&self) -> Option<Validating> {
         let Unvalidated { epochs, file } = self.unvalidated().first()?.clone();
         let epoch = epochs.last().map_or(0, |tally| tally.epoch);
@@ -147,7 +147,7 @@ impl Run {
         Some(async move { run.validate(epoch, &file).await.map(|validation| (file, validation)) }.boxed())
     }
 
-    /// Enters the epochs of the oldest checkpoint.
+    /// Records the epochs of the oldest checkpoint.
     async fn enter_validated(&mut self, file: &FileRef, validation: &Validation) -> Result<()> {
         while let Some(tally) = self.take_unvalidated(file) {
             self.enter(tally, file.clone(), validation, None).await?;
@@ -155,7 +155,7 @@ impl Run {
         Ok(())
     }
 
-    /// Takes the next epoch of the oldest checkpoint off the list, and the checkpoint with its last.
+    /// Removes and returns the next epoch of the oldest checkpoint. Removes the checkpoint after its last epoch.
     fn take_unvalidated(&mut self, file: &FileRef) -> Option<EpochTally> {
         let waiting = &mut self.record.exchange.as_mut()?.unvalidated;
         let oldest = waiting.first_mut().filter(|oldest| oldest.file == *file)?;
@@ -167,14 +167,14 @@ impl Run {
     }
 }
 
-/// Tells Prometheus how stale the pushes were.
+/// Updates the metrics of staleness.
 fn observe(model: &ModelName, record: &ExchangeRecord) {
     let staleness = record.staleness();
     metrics::STALENESS.with_label_values(&[model.as_str(), "mean"]).set(staleness.mean().unwrap_or(0.0));
     metrics::STALENESS.with_label_values(&[model.as_str(), "max"]).set(staleness.max as f64);
 }
 
-/// The end of the validation that is under way; never, where there is none.
+/// Waits for the active validation. Waits forever if there is none.
 async fn poll(validating: &mut Option<Validating>) -> Result<(FileRef, Validation)> {
     match validating {
         Some(validating) => validating.await,

@@ -8,10 +8,10 @@ use super::training::Run;
 use crate::error::{Error, Result};
 use crate::metrics;
 
-/// Attempts of one job. Ballista has retried its tasks by then.
+/// Maximum number of attempts of one job. Ballista retries the tasks in each of them.
 pub(crate) const ATTEMPTS_MAX: u32 = 6;
 
-/// The wait before the second attempt; it doubles from one to the next.
+/// The wait before the second attempt. It doubles after each attempt.
 const FIRST_WAIT_MS: u64 = 500;
 
 /// The longest wait between attempts.
@@ -31,10 +31,10 @@ impl Default for Attempts {
 }
 
 impl Attempts {
-    /// Returns when it is time for another attempt: after a wait, or at once when cancelled, which the attempt sees.
+    /// Waits until the next attempt. Returns at once if the run is cancelled, because the attempt notices that.
     ///
     /// # Errors
-    /// `error` itself, when the job failed by its own fault; [`Error::GivenUp`] when it was lost too often.
+    /// `error` itself if the job was not lost, [`Error::GivenUp`] if it was lost [`ATTEMPTS_MAX`] times.
     pub(crate) async fn after(&mut self, error: Error, cancel: &CancellationToken) -> Result<()> {
         let Error::Lost { phase, reason } = error else { return Err(error) };
         self.done += 1;
@@ -42,7 +42,7 @@ impl Attempts {
             return Err(Error::GivenUp { phase, attempts: self.done, reason });
         }
         let (attempt, wait_ms) = (self.done, self.wait_ms);
-        tracing::warn!(phase, reason, attempt, attempts_max = ATTEMPTS_MAX, wait_ms, "a job was lost; it is run again");
+        tracing::warn!(phase, reason, attempt, attempts_max = ATTEMPTS_MAX, wait_ms, "a job was lost and is retried");
         metrics::JOB_RETRIES.inc();
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
@@ -54,7 +54,7 @@ impl Attempts {
 }
 
 impl Run {
-    /// Runs a job, and again where the cluster lost it.
+    /// Runs a job, and retries it if the cluster lost it.
     pub(super) async fn retrying<T, F>(&self, job: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,
@@ -62,7 +62,7 @@ impl Run {
         retry(&self.context.cancel, || 0, job).await
     }
 
-    /// The same for a job that goes on where it was lost: when it got further, it has all its attempts again.
+    /// Runs a job that continues where it was lost. If it made progress, all attempts are available again.
     pub(super) async fn retrying_while_it_advances<T, F>(
         &self,
         progress: impl Fn() -> u64,
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_is_always_lost_is_given_up_and_says_why() {
+    async fn a_job_that_is_always_lost_fails_with_the_last_error() {
         let (mut attempts, cancel) = (Attempts { done: 0, wait_ms: 1 }, CancellationToken::new());
         for _ in 1..ATTEMPTS_MAX {
             attempts.after(lost(), &cancel).await.unwrap();
@@ -117,16 +117,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_fails_by_itself_is_not_run_again() {
+    async fn a_job_that_fails_by_itself_is_not_retried() {
         let own = Error::Job { phase: "p".into(), reason: "x-ray 7 is bad".into() };
         let outcome = Attempts::default().after(own, &CancellationToken::new()).await;
         assert!(matches!(outcome, Err(Error::Job { .. })));
     }
 
     #[tokio::test]
-    async fn a_job_that_gets_further_has_all_its_attempts_again() {
+    async fn a_job_that_makes_progress_has_all_its_attempts_again() {
         let cancel = CancellationToken::new();
-        // Nothing waits.
+        // No attempt waits.
         cancel.cancel();
         for (advances, expected) in [(0, ATTEMPTS_MAX), (1, ATTEMPTS_MAX), (4, 3 + ATTEMPTS_MAX)] {
             let calls = Cell::new(0);
@@ -136,7 +136,7 @@ mod tests {
             };
             let error = retry(&cancel, || u64::from(calls.get().min(advances)), job).await.unwrap_err();
             assert!(matches!(error, Error::GivenUp { attempts: ATTEMPTS_MAX, .. }), "{error}");
-            assert_eq!(calls.get(), expected, "{advances} attempts got further");
+            assert_eq!(calls.get(), expected, "{advances} attempts made progress");
         }
         let calls = Cell::new(0);
         let job = || {

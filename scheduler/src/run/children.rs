@@ -15,7 +15,7 @@ pub(crate) fn progress_of(child: &mut ChildRun, record: &RunRecord, objective: O
     child.objective = best.and_then(|epoch| value(objective, epoch));
 }
 
-/// The value that epochs are compared by.
+/// Returns the value of the objective in an epoch.
 fn value(objective: Objective, epoch: &EpochReport) -> Option<f64> {
     match objective {
         Objective::RocAuc => epoch.val_roc_auc,
@@ -32,7 +32,7 @@ pub(crate) async fn drop_children(store: &ModelStore, record: &RunRecord) -> Res
     Ok(())
 }
 
-/// The names of the child runs of a run.
+/// Returns the names of the child runs of a run.
 pub(crate) fn child_names(record: &RunRecord) -> Vec<ModelName> {
     record.children.iter().filter_map(|child| record.model.child(&child.name).ok()).collect()
 }

@@ -1,4 +1,4 @@
-//! From the profile of the rows to the model's definition, and every refusal of rows that cannot be learned from.
+//! Derives the model's definition from the profile of the rows, and refuses rows that a net cannot learn from.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use tusk_core::manifest::{CLASSES_MAX, DataProfile, ModelDefinition, Preprocessi
 use tusk_core::options::{ClassWeights, Loss, ModelSpec, Normalize, Precision};
 use tusk_core::{Error, Result};
 
-/// Unreadable images that an error names.
+/// Maximum number of unreadable images that an error names.
 const NAMED_MAX: usize = 5;
 
-/// The definition that a profile job is sent: what is known before the rows are.
+/// Returns the definition for a profile job. It contains what is known before the rows are read.
 pub(crate) fn undecided(spec: &ModelSpec) -> ModelDefinition {
     ModelDefinition {
         spec: spec.clone(),
@@ -23,16 +23,16 @@ pub(crate) fn undecided(spec: &ModelSpec) -> ModelDefinition {
     }
 }
 
-/// What a spec says of pixels; how they are centred is not known yet.
+/// Returns the preprocessing of a spec. The mean and the standard deviation are not known yet, so they are 0 and 1.
 fn preprocessing(spec: &ModelSpec) -> Preprocessing {
     let plain = Preprocessing::plain(spec.input.image_size, spec.input.channels, 0.0, 1.0);
     Preprocessing { border_crop: spec.input.border_crop, intensity: spec.input.intensity, ..plain }
 }
 
-/// What the workers found in the training rows (`train`) and, where those are a table of their own, in the validation
-/// rows.
+/// The reports of the workers on the training rows (`train`) and, if the validation rows are another table, on that
+/// table (`validate`).
 pub(crate) struct Profile<'a> {
-    /// How errors call the rows.
+    /// The name of the rows in errors.
     pub(crate) name: &'a str,
     /// Reports on the training rows.
     pub(crate) train: &'a [ProfileReport],
@@ -41,7 +41,7 @@ pub(crate) struct Profile<'a> {
 }
 
 impl Profile<'_> {
-    /// The rows in numbers.
+    /// Returns the counts of the rows, and their fingerprint.
     pub(crate) fn data(&self) -> DataProfile {
         let reports = || self.train.iter().chain(self.validate);
         let mut val_rows = sum(self.train.iter().map(|r| &r.val_rows));
@@ -59,11 +59,11 @@ impl Profile<'_> {
         }
     }
 
-    /// The model's definition.
+    /// Returns the model's definition.
     ///
     /// # Errors
-    /// [`Error::Data`] when the rows cannot be learned from, [`Error::ConflictingOptions`] and
-    /// [`Error::InvalidOption`] when they do not fit the options.
+    /// [`Error::Data`] if a net cannot learn from the rows, [`Error::ConflictingOptions`] and [`Error::InvalidOption`]
+    /// if the rows do not fit the options.
     pub(crate) fn define(&self, spec: &ModelSpec, data: &DataProfile) -> Result<ModelDefinition> {
         self.check_rows(spec, data)?;
         let classes = self.classes(spec, data)?;
@@ -131,7 +131,7 @@ impl Profile<'_> {
     fn classes(&self, spec: &ModelSpec, data: &DataProfile) -> Result<Vec<String>> {
         let refuse = |message: String| Err(Error::Data { message });
         let mut classes: Vec<String> = data.train_rows.keys().chain(data.val_rows.keys()).cloned().collect();
-        // Whole numbers sort as numbers, everything else as text.
+        // Classes are sorted as numbers if all of them are whole numbers, otherwise as text.
         match classes.iter().map(|c| c.parse::<i64>()).collect::<Result<Vec<_>, _>>() {
             Ok(_) => classes.sort_by_key(|c| c.parse::<i64>().unwrap_or(0)),
             Err(_) => classes.sort(),
@@ -149,11 +149,11 @@ impl Profile<'_> {
             )),
             _ => match classes.iter().find(|class| !data.train_rows.contains_key(*class)) {
                 Some(class) if spec.split.folds.is_some() => refuse(format!(
-                    "all rows of class '{class}' of {name} fell into one fold; choose another seed or fewer folds"
+                    "all rows of class '{class}' of {name} are in one fold; choose another seed or fewer folds"
                 )),
                 Some(class) => refuse(format!(
-                    "all rows of class '{class}' of {name} fell to validation; lower validation_fraction, choose \
-                     another seed, or give a table to VALIDATE ON"
+                    "all rows of class '{class}' of {name} are validation rows; lower validation_fraction, \
+                     choose another seed, or give a table to VALIDATE ON"
                 )),
                 None => Ok(classes),
             },
@@ -165,13 +165,13 @@ impl Profile<'_> {
             Normalize::None => (0.0, 1.0),
             Normalize::Given { mean, std } => (mean, std),
             Normalize::FromData => {
-                // Whole numbers until here: the sum is exact in any order.
+                // The reports contain whole numbers, so the sum is exact in any order.
                 let sum = |number: fn(&ProfileReport) -> u64| self.train.iter().map(|r| u128::from(number(r))).sum();
                 let (count, total): (u128, u128) = (sum(|r| r.pixel_count), sum(|r| r.pixel_sum));
                 let squares: u128 = sum(|r| r.pixel_square_sum);
                 let mean = total as f64 / count.max(1) as f64 / 255.0;
                 let variance = squares as f64 / count.max(1) as f64 / (255.0 * 255.0) - mean * mean;
-                // A table of one flat grey has no spread; 1/255 keeps the division harmless.
+                // If all pixels are equal, the variance is zero. The minimum of 1/255 avoids a division by zero.
                 (mean, variance.max(0.0).sqrt().max(1.0 / 255.0))
             }
         };
@@ -194,7 +194,7 @@ fn positive(spec: &ModelSpec, classes: &[String]) -> Result<Option<usize>> {
         Some(wanted) => match classes.iter().position(|class| class == wanted) {
             Some(index) if classes.len() == 2 => Ok(Some(index)),
             Some(_) => Err(Error::ConflictingOptions {
-                message: format!("positive is for two classes and the table has {}; leave it out", classes.len()),
+                message: format!("positive requires two classes, but the table has {}; leave it out", classes.len()),
             }),
             None => Err(unknown_class("positive", wanted, classes)),
         },
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_sorted_weighed_and_the_last_is_positive() {
+    fn classes_are_sorted_and_weighted_and_the_last_is_positive() {
         let spec = ModelSpec::new(Architecture::CNN);
         let reports = [report(&[("PNEUMONIA", 20), ("NORMAL", 5)]), report(&[("PNEUMONIA", 10), ("NORMAL", 5)])];
         let definition = define(&reports, &spec).unwrap();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_cannot_be_learned_from_are_refused_with_what_to_do() {
+    fn unusable_rows_are_refused_with_advice() {
         let spec = ModelSpec::new(Architecture::CNN);
         assert_eq!(refusal(ProfileReport::default(), &spec), "xrays has no rows");
         assert_eq!(
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn options_that_name_a_class_must_name_one_of_the_table() {
+    fn an_option_with_an_unknown_class_is_refused() {
         let rows = [report(&[("NORMAL", 5), ("PNEUMONIA", 5)])];
         let spec = ModelSpec::new(Architecture::CNN).with(|spec| spec.prediction.positive = Some("PNEUMONA".into()));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The end of an epoch, whatever the mode: its row, the best so far, the record, and which checkpoints stay.
+//! The end of an epoch, in every mode: its report, the best epoch so far, the run record, and the kept checkpoints.
 
 use std::time::Instant;
 
@@ -13,14 +13,14 @@ use crate::error::Result;
 use crate::metrics;
 
 impl Run {
-    /// The checkpoints that the run may come back to.
+    /// Returns the checkpoints that the run may still read.
     pub(super) fn checkpoints(&self) -> Vec<&FileRef> {
         let unvalidated = self.record.exchange.iter().flat_map(|exchange| &exchange.unvalidated);
         let unvalidated = unvalidated.map(|waiting| &waiting.file);
         self.record.last.iter().chain(&self.record.best).chain(unvalidated).collect()
     }
 
-    /// Enters an epoch whose checkpoint is validated. Its time is counted since `started`, or is the tally's.
+    /// Records an epoch whose checkpoint is validated. Its duration is the time since `started`, or else the tally's.
     pub(super) async fn enter(
         &mut self,
         tally: EpochTally,
@@ -69,11 +69,11 @@ impl Run {
     }
 }
 
-/// Tells Prometheus of an epoch.
+/// Updates the metrics of finished epochs.
 fn observe(model: &ModelName, report: &EpochReport) {
     let timing = &report.timing;
     let workers = f64::from(report.workers.max(1));
-    // Workers' seconds add up; what is left of the wall time went to the cluster.
+    // The timings are sums over the workers. The rest of the wall time was spent in the cluster.
     let (decode, train, validate) = (timing.decode / workers, timing.train / workers, timing.validate / workers);
     let exchange = timing.exchange / workers;
     let known = decode + train + validate + exchange + timing.aggregate + timing.checkpoint;

@@ -1,4 +1,4 @@
-//! One Ballista job from a physical plan: submitted, awaited, its rows streamed partition after partition.
+//! Runs a physical plan as a Ballista job: submits it, waits for it, and streams its rows partition by partition.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,37 +23,37 @@ use tusk_core::plans::{LogicalMessage, PhysicalMessage};
 
 use crate::error::{Error, Result};
 
-/// Ballista's scheduler, which reads plans with our checks.
+/// Ballista's scheduler, which decodes plans with Tusk's checks.
 pub(crate) type Scheduler = SchedulerServer<LogicalMessage, PhysicalMessage>;
 
-/// Retries of a fetch of a job's rows, and the wait between them.
+/// Maximum number of times that fetching a job's rows is retried, and the wait before each retry.
 const FETCH_RETRIES: u8 = 3;
 const FETCH_RETRY_WAIT_MS: u64 = 500;
 
-/// How long an executor may be silent while its rows are fetched: a frozen one keeps its connections.
+/// Maximum time without a message from an executor while its rows are fetched. A frozen executor keeps its connections.
 const FETCH_SILENCE_S: u64 = 20;
 const FETCH_SILENCE: Duration = Duration::from_secs(FETCH_SILENCE_S);
 
-/// Partitions whose rows are fetched at a time: while those of one are read, the next ones are on their way.
+/// Number of partitions whose rows are fetched at a time. While one is read, the next one is fetched.
 const FETCHES_MAX: usize = 2;
 
-/// Batches of a partition that were fetched and wait to be read. A message has 4 MiB or less.
+/// Maximum number of batches of a partition that are fetched and wait to be read. A message has 4 MiB or less.
 const BATCHES_WAITING_MAX: usize = 2;
 
-/// Statuses of a job that may wait to be read.
+/// Maximum number of statuses of a job that wait to be read.
 const STATUSES_WAITING_MAX: usize = 16;
 
-/// What Ballista writes before a task's own error in the error of its job. Everything else (a lost executor, a lost shuffle
-/// file) is the cluster's, and another attempt may succeed.
+/// The text that Ballista writes before a task's own error in the error of its job. Every other error (a lost executor,
+/// a lost shuffle file) is an error of the cluster, and another attempt may succeed.
 const TASK_ERROR: &str = "runtime execution error";
 
-/// The session that all jobs of training runs belong to.
+/// The session of all jobs of training runs.
 const SESSION: &str = "tusk-training";
 
-/// The rows of one partition, on their way.
+/// The rows of one partition, while they are fetched.
 pub(crate) type Fetched = ReceiverStream<Result<RecordBatch>>;
 
-/// Where the rows of a finished job are, in the order of its partitions.
+/// The locations of the rows of a finished job, in the order of its partitions.
 pub(crate) struct JobRows {
     runner: JobRunner,
     phase: String,
@@ -61,7 +61,7 @@ pub(crate) struct JobRows {
 }
 
 impl JobRows {
-    /// The rows, partition after partition.
+    /// Returns the rows, partition by partition.
     pub(crate) fn in_turn(self) -> impl Stream<Item = Result<RecordBatch>> {
         let Self { runner, phase, locations } = self;
         futures::stream::iter(locations)
@@ -70,7 +70,8 @@ impl JobRows {
             .flatten()
     }
 
-    /// The rows of so many partitions at a time, a stream each: of each [`BATCHES_WAITING_MAX`] batches wait at most.
+    /// Returns the rows of `at_a_time` partitions at a time, one stream per partition. At most [`BATCHES_WAITING_MAX`]
+    /// batches of each wait to be read.
     pub(crate) fn side_by_side(self, at_a_time: usize) -> impl Iterator<Item = Vec<Fetched>> {
         let Self { runner, phase, locations } = self;
         let mut locations = locations.into_iter();
@@ -103,7 +104,7 @@ impl JobRunner {
     pub(crate) async fn new(scheduler: Scheduler, codec: Arc<dyn PhysicalExtensionCodec>) -> Result<Self> {
         let sessions = &scheduler.state.session_manager;
         let config = scheduler.state.config.override_config_producer.as_ref().map(|f| f()).unwrap_or_default();
-        // Weights do not compress, and trying takes longer than sending them.
+        // Weights do not compress. Trying to compress them takes longer than sending them.
         let config = config.set_str(BALLISTA_SHUFFLE_COMPRESSION_CODEC, "none");
         let session = sessions.create_or_update_session(SESSION, &config).await;
         let session = session.map_err(|e| Error::Cluster { reason: e.to_string() })?;
@@ -114,23 +115,23 @@ impl JobRunner {
         Ok(Self { scheduler, session, codec, message_bytes_max, tls })
     }
 
-    /// How plans are written.
+    /// The codec that encodes plans.
     pub(crate) fn codec(&self) -> &Arc<dyn PhysicalExtensionCodec> {
         &self.codec
     }
 
-    /// What plans are read with.
+    /// Returns the context in which plans are decoded.
     pub(crate) fn task_context(&self) -> Arc<TaskContext> {
         self.session.task_ctx()
     }
 
-    /// Jobs under way and jobs that wait.
+    /// Returns the number of running jobs and the number of waiting jobs.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.scheduler.running_job_number(), self.scheduler.pending_job_number())
     }
 
-    /// Runs a plan; its rows stay with the executors until they are fetched. `phase` names it in errors. When `cancel`
-    /// fires, the job's tasks are stopped and [`Error::Cancelled`]'s place is taken by `None`.
+    /// Runs a plan. Its rows stay on the executors until they are fetched. `phase` is its name in errors. If `cancel`
+    /// fires, the job's tasks are stopped and the result is `None`.
     pub(crate) async fn run(
         &self,
         phase: &str,
@@ -152,9 +153,9 @@ impl JobRunner {
                     return Ok(None);
                 }
             };
-            match status.ok_or_else(|| lost("the job vanished from the scheduler".to_owned()))?.status {
+            match status.ok_or_else(|| lost("the scheduler no longer has the job".to_owned()))?.status {
                 Some(Status::Successful(done)) => {
-                    // They stand in the order in which their tasks ended.
+                    // They are in the order in which their tasks ended.
                     let mut locations = done.partition_location;
                     locations.sort_by_key(|location| location.partition_id.as_ref().map(|p| p.partition_id));
                     break locations;
@@ -166,13 +167,13 @@ impl JobRunner {
         Ok(Some(JobRows { runner: self.clone(), phase: phase.to_owned(), locations }))
     }
 
-    /// [`Self::fetch`] in a task of its own, which ends when the receiver of its rows is dropped.
+    /// Runs [`Self::fetch`] in a spawned task, which ends when the receiver of its rows is dropped.
     fn fetch_ahead(self, phase: String, location: PartitionLocation) -> Fetched {
         let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
         tokio::spawn(async move {
             let mut rows = match self.fetch(&phase, location).await {
                 Ok(rows) => Box::pin(rows),
-                // Whoever would have to know of it is gone if it cannot be sent.
+                // If the error cannot be sent, the receiver is dropped and does not need it.
                 Err(error) => return drop(sender.send(Err(error)).await),
             };
             while let Some(batch) = rows.next().await {
@@ -184,7 +185,7 @@ impl JobRunner {
         ReceiverStream::new(receiver)
     }
 
-    /// The rows of one partition, from the executor that wrote them.
+    /// Fetches the rows of one partition from the executor that wrote them.
     async fn fetch(
         &self,
         phase: &str,
@@ -194,7 +195,7 @@ impl JobRunner {
         let lost = move |reason: String| Error::Lost { phase: phase.clone(), reason };
         let layout = location.layout();
         let (Some(executor), Some(partition)) = (location.executor_meta, location.partition_id) else {
-            return Err(lost("the scheduler did not say where the rows are".to_owned()));
+            return Err(lost("the scheduler did not return the location of the rows".to_owned()));
         };
         let port = u16::try_from(executor.port).unwrap_or(0);
         let client = BallistaClient::try_new(
@@ -219,7 +220,7 @@ impl JobRunner {
             layout,
             &executor.host,
             port,
-            // The file as it is, in blocks: over Flight's own way the executor would decode and compress it first.
+            // Transfer the file unchanged, in blocks. For a Flight stream, the executor would decode and compress it.
             false,
         );
         let rows = timeout(FETCH_SILENCE, rows).await.map_err(|_| silent())?.map_err(|e| lost(e.to_string()))?;
@@ -237,10 +238,10 @@ impl JobRunner {
     }
 }
 
-/// Why a job failed: by its own fault, or by the cluster's, so that it may be run again.
+/// Returns the error of a failed job: its own error, or an error of the cluster, after which the job is retried.
 fn failed(phase: &str, error: &str) -> Error {
     let (phase, cause) = (phase.to_owned(), Cause::of_text(error));
-    // Only Ballista's own words count, and not what they quote.
+    // Search only Ballista's own text, not the text that it quotes.
     let words = error.split(['(', '[', '"']).next().unwrap_or(error);
     match words.contains(TASK_ERROR) {
         true => Error::Task { phase, cause },
@@ -256,14 +257,14 @@ mod tests {
 
     use super::*;
 
-    /// The error of a job whose task failed with this one.
+    /// Returns the error of a job whose task failed with this error.
     fn job_error(task: DataFusionError) -> String {
         let error = FailedTask::from(BallistaError::from(task)).error;
         format!("Job failed due to stage 1 failed: {error}\n")
     }
 
     #[test]
-    fn a_tasks_own_error_is_told_and_what_the_cluster_lost_is_run_again() {
+    fn a_tasks_own_error_is_reported_and_a_lost_job_is_retried() {
         let own = || DataFusionError::Execution("x-ray 7 is bad".to_owned());
         let shared = DataFusionError::Shared(Arc::new(own().context("reading")));
         let coded = DataFusionError::from(Cause::of(&own()));

@@ -1,4 +1,4 @@
-//! Rows that are on both sides of a split.
+//! Leaks: rows that are on both sides of a split.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -8,22 +8,23 @@ use tusk_core::options::{ModelSpec, OnLeak};
 use tusk_core::physical::TaskOutput;
 use tusk_core::{Error, Result};
 
-/// The most rows whose hashes are compared: 24 bytes each.
+/// Maximum number of rows whose hashes are compared. The hashes of a row take 24 bytes.
 const ROWS_MAX: usize = 10_000_000;
 
-/// The most rows that `on_leak = 'drop'` leaves out: every task carries the list.
+/// Maximum number of rows that `on_leak = 'drop'` leaves out. Every task contains the list of them.
 const DROPPED_MAX: usize = 100_000;
 
-/// What workers say of their rows.
+/// The hashes of the readable rows of a source, for at most [`ROWS_MAX`] rows.
 #[derive(Debug, Default)]
 pub(super) struct Census(RowHashes);
 
-/// One row.
+/// The hashes of one row.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     content: u64,
+    /// Perceptual hash.
     look: u64,
-    /// Hash of the group, or of the content where there is none.
+    /// Hash of the group, or of the content if there is no group.
     key: u64,
 }
 
@@ -31,7 +32,7 @@ impl Census {
     /// Adds one row of a task output.
     ///
     /// # Errors
-    /// When it carries no hashes.
+    /// If the row contains no hashes.
     pub(super) fn fold(&mut self, output: &TaskOutput<'_>) -> Result<()> {
         self.0.fold(output, ROWS_MAX)
     }
@@ -50,7 +51,7 @@ fn is_compared(train: &Census, validate: Option<&Census>) -> bool {
     train.is_whole() && validate.is_none_or(Census::is_whole)
 }
 
-/// Refuses a run that is to act on leaks, where more rows were seen than are compared.
+/// Refuses a run that must act on leaks if there are too many rows to compare.
 ///
 /// # Errors
 /// [`Error::Data`].
@@ -60,18 +61,18 @@ pub(super) fn refuse_unseen(spec: &ModelSpec, name: &str, train: &Census, valida
     }
     Err(Error::Data {
         message: format!(
-            "{name} or its validation rows are {ROWS_MAX} or more, too many to compare across the split: \
-             on_leak = 'warn' trains without"
+            "{name} or its validation table has {ROWS_MAX} rows or more, too many to find leaks; \
+             on_leak = 'warn' trains without this check"
         ),
     })
 }
 
-/// What of the training rows is among the validation rows, and the content hashes of those rows, sorted. `validate` is
-/// the table of VALIDATE ON; without one, rows of `train` are held out. `None` where nothing is held out, or more rows
-/// were seen than are compared.
+/// Returns the counts of training rows that are also among the validation rows, and the sorted content hashes of those
+/// rows. `validate` is the table of VALIDATE ON. Without it, rows of `train` are held out. Returns `None` if there are
+/// no validation rows, or too many rows to compare.
 pub(super) fn find(spec: &ModelSpec, train: &Census, validate: Option<&Census>) -> Option<(Leak, Vec<u64>)> {
     if !is_compared(train, validate) {
-        tracing::warn!(rows_max = ROWS_MAX, "so many rows are not compared across the split");
+        tracing::warn!(rows_max = ROWS_MAX, "too many rows to find leaks");
         return None;
     }
     let is_held_out = |row: &Seen| validate.is_none() && spec.is_held_out(row.key);
@@ -99,10 +100,10 @@ pub(super) fn find(spec: &ModelSpec, train: &Census, validate: Option<&Census>) 
     Some((leak, rows.into_iter().collect()))
 }
 
-/// Refuses on the first fold what any fold would be refused for, before hours go into the folds before it.
+/// Checks all folds when the first one begins, so that a leak in a later fold is refused before hours of training.
 ///
 /// # Errors
-/// As [`act`].
+/// Those of [`act`].
 pub(super) fn refuse_folds(spec: &ModelSpec, name: &str, train: &Census) -> Result<()> {
     if spec.split.on_leak == OnLeak::Fail && spec.split.fold == Some(0) {
         for (mut leak, rows) in
@@ -114,17 +115,17 @@ pub(super) fn refuse_folds(spec: &ModelSpec, name: &str, train: &Census) -> Resu
     Ok(())
 }
 
-/// What becomes of a leak: the rows that are left out.
+/// Acts on a leak as `on_leak` says, and returns the content hashes of the rows to leave out.
 ///
 /// # Errors
-/// [`Error::Data`] where the run is to fail, or where too many rows would have to be left out.
+/// [`Error::Data`] if `on_leak` is 'fail', or if too many rows would be left out.
 pub(super) fn act(spec: &ModelSpec, name: &str, leak: &mut Leak, rows: Vec<u64>) -> Result<Vec<u64>> {
     if leak.rows() == 0 {
         return Ok(Vec::new());
     }
     match spec.split.on_leak {
         OnLeak::Warn => {
-            tracing::warn!(rows = %name, %leak, "on_leak = 'drop' leaves them out");
+            tracing::warn!(rows = %name, %leak, "leak found; on_leak = 'drop' leaves its rows out");
             Ok(Vec::new())
         }
         OnLeak::Fail => Err(Error::Data {
@@ -135,7 +136,7 @@ pub(super) fn act(spec: &ModelSpec, name: &str, leak: &mut Leak, rows: Vec<u64>)
         }),
         OnLeak::Drop if rows.len() > DROPPED_MAX => Err(Error::Data {
             message: format!(
-                "of {name}, {leak}; on_leak = 'drop' leaves out {DROPPED_MAX} at most: split the table anew"
+                "of {name}, {leak}; on_leak = 'drop' leaves out {DROPPED_MAX} at most: split the table again"
             ),
         }),
         OnLeak::Drop => {
@@ -157,9 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_counted_by_the_first_thing_that_gives_it_away() {
+    fn a_row_is_counted_once_by_the_first_hash_that_matches() {
         let spec = ModelSpec::new(Architecture::CNN);
-        // Content, look, patient.
+        // Content, perceptual hash, patient.
         let train = census(&[(1, 10, 100), (2, 11, 101), (3, 12, 102), (4, 13, 103), (5, 14, 104)]);
         let validate = census(&[(1, 10, 200), (6, 11, 201), (7, 17, 102)]);
         let (mut leak, rows) = find(&spec, &train, Some(&validate)).unwrap();
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn more_rows_than_are_compared_are_no_clean_split() {
+    fn too_many_rows_to_compare_are_refused_unless_on_leak_is_warn() {
         let many = Census(RowHashes { contents: vec![0; ROWS_MAX], ..RowHashes::default() });
         let few = census(&[(1, 10, 100)]);
         let fail = ModelSpec::new(Architecture::CNN).with(|spec| spec.split.on_leak = OnLeak::Fail);
@@ -190,7 +191,7 @@ mod tests {
             assert!(refuse_unseen(spec, "t", &few, Some(&few)).is_ok());
             for (train, validate) in [(&many, None), (&few, Some(&many))] {
                 let message = refuse_unseen(spec, "t", train, validate).unwrap_err().to_string();
-                assert!(message.contains("10000000 or more"), "{message}");
+                assert!(message.contains("10000000 rows or more"), "{message}");
             }
         }
         assert!(refuse_unseen(&warn, "t", &many, None).is_ok());
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_by_group_may_part_copies_of_a_picture() {
+    fn a_split_by_group_can_separate_copies_of_an_image() {
         let spec = ModelSpec::new(Architecture::CNN).with(|spec| spec.split.validation_fraction = 0.5);
         let rows: Vec<(u64, u64, u64)> = (0..200).map(|row| (row % 100, row % 100, row)).collect();
         let (leak, leaked) = find(&spec, &census(&rows), None).unwrap();
@@ -208,12 +209,12 @@ mod tests {
         let mut folds = spec.clone();
         folds.split.folds = Some(4);
         folds.split.on_leak = OnLeak::Fail;
-        // A pair that only the last two folds part.
+        // Two copies that only the last two folds separate.
         let pair = |fold: u32| (0..).find(|row| folds.of_fold(fold).is_held_out(*row)).unwrap();
         let parted = census(&[(1, 1, pair(2)), (1, 1, pair(3))]);
         assert_eq!(find(&folds.of_fold(0), &parted, None).unwrap().0.rows(), 0);
         assert!(refuse_folds(&folds.of_fold(0), "t", &parted).is_err());
-        assert!(refuse_folds(&folds.of_fold(1), "t", &parted).is_ok(), "once is enough");
+        assert!(refuse_folds(&folds.of_fold(1), "t", &parted).is_ok(), "only the first fold checks");
         let nothing = spec.with(|spec| spec.split.validation_fraction = 0.0);
         assert!(find(&nothing, &census(&rows), None).is_none());
     }

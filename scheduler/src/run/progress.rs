@@ -1,17 +1,17 @@
-//! What comes after an epoch: pure decisions, apart from the jobs that feed them.
+//! The decisions after an epoch: which epoch is best, and whether another one follows. They are pure functions.
 
 use tusk_core::manifest::EpochReport;
 use tusk_core::options::ModelSpec;
 
-/// How good an epoch is: lower is better.
+/// Returns the score of an epoch. Lower is better.
 ///
-/// The validation loss, as in Keras; the training loss where nothing is held out.
+/// It is the validation loss, as in Keras, or the training loss if there are no validation rows.
 pub(crate) fn score(epoch: &EpochReport) -> f64 {
     epoch.val_loss.unwrap_or(epoch.train_loss)
 }
 
-/// The best epoch so far; of equals, the first. Of a fold it is the last: the rows on which the fold is tested must not
-/// choose its epoch.
+/// Returns the best epoch so far, and the first of equal ones. For a fold it is the last epoch, because the rows that
+/// test the fold must not choose its epoch.
 pub(crate) fn best<'a>(spec: &ModelSpec, epochs: &'a [EpochReport]) -> Option<&'a EpochReport> {
     match spec.split.fold {
         Some(_) => epochs.last(),
@@ -19,7 +19,7 @@ pub(crate) fn best<'a>(spec: &ModelSpec, epochs: &'a [EpochReport]) -> Option<&'
     }
 }
 
-/// Whether another epoch follows.
+/// Returns whether another epoch follows.
 pub(crate) fn goes_on(spec: &ModelSpec, epochs: &[EpochReport]) -> bool {
     let done = epochs.last().map_or(0, |epoch| epoch.epoch);
     if done >= spec.training.epochs {
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn without_held_out_rows_the_training_loss_decides() {
+    fn without_validation_rows_the_training_loss_decides() {
         let mut history = epochs(&[0.1, 0.2]);
         history.iter_mut().for_each(|e| e.val_loss = None);
         history[1].train_loss = 0.5;
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_fold_the_last_epoch_counts() {
+    fn the_best_epoch_of_a_fold_is_its_last() {
         let mut spec = ModelSpec::new(Architecture::CNN);
         spec.split.folds = Some(5);
         spec.training.patience = 1;

@@ -1,4 +1,4 @@
-//! From the best epoch of a run to a published model.
+//! Publishes the best epoch of a run as a model.
 
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::{FORMAT_VERSION, Manifest};
@@ -8,17 +8,17 @@ use super::training::{Run, unix_ms};
 use super::validation::Validation;
 use crate::error::Result;
 
-/// What a run has learned.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Learned {
     /// The weights of its best epoch.
     pub(crate) state: ModelState,
-    /// The scores of its held-out rows.
+    /// The scores of its validation rows.
     pub(crate) validation: Validation,
 }
 
 impl Run {
-    /// The weights of the best epoch, and the scores of the held-out rows by them.
+    /// Returns the weights of the best epoch, and the scores of the validation rows with these weights.
     pub(crate) async fn learned(&self) -> Result<Learned> {
         let (Some(best_epoch), Some(best)) = (self.record.best_epoch, &self.record.best) else {
             let message = "training ended without an epoch to publish".to_owned();
@@ -30,7 +30,7 @@ impl Run {
         Ok(Learned { state, validation })
     }
 
-    /// Publishes the model under a name: its own, or that of the run whose best child it is.
+    /// Publishes the model under a name: that of this run, or that of the run whose best child run this is.
     pub(crate) async fn publish(&self, name: &ModelName) -> Result<Manifest> {
         let Learned { state, validation } = self.learned().await?;
         let decision = validation.decision(&self.record.definition);

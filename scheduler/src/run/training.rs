@@ -1,4 +1,4 @@
-//! The life of a run: profile, epochs, threshold, publication.
+//! The steps of a run: profile, epochs, threshold, publication.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -22,7 +22,7 @@ use crate::run::active::ActiveRuns;
 use crate::run::children::drop_children;
 use crate::run::job_runner::JobRunner;
 
-/// What a run works with.
+/// The services and settings that a run uses.
 #[derive(Clone, Debug)]
 pub(crate) struct RunContext {
     pub(crate) jobs: JobRunner,
@@ -30,15 +30,15 @@ pub(crate) struct RunContext {
     pub(crate) events: broadcast::Sender<RunEvent>,
     pub(crate) active: Arc<ActiveRuns>,
     pub(crate) cancel: CancellationToken,
-    /// Workers where the spec leaves them to us.
+    /// Number of workers if the spec does not set it.
     pub(crate) workers: u32,
     /// Threads per worker.
     pub(crate) threads: u32,
-    /// Where workers exchange weights.
+    /// The parameter stores of the runs whose workers exchange weights.
     pub(crate) parameters: ParameterStores,
 }
 
-/// A run that is under way.
+/// An active run.
 #[derive(Clone, Debug)]
 pub(crate) struct Run {
     pub(super) context: RunContext,
@@ -47,17 +47,17 @@ pub(crate) struct Run {
     pub(super) train_source: Source,
     /// The rows of VALIDATE ON.
     pub(super) validate_source: Option<Source>,
-    /// Its name within a run that is made of several.
+    /// The name of this run among the child runs, if it is one.
     pub(super) child: Option<String>,
 }
 
 impl Run {
-    /// Profiles the rows and decides what is to be trained, or takes up the run that is to be resumed.
+    /// Profiles the rows and defines the model. Resumes the previous run if the request says so.
     pub(crate) async fn begin(context: RunContext, request: TrainingRequest, run: RunId) -> Result<Self> {
         Self::begin_as(context, request, run, None).await
     }
 
-    /// Begins or resumes a child run. One that is finished is resumed at its end.
+    /// Begins or resumes a child run. A finished child run is loaded and not trained again.
     pub(crate) async fn begin_child(
         context: RunContext,
         request: TrainingRequest,
@@ -85,7 +85,7 @@ impl Run {
         if let Some(record) = &previous
             && record.definition.spec != request.spec
         {
-            let reason = "its options were others".to_owned();
+            let reason = "its options are different".to_owned();
             return Err(Error::CannotResume { record: Box::new(record.clone()), reason });
         }
         let mut record = begun(&context, &request, run);
@@ -100,7 +100,8 @@ impl Run {
             Some(finished) if finished.status == RunStatus::Finished => this.record = finished,
             Some(previous) => this.profile(Some(previous)).await?,
             None => {
-                // Before the rows are read, so that a scheduler that is killed now resumes this run after a restart.
+                // Written before the rows are read, so that a scheduler that is killed now resumes this run after a
+                // restart.
                 if this.child.is_none() {
                     let bytes = this.request.encode(this.context.jobs.codec().as_ref())?;
                     this.context.store.write_request(&this.record.model, bytes).await?;
@@ -112,7 +113,7 @@ impl Run {
         Ok(this)
     }
 
-    /// The run's id; a resumed run keeps the one it had.
+    /// The run's id. A resumed run keeps its id.
     pub(crate) fn id(&self) -> &RunId {
         &self.record.run
     }
@@ -141,7 +142,7 @@ impl Run {
             leak = Some(found);
             if !dropped.is_empty() {
                 self.record.dropped = dropped;
-                // Counted anew without them, from the shards that are there.
+                // Count again without these rows, from the existing shards.
                 train = self.census(&self.train_source, self.selection()).await?.0;
             }
         }
@@ -152,12 +153,12 @@ impl Run {
         let data = DataProfile { leak, ..profile.data() };
         let mut definition = profile.define(&self.request.spec, &data)?;
         if let Some(previous) = previous {
-            // A run that ended before its rows were known has no fingerprint, and nothing to lose.
+            // A run that ended before its rows were profiled has no fingerprint. Without epochs, nothing is lost.
             if !previous.epochs.is_empty() && previous.data.fingerprint != data.fingerprint {
                 let reason = "the rows have changed".to_owned();
                 return Err(Error::CannotResume { record: Box::new(previous), reason });
             }
-            // What was decided from the machine stays as it was.
+            // The precision was chosen for the devices. It stays the same in a resumed run.
             if !previous.epochs.is_empty() {
                 definition.precision = previous.definition.precision;
             }
@@ -177,7 +178,7 @@ impl Run {
         Ok(())
     }
 
-    /// Trains until there is nothing left to do, and publishes.
+    /// Trains until the last epoch or an early stop, and publishes the model.
     pub(crate) async fn train(&mut self) -> Result<Manifest> {
         self.learn(u32::MAX).await?;
         let manifest = self.publish(&self.record.model).await?;
@@ -186,7 +187,7 @@ impl Run {
         Ok(manifest)
     }
 
-    /// Trains until an epoch is done, or until there is nothing left to do.
+    /// Trains until this epoch, the last epoch or an early stop.
     pub(crate) async fn learn(&mut self, until: u32) -> Result<()> {
         let done = |record: &RunRecord| record.epochs.last().map_or(0, |epoch| epoch.epoch);
         while done(&self.record) < until && progress::goes_on(&self.request.spec, &self.record.epochs) {
@@ -201,13 +202,13 @@ impl Run {
         Ok(())
     }
 
-    /// Notes that nothing is left to do.
+    /// Records that the run is finished.
     pub(crate) async fn finish(&mut self) -> Result<()> {
         self.record.status = RunStatus::Finished;
         Ok(self.context.store.write_run(&self.record).await?)
     }
 
-    /// How far it is.
+    /// The record of the run.
     pub(crate) fn record(&self) -> &RunRecord {
         &self.record
     }
@@ -244,21 +245,21 @@ impl Run {
         self.enter(tally, file, &validation, Some(started)).await
     }
 
-    /// How often this run's workers are averaged in an epoch.
+    /// Returns the number of averages per epoch.
     fn averages(&self) -> u32 {
         let spec = &self.request.spec;
         let rows = self.record.data.train_rows_per_worker.iter().max().copied().unwrap_or(0);
         spec.averages(self.record.workers, rows.div_ceil(u64::from(spec.training.batch_size.max(1))))
     }
 
-    /// Writes down why the run ended before its model was published.
+    /// Records why the run ended before its model was published.
     pub(crate) async fn give_up(&mut self, error: &Error) {
         self.record.status = match error {
             Error::Cancelled { .. } => RunStatus::Cancelled,
             _ => RunStatus::Failed,
         };
         self.record.error = Some(error.to_string());
-        // A store that has just failed for a minute is not waited for once more.
+        // A store that has just failed for a minute is not retried again.
         let store = match error {
             Error::Core(tusk_core::Error::Store { .. }) => self.context.store.without_patience(),
             _ => self.context.store.clone(),
@@ -282,16 +283,16 @@ impl Run {
     }
 
     pub(super) fn emit(&self, event: RunEvent) {
-        // A child run neither starts nor ends the run.
+        // The start and the end of a child run are not those of the whole run.
         if self.child.is_some() && matches!(event, RunEvent::Started { .. } | RunEvent::Finished(_)) {
             return;
         }
-        // Nobody has to listen.
+        // Having no receiver is not an error.
         drop(self.context.events.send(event));
     }
 }
 
-/// The record of a run of which nothing is known yet.
+/// Returns the record of a run whose rows are not read yet.
 pub(crate) fn begun(context: &RunContext, request: &TrainingRequest, run: RunId) -> RunRecord {
     RunRecord {
         run,
@@ -316,7 +317,7 @@ pub(crate) fn begun(context: &RunContext, request: &TrainingRequest, run: RunId)
     }
 }
 
-/// Milliseconds since 1970.
+/// Returns the milliseconds since 1970.
 pub(crate) fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

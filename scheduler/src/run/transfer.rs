@@ -1,4 +1,4 @@
-//! Where a run starts from: another model's weights, or a file's.
+//! The starting weights of a run: those of another model, or of a file.
 
 use tusk_core::event::RunEvent;
 use tusk_core::ids::ModelName;
@@ -10,8 +10,8 @@ use super::training::Run;
 use crate::error::Result;
 
 impl Run {
-    /// Makes the first checkpoint of the weights that the run is to start from, if it is to start from any: after that it
-    /// depends on nothing that can change.
+    /// Writes the first checkpoint, if the spec names starting weights. After that, the run does not depend on a model
+    /// or file that can change.
     pub(super) async fn transfer(&mut self) -> Result<()> {
         let spec = &self.request.spec;
         let (from, file) = match (&spec.start.warm_start, &spec.start.weights) {
@@ -23,8 +23,8 @@ impl Run {
         if transfer.is_empty() {
             let architecture = spec.architecture;
             let message = format!(
-                "nothing in {from} fits {architecture}: {transfer}; its tensors must be named as torchvision names those \
-                 of {architecture}"
+                "no tensor of {from} fits {architecture}: {transfer}; the tensors must have torchvision's names for \
+                 {architecture}"
             );
             return Err(tusk_core::Error::Data { message }.into());
         }
@@ -41,7 +41,7 @@ impl Run {
         let manifest = self.context.store.manifest(name).await?;
         if !manifest.members.is_empty() {
             let message =
-                format!("warm_start = '{name}' has {} nets; name a model that is one", manifest.members.len());
+                format!("warm_start = '{name}' has {} nets; choose a model with one net", manifest.members.len());
             return Err(tusk_core::Error::ConflictingOptions { message }.into());
         }
         let (theirs, ours) = (&manifest.definition, &self.record.definition);
@@ -49,7 +49,7 @@ impl Run {
             != (ours.spec.architecture, ours.preprocessing.channels)
         {
             let message = format!(
-                "warm_start = '{name}' is a {} of {} channels, this model a {} of {}; they must agree",
+                "warm_start = '{name}' is a {} with {} channels, but this model is a {} with {}; they must be equal",
                 theirs.spec.architecture,
                 theirs.preprocessing.channels,
                 ours.spec.architecture,

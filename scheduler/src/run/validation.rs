@@ -1,4 +1,4 @@
-//! What the scores of held-out rows say.
+//! The scores of the validation rows: loss, metrics, threshold and calibration.
 
 use std::collections::BTreeMap;
 
@@ -10,41 +10,41 @@ use tusk_core::metrics::{
 };
 use tusk_core::options::{Loss, Threshold};
 
-/// Draws of the bootstrap behind the intervals.
+/// Number of bootstrap resamples for the intervals.
 pub(crate) const RESAMPLES: usize = 1000;
 
 /// The seed of the bootstrap.
 pub(crate) const BOOTSTRAP_SEED: u64 = 42;
 
-/// Truth and probabilities of held-out rows, in the order of the workers.
+/// The true classes and the probabilities of the validation rows, in the order of the workers.
 #[derive(Debug, Default)]
 pub(crate) struct Validation {
     truth: Vec<usize>,
     probabilities: Vec<f32>,
-    /// What a split keeps together.
+    /// The split key of each row.
     groups: Vec<u64>,
     pub(crate) reports: Vec<ValidateReport>,
 }
 
 impl Validation {
-    /// Rows and what they were scored with, row by row.
+    /// Creates a validation from the true class, the probabilities and the split key of each row.
     pub(crate) fn new(truth: Vec<usize>, probabilities: Vec<f32>, groups: Vec<u64>) -> Self {
         Self { truth, probabilities, groups, reports: Vec::new() }
     }
 
-    /// From the task outputs of the workers.
+    /// Creates a validation from the task outputs of the workers.
     pub(crate) fn of_workers(scores: Scores, reports: Vec<ValidateReport>) -> Self {
         let truth = scores.truth.into_iter().map(|class| class as usize).collect();
         Self { reports, ..Self::new(truth, scores.probabilities, scores.groups) }
     }
 
-    /// Rows per class.
+    /// Returns the number of rows per class.
     pub(crate) fn rows(&self, definition: &ModelDefinition) -> BTreeMap<String, u64> {
         let of = |class: usize| self.truth.iter().filter(|truth| **truth == class).count() as u64;
         definition.classes.iter().enumerate().map(|(class, name)| (name.clone(), of(class))).collect()
     }
 
-    /// The rows of several nets, each scored by one that has not seen it.
+    /// Joins the rows of several nets. Each row is scored by a net that has not seen it.
     pub(crate) fn together(validations: impl IntoIterator<Item = Self>) -> Self {
         validations.into_iter().fold(Self::default(), |mut all, validation| {
             all.truth.extend(validation.truth);
@@ -59,7 +59,7 @@ impl Validation {
         self.probabilities.get(row * classes..(row + 1) * classes).unwrap_or(&[])
     }
 
-    /// The mean weighted loss; `None` without rows.
+    /// Returns the mean of the losses, each multiplied by its class weight. `None` without rows.
     pub(crate) fn loss(&self, definition: &ModelDefinition) -> Option<f64> {
         let classes = definition.classes.len();
         let losses = self.truth.iter().enumerate().map(|(row, truth)| {
@@ -78,7 +78,7 @@ impl Validation {
         (!self.truth.is_empty()).then(|| losses.sum::<f64>() / self.truth.len() as f64)
     }
 
-    /// The share of rows whose likeliest class is the true one; `None` without rows.
+    /// Returns the fraction of rows whose most probable class is the true one. `None` without rows.
     pub(crate) fn accuracy(&self, definition: &ModelDefinition) -> Option<f64> {
         let classes = definition.classes.len();
         let is_right = |(row, truth): &(usize, &usize)| decide(self.row(*row, classes), None) == Some(**truth);
@@ -86,7 +86,7 @@ impl Validation {
         (!self.truth.is_empty()).then(|| right as f64 / self.truth.len() as f64)
     }
 
-    /// The ROC AUC of the positive class, or the mean over classes; `None` where a class has no rows.
+    /// Returns the ROC AUC of the positive class, or the mean over classes. `None` if a class has no rows.
     pub(crate) fn roc_auc(&self, definition: &ModelDefinition) -> Option<f64> {
         match definition.positive {
             Some(positive) => {
@@ -97,7 +97,8 @@ impl Validation {
         }
     }
 
-    /// The decision threshold: as given, or where balanced accuracy is best, or 0.5 where no rows can tell.
+    /// Returns the decision threshold: the given one, or the one with the best balanced accuracy, or 0.5 if the rows do
+    /// not determine it.
     pub(crate) fn decision(&self, definition: &ModelDefinition) -> Option<Decision> {
         let positive = definition.positive?;
         let given = |threshold| Some(Decision { threshold, range: None });
@@ -110,7 +111,7 @@ impl Validation {
         }
     }
 
-    /// All metrics with their intervals. `None` without rows.
+    /// Returns all metrics with their intervals. `None` without rows.
     pub(crate) fn report(&self, definition: &ModelDefinition) -> Option<Report> {
         let (groups, classes) = (Some(self.groups.as_slice()), definition.classes.len());
         let report = match (definition.positive, self.decision(definition)) {
@@ -123,7 +124,7 @@ impl Validation {
         (!self.truth.is_empty()).then_some(report)
     }
 
-    /// What makes the probabilities mean what they say; `None` where the rows do not tell.
+    /// Returns the calibration of the probabilities. `None` if the rows do not determine it.
     pub(crate) fn calibration(&self, definition: &ModelDefinition) -> Option<Calibration> {
         Calibration::fit(&self.truth, &self.probabilities, definition.classes.len())
     }
@@ -135,9 +136,10 @@ impl Validation {
     }
 }
 
-/// As training counts it: one margin where there are two classes, else the sum over classes. A probability is the
-/// logistic function of its margin; of more than two classes only their differences are known, and their mean is taken
-/// as zero.
+/// Returns the hinge loss as training computes it: of one margin if there are two classes, else the sum over classes.
+///
+/// A probability is the logistic function of its margin. For more than two classes, only the differences of the margins
+/// are known, and their mean is assumed to be zero.
 fn hinge(probabilities: &[f32], truth: usize) -> f64 {
     let p = |p: &f32| f64::from(*p).clamp(PROBABILITY_EPSILON, 1.0 - PROBABILITY_EPSILON);
     if let [first, second] = probabilities {
@@ -153,7 +155,8 @@ fn hinge(probabilities: &[f32], truth: usize) -> f64 {
     logarithms.iter().enumerate().map(short).sum()
 }
 
-/// As training counts it: one probability where there are two classes, else the sum over classes.
+/// Returns the squared error as training computes it: of one probability if there are two classes, else the sum over
+/// classes.
 fn squared_error(probabilities: &[f32], truth: usize) -> f64 {
     let error = |(class, p): (usize, &f32)| (f64::from(*p) - f64::from(u8::from(class == truth))).powi(2);
     let sum: f64 = probabilities.iter().enumerate().map(error).sum();
@@ -171,7 +174,7 @@ mod tests {
             let found = hinge(&[logistic(-margin), logistic(margin)], truth);
             assert!((found - wanted).abs() < 1e-5, "margin {margin}, class {truth}: {found}");
         }
-        // Three margins whose mean is zero, as a softmax shows them.
+        // The softmax of three margins whose mean is zero.
         let exponentials = [1.5_f64, -0.5, -1.0].map(f64::exp);
         let softmax = exponentials.map(|e| (e / exponentials.iter().sum::<f64>()) as f32);
         assert!((hinge(&softmax, 0) - 0.5).abs() < 1e-5);

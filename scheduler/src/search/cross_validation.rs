@@ -1,4 +1,4 @@
-//! Cross-validation: every row is held out by one of several nets, and the model is the mean of them.
+//! Cross-validation: every row is held out from the training of one net, and the model is the ensemble of the nets.
 
 use tusk_core::manifest::{ChildStatus, FORMAT_VERSION, Leak, Manifest, Member, ModelDefinition};
 use tusk_core::state::ModelState;
@@ -9,7 +9,7 @@ use crate::run::children::progress_of;
 use crate::run::{Learned, Run, Validation, unix_ms};
 
 impl CompositeRun {
-    /// Trains a net per fold, one after another: each has the whole cluster.
+    /// Trains one net per fold, one after another, so that each can use the whole cluster.
     pub(super) async fn train_folds(&self) -> Result<Manifest> {
         let spec = &self.request.spec;
         let mut folds = Vec::new();
@@ -28,8 +28,8 @@ impl CompositeRun {
         self.publish_folds(&folds).await
     }
 
-    /// The threshold, the calibration and all metrics are of out-of-fold scores: each row is scored by the net that had not
-    /// seen it.
+    /// Publishes the ensemble. The threshold, the calibration and all metrics are computed from out-of-fold scores:
+    /// each row is scored by the net that has not seen it.
     async fn publish_folds(&self, folds: &[Run]) -> Result<Manifest> {
         let (mut states, mut validations, mut members, mut epochs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (run, child) in folds.iter().zip(self.children().await) {

@@ -1,7 +1,7 @@
-//! Runs that are made of runs: the folds of a cross-validation, and the trials of a search.
+//! Runs that consist of child runs: the folds of a cross-validation, or the trials of a search.
 //!
-//! Each child is an ordinary run under a name of its own, such as `pneumonia.fold-1`: its checkpoints, its retries and its
-//! resumption are those of any run. A study that is taken up again asks each child to go on where it was.
+//! Each child is an ordinary run with its own name, such as `pneumonia.fold-1`. It has checkpoints, is retried and is
+//! resumed like every other run. A resumed search or cross-validation resumes each of its child runs.
 
 mod cross_validation;
 mod trials;
@@ -19,26 +19,26 @@ use crate::error::{Error, Result};
 use crate::run::children::drop_children;
 use crate::run::{Run, RunContext, begun};
 
-/// A run that is made of several. Its clones are of the same one.
+/// A run that consists of child runs. All clones refer to the same run.
 #[derive(Clone, Debug)]
 pub(crate) struct CompositeRun {
     context: RunContext,
     request: TrainingRequest,
     run: RunId,
-    /// Written to the store with every change.
+    /// Written to the store after every change.
     record: Arc<Mutex<RunRecord>>,
 }
 
 impl CompositeRun {
-    /// Begins a study, or takes up the one that is to be resumed.
+    /// Begins a search or cross-validation, or resumes the previous one if the request says so.
     pub(crate) async fn begin(context: RunContext, request: TrainingRequest, run: RunId) -> Result<Self> {
         if request.validate.is_some() && request.spec.split.folds.is_some() {
-            let message = "folds hold out rows of the training table; leave VALIDATE ON out".to_owned();
+            let message = "folds use rows of the training table for validation; leave VALIDATE ON out".to_owned();
             return Err(tusk_core::Error::ConflictingOptions { message }.into());
         }
         if request.spec.split.folds.is_none() && request.validate.is_none() && !request.spec.holds_out() {
-            let message = "a search compares trials on held-out rows, and none are held out: give VALIDATE ON, or a \
-                           validation_fraction above 0"
+            let message = "a search compares trials on validation rows, but there are none: give a table to VALIDATE \
+                           ON, or a validation_fraction above 0"
                 .to_owned();
             return Err(tusk_core::Error::ConflictingOptions { message }.into());
         }
@@ -47,7 +47,7 @@ impl CompositeRun {
         if let Some(record) = &previous
             && record.definition.spec != request.spec
         {
-            let reason = "its options were others".to_owned();
+            let reason = "its options are different".to_owned();
             return Err(Error::CannotResume { record: Box::new(record.clone()), reason });
         }
         let record = match previous {
@@ -72,12 +72,12 @@ impl CompositeRun {
         Ok(Self { context, request, run, record: Arc::new(Mutex::new(record)) })
     }
 
-    /// The run's id; a resumed one keeps the one it had.
+    /// The run's id. A resumed run keeps its id.
     pub(crate) fn id(&self) -> &RunId {
         &self.run
     }
 
-    /// Trains the children, and publishes what comes of them.
+    /// Trains the child runs and publishes the model.
     pub(crate) async fn train(&self) -> Result<Manifest> {
         let trained = match self.request.spec.split.folds {
             Some(_) => Box::pin(self.train_folds()).await,
@@ -94,20 +94,20 @@ impl CompositeRun {
         let mut record = self.record.lock().await;
         record.status = RunStatus::Finished;
         record.definition = manifest.definition.clone();
-        // What was searched stands with the run; the model is one of its trials.
+        // The record keeps the search options. The model of a search is one of the trials, which have none.
         record.definition.spec.search = self.request.spec.search.clone();
         record.data = manifest.data.clone();
         record.epochs = epochs;
         self.context.store.write_run(&record).await?;
-        // Their checkpoints are needed no more. The model is published, whether they go or not.
+        // The checkpoints of the child runs are no longer needed. An error does not matter: the model is published.
         if let Err(error) = drop_children(&self.context.store, &record).await {
-            tracing::warn!(model = %record.model, %error, "the runs of its children could not be removed");
+            tracing::warn!(model = %record.model, %error, "the child runs could not be removed");
         }
         drop(self.context.events.send(RunEvent::Finished(Box::new(manifest.clone()))));
         Ok(manifest)
     }
 
-    /// Writes down why it ended before its model was published.
+    /// Records why the run ended before its model was published.
     pub(crate) async fn give_up(&self, error: &Error) {
         let mut record = self.record.lock().await;
         record.status = if matches!(error, Error::Cancelled { .. }) { RunStatus::Cancelled } else { RunStatus::Failed };
@@ -117,7 +117,7 @@ impl CompositeRun {
         }
     }
 
-    /// The epochs of all children, in their order.
+    /// Returns the epochs of all child runs, in the order of the child runs.
     async fn epochs(&self) -> Result<Vec<EpochReport>> {
         let mut epochs = Vec::new();
         for child in self.children().await {
@@ -127,7 +127,7 @@ impl CompositeRun {
         Ok(epochs)
     }
 
-    /// A child's run, where it was.
+    /// Begins or resumes a child run.
     async fn child(&self, index: usize, spec: ModelSpec) -> Result<Run> {
         let child = self.children().await[index].name.clone();
         let request = TrainingRequest { name: self.request.name.child(&child)?, spec, ..self.request.clone() };
@@ -140,7 +140,7 @@ impl CompositeRun {
         self.record.lock().await.children.clone()
     }
 
-    /// Notes how far a child is.
+    /// Changes the entry of a child run in the record.
     async fn note(&self, index: usize, change: impl FnOnce(&mut ChildRun)) -> Result<()> {
         let mut record = self.record.lock().await;
         if let Some(child) = record.children.get_mut(index) {
@@ -150,7 +150,7 @@ impl CompositeRun {
     }
 }
 
-/// What a study begins with.
+/// Returns the entries of the child runs when a search or cross-validation begins.
 fn children(spec: &ModelSpec) -> Vec<ChildRun> {
     let (word, count) = spec.children().unwrap_or(("child", 0));
     let child = |index: u32| ChildRun {

@@ -1,4 +1,4 @@
-//! Hyper-parameter search: trials side by side, of which the best becomes the model.
+//! Hyper-parameter search: trains several trials and publishes the best.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,11 +10,11 @@ use super::CompositeRun;
 use crate::error::{Error, Result};
 use crate::run::children::progress_of;
 
-/// Shares of its epochs after which a trial of a halving search is compared with the others.
+/// Fractions of the epochs after which the trials of successive halving are compared.
 const HALVINGS: [f64; 3] = [1.0 / 8.0, 1.0 / 4.0, 1.0 / 2.0];
 
 impl CompositeRun {
-    /// Trains trials until one is the best.
+    /// Trains the trials and publishes the best.
     pub(super) async fn search(&self) -> Result<Manifest> {
         let spec = &self.request.spec;
         let count = self.children().await.len();
@@ -31,7 +31,7 @@ impl CompositeRun {
         };
         if children[best].objective.is_none() {
             let message = format!(
-                "no trial has a {} on the held-out rows, so none is the best; do these rows hold every class?",
+                "no trial has a value of {} on the validation rows; check that they contain every class",
                 spec.search.objective.name()
             );
             return Err(tusk_core::Error::Data { message }.into());
@@ -40,7 +40,7 @@ impl CompositeRun {
         run.publish(&self.request.name).await
     }
 
-    /// Trains all trials that are still in the race up to a share of their epochs.
+    /// Trains all remaining trials up to a fraction of their epochs.
     async fn train_trials(&self, share: f64) -> Result<()> {
         let children = self.children().await;
         let in_race = children
@@ -63,11 +63,12 @@ impl CompositeRun {
                 }
             })
             .buffer_unordered(side_by_side);
-        // To the end of those that are under way, whatever ends the search: each of them stops its own job.
+        // Wait for all active trials, even if an error ends the search, because each of them stops its own job.
         trials.collect::<Vec<_>>().await.into_iter().collect()
     }
 
-    /// Trains one trial. What is wrong with it ends it and not the search.
+    /// Trains one trial. An error of the trial ends the trial and not the search. The search ends after a cancellation,
+    /// a job that is given up, a trial that cannot be resumed, or an error of the store.
     async fn train_trial(&self, index: usize, share: f64) -> Result<()> {
         let spec = self.request.spec.of_trial(index as u32)?;
         let until = (f64::from(spec.training.epochs) * share).ceil() as u32;
@@ -111,7 +112,7 @@ impl CompositeRun {
         }
     }
 
-    /// Stops all but the best of those that are in the race.
+    /// Stops all remaining trials except the best.
     async fn halve(&self, survivors: usize) -> Result<()> {
         let children = self.children().await;
         let is_running = |child: &&ChildRun| child.status == ChildStatus::Running;
@@ -122,14 +123,14 @@ impl CompositeRun {
     }
 }
 
-/// After which share of the epochs how many trials go on.
+/// Returns the fractions of the epochs at which trials are compared, each with the number of trials that continue.
 fn rungs(strategy: SearchStrategy, trials: usize) -> Vec<(f64, usize)> {
     let halvings = if strategy == SearchStrategy::Halving { &HALVINGS[..] } else { &[] };
     let survivors = halvings.iter().zip(1..).map(|(share, rung)| (*share, (trials >> rung).max(1)));
     survivors.chain([(1.0, 1)]).collect()
 }
 
-/// The places of the children that are asked for, the best first; those that cannot be compared last.
+/// Returns the indices of the wanted children, the best first. Those without a value of the objective are last.
 fn ranked(children: &[ChildRun], wanted: impl Fn(&&ChildRun) -> bool, objective: Objective) -> Vec<usize> {
     let mut places: Vec<usize> = (0..children.len()).filter(|index| wanted(&&children[*index])).collect();
     let merit = |index: &usize| {
@@ -137,14 +138,14 @@ fn ranked(children: &[ChildRun], wanted: impl Fn(&&ChildRun) -> bool, objective:
         let merit = if objective == Objective::Loss { -value } else { value };
         if merit.is_nan() { f64::NEG_INFINITY } else { merit }
     };
-    // Stable: of equals the first.
+    // The sort is stable, so equal children keep their order.
     places.sort_by(|a, b| merit(b).total_cmp(&merit(a)));
     places
 }
 
 fn no_trial(children: &[ChildRun]) -> Error {
     let error = children.iter().find_map(|child| child.error.clone()).unwrap_or_else(|| "none was trained".to_owned());
-    let message = format!("no trial of {} could be trained; the first failed with: {error}", children.len());
+    let message = format!("none of {} trials could be trained; the first error: {error}", children.len());
     tusk_core::Error::Data { message }.into()
 }
 
@@ -165,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_trials_go_on_from_each_rung() {
+    fn half_of_the_trials_continue_after_each_comparison() {
         assert_eq!(rungs(SearchStrategy::Halving, 16), [(0.125, 8), (0.25, 4), (0.5, 2), (1.0, 1)]);
         assert_eq!(rungs(SearchStrategy::Halving, 3), [(0.125, 1), (0.25, 1), (0.5, 1), (1.0, 1)]);
         assert_eq!(rungs(SearchStrategy::Random, 16), [(1.0, 1)]);
     }
 
     #[test]
-    fn the_best_comes_first_whichever_way_is_up() {
+    fn the_best_trial_comes_first_for_every_objective() {
         let children = [
             child(Some(0.7), ChildStatus::Running),
             child(Some(0.9), ChildStatus::Running),

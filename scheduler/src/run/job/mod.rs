@@ -24,19 +24,19 @@ use source::Source;
 
 pub(crate) use train::explain;
 
-/// Workers whose task outputs are read at the same time. For each, three messages of at most 4 MiB are in memory: one that is folded
-/// and two that wait.
+/// Number of workers whose task outputs are read at the same time. For each, three messages of at most 4 MiB are in
+/// memory: one that is folded and two that wait.
 const WORKERS_AT_A_TIME: usize = 8;
 
 impl Run {
-    /// The rows to learn from.
+    /// Returns the training rows.
     pub(super) fn selection(&self) -> Selection {
         Selection { rows: self.training_rows(), dropped: self.record.dropped.clone() }
     }
 
     fn plan(&self, source: &Source, job: Job) -> Result<Arc<TrainExec>> {
         let partitions = match &job {
-            // Its workers all run at once: several share a task where there are more of them than devices.
+            // All workers run at once. Several share a task if there are more workers than devices.
             Job::Exchange(_) => self.context.workers,
             Job::Profile(_) | Job::FitWeights(_) | Job::Train(_) | Job::Validate(_) => self.record.workers,
         };
@@ -52,9 +52,8 @@ impl Run {
         Ok(Arc::new(TrainExec::in_partitions(Arc::new(task), Arc::clone(&source.plan), partitions)?))
     }
 
-    /// Runs a job and passes every row of its task outputs to `fold`, except the reports. Returns these in the order of the
-    /// workers.
-    /// `name` is what errors call it.
+    /// Runs a job and passes every row of its task outputs to `fold`, except the reports. Returns the reports in the
+    /// order of the workers. `name` is the name of the job in errors.
     async fn outputs<J: JobInput>(
         &self,
         name: &str,
@@ -77,8 +76,8 @@ impl Run {
         Ok(reports)
     }
 
-    /// Runs a job and averages what its workers learned. A group of them is read side by side, a piece of each at a time, so
-    /// that of no output more than a few pieces are in memory.
+    /// Runs a job and averages the states of its workers. The outputs of a group of workers are read at the same time,
+    /// one piece of each per round, so that only a few pieces of each output are in memory.
     async fn mean<J: JobInput>(&self, name: &str, source: &Source, job: J) -> Result<Mean<J::Report>> {
         let rows = self.run_job(name, source, job.into()).await?;
         let mut aggregator = Aggregator::new(self.record.workers);
@@ -114,7 +113,7 @@ impl Run {
     }
 }
 
-/// The mean of what workers learned, what they report, and how long averaging took.
+/// The mean of the workers' states, their reports, and the duration of the averaging.
 pub(super) struct Mean<R> {
     pub(super) state: ModelState,
     pub(super) reports: Vec<R>,
@@ -129,12 +128,12 @@ struct Cursor {
 }
 
 impl Cursor {
-    /// Before the first row.
+    /// Creates a cursor before the first row.
     fn new(batches: Fetched) -> Self {
         Self { batches, batch: None, row: 0 }
     }
 
-    /// Goes to the next row, or behind the last.
+    /// Moves to the next row, or past the last one.
     async fn advance(&mut self) -> Result<()> {
         self.row += 1;
         while self.batch.as_ref().is_none_or(|batch| self.row >= batch.num_rows()) {

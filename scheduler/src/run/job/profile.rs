@@ -1,4 +1,4 @@
-//! What the workers find in the rows of a source.
+//! Profiles the rows of a source.
 
 use tusk_core::job::{Profile, ProfileReport, Selection};
 
@@ -8,7 +8,7 @@ use crate::run::leak::Census;
 use crate::run::training::Run;
 
 impl Run {
-    /// Counts the rows of a source, and takes the hashes that find rows on both sides of a split.
+    /// Counts the rows of a source, and collects the hashes that find rows on both sides of a split.
     pub(in crate::run) async fn census(
         &self,
         source: &Source,

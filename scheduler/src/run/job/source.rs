@@ -13,15 +13,15 @@ use crate::error::Result;
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(super) plan: Arc<dyn ExecutionPlan>,
-    /// Of the plan as it is written: what its shards are known by.
+    /// The checksum of the encoded plan. It identifies the shards of the source.
     pub(super) checksum: String,
 }
 
 impl Source {
-    /// The rows of a plan.
+    /// Creates a source from a plan.
     ///
     /// # Errors
-    /// When it cannot travel.
+    /// If the plan cannot be encoded.
     pub(crate) fn new(plan: &Arc<dyn ExecutionPlan>, codec: &dyn PhysicalExtensionCodec) -> Result<Self> {
         Ok(Self { plan: Arc::clone(plan), checksum: checksum(&encode_plan(Arc::clone(plan), codec)?) })
     }

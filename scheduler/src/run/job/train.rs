@@ -1,4 +1,4 @@
-//! A slice of an epoch: trained by the workers, averaged here.
+//! Trains an epoch slice on the workers, and averages the results.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::run::training::Run;
 use tusk_core::protocol::TrainingRequest;
 
 impl Run {
-    /// Trains a slice of an epoch from these weights, or from the seed's: the next version.
+    /// Trains an epoch slice from these weights, or from those of the seed. Returns the next version.
     pub(in crate::run) async fn train_slice(
         &self,
         epoch: u32,
@@ -47,7 +47,7 @@ impl Run {
     }
 }
 
-/// The plan of an epoch job as EXPLAIN shows it, before any row is read.
+/// Returns the plan of a train job as EXPLAIN shows it, before any row is read.
 pub(crate) fn explain(request: &TrainingRequest, workers: u32, store: &str) -> Result<String> {
     let rows = if request.validate.is_none() { Rows::Training } else { Rows::All };
     let selection = Selection { rows, dropped: Vec::new() };

@@ -1,4 +1,4 @@
-//! The scores of held-out rows by the weights of a checkpoint.
+//! Scores the validation rows with the weights of a checkpoint.
 
 use tusk_core::job::{Rows, Scores, Validate};
 use tusk_core::manifest::FileRef;
@@ -8,7 +8,8 @@ use crate::run::training::Run;
 use crate::run::validation::Validation;
 
 impl Run {
-    /// Scores what is held out: the rows of VALIDATE ON, or a share of the training table; nothing where there is neither.
+    /// Scores the validation rows: the rows of VALIDATE ON, or the held-out rows of the training table. Returns no
+    /// scores if there are neither.
     pub(in crate::run) async fn validate(&self, epoch: u32, weights: &FileRef) -> Result<Validation> {
         let (rows, source) = match &self.validate_source {
             Some(source) => (Rows::All, source),
