@@ -13,6 +13,7 @@ use super::WIRE_VERSION;
 use crate::codec::{decode_plan, encode_plan};
 use crate::error::Error;
 use crate::ids::ModelName;
+use crate::job::Rows;
 use crate::options::ModelSpec;
 
 /// A validated CREATE MODEL.
@@ -56,6 +57,13 @@ struct RequestMessage {
 }
 
 impl TrainingRequest {
+    /// Returns which rows of `train` are trained on.
+    #[must_use]
+    pub fn training_rows(&self) -> Rows {
+        let is_split = self.validate.is_none() && self.spec.holds_out();
+        if is_split { Rows::Training } else { Rows::All }
+    }
+
     /// Encodes the request.
     ///
     /// # Errors

@@ -14,10 +14,11 @@
 //! In `hogwild` mode there is a lock per tensor and no lock for all tensors. Concurrent pushes are mixed, and a pull
 //! may see a push in some tensors and not in others (Niu et al. 2011, arXiv 1106.5730). The lock replaces the atomic
 //! additions of that paper, so that no addition is lost. In both modes, the progress of the workers is updated by one
-//! push at a time.
+//! push at a time, and a snapshot contains exactly the pushes that its progress counts: it waits for active pushes, and
+//! they wait for it. Otherwise a resumed run would skip a push whose weights the checkpoint lacks.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use tokio::sync::{Semaphore, watch};
@@ -66,11 +67,17 @@ pub(crate) struct ParameterStore {
     opened: Instant,
     ledger: Mutex<Ledger>,
     slots: OnceLock<BTreeMap<String, Slot>>,
-    /// Held by the active push or pull, if there is one at a time.
-    turn: Mutex<()>,
+    /// Excludes a snapshot from pushes, and pushes and pulls from each other if there is one at a time.
+    turn: RwLock<()>,
     ended: watch::Sender<()>,
     pub(super) pushes: Arc<Semaphore>,
     pub(super) pulls: Arc<Semaphore>,
+}
+
+/// The turn of a push or a pull. It is held until the value is dropped.
+enum Turn<'a> {
+    Alone { _guard: RwLockWriteGuard<'a, ()> },
+    Shared { _guard: RwLockReadGuard<'a, ()> },
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -88,7 +95,7 @@ impl ParameterStore {
             opened: Instant::now(),
             ledger: Mutex::new(Ledger::new(&has_rows, settings.epochs, &settings.record)),
             slots: OnceLock::new(),
-            turn: Mutex::new(()),
+            turn: RwLock::new(()),
             ended: watch::channel(()).0,
             pushes: Arc::new(Semaphore::new(OPEN_PUSHES_MAX)),
             pulls: Arc::new(Semaphore::new(OPEN_PULLS_MAX)),
@@ -99,8 +106,15 @@ impl ParameterStore {
         &self.session
     }
 
-    fn turn(&self) -> Option<MutexGuard<'_, ()>> {
-        self.is_exclusive.then(|| lock(&self.turn))
+    fn turn_alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.turn.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self) -> Turn<'_> {
+        match self.is_exclusive {
+            true => Turn::Alone { _guard: self.turn_alone() },
+            false => Turn::Shared { _guard: self.turn.read().unwrap_or_else(PoisonError::into_inner) },
+        }
     }
 
     /// Returns the shape of a tensor, or `None` if there is no tensor of this name.
@@ -202,7 +216,7 @@ impl ParameterStore {
     /// # Errors
     /// [`Refusal::Values`] if a weight is NaN or infinite.
     pub(crate) fn snapshot(&self) -> Result<(ModelState, ExchangeRecord, Vec<EpochTally>), Refusal> {
-        let _turn = self.turn();
+        let _turn = self.turn_alone();
         let (record, ended) = {
             let mut ledger = lock(&self.ledger);
             (ledger.record(), ledger.take_ended())

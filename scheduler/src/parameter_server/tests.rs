@@ -100,6 +100,32 @@ fn a_push_moves_weights_by_its_share_and_mixes_variances_as_computed_by_hand() {
 }
 
 #[test]
+fn a_snapshot_contains_exactly_the_pushes_that_it_counts() {
+    const STEPS: u64 = 200;
+    for mode in [asynchronous::MODE, hogwild::MODE] {
+        let store = ParameterStore::new(settings(mode, STEPS as u32, &[1]));
+        store.pull(&pull(0, None, None), 0).unwrap();
+        let names: Vec<String> = (0..8).map(|tensor| format!("w{tensor}")).collect();
+        let all = |value: f32| names.iter().map(|name| tensor(name, &[value; 4096])).collect::<Vec<_>>();
+        store.push(&start(0, 0), all(0.0)).unwrap();
+        std::thread::scope(|scope| {
+            let pushes = scope.spawn(|| {
+                for step in 1..=STEPS {
+                    store.push(&push(0, 0, step, step - 1), all(1.0)).unwrap();
+                }
+            });
+            while !pushes.is_finished() {
+                let (state, record, _) = store.snapshot().unwrap();
+                let counted = record.workers[0].step as f32;
+                for name in &names {
+                    assert!(state.get(name).unwrap().data.iter().all(|value| *value == counted), "{name}, {mode:?}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
 fn falling_variances_of_two_workers_never_become_negative() {
     let store = ParameterStore::new(settings(hogwild::MODE, 1000, &[1, 1]));
     for worker in [0, 1] {

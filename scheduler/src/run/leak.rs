@@ -56,7 +56,8 @@ fn is_compared(train: &Census, validate: Option<&Census>) -> bool {
 /// # Errors
 /// [`Error::Data`].
 pub(super) fn refuse_unseen(spec: &ModelSpec, name: &str, train: &Census, validate: Option<&Census>) -> Result<()> {
-    if spec.split.on_leak == OnLeak::Warn || is_compared(train, validate) {
+    let has_validation_rows = validate.is_some() || spec.holds_out();
+    if spec.split.on_leak == OnLeak::Warn || !has_validation_rows || is_compared(train, validate) {
         return Ok(());
     }
     Err(Error::Data {
@@ -195,6 +196,8 @@ mod tests {
             }
         }
         assert!(refuse_unseen(&warn, "t", &many, None).is_ok());
+        let nothing = fail.with(|spec| spec.split.validation_fraction = 0.0);
+        assert!(refuse_unseen(&nothing, "t", &many, None).is_ok(), "there are no validation rows");
         assert!(find(&warn, &many, None).is_none());
     }
 

@@ -273,11 +273,6 @@ impl Run {
         }
     }
 
-    pub(super) fn training_rows(&self) -> Rows {
-        let held_out = self.request.validate.is_none() && self.request.spec.holds_out();
-        if held_out { Rows::Training } else { Rows::All }
-    }
-
     pub(super) fn cancelled(&self) -> Error {
         Error::Cancelled { model: self.record.model.to_string(), epochs: self.record.epochs.len() }
     }

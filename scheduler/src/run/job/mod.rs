@@ -31,7 +31,7 @@ const WORKERS_AT_A_TIME: usize = 8;
 impl Run {
     /// Returns the training rows.
     pub(super) fn selection(&self) -> Selection {
-        Selection { rows: self.training_rows(), dropped: self.record.dropped.clone() }
+        Selection { rows: self.request.training_rows(), dropped: self.record.dropped.clone() }
     }
 
     fn plan(&self, source: &Source, job: Job) -> Result<Arc<TrainExec>> {

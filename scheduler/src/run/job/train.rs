@@ -49,8 +49,7 @@ impl Run {
 
 /// Returns the plan of a train job as EXPLAIN shows it, before any row is read.
 pub(crate) fn explain(request: &TrainingRequest, workers: u32, store: &str) -> Result<String> {
-    let rows = if request.validate.is_none() { Rows::Training } else { Rows::All };
-    let selection = Selection { rows, dropped: Vec::new() };
+    let selection = Selection { rows: request.training_rows(), dropped: Vec::new() };
     let task = TrainTask {
         run: RunId::from("explain".to_owned()),
         workers: request.spec.distribution.workers.unwrap_or(workers),
