@@ -137,7 +137,7 @@ impl FlightSqlService for TuskFlight {
         let payload = HandshakeResponse { protocol_version: 0, payload: token.clone().into() };
         let responses: HandshakeStream = Box::pin(stream::once(async move { Ok(payload) }));
         let mut response = Response::new(responses);
-        let header = format!("Bearer {token}").parse().map_err(|_| Status::internal("the token is not a header value"))?;
+        let header = format!("Bearer {token}").parse().map_err(|_| Status::internal("the token is not a header"))?;
         response.metadata_mut().insert("authorization", header);
         Ok(response)
     }
