@@ -1,15 +1,15 @@
-//! The control plane: training runs, the aggregator, and the scheduler they live in. No libtorch here.
+//! The scheduler of a cluster, with its training runs and the aggregator. It does not use libtorch.
 //!
-//! From the top down, each module uses only those below it:
+//! The modules from top to bottom. Each uses only modules below it:
 //!
-//! * `node`: a [`SchedulerNode`] is Ballista's scheduler with everything of ours on the same port, such as Flight SQL and the
-//!   placement of tasks
-//! * `statements`: the statements about models, one file per verb
+//! * `node`: a [`SchedulerNode`] is Ballista's scheduler together with what Tusk adds, such as Flight SQL on the same
+//!   port and the placement of tasks
+//! * `statements`: the statements about models, one file per statement
 //! * `session`: a [`Session`] has the catalog of a client
 //! * `service`: the [`TrainingService`] starts, watches and cancels runs
-//! * `search`: runs that consist of runs, for cross-validation and hyperparameter search
-//! * `run`: one run. It submits a job for its profile, then jobs that train an epoch and one that validates it, averages the
-//!   workers' outputs ([`Aggregator`]), decides what comes next, and publishes the model
+//! * `search`: runs that consist of child runs, for cross-validation and search
+//! * `run`: one run. It submits a profile job, then jobs that train and validate an epoch. It averages the workers'
+//!   task outputs ([`Aggregator`]), decides what comes next, and publishes the model
 //! * `parameter_server`: workers that do not wait for each other exchange weights here
 //! * `access`: users and their rights
 

@@ -1,4 +1,4 @@
-//! `tusk-scheduler`: the control plane of a Tusk cluster.
+//! `tusk-scheduler`: the scheduler of a Tusk cluster.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ async fn main() -> ExitCode {
     match run(Flags::of_process()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the last word of the process")]
+            #[expect(clippy::print_stderr, reason = "the process ends with this message")]
             {
                 eprintln!("tusk-scheduler: {error:#}");
             }

@@ -1,4 +1,4 @@
-//! Access control on the scheduler's port: identifies each client and checks its rights.
+//! Access control of the scheduler's port: identifies each client and checks its rights.
 
 pub(crate) mod users;
 
@@ -15,31 +15,31 @@ use tusk_process::tls::Peer;
 use crate::access::users::{Identity, Users};
 use crate::metrics;
 
-/// Paths that need no authentication: health, and metrics without contents.
+/// Paths that need no authentication: health, and metrics, which contain no data of users.
 const OPEN: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// Where passwords are checked.
+/// The path of the Flight call that checks passwords.
 const HANDSHAKE: &str = "/arrow.flight.protocol.FlightService/Handshake";
 
-/// Ballista's calls.
+/// The path prefix of Ballista's calls.
 const BALLISTA: &str = "/ballista.protobuf.SchedulerGrpc/";
 
-/// Those of Ballista's calls that only executors make.
+/// Ballista's calls that only executors make.
 const OF_NODES: [&str; 6] =
     ["PollWork", "RegisterExecutor", "HeartBeatFromExecutor", "UpdateTaskStatus", "ExecutorStopped", "GetFileMetadata"];
 
 /// The settings of access control.
 pub(crate) struct AccessControl {
-    /// The users, where there are any: without them anybody may do anything.
+    /// The users. Without them, every client has full access.
     pub(crate) users: Option<Arc<Users>>,
-    /// Whether nodes show certificates.
+    /// Whether nodes present certificates.
     pub(crate) nodes_have_certificates: bool,
-    /// The bearer token by which this process asks itself.
+    /// The bearer token of this process's requests to itself.
     pub(crate) own_token: String,
 }
 
 impl AccessControl {
-    /// The identity of the client, if it can be determined.
+    /// Returns the identity of the client, if it can be determined.
     fn identity(&self, headers: &HeaderMap, peer: Option<Peer>) -> Option<Identity> {
         let connection = peer.map_or_else(|| "unknown peer".to_owned(), |peer| peer.addr.to_string());
         let authorization = headers.get("authorization").and_then(|value| value.to_str().ok());
@@ -52,7 +52,7 @@ impl AccessControl {
         }
         match (&self.users, bearer) {
             (None, Some(token)) => {
-                // A handshake's token only tells sessions apart here.
+                // Without users, the token of a handshake only distinguishes sessions.
                 let is_node = !self.nodes_have_certificates;
                 Some(Identity { is_node, ..Identity::anybody(format!("login {token}")) })
             }
@@ -61,8 +61,9 @@ impl AccessControl {
                 Some(Identity { is_node, ..Identity::anybody(connection) })
             }
             (Some(users), Some(token)) => users.bearer(token, &connection),
-            // Executors on the scheduler's own machine, where nodes have no certificates: they take tasks and report,
-            // and ask for nothing.
+            // Nodes have no certificates, so this is an executor on the scheduler's own machine. It takes tasks and
+            // sends
+            // reports, and needs no other right.
             (Some(_), None) if !self.nodes_have_certificates && peer.is_some_and(is_local) => {
                 Some(Identity { may_query: false, may_train: false, ..Identity::node(connection) })
             }
@@ -78,10 +79,10 @@ fn is_local(peer: Peer) -> bool {
     }
 }
 
-/// What an identity lacks for a path; `None` when it may pass.
+/// Returns the reason for which an identity may not use a path, or `None` if it may.
 fn missing(identity: &Identity, method: &Method, path: &str) -> Option<&'static str> {
     if let Some(call) = path.strip_prefix(BALLISTA) {
-        // A plan may write files: whoever sends plans may do what training may.
+        // A plan may write files, so submitting a plan needs the right to train.
         return match OF_NODES.contains(&call) {
             true if !identity.is_node => Some("only nodes of the cluster may do this; configure a certificate"),
             false if !identity.may_train => Some("submitting plans requires the train right; use Flight SQL to query"),
@@ -95,7 +96,7 @@ fn missing(identity: &Identity, method: &Method, path: &str) -> Option<&'static 
     (changes && !identity.may_train).then_some("changing jobs requires the train right")
 }
 
-/// Lets a request through with its identity, or refuses it.
+/// Passes a request on with the identity of its client, or refuses it.
 pub(crate) async fn authorize(State(gate): State<Arc<AccessControl>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     if OPEN.contains(&path.as_str()) || path == HANDSHAKE {
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn without_users_anybody_may_ask_and_without_certificates_be_a_node() {
+    fn without_users_every_client_may_train_and_without_certificates_it_is_a_node() {
         let identity = gate(None, false).identity(&headers(None), peer("10.0.0.7:99", false)).unwrap();
         assert!(identity.may_train && identity.is_node);
         let identity = gate(None, true).identity(&headers(None), peer("10.0.0.7:99", false)).unwrap();
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn with_users_a_stranger_is_refused_and_a_reader_only_reads() {
+    fn with_users_an_unknown_client_is_refused_and_a_reader_may_only_read() {
         let gate = gate(Some(users()), true);
         assert_eq!(gate.identity(&headers(None), peer("127.0.0.1:99", false)), None);
         assert_eq!(gate.identity(&headers(Some("guess")), peer("127.0.0.1:99", false)), None);
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn without_certificates_an_executor_must_come_from_this_machine() {
+    fn without_certificates_an_executor_must_be_on_this_machine() {
         let gate = gate(Some(users()), false);
         let local = gate.identity(&headers(None), peer("127.0.0.1:99", false)).unwrap();
         assert!(local.is_node && !local.may_query);

@@ -12,43 +12,43 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 
-/// A session token that was not used for this long is deleted.
+/// A session token that is not used for this long is deleted.
 const TOKEN_IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// The most session tokens that are remembered.
+/// The maximum number of session tokens.
 const TOKENS_MAX: usize = 16_384;
 
-/// The most bytes of a password or token that are looked at.
+/// The maximum length of a password or token in bytes. A longer one is refused without a check.
 const SECRET_BYTES_MAX: usize = 1024;
 
 /// The identity of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// The user's name; none for a node, or where anybody may ask.
+    /// The user's name. `None` for a node, and if there are no users.
     pub(crate) user: Option<String>,
     /// Whether it may query.
     pub(crate) may_query: bool,
-    /// Whether it may train, and change anything.
+    /// Whether it may train, and make other changes.
     pub(crate) may_train: bool,
     /// Whether it is a node of the cluster.
     pub(crate) is_node: bool,
-    /// What tells its session from others: a session token, or a connection.
+    /// The key of its session: a session token or a connection.
     pub(crate) session: String,
 }
 
 impl Identity {
-    /// Anybody, where no users are set up.
+    /// Returns the identity of every client if there are no users.
     pub(crate) fn anybody(session: String) -> Self {
         Self { user: None, may_query: true, may_train: true, is_node: false, session }
     }
 
-    /// A node of the cluster.
+    /// Returns the identity of a node of the cluster.
     pub(crate) fn node(session: String) -> Self {
         Self { user: None, may_query: true, may_train: true, is_node: true, session }
     }
 }
 
-/// The users' file.
+/// The content of the users' file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct UsersFile {
@@ -58,9 +58,9 @@ struct UsersFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct User {
-    /// An argon2 hash, as `tusk-scheduler hash-password` prints it.
+    /// An argon2 hash, as printed by `tusk-scheduler --hash-password`.
     password: Option<String>,
-    /// BLAKE3 of a bearer token, in hexadecimal, as `tusk-scheduler new-token` prints it.
+    /// The BLAKE3 hash of a bearer token in hexadecimal, as printed by `tusk-scheduler --new-token`.
     token: Option<String>,
     #[serde(default)]
     rights: Vec<Right>,
@@ -72,18 +72,18 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// What a user may do.
+/// A right of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Right {
     /// Read tables and models.
     Query,
-    /// Train, and change anything.
+    /// Train models, and make other changes.
     Train,
 }
 
 impl Right {
-    /// As the users' file writes it.
+    /// The name in the users' file.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Query => "query",
@@ -100,15 +100,15 @@ struct Token {
 /// Checks passwords and tokens.
 pub(crate) struct Users {
     users: HashMap<String, User>,
-    /// Tokens that handshakes gave out.
+    /// The session tokens that handshakes returned.
     tokens: Mutex<HashMap<String, Token>>,
-    /// Verified in place of a user that does not exist, so that both take the same time.
+    /// A hash that is verified if the user does not exist, so that a refusal takes the same time.
     decoy: String,
 }
 
 impl std::fmt::Debug for Users {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Neither hashes nor the tokens of sessions.
+        // Omits the hashes and the session tokens.
         f.debug_struct("Users").field("users", &self.users).finish_non_exhaustive()
     }
 }
@@ -117,12 +117,12 @@ impl Users {
     /// Reads the users' file.
     ///
     /// # Errors
-    /// [`Error::Cluster`] when it is missing or not of the right form.
+    /// [`Error::Cluster`] if it cannot be read or has an invalid entry.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let failed =
             |reason: String| Error::Cluster { reason: format!("the users' file {}: {reason}", path.display()) };
         let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
-        // TOML's own errors show the line, which may hold a hash.
+        // The full text of a TOML error contains the line, which may contain a hash.
         let file: UsersFile = toml::from_str(&text).map_err(|e| failed(e.message().to_owned()))?;
         for (name, user) in &file.users {
             if let Some(hash) = &user.password {
@@ -135,8 +135,8 @@ impl Users {
         Ok(Self { users: file.users, tokens: Mutex::default(), decoy: hash_password("")? })
     }
 
-    /// Checks a password and gives a token for the session that begins. Takes tens of milliseconds on purpose: run it
-    /// where it blocks no other work.
+    /// Checks a password and returns a token for a new session. Takes tens of milliseconds on purpose, so it must run
+    /// on a thread that may block.
     pub(crate) fn log_in(&self, name: &str, password: &str) -> Option<String> {
         if password.len() > SECRET_BYTES_MAX {
             return None;
@@ -156,7 +156,8 @@ impl Users {
         Some(token)
     }
 
-    /// The owner of a bearer token. `connection` distinguishes the sessions of one long-lived token.
+    /// Returns the identity of the owner of a bearer token. `connection` distinguishes the sessions of a token from the
+    /// users' file.
     pub(crate) fn bearer(&self, token: &str, connection: &str) -> Option<Identity> {
         if token.len() > SECRET_BYTES_MAX {
             return None;
@@ -167,7 +168,7 @@ impl Users {
             return self.identity(&known.user, format!("login {}", blake3::hash(token.as_bytes()).to_hex()));
         }
         drop(tokens);
-        // Hashes are compared, so the time tells nothing about the token.
+        // Compares hashes, so the time of the comparison reveals nothing about the token.
         let hash = blake3::hash(token.as_bytes());
         let fits = |user: &User| {
             let stored = user.token.as_ref().and_then(|hex| blake3::Hash::from_hex(hex).ok());
@@ -184,17 +185,17 @@ impl Users {
     }
 }
 
-/// The argon2id hash of a password, with a salt of its own.
+/// Returns the argon2id hash of a password, with a new random salt.
 ///
 /// # Errors
-/// [`Error::Password`] when the library refuses the password.
+/// [`Error::Password`] if the library refuses the password.
 pub(crate) fn hash_password(password: &str) -> Result<String> {
     let salt = SaltString::generate(&mut OsRng);
     let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
     Ok(hash.map_err(|e| Error::Password { reason: e.to_string() })?.to_string())
 }
 
-/// A new bearer token, and what the users' file keeps of it.
+/// Returns a new bearer token and its hash for the users' file.
 pub(crate) fn new_token() -> (String, String) {
     let token = format!("tusk-{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
     let hash = blake3::hash(token.as_bytes()).to_hex().to_string();
@@ -240,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_not_shown() {
+    fn debug_output_contains_no_secrets() {
         let (users, token) = users();
         let session = users.log_in("alice", "open sesame").unwrap();
         let shown = format!("{users:?}");
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_file_of_another_form_says_what_is_wrong_without_showing_it() {
+    fn the_error_of_an_invalid_users_file_does_not_show_the_secret() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "[users.a]\npassword = \"secret!\"\n").unwrap();
         let error = Users::read(file.path()).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! The tables that every client of a scheduler sees: those of a folder, or of a catalog file.
+//! The tables that every client of a scheduler sees. They come from a folder or a catalog file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use tusk_udfs::images_table::ImagesTable;
 
 use crate::error::{Error, Result};
 
-/// The most tables of a catalog.
+/// The maximum number of tables in a catalog.
 const TABLES_MAX: usize = 10_000;
 
-/// How a table is stored.
+/// The storage format of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Format {
@@ -36,28 +36,33 @@ struct CatalogFile {
     tables: BTreeMap<String, Entry>,
 }
 
-/// Where the server's tables come from. It is read anew for every session, so new files appear without a restart.
+/// The source of the scheduler's tables. It is read again for every session, so new files appear without a restart.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     source: Option<PathBuf>,
 }
 
 impl Catalog {
-    /// The catalog of a folder (every Parquet or CSV file in it, every folder of Parquet files, every folder of
-    /// images), or of a TOML file with `[tables.NAME]`, `location` and `format` (`parquet`, `csv` or `images`).
+    /// Opens a catalog. The source is one of:
+    ///
+    /// * a folder: its tables are the Parquet files, the CSV files, the folders of Parquet files and the folders of
+    ///   images in it
+    /// * a TOML file: each table is a section `[tables.NAME]` with `location` and `format` (`parquet`, `csv` or
+    ///   `images`)
     ///
     /// # Errors
-    /// When there is no such folder or file, or the file is not of that form.
+    /// Returns an error if the folder or file does not exist, the file is not such a TOML file, or there are too many
+    /// tables.
     pub fn open(source: &Path) -> Result<Self> {
         let catalog = Self { source: Some(source.to_owned()) };
         catalog.entries()?;
         Ok(catalog)
     }
 
-    /// Registers all tables with a session.
+    /// Registers all tables with a session. Skips a table that cannot be read, with a warning in the log.
     ///
     /// # Errors
-    /// When the folder or file cannot be read. A table that cannot be read is left out with a warning.
+    /// Returns an error if the folder or file of the catalog cannot be read.
     pub async fn register(&self, session: &SessionContext) -> Result<()> {
         for (name, entry) in self.entries()? {
             let table = datafusion::common::TableReference::bare(name.clone());
@@ -72,7 +77,7 @@ impl Catalog {
                 },
             };
             if let Err(error) = registered {
-                tracing::warn!(table = name, location = entry.location, %error, "skipping table");
+                tracing::warn!(table = name, location = entry.location, %error, "skipped a table that cannot be read");
             }
         }
         Ok(())
@@ -117,7 +122,8 @@ fn format_of_file(path: &Path) -> Option<Format> {
     }
 }
 
-/// A folder is a table of its Parquet files, or else of the images in the folders below it.
+/// Returns how a folder is read: as the Parquet files in it, otherwise as the images in its folders. `None` if it
+/// contains neither.
 fn format_of_folder(folder: &Path) -> std::io::Result<Option<Format>> {
     let mut has_folders = false;
     for found in std::fs::read_dir(folder)? {
@@ -135,7 +141,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_folder_is_a_catalog_and_new_files_appear() {
+    async fn a_new_file_in_the_folder_becomes_a_table() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("Wards.csv"), "patient,ward\n1,A\n2,B\n").unwrap();
         std::fs::write(folder.path().join("notes.txt"), "no table").unwrap();
@@ -149,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_catalog_that_is_none_says_why() {
+    fn an_invalid_catalog_is_refused_with_the_reason() {
         let error = Catalog::open(Path::new("/no/such/catalog.toml")).unwrap_err().to_string();
         assert!(error.starts_with("the scheduler cannot start: --data /no/such/catalog.toml: "), "{error}");
         let file = tempfile::NamedTempFile::new().unwrap();

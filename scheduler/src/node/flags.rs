@@ -1,4 +1,4 @@
-//! The flags of `tusk-scheduler`: Ballista's and ours.
+//! The flags of `tusk-scheduler`: Ballista's flags and Tusk's own.
 
 use std::io::Read;
 use std::net::IpAddr;
@@ -76,14 +76,15 @@ struct TuskFlags {
 }
 
 impl Flags {
-    /// The flags of this process; exits if they cannot be parsed.
+    /// Parses the flags of this process. Exits if they cannot be parsed.
     #[must_use]
     pub fn of_process() -> Self {
         tusk_process::flags::parse_or_exit(defaults)
     }
 }
 
-/// Defaults that fit training: a lost executor is noticed within seconds, and remote connections are not accepted.
+/// Sets defaults for training: the loss of an executor is noticed within seconds, and remote connections are not
+/// accepted.
 fn defaults(command: Command) -> Command {
     command
         .mut_arg("bind_host", |arg| arg.default_value("127.0.0.1"))
@@ -99,10 +100,10 @@ fn defaults(command: Command) -> Command {
         .mut_arg("print_thread_info", |arg| arg.hide(true))
 }
 
-/// Runs a scheduler until it gets a signal to end.
+/// Runs a scheduler until the process receives a signal to terminate.
 ///
 /// # Errors
-/// When it cannot start.
+/// Returns an error if it cannot start.
 pub async fn run(flags: Flags) -> Result<()> {
     let Flags { tusk, ballista } = flags;
     if tusk.hash_password || tusk.new_token {
@@ -159,7 +160,7 @@ pub async fn run(flags: Flags) -> Result<()> {
         client_tls,
     };
     let url = settings.store.url().to_owned();
-    // Before the port is open: the folders that exist now belong to no session.
+    // Listed before the scheduler starts: these folders belong to no open session.
     let left = settings.tables.as_deref().map(leftovers).transpose();
     let left = left.context("cannot read the folder of CREATE TABLE (--tables)")?.unwrap_or_default();
     let node = SchedulerNode::start(listener, settings).await?;
@@ -168,7 +169,7 @@ pub async fn run(flags: Flags) -> Result<()> {
     if resumed > 0 {
         tracing::info!(runs = resumed, "resumed runs from their last checkpoints");
     }
-    // Runs may read the tables of sessions that are gone.
+    // The folders stay while there are interrupted runs, which may read the tables of closed sessions.
     if resumed + refused == 0 {
         left.iter().for_each(|folder| remove(folder));
     }
@@ -179,7 +180,7 @@ pub async fn run(flags: Flags) -> Result<()> {
     Ok(())
 }
 
-/// Removes the tables of a session that is gone.
+/// Removes the tables of a closed session.
 fn remove(folder: &Path) {
     match std::fs::remove_dir_all(folder) {
         Ok(()) => tracing::info!(folder = %folder.display(), "removed the tables of a closed session"),
@@ -187,7 +188,7 @@ fn remove(folder: &Path) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what was asked for")]
+#[expect(clippy::print_stdout, reason = "the flag asks for this output")]
 fn print_secret(flags: &TuskFlags) -> Result<()> {
     if flags.new_token {
         let (token, hash) = users::new_token();

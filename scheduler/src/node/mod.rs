@@ -1,6 +1,7 @@
-//! A scheduler with everything on one port: Ballista's gRPC, Flight and Flight SQL, REST, health, metrics, runs.
+//! A scheduler that serves everything on one port: Ballista's gRPC, Flight and Flight SQL, REST, health, metrics and
+//! runs.
 //!
-//! `tusk-scheduler` is one with flags; the embedded cluster has one inside another process.
+//! `tusk-scheduler` starts one from its flags. An embedded cluster starts one inside its own process.
 
 pub(crate) mod catalog;
 pub mod flags;
@@ -56,31 +57,31 @@ use crate::run::job_runner::Scheduler;
 use crate::service::{ServiceSettings, TrainingService};
 use crate::session::SessionSettings;
 
-/// What a scheduler is made of.
+/// The settings of a scheduler.
 pub struct NodeSettings {
-    /// Ballista's own settings. Placement, codecs and sessions are ours.
+    /// Ballista's settings. Tusk replaces the placement, the codecs and the sessions.
     pub ballista: SchedulerConfig,
-    /// What sessions start from.
+    /// The initial configuration of sessions.
     pub session: SessionConfig,
-    /// Object stores and memory.
+    /// The object stores and the memory of sessions.
     pub runtime: Arc<RuntimeEnv>,
-    /// Where models are kept.
+    /// The model store.
     pub store: ModelStore,
-    /// Threads per worker, where no executor says.
+    /// Threads per worker, used until an executor reports its own number.
     pub threads: u32,
     /// The tables that every client sees.
     pub catalog: Catalog,
-    /// Where CREATE TABLE writes; the system's temporary folder where `None`.
+    /// The folder in which CREATE TABLE writes. `None` means the system's temporary folder.
     pub tables: Option<PathBuf>,
-    /// The users' file; without one anybody may do anything.
+    /// The users' file. Without one, every client has full access.
     pub users: Option<PathBuf>,
-    /// What the port shows and asks for; plaintext where `None`.
+    /// The certificate of the port, and the certificates that it asks clients for. `None` means plaintext.
     pub server_tls: Option<ServerTls>,
-    /// How this process calls executors, and itself.
+    /// The certificates for connections to executors, and to this process itself. `None` means plaintext.
     pub client_tls: Option<ClientTls>,
 }
 
-/// A running scheduler. Stops when dropped.
+/// A running scheduler. It stops when this is dropped.
 #[derive(Debug)]
 pub struct SchedulerNode {
     address: SocketAddr,
@@ -91,10 +92,10 @@ pub struct SchedulerNode {
 }
 
 impl SchedulerNode {
-    /// Starts a scheduler on a port that is open already.
+    /// Starts a scheduler on a port that is already open.
     ///
     /// # Errors
-    /// When Ballista refuses its configuration, or a file of users or certificates cannot be used.
+    /// Returns an error if Ballista refuses its configuration, or the users' file or a certificate file cannot be used.
     pub async fn start(listener: TcpListener, settings: NodeSettings) -> Result<Self> {
         metrics::register();
         let address = listener.local_addr().map_err(|e| failed(&e))?;
@@ -169,46 +170,46 @@ impl SchedulerNode {
         Ok(Self { address, training, executors, server, stop })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens, as `http://host:port`.
+    /// The address on which it listens, as `http://host:port`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Its training service.
+    /// The training service.
     #[must_use]
     pub fn training(&self) -> &TrainingService {
         &self.training
     }
 
-    /// What the cluster is doing.
+    /// The current state of the cluster.
     #[must_use]
     pub fn status(&self) -> ClusterStatus {
         cluster_status(&self.executors, &self.training)
     }
 
-    /// Takes the report of an executor in this process.
+    /// Receives a report from an executor in this process.
     ///
     /// # Errors
-    /// In words, when it is refused.
+    /// Returns the reason if the report is refused.
     pub fn take_report(&self, report: ExecutorReport) -> Result<(), String> {
         self.executors.report(report, self.training.active().as_ref())
     }
 
-    /// The executors as they describe themselves.
+    /// The executors and their last reports.
     #[must_use]
     pub fn executors(&self) -> &SharedExecutors {
         &self.executors
     }
 
-    /// Takes no more requests, waits for queries under way, but no longer than `limit`. Runs end at their last
-    /// checkpoint and are taken up when a scheduler starts on this store again.
+    /// Stops accepting requests and waits until the active queries finish, at most for `limit`. Runs stop at their last
+    /// checkpoint and are resumed when a scheduler starts on this store again.
     pub async fn drain(mut self, limit: Duration) {
         self.training.active().end();
         self.stop.cancel();
@@ -228,12 +229,12 @@ fn failed(error: &dyn std::fmt::Display) -> Error {
     Error::Cluster { reason: error.to_string() }
 }
 
-/// The header that carries a token.
+/// Returns the header with a bearer token.
 fn bearer(token: &str) -> (String, String) {
     ("authorization".to_owned(), format!("Bearer {token}"))
 }
 
-/// Sessions whose queries go to this very scheduler.
+/// Returns a factory of sessions whose queries go to this scheduler.
 fn session_factory(
     address: SocketAddr,
     config: SessionConfig,
@@ -241,7 +242,7 @@ fn session_factory(
     predictor: Arc<dyn Predictor>,
     training: &TrainingService,
 ) -> SessionFactory {
-    // The certificate names a host; the loopback address is not always in it.
+    // The certificate contains a host name, and not always the loopback address.
     let host = if settings.client_tls.is_some() { settings.ballista.external_host.clone() } else { own_host(address) };
     let url = format!("http://{host}:{}", address.port());
     let (runtime, tables, training) = (Arc::clone(&settings.runtime), settings.tables.clone(), training.clone());
@@ -257,7 +258,7 @@ fn session_factory(
     })
 }
 
-/// How this process reaches its own port.
+/// Returns the host under which this process reaches its own port.
 fn own_host(address: SocketAddr) -> String {
     let ip = address.ip();
     match (ip.is_unspecified(), ip.is_ipv6()) {
@@ -278,7 +279,7 @@ fn proxy(scheduler: &Scheduler, endpoint: Option<Arc<BallistaConfigGrpcEndpoint>
     )
 }
 
-/// Everything that the port serves.
+/// Returns the routes of the port.
 fn router(scheduler: Scheduler, flight: TuskFlight, gate: Arc<AccessControl>, executors: SharedExecutors) -> Router {
     let config = Arc::clone(&scheduler.state.config);
     let decoding = config.grpc_server_max_decoding_message_size as usize;

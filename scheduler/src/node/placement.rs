@@ -1,10 +1,13 @@
-//! Which executor a task goes to.
+//! Placement: chooses an executor for each task.
 //!
-//! A training task goes back to the executor that holds its worker's decoded shard; where that executor is lost or
-//! busy with another run, any other with a free device takes it and builds the shard anew. An executor takes one
-//! training task per device, and keeps as many of its vcores for that: a query never waits for an epoch, nor an epoch
-//! for a query. Workers that exchange weights keep their task to the end of the run and release the device in between:
-//! a validation may join them. Every other task goes round-robin, as Ballista's own policy has it.
+//! A training task goes to the executor that holds its worker's shard. If that executor is lost or busy with another
+//! run, the task goes to any executor with a free device, which builds the shard again.
+//!
+//! An executor takes one training task per device, and reserves one vcore for each. So a query never waits for an
+//! epoch, and an epoch never waits for a query. The tasks of workers that exchange weights last until the end of the
+//! run, but release their device in between, so a validation task may run beside them.
+//!
+//! All other tasks are placed round-robin, as in Ballista's own policy.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,7 +31,7 @@ use tusk_core::physical::TrainExec;
 
 use crate::executors::SharedExecutors;
 
-/// Sends training to shards and devices, and everything else round-robin.
+/// Places training tasks by shards and devices, and all other tasks round-robin.
 #[derive(Debug)]
 pub(crate) struct StickyPlacement {
     executors: SharedExecutors,
@@ -37,11 +40,11 @@ pub(crate) struct StickyPlacement {
 /// How the tasks of a job use a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DeviceUse {
-    /// From beginning to end.
+    /// The task holds the device from beginning to end.
     Whole,
-    /// In turns. The device is released in between.
+    /// The task holds the device in turns and releases it in between.
     Turns,
-    /// As a guest, too, between the turns of others.
+    /// The task may also hold the device between the turns of other tasks.
     Guest,
 }
 
@@ -58,19 +61,19 @@ impl DeviceUse {
 /// An executor in one round of placement.
 struct Seat<'a> {
     budget: &'a mut AvailableVcores,
-    /// Training tasks that it may still take.
+    /// The number of training tasks that it may still take.
     training: u32,
-    /// Validations that it may take beside workers that exchange.
+    /// The number of validation tasks that it may take beside workers that exchange weights.
     giving_way: u32,
 }
 
 impl Seat<'_> {
-    /// Whether a training task may go here.
+    /// Returns whether the executor may take a training task.
     fn takes(&self, device_use: DeviceUse) -> bool {
         self.training > 0 || (device_use == DeviceUse::Guest && self.giving_way > 0 && self.open() > 0)
     }
 
-    /// Vcores that other tasks may use: those that training does not keep.
+    /// The vcores that are not reserved for training.
     fn open(&self) -> u32 {
         self.budget.vcores.saturating_sub(self.training)
     }
@@ -81,7 +84,7 @@ impl StickyPlacement {
         Self { executors }
     }
 
-    /// The free places of this round, the freest executor first.
+    /// Returns the executors of this round, those with the most free vcores first.
     fn seats<'a>(&self, budgets: Vec<&'a mut AvailableVcores>, training: &HashMap<String, Busy>) -> Vec<Seat<'a>> {
         let seat = |budget: &'a mut AvailableVcores| {
             let Busy { tasks, exchanging } = training.get(&budget.executor_id).copied().unwrap_or_default();
@@ -106,7 +109,7 @@ impl DistributionPolicy for StickyPlacement {
     ) -> Result<Vec<BoundTask>> {
         let mut jobs: Vec<(&JobId, &JobInfoCache)> =
             running_jobs.iter().filter(|(_, job)| matches!(job.status, Some(Status::Running(_)))).collect();
-        // The oldest first, so that every job is served at last.
+        // The oldest job first, so that no job waits forever. Ballista's job ids sort by time.
         jobs.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
         let mut training = HashMap::new();
         for (_, job) in &jobs {
@@ -139,14 +142,14 @@ impl DistributionPolicy for StickyPlacement {
     }
 }
 
-/// A job whose tasks are being placed.
+/// The job whose tasks are placed.
 struct Place<'a> {
     job_id: &'a JobId,
     session_id: &'a str,
 }
 
 impl Place<'_> {
-    /// One task per worker: to a holder of its shard first, then to whoever has a device free.
+    /// Places one task per worker: first on an executor that holds its shard, then on any executor with a free device.
     fn training<'h>(
         &self,
         stage: &mut RunningStage,
@@ -168,7 +171,7 @@ impl Place<'_> {
         }
         let mut waiting = Vec::new();
         for partition in left {
-            // Spread over executors before a second task goes to one.
+            // The executor with the most free devices comes first, so that the tasks are spread.
             match seats.iter_mut().filter(|seat| seat.takes(device_use)).max_by_key(|seat| seat.training) {
                 Some(seat) => bound.push(self.bind(stage, seat, vec![partition], 1, true)),
                 None => waiting.push(partition),
@@ -177,7 +180,7 @@ impl Place<'_> {
         stage.pending.reschedule(waiting);
     }
 
-    /// Tasks of a query: one per executor and turn, as large as its open vcores.
+    /// Places the tasks of a query: one per executor and turn, with as many partitions as the executor has open vcores.
     fn query(&self, stage: &mut RunningStage, seats: &mut [Seat<'_>], bound: &mut Vec<BoundTask>) {
         let collapses = has_input_collapse(&stage.plan);
         let most = stage.session_config.ballista_config().max_partitions_per_task();
@@ -189,7 +192,7 @@ impl Place<'_> {
                 if open == 0 || stage.pending.is_empty() {
                     continue;
                 }
-                // What collapses needs all of its input in one task, and keeps one vcore busy.
+                // A stage that collapses needs all of its input in one task, which keeps one vcore busy.
                 let size = if collapses { usize::MAX } else { (open as usize).min(most) };
                 let partitions = stage.pending.next_slice(size);
                 let vcores = if collapses { 1 } else { u32::try_from(partitions.len()).unwrap_or(open) };
@@ -238,16 +241,16 @@ impl Place<'_> {
     }
 }
 
-/// What trains on an executor.
+/// The training tasks of an executor.
 #[derive(Clone, Copy, Debug, Default)]
 struct Busy {
-    /// Training tasks.
+    /// The number of training tasks.
     tasks: u32,
-    /// Those of them whose workers exchange weights.
+    /// The number of training tasks whose workers exchange weights.
     exchanging: u32,
 }
 
-/// Adds the training tasks of a stage that are running, by executor.
+/// Adds the running training tasks of a stage to the counts of their executors.
 fn count_training(stage: &ExecutionStage, counts: &mut HashMap<String, Busy>) {
     let ExecutionStage::Running(stage) = stage else { return };
     let Some(train) = train_exec(&stage.plan) else { return };
@@ -261,7 +264,7 @@ fn count_training(stage: &ExecutionStage, counts: &mut HashMap<String, Busy>) {
     }
 }
 
-/// The training operator of a stage, below its shuffle writer.
+/// Returns the training operator of a stage, which is below its shuffle writer.
 fn train_exec(plan: &Arc<dyn ExecutionPlan>) -> Option<&TrainExec> {
     let mut node = plan;
     loop {
@@ -272,8 +275,8 @@ fn train_exec(plan: &Arc<dyn ExecutionPlan>) -> Option<&TrainExec> {
     }
 }
 
-/// Whether an operator of a stage brings all partitions into one: then its tasks cannot be split. Stops where the
-/// stage ends or forks, as Ballista's own binding does.
+/// Returns whether an operator of a stage merges all partitions into one. The input of such a stage cannot be split
+/// into several tasks. The search stops where the stage ends or forks, as in Ballista's own policies.
 fn has_input_collapse(plan: &Arc<dyn ExecutionPlan>) -> bool {
     let mut children = plan.children();
     while let [node] = children[..] {
@@ -297,7 +300,8 @@ mod tests {
     use super::*;
     use crate::executors::Executors;
 
-    /// What an executor of two devices and five vcores takes while it is as busy as that.
+    /// Returns what an executor with two devices and this many free vcores takes: whether a training task, whether a
+    /// validation task, and how many vcores of queries.
     fn seat_of(busy: Busy, vcores: u32) -> (bool, bool, u32) {
         let executors = Arc::new(Executors::default());
         let devices = vec![DeviceReport::default(); 2];
@@ -316,24 +320,24 @@ mod tests {
     }
 
     #[test]
-    fn queries_get_no_vcore_of_training_and_training_no_more_than_its_devices() {
+    fn queries_get_no_reserved_vcore_and_training_gets_one_task_per_device() {
         let idle = Busy::default();
         assert_eq!(seat_of(idle, 5), (true, true, 3));
         assert_eq!(seat_of(Busy { tasks: 1, ..idle }, 4), (true, true, 3));
         assert_eq!(seat_of(Busy { tasks: 2, ..idle }, 3), (false, false, 3));
-        // Queries hold the vcores that are theirs.
+        // Queries occupy all vcores that are not reserved.
         assert_eq!(seat_of(idle, 2), (true, true, 0));
     }
 
     #[test]
-    fn workers_that_exchange_let_as_many_validations_in_as_they_are() {
+    fn one_validation_task_may_run_beside_each_worker_that_exchanges_weights() {
         let exchanging = Busy { tasks: 2, exchanging: 2 };
         assert_eq!(seat_of(exchanging, 3), (false, true, 3));
-        // Both validations are in.
+        // Both validation tasks are running.
         assert_eq!(seat_of(Busy { tasks: 4, exchanging: 2 }, 1), (false, false, 1));
-        // No vcore is left for one.
+        // No vcore is free.
         assert_eq!(seat_of(exchanging, 0), (false, false, 0));
-        // Two workers that do not exchange let nothing in.
+        // Beside two workers that do not exchange weights, no validation task may run.
         assert_eq!(seat_of(Busy { tasks: 2, exchanging: 0 }, 3), (false, false, 3));
     }
 }

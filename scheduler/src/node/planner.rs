@@ -1,4 +1,4 @@
-//! The query planner of a job: DataFusion's, with unions that can be cut into tasks.
+//! The query planner of jobs: DataFusion's planner, but with unions that can be split into tasks.
 
 use std::sync::Arc;
 
@@ -16,12 +16,13 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use futures::future::BoxFuture;
 use tusk_core::physical::TaskUnionExec;
 
-/// Plans a query so that Ballista can slice it.
+/// Plans queries so that Ballista can split them into tasks.
 #[derive(Debug)]
 pub(crate) struct JobPlanner;
 
 impl QueryPlanner for JobPlanner {
-    // As `async_trait` would write it, but for the block: see `opaque`. A plan is a type as large as a session.
+    // What `async_trait` would generate, except that the block is in another function. See `opaque` for the reason: a
+    // plan is as large a type as a session.
     fn create_physical_plan<'life0, 'life1, 'life2, 'async_trait>(
         &'life0 self,
         plan: &'life1 LogicalPlan,
@@ -43,8 +44,8 @@ fn planned<'a>(plan: &'a LogicalPlan, session: &'a dyn Session) -> BoxFuture<'a,
     )
 }
 
-/// The plan with [`TaskUnionExec`] in the place of every union but those of scans in several partitions, which are
-/// sliced as they are.
+/// Replaces every union in the plan by a [`TaskUnionExec`], except unions of scans with several partitions: Ballista
+/// splits these correctly.
 fn unions_by_task(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let by_task = plan.transform_up(|node| {
         if !node.is::<UnionExec>() || node.children().into_iter().all(is_sliced_scan) {
@@ -56,7 +57,7 @@ fn unions_by_task(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>
     Ok(by_task.data)
 }
 
-/// Whether it reads a table in several partitions, and does nothing that would need more than a row at a time.
+/// Returns whether a plan reads a table with several partitions and processes each row on its own.
 fn is_sliced_scan(plan: &Arc<dyn ExecutionPlan>) -> bool {
     match plan.children()[..] {
         [] => plan.is::<DataSourceExec>() && plan.output_partitioning().partition_count() > 1,
@@ -106,7 +107,8 @@ mod tests {
         lines
     }
 
-    /// The rows of a plan that is cut into tasks of one partition each, every one sent as it would be.
+    /// Splits a plan into tasks of one partition each, and encodes and decodes each task as for an executor. Returns
+    /// the number of tasks and their rows.
     async fn by_task(context: &SessionContext, sql: &str) -> (usize, Vec<String>) {
         let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
         let (mut rows, partitions) = (Vec::new(), plan.output_partitioning().partition_count());
@@ -120,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_of_a_union_gives_its_branch_once() {
+    async fn every_branch_of_a_union_is_returned_once() {
         let unions = [
             (
                 "SELECT x FROM (SELECT x FROM a ORDER BY x LIMIT 1) UNION ALL SELECT x FROM (SELECT x FROM b ORDER BY x LIMIT 2)",
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_scans_of_several_partitions_stay_with_datafusions_union() {
+    async fn only_a_union_of_scans_with_several_partitions_is_not_replaced() {
         let context = context(Some(Arc::new(JobPlanner)));
         let plan = async |sql: &str| context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
         assert!(plan("SELECT x FROM a UNION ALL SELECT x FROM b WHERE x > 1").await.is::<UnionExec>());

@@ -1,4 +1,4 @@
-//! The epochs of a run as rows.
+//! Returns the epochs of a run as rows.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use tusk_core::results::RunBehind;
 use crate::error::{Result, Results};
 use crate::service::{RunHandle, TrainingService};
 
-/// Epochs that a reader has seen: the model's name in their rows, and their number.
+/// The epochs that a client has seen: the name of the model in their rows, and their number.
 pub(crate) type Seen = HashSet<(String, u32)>;
 
 impl TrainingService {
-    /// Starts a run. The rows are its epochs; `on_event` is called with all other events.
+    /// Starts a run and returns its epochs as rows. `on_event` is called with every event.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -32,7 +32,8 @@ impl TrainingService {
     }
 }
 
-/// The epochs of a run that were not seen yet as rows, as they finish; then the run's error, if it ends with one.
+/// Returns the epochs of a run that are not in `seen`, as they finish. If the run ends with an error, the rows end with
+/// this error.
 pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<OnEvent>, seen: Seen) -> Results {
     let behind = RunBehind { model: model.clone(), cancel: run.cancellation() };
     let past: VecDeque<EpochReport> = std::mem::take(&mut run.past).into();
@@ -46,7 +47,7 @@ pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<
                     None => run.events.recv().await,
                 };
                 match event {
-                    // One that was in the record already.
+                    // The epoch was already in the record.
                     Ok(RunEvent::Epoch(epoch)) if seen.contains(&(name_in_row(&model, &epoch), epoch.epoch)) => {}
                     Ok(event) => {
                         if let Some(on_event) = &on_event {
@@ -57,7 +58,7 @@ pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<
                             return Ok(Some((row(&model, &epoch)?, (Some(run), past, seen))));
                         }
                     }
-                    Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "events of the run were missed"),
+                    Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "missed events of the run"),
                     Err(RecvError::Closed) => {
                         run.finish().await.map_err(DataFusionError::from)?;
                         return Ok(None);
@@ -69,12 +70,12 @@ pub(crate) fn epoch_rows(model: ModelName, mut run: RunHandle, on_event: Option<
     Results::of_run(Box::pin(RecordBatchStreamAdapter::new(epoch_schema(), rows)), behind)
 }
 
-/// How an epoch's row calls its model: a fold's and a trial's has their name behind it.
+/// Returns the name of the model in the row of an epoch. For a fold or trial, this is the name of the child run.
 fn name_in_row(model: &ModelName, report: &EpochReport) -> String {
     report.child.as_ref().map_or_else(|| model.to_string(), |child| format!("{model}.{child}"))
 }
 
-/// One epoch as a row of [`epoch_schema`].
+/// Returns an epoch as a row of [`epoch_schema`].
 fn row(model: &ModelName, report: &EpochReport) -> Result<RecordBatch, DataFusionError> {
     let number = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let maybe = |value: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };

@@ -1,4 +1,4 @@
-//! The training service: the runs of a process, started, watched and cancelled by name.
+//! The training service: starts, watches and cancels the runs of a process by name.
 
 pub(crate) mod epoch_rows;
 
@@ -24,59 +24,60 @@ use crate::run::job_runner::{JobRunner, Scheduler};
 use crate::run::{Run, RunContext, explain, unix_ms};
 use crate::search::CompositeRun;
 
-/// Events that a slow watcher may lag behind before it misses some. Far above what a run sends in a minute.
+/// The number of events that may wait for a slow watcher. Further events replace the oldest ones. A run sends far fewer
+/// in a minute.
 const EVENTS_WAITING_MAX: usize = 4096;
 
-/// What a training service is made of.
+/// The settings of a training service.
 pub(crate) struct ServiceSettings {
-    /// The scheduler that jobs go to.
+    /// The scheduler that runs jobs.
     pub(crate) scheduler: Scheduler,
-    /// Where models go.
+    /// The model store.
     pub(crate) store: ModelStore,
-    /// How plans are written.
+    /// The codec of plans.
     pub(crate) codec: Arc<dyn PhysicalExtensionCodec>,
     /// The executors, which report their devices and threads.
     pub(crate) executors: SharedExecutors,
-    /// Threads per worker, where no executor has said.
+    /// Threads per worker, used until an executor reports its own number.
     pub(crate) threads: u32,
 }
 
-/// A run that was started. Dropping the handle leaves the run alone.
+/// A handle of a run. Dropping it does not stop the run.
 #[derive(Debug)]
 pub struct RunHandle {
-    /// Epochs that were done before one began to watch.
+    /// The epochs that had finished before this handle was made.
     pub past: Vec<EpochReport>,
-    /// What happens in it.
+    /// The events of the run.
     pub events: broadcast::Receiver<RunEvent>,
     cancel: CancellationToken,
     outcome: Outcome,
 }
 
-/// How a run's end is learned.
+/// The source of a run's result.
 #[derive(Debug)]
 enum Outcome {
-    /// From the task that runs it.
+    /// The task that executes the run.
     Task(tokio::task::JoinHandle<Result<Manifest>>),
-    /// From its record, for a watcher that did not start it.
+    /// The run record, for a watcher that did not start the run.
     Record(TrainingService, ModelName),
 }
 
 impl RunHandle {
-    /// Asks the run to stop; its checkpoints stay.
+    /// Requests that the run stops. Its checkpoints are kept.
     pub fn cancel(&self) {
         self.cancel.cancel();
     }
 
-    /// What asks the run to stop.
+    /// Returns a handle that cancels the run.
     #[must_use]
     pub fn cancellation(&self) -> CancellationToken {
         self.cancel.clone()
     }
 
-    /// Waits for the end of the run.
+    /// Waits until the run ends.
     ///
     /// # Errors
-    /// Why the run failed, or that it was cancelled.
+    /// Returns the error with which the run failed, or [`Error::Cancelled`].
     pub async fn finish(self) -> Result<Manifest> {
         match self.outcome {
             Outcome::Task(task) => task.await.unwrap_or_else(|error| {
@@ -107,7 +108,7 @@ struct Inner {
 }
 
 impl TrainingService {
-    /// A service whose runs are entered in `active`, to which executors report.
+    /// Creates a service that registers its runs in `active`, which receives the progress of the executors.
     pub(crate) async fn new(settings: ServiceSettings, active: Arc<ActiveRuns>) -> Result<Self> {
         let ServiceSettings { scheduler, store, codec, executors, threads } = settings;
         let jobs = JobRunner::new(scheduler, codec).await?;
@@ -115,33 +116,33 @@ impl TrainingService {
         Ok(Self { inner: Opaque::new(Inner { jobs, store, executors, threads, parameters, active }) })
     }
 
-    /// Where executors of this process put the progress of their tasks.
+    /// Receives the progress of tasks from executors in this process.
     #[must_use]
     pub fn progress(&self) -> SharedProgress {
         Arc::clone(&self.inner.active) as SharedProgress
     }
 
-    /// The runs under way.
+    /// The active runs.
     pub(crate) fn active(&self) -> &Arc<ActiveRuns> {
         &self.inner.active
     }
 
-    /// Where workers exchange weights.
+    /// The parameter stores, with which workers exchange weights.
     pub(crate) fn parameters(&self) -> &ParameterStores {
         &self.inner.parameters
     }
 
-    /// How plans are written.
+    /// The codec of plans.
     pub(crate) fn codec(&self) -> &Arc<dyn PhysicalExtensionCodec> {
         self.inner.jobs.codec()
     }
 
-    /// Jobs under way and jobs that wait.
+    /// Returns the numbers of running and of waiting jobs.
     pub(crate) fn jobs(&self) -> (usize, usize) {
         self.inner.jobs.counts()
     }
 
-    /// The runs under way, in a line each, by model.
+    /// Returns a summary of each active run, sorted by model.
     #[must_use]
     pub fn summaries(&self) -> Vec<RunSummary> {
         let mut summaries: Vec<_> = self.inner.active.lock().values().map(|active| active.summary.clone()).collect();
@@ -149,11 +150,11 @@ impl TrainingService {
         summaries
     }
 
-    /// Takes up every run that was under way when the scheduler ended, from its last checkpoint; gives how many were
-    /// taken up, and how many could not be.
+    /// Resumes every run that was active when the scheduler ended, from its last checkpoint. Returns how many runs were
+    /// resumed, and how many could not be resumed.
     ///
     /// # Errors
-    /// When the store cannot be read. A run that cannot be taken up is passed over with an error in the log.
+    /// Returns an error if the store cannot be read. A run that cannot be resumed is skipped, with an error in the log.
     pub async fn resume_all(&self) -> Result<(usize, usize)> {
         let (mut resumed, mut refused) = (0, 0);
         for name in self.inner.store.run_names().await? {
@@ -176,25 +177,25 @@ impl TrainingService {
         let Some(bytes) = store.request(name).await? else { return Ok(false) };
         let request = TrainingRequest::decode(&bytes, &self.inner.jobs.task_context(), self.codec().as_ref())?;
         tracing::info!(model = %name, run = %record.run, epochs = record.epochs.len(), "resuming a run");
-        // It was let in before: a model of its name may be there since.
+        // The request was accepted before. A model of this name may have been published since then.
         self.start(TrainingRequest { resume: true, or_replace: true, ..request }).await?;
         Ok(true)
     }
 
-    /// Watches a run that somebody else started; its epochs so far are in [`Self::training`].
+    /// Watches a run that another client started. The epochs that have finished are in [`RunHandle::past`].
     ///
     /// # Errors
     /// [`Error::NoTraining`].
     pub async fn follow(&self, name: &ModelName) -> Result<RunHandle> {
         let watched =
             self.inner.active.lock().get(name).map(|active| (active.events.subscribe(), active.cancel.clone()));
-        // Subscribed before the record is read: no epoch falls between the two.
+        // Subscribes before it reads the record, so that no epoch is missed between the two.
         let past = self.training(name).await?.epochs;
         let (events, cancel) = watched.unwrap_or_else(|| (broadcast::channel(1).1, CancellationToken::new()));
         Ok(RunHandle { past, events, cancel, outcome: Outcome::Record(self.clone(), name.clone()) })
     }
 
-    /// What became of the last run of a model.
+    /// Returns the result of the last run of a model, from its record.
     async fn outcome(&self, name: &ModelName) -> Result<Manifest> {
         let record = self.training(name).await?;
         let model = name.to_string();
@@ -206,7 +207,7 @@ impl TrainingService {
         }
     }
 
-    /// Where models go.
+    /// The model store.
     #[must_use]
     pub fn store(&self) -> &ModelStore {
         &self.inner.store
@@ -215,7 +216,8 @@ impl TrainingService {
     /// Starts a run.
     ///
     /// # Errors
-    /// When the model exists and may not be replaced, is being trained already, or its rows cannot be learned from.
+    /// Returns an error if the model exists and may not be replaced, or is already being trained. If its rows cannot be
+    /// used for training, [`RunHandle::finish`] returns the error.
     pub async fn start(&self, request: TrainingRequest) -> Result<RunHandle> {
         let inner = &self.inner;
         let name = request.name.clone();
@@ -258,10 +260,10 @@ impl TrainingService {
         Ok(RunHandle { past: Vec::new(), events: watcher, cancel, outcome: Outcome::Task(outcome) })
     }
 
-    /// The plan of an epoch job.
+    /// Returns the plan of a train job as text.
     ///
     /// # Errors
-    /// When the operator cannot be made.
+    /// Returns an error if the training operator cannot be created.
     pub fn explain(&self, request: &TrainingRequest) -> Result<String> {
         explain(request, self.inner.executors.devices().max(1), self.inner.store.url())
     }
@@ -276,15 +278,15 @@ impl TrainingService {
             return Err(Error::NoTraining { model: name.to_string(), what: "is running" });
         };
         cancel.cancel();
-        // The sender never sends: the wait ends when the run drops it.
+        // Nothing is ever sent. The wait ends when the run drops the sender.
         drop(idle.changed().await);
         Ok(())
     }
 
-    /// The last run of a model, under way or not.
+    /// Returns the record of the last run of a model, active or not.
     ///
     /// # Errors
-    /// [`Error::NoTraining`], or the store's.
+    /// [`Error::NoTraining`], or an error of the store.
     pub async fn training(&self, name: &ModelName) -> Result<RunRecord> {
         let record = self.inner.store.run(name).await?;
         let mut record = record.ok_or_else(|| Error::NoTraining { model: name.to_string(), what: "is recorded" })?;
@@ -292,7 +294,7 @@ impl TrainingService {
         if let Some(exchange) = record.exchange.as_mut().filter(|_| !workers.is_empty()) {
             exchange.workers = workers;
         }
-        // The record of a run is behind those of its child runs until it is finished.
+        // Until a run is finished, its record may be older than those of its child runs.
         let objective = record.definition.spec.search.objective;
         if record.status != RunStatus::Finished {
             for (index, child) in children::child_names(&record).iter().enumerate() {
@@ -307,14 +309,14 @@ impl TrainingService {
         Ok(record)
     }
 
-    /// Whether a run of this name is under way in this process.
+    /// Returns whether a run of this name is active in this process.
     #[must_use]
     pub fn is_active(&self, name: &ModelName) -> bool {
         self.inner.active.lock().contains_key(name)
     }
 }
 
-/// What a run's task does. A run that ends before its rows are known leaves what was there before.
+/// Executes a run. If it fails before its rows are known, the record of an earlier run is kept.
 async fn run_to_its_end(
     context: RunContext,
     request: TrainingRequest,
@@ -346,7 +348,7 @@ async fn run_to_its_end(
     outcome
 }
 
-/// A run under way: one, or one that is made of several.
+/// A run that has begun: a run of one net, or a run that consists of child runs.
 enum Begun {
     Run(Box<Run>),
     CompositeRun(Box<CompositeRun>),
@@ -375,7 +377,8 @@ impl Begun {
     }
 }
 
-/// Records why a run did not begin; but the checkpoints of an earlier one are worth more than that.
+/// Records why a run did not begin. If an earlier run has epochs or child runs, restores its record instead, because
+/// its checkpoints are more useful.
 async fn note_refusal(
     store: &ModelStore,
     name: &ModelName,

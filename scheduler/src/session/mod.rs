@@ -1,6 +1,7 @@
-//! A session: a catalog, and a cluster that runs its queries. The statements about models are in `statements`.
+//! A session: a catalog and settings, and a connection to the cluster that runs its queries. The statements about
+//! models are in `statements`.
 //!
-//! The scheduler has one for each of its SQL clients; a program that embeds a cluster has one of its own.
+//! The scheduler has one session per SQL client. A program with an embedded cluster has its own.
 
 mod source;
 mod tables;
@@ -28,24 +29,24 @@ pub use source::Rows;
 pub(crate) use tables::leftovers;
 pub use training::Training;
 
-/// What a session is made of.
+/// The settings of a session.
 pub struct SessionSettings {
-    /// The scheduler that queries go to, as `http://host:port` or `df://host:port`.
+    /// The URL of the scheduler that runs queries, as `http://host:port` or `df://host:port`.
     pub scheduler_url: String,
-    /// What the session starts from.
+    /// The initial configuration.
     pub config: SessionConfig,
     /// Object stores and memory.
     pub runtime: Arc<RuntimeEnv>,
-    /// Applies models, where queries run in this process.
+    /// Computes the predictions of queries that run in this process.
     pub predictor: Arc<dyn Predictor>,
-    /// The training service, where it lives in this process.
+    /// The training service, if it is in this process.
     pub training: Option<TrainingService>,
-    /// Called with everything that happens in runs.
+    /// Called with the events of runs.
     pub on_event: Option<OnEvent>,
-    /// Below which the tables of CREATE TABLE are kept; the system's temporary folder where `None`. Executors on other
-    /// hosts must see it under the same path.
+    /// The folder below which the tables of CREATE TABLE are stored. `None` means the system's temporary folder.
+    /// Executors on other hosts must see it under the same path.
     pub tables: Option<PathBuf>,
-    /// Whether a file may be queried by its path in quotes.
+    /// Whether a query may read a file by its path in quotes.
     pub url_tables: bool,
 }
 
@@ -56,27 +57,28 @@ pub struct Session {
 }
 
 struct Inner {
-    /// Plans, and runs what cannot travel. Shares its catalog with `distributed`.
+    /// Plans statements, and runs plans that cannot be sent to the cluster. Shares its catalog with `distributed`.
     local: SessionContext,
-    /// Runs on the cluster.
+    /// Runs plans on the cluster.
     distributed: SessionContext,
     training: Option<TrainingService>,
     predictor: Arc<dyn Predictor>,
     on_event: Option<OnEvent>,
-    /// Below which its folder is.
+    /// The folder below which its own folder is created.
     tables: Option<PathBuf>,
-    /// Tables made by CREATE TABLE; made with the first.
+    /// The folder of its tables. Created with the first table.
     folder: Mutex<Option<TempDir>>,
 }
 
 impl Drop for Inner {
-    /// The session's tables go with it, unless a run may still read them: the next start removes what is left then.
+    /// Removes the session's tables, unless a run may still read them. Then a later start of the scheduler removes
+    /// them.
     fn drop(&mut self) {
         let is_read = self.training.as_ref().is_some_and(|training| training.active().may_read());
         let folder = self.folder.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(folder) = folder.filter(|_| is_read) {
             let path = folder.keep();
-            tracing::info!(folder = %path.display(), "the tables of a session stay: a run may read them");
+            tracing::info!(folder = %path.display(), "kept the tables of a closed session because a run may read them");
         }
     }
 }
@@ -91,62 +93,63 @@ impl Session {
     /// Opens a session.
     ///
     /// # Errors
-    /// When the URL is none.
+    /// Returns an error if the URL of the scheduler is invalid.
     pub async fn open(settings: SessionSettings) -> Result<Self> {
         let SessionSettings { scheduler_url, config, runtime, predictor, training, on_event, tables, url_tables } =
             settings;
         let local = SessionContext::new_with_state(session_builder(config, runtime, &predictor).build());
         let local = if url_tables { local.enable_url_table() } else { local };
         let distributed = SessionContext::remote_with_state(&scheduler_url, local.state()).await?;
-        // Becoming Ballista's, the session lost our functions.
+        // The conversion to a session of Ballista drops Tusk's functions.
         scalar_functions(&predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
         aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
         let folder = Mutex::new(None);
         Ok(Self { inner: Opaque::new(Inner { local, distributed, training, predictor, on_event, tables, folder }) })
     }
 
-    /// Runs a statement of DataFusion's that is planned already.
+    /// Runs a planned statement of DataFusion.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// Returns an error if it cannot be started.
     pub async fn execute_plan(&self, plan: LogicalPlan) -> Result<Results> {
         tables::execute(self, plan).await
     }
 
-    /// A query as a DataFrame that runs on the cluster.
+    /// Returns a query as a DataFrame that runs on the cluster.
     ///
     /// # Errors
-    /// When it cannot be planned.
+    /// Returns an error if the query cannot be planned.
     pub async fn query(&self, sql: &str) -> Result<DataFrame> {
         let plan = self.inner.local.state().create_logical_plan(sql).await?;
         Ok(self.data_frame(plan))
     }
 
-    /// A Parquet file or folder as a DataFrame.
+    /// Returns a Parquet file or a folder of Parquet files as a DataFrame.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// Returns an error if it cannot be read.
     pub async fn read_parquet(&self, path: &str) -> Result<DataFrame> {
         let frame = self.inner.local.read_parquet(path, ParquetReadOptions::default()).await?;
         Ok(self.data_frame(frame.into_unoptimized_plan()))
     }
 
-    /// A folder of images as a DataFrame with the columns path, image, label, width, height, format.
+    /// Returns a folder of images as a DataFrame with the columns path, image, label, width, height, format.
     ///
     /// # Errors
-    /// When the location is no folder.
+    /// Returns an error if the location is not a folder.
     pub fn read_images(&self, location: &str) -> Result<DataFrame> {
         let frame = self.inner.local.read_table(Arc::new(ImagesTable::try_new(location)?))?;
         Ok(self.data_frame(frame.into_unoptimized_plan()))
     }
 
-    /// DataFusion's session, whose queries run on the cluster.
+    /// The session of DataFusion whose queries run on the cluster.
     #[must_use]
     pub fn distributed(&self) -> &SessionContext {
         &self.inner.distributed
     }
 
-    /// The session that plans, and that runs what cannot travel. Its catalog is the one of both.
+    /// The session of DataFusion that plans statements and runs plans that cannot be sent to the cluster. It shares its
+    /// catalog with [`Self::distributed`].
     #[must_use]
     pub fn local(&self) -> &SessionContext {
         &self.inner.local
@@ -155,24 +158,24 @@ impl Session {
     /// The training service.
     ///
     /// # Errors
-    /// [`Error::NotHere`] when it lives in another process.
+    /// [`Error::NotHere`] if it is in another process.
     pub fn training(&self) -> Result<&TrainingService> {
         self.inner.training.as_ref().ok_or(Error::NotHere { what: "training" })
     }
 
-    /// What applies models in this process.
+    /// Computes predictions in this process.
     #[must_use]
     pub fn predictor(&self) -> &Arc<dyn Predictor> {
         &self.inner.predictor
     }
 
-    /// What is called with everything that happens in runs.
+    /// The function that is called with the events of runs.
     #[must_use]
     pub fn on_event(&self) -> Option<&OnEvent> {
         self.inner.on_event.as_ref()
     }
 
-    /// The folder of the tables that this session made.
+    /// Returns the folder of this session's tables. Creates it if necessary.
     fn folder(&self) -> std::io::Result<PathBuf> {
         let mut folder = self.inner.folder.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(folder) = folder.as_ref() {
@@ -182,7 +185,8 @@ impl Session {
         Ok(folder.insert(made).path().to_owned())
     }
 
-    /// A plan as a DataFrame that runs where it can.
+    /// Returns a plan as a DataFrame. It runs on the cluster if the plan reads a table and can be sent there, otherwise
+    /// in this process.
     #[must_use]
     pub fn data_frame(&self, plan: LogicalPlan) -> DataFrame {
         let session = if tables::can_travel(&plan) { &self.inner.distributed } else { &self.inner.local };

@@ -1,4 +1,4 @@
-//! From a table or query to the four columns that training reads: image, label, group, name.
+//! Converts a table or query to the four columns that training reads: image, label, group and name.
 
 use std::sync::Arc;
 
@@ -20,21 +20,20 @@ use super::Session;
 use super::tables;
 use crate::error::Result;
 
-/// Bytes of a plan above which it carries rows, and these are better written to Parquet.
+/// The size in bytes above which an encoded plan is assumed to contain rows. These are written to Parquet instead.
 const PLAN_BYTES_MAX: usize = 1 << 20;
 
-/// The rows of a statement.
+/// The rows that a statement reads.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    /// What gives them.
+    /// The plan that returns them.
     pub plan: LogicalPlan,
-    /// How errors call them.
+    /// Their name in errors.
     pub name: String,
 }
 
 impl Rows {
-    /// The rows that a statement names. A query is planned from the tree that its statement was parsed to: its text is not
-    /// read again.
+    /// Returns the rows of a source. A query is planned from its syntax tree, without parsing its text again.
     pub(crate) async fn of_source(context: &Session, source: &Source) -> Result<Self> {
         let state = context.local().state();
         Ok(match source {
@@ -49,12 +48,12 @@ impl Rows {
         })
     }
 
-    /// A column by its name, ignoring case where only one fits.
+    /// Returns a column by its name. Ignores case if no name is equal and only one is equal except for case.
     pub(crate) fn column(&self, option: &str, name: &str) -> Result<Expr> {
         Ok(Expr::Column(Column::from_name(self.field_name(option, name)?)))
     }
 
-    /// The type of a column.
+    /// Returns the type of a column.
     fn data_type(&self, option: &str, name: &str) -> Result<DataType> {
         let name = self.field_name(option, name)?;
         let schema: &Schema = self.plan.schema().as_arrow();
@@ -82,7 +81,7 @@ impl Rows {
         Err(tusk_core::Error::Data { message }.into())
     }
 
-    /// The label as text.
+    /// Returns the label as text.
     pub(crate) fn label(&self, spec: &ModelSpec) -> Result<Expr> {
         let data_type = self.data_type("label", &spec.data.label)?;
         let is_text = matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
@@ -97,10 +96,10 @@ impl Rows {
         Ok(cast(self.column("label", &spec.data.label)?, DataType::Utf8))
     }
 
-    /// The image, checked for its type.
+    /// Returns the image column, after a check of its type.
     ///
     /// # Errors
-    /// When there is no such column, or it holds no images.
+    /// Returns an error if the column does not exist or does not contain images.
     pub fn image(&self, spec: &ModelSpec) -> Result<Expr> {
         let data_type = self.data_type("image", &spec.data.image)?;
         if !is_image_type(&data_type) {
@@ -111,7 +110,7 @@ impl Rows {
         self.column("image", &spec.data.image)
     }
 
-    /// The group as text, or NULL where there is none.
+    /// Returns the group as text, or NULL if no group is set.
     pub(crate) fn group(&self, spec: &ModelSpec) -> Result<Expr> {
         match &spec.data.group {
             Some(group) => Ok(cast(self.column("group", group)?, DataType::Utf8)),
@@ -119,9 +118,9 @@ impl Rows {
         }
     }
 
-    /// The physical plan that training reads.
+    /// Returns the physical plan whose rows training reads.
     pub(super) async fn training_plan(&self, context: &Session, spec: &ModelSpec) -> Result<Arc<dyn ExecutionPlan>> {
-        // A join may bring two: then neither names the row.
+        // A join may have two columns of this name. Then neither is used.
         let has_path = self.plan.schema().fields().iter().filter(|field| field.name() == "path").count() == 1;
         let name = if has_path { cast(Expr::Column(Column::from_name("path")), DataType::Utf8) } else { null_text() };
         let columns = vec![

@@ -1,7 +1,7 @@
-//! DataFusion's own statements: which run on the cluster, which here, and tables that CREATE TABLE makes.
+//! Runs the statements of DataFusion, on the cluster or in this process, and stores the tables of CREATE TABLE.
 //!
-//! Ballista sends plans to other processes, and a table in memory cannot travel. So CREATE TABLE writes Parquet into
-//! the session's folder, and what still cannot travel runs in this process, with the same functions.
+//! Ballista sends plans to other processes, and a table in memory cannot be sent. So CREATE TABLE writes Parquet files
+//! to the session's folder. Plans that still cannot be sent run in this process, with the same functions.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use tusk_udfs::session::logical_codec;
 use super::Session;
 use crate::error::{Error, Result, Results};
 
-/// What the name of a session's folder begins with.
+/// The prefix of the names of sessions' folders.
 const FOLDER_PREFIX: &str = "tusk-tables-";
 
-/// A new folder for the tables of a session, which goes with it.
+/// Creates a folder for the tables of a session. It is removed when the returned value is dropped.
 pub(super) fn session_folder(parent: Option<&Path>) -> std::io::Result<TempDir> {
     let mut folder = tempfile::Builder::new();
     folder.prefix(FOLDER_PREFIX);
@@ -33,7 +33,7 @@ pub(super) fn session_folder(parent: Option<&Path>) -> std::io::Result<TempDir> 
     }
 }
 
-/// The folders of sessions that a scheduler left when it was killed.
+/// Returns the folders of sessions that remain from an earlier scheduler, for example if it was killed.
 pub(crate) fn leftovers(parent: &Path) -> std::io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(parent) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -43,12 +43,12 @@ pub(crate) fn leftovers(parent: &Path) -> std::io::Result<Vec<PathBuf>> {
     entries.filter(|entry| entry.as_ref().map_or(true, is_ours)).map(|entry| Ok(entry?.path())).collect()
 }
 
-/// Runs a plan of DataFusion's.
+/// Runs a plan of DataFusion.
 pub(super) async fn execute(context: &Session, plan: LogicalPlan) -> Result<Results> {
     match plan {
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => create_table(context, create).await,
         LogicalPlan::Statement(_) => {
-            // SET and its like: both sessions follow.
+            // Statements such as SET apply to both sessions.
             context.distributed().execute_logical_plan(plan.clone()).await?;
             run(context.local().execute_logical_plan(plan).await?).await
         }
@@ -61,7 +61,7 @@ async fn run(frame: DataFrame) -> Result<Results> {
     Ok(Results::new(frame.execute_stream().await?))
 }
 
-/// Whether a plan can be sent to the cluster, and is worth it: one without tables runs here.
+/// Returns whether a plan can be sent to the cluster and is worth sending: a plan that reads no table is not.
 pub(super) fn can_travel(plan: &LogicalPlan) -> bool {
     let mut reads_table = false;
     let walked = plan.apply_with_subqueries(|node| {
@@ -90,7 +90,7 @@ async fn create_table(context: &Session, create: CreateMemoryTable) -> Result<Re
     nothing(context).await
 }
 
-/// Writes a plan's rows to Parquet in the session's folder and gives the table over them.
+/// Writes the rows of a plan to Parquet files in the session's folder and returns the table that reads them.
 pub(super) async fn materialize(context: &Session, name: &str, plan: LogicalPlan) -> Result<Arc<ListingTable>> {
     let folder = tempfile::Builder::new()
         .prefix(&format!("{}-", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")))
@@ -117,7 +117,7 @@ async fn nothing(context: &Session) -> Result<Results> {
     run(DataFrame::new(context.local().state(), empty)).await
 }
 
-/// An error of the file system, on its own folders.
+/// Converts an error of the file system.
 pub(super) fn io_error(error: std::io::Error) -> Error {
     DataFusionError::IoError(error).into()
 }
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_killed_scheduler_left_is_found_and_nothing_else() {
+    fn leftovers_are_the_folders_of_sessions_and_no_others() {
         let parent = tempfile::tempdir().unwrap();
         let left = session_folder(Some(parent.path())).unwrap().keep();
         std::fs::write(left.join("part-0.parquet"), "rows").unwrap();

@@ -1,4 +1,4 @@
-//! A training run that a statement or a program asks for.
+//! A training run that a statement or a program requests.
 
 use tusk_core::ids::ModelName;
 use tusk_core::options::ModelSpec;
@@ -8,34 +8,34 @@ use super::Session;
 use super::source::Rows;
 use crate::error::Result;
 
-/// A training that is about to start.
+/// A training run that is not started yet.
 #[derive(Debug)]
 pub struct Training {
     /// The model.
     pub name: ModelName,
-    /// What it is to be.
+    /// The options of the model.
     pub spec: ModelSpec,
-    /// The rows to learn from.
+    /// The training rows.
     pub train: Rows,
-    /// The rows to validate on, if they are not a share of the training rows.
+    /// The validation rows. If `None`, they are a fraction of the training rows.
     pub validate: Option<Rows>,
-    /// Whether a model of this name may be replaced.
+    /// Whether the run may replace a model of this name.
     pub or_replace: bool,
-    /// Whether to go on from the last checkpoint.
+    /// Whether the run resumes from the last checkpoint.
     pub resume: bool,
 }
 
 impl Training {
-    /// The request for the training service.
+    /// Returns the request for the training service.
     ///
     /// # Errors
-    /// When the name is that of a child run, a column is missing, or the rows cannot be planned.
+    /// Returns an error if the name is that of a child run, a column does not exist, or the rows cannot be planned.
     pub async fn request(&self, context: &Session) -> Result<TrainingRequest> {
         self.name.refuse_child()?;
         let mut spec = self.spec.clone();
         let validate = match &self.validate {
             Some(rows) => {
-                // These take the place of a share of the training rows, as in Keras.
+                // They replace the fraction of the training rows, as in Keras.
                 spec.split.validation_fraction = 0.0;
                 Some(rows.training_plan(context, &spec).await?)
             }

@@ -1,4 +1,4 @@
-//! CANCEL TRAINING.
+//! CANCEL TRAINING: stops a run.
 
 use datafusion::arrow::datatypes::SchemaRef;
 use tusk_core::event::OnEvent;
@@ -14,7 +14,7 @@ pub(super) const VERB: Verb = Verb {
     name: "CANCEL TRAINING",
     begins: &["CANCEL"],
     syntax: "CANCEL TRAINING name",
-    meaning: "Stops a run after the work that is under way. Its checkpoints stay: the option `resume` goes on from them.",
+    meaning: "Stops a run and cancels its current job. Its checkpoints are kept; the option `resume` continues from them.",
     rows: "One row, when the run has stopped.",
     right: Right::Train,
     parse: |parser| {

@@ -1,4 +1,4 @@
-//! CREATE MODEL: a run that trains a model, or an ensemble of models that are trained already.
+//! CREATE MODEL: trains a model in a run, or combines trained models into an ensemble.
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -23,8 +23,8 @@ pub(super) const VERB: Verb = Verb {
 CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name USING ensemble OPTIONS (members = 'a, b, ...')
     [VALIDATE ON { table | (query) }]",
     meaning: "Trains a model and publishes it, or combines models into an ensemble. docs/models.md lists the \
-              architectures, docs/options.md the options. An option that is searched for is \
-              `range(low, high)` or `candidates(a, b, ...)`.",
+              architectures, docs/options.md the options. To search for the value of an \
+              option, set it to `range(low, high)` or `candidates(a, b, ...)`.",
     rows: "One row per epoch, as it ends. An ensemble has none.",
     right: Right::Train,
     parse: |parser| Ok(Box::new(CreateModel::parse(parser)?)),
@@ -33,18 +33,18 @@ CREATE [OR REPLACE] MODEL [IF NOT EXISTS] name USING ensemble OPTIONS (members =
 /// A CREATE MODEL statement.
 #[derive(Clone, Debug)]
 pub(super) struct CreateModel {
-    /// Whether a model of this name is replaced.
+    /// Whether to replace a model of this name.
     or_replace: bool,
-    /// Whether nothing happens where a model of this name exists.
+    /// Whether to do nothing if a model of this name exists.
     if_not_exists: bool,
     name: ModelName,
-    /// As written.
+    /// The architecture as written in the statement.
     architecture: Option<String>,
-    /// As written.
+    /// The options as written in the statement.
     options: Vec<(String, OptionValue)>,
     /// The training rows. Only an ensemble has none.
     train_on: Option<Source>,
-    /// The rows to validate on, instead of a share of the training rows.
+    /// The validation rows. If `None`, they are a fraction of the training rows.
     validate_on: Option<Source>,
 }
 
@@ -57,7 +57,7 @@ impl CreateModel {
         let name = parser.model_name()?;
         let architecture = if parser.optional("USING")? { Some(parser.name("an architecture")?) } else { None };
         let options = parser.options()?;
-        // The members of an ensemble are trained already.
+        // The members of an ensemble are already trained.
         let is_ensemble = architecture.as_deref().is_some_and(|name| name.eq_ignore_ascii_case("ensemble"));
         if !is_ensemble && !parser.begins("TRAIN") {
             return Err(parser.expected(match (&architecture, options.is_empty()) {
@@ -80,7 +80,7 @@ impl CreateModel {
         Ok(self.if_not_exists && store.find_manifest(&self.name).await?.is_some())
     }
 
-    /// The run that it asks for; `None` where IF NOT EXISTS finds a model.
+    /// Returns the training run that the statement requests, or `None` if IF NOT EXISTS finds a model.
     pub(super) async fn training(&self, session: &Session) -> Result<Option<Training>> {
         let net = self.net()?;
         let (spec, resume) = parse_options(net, &self.options)?;
@@ -94,14 +94,14 @@ impl CreateModel {
                 Ok(Some(Training { name, spec, train, validate, or_replace: self.or_replace, resume }))
             }
             _ => {
-                let message = "an ensemble learns nothing: it takes VALIDATE ON for its threshold, and neither TRAIN ON \
+                let message = "an ensemble is not trained: it takes VALIDATE ON for its threshold, but neither TRAIN ON \
                                nor EXPLAIN";
                 Err(Error::ConflictingOptions { message: message.to_owned() }.into())
             }
         }
     }
 
-    /// What makes an ensemble; `None` where IF NOT EXISTS finds a model.
+    /// Returns the options and the VALIDATE ON rows of an ensemble, or `None` if IF NOT EXISTS finds a model.
     async fn ensemble(&self, session: &Session) -> Result<Option<(ModelSpec, Option<Rows>)>> {
         let (spec, _) = parse_options(Architecture::Ensemble, &self.options)?;
         if self.is_there(session).await? {
@@ -118,7 +118,7 @@ async fn rows_of(session: &Session, source: &Option<Source>) -> Result<Option<Ro
     }
 }
 
-/// No epochs.
+/// Returns no rows, with the columns of epochs.
 pub(super) fn no_epochs() -> Results {
     Results::of_batch(RecordBatch::new_empty(epoch_schema()))
 }

@@ -1,4 +1,4 @@
-//! DROP MODEL.
+//! DROP MODEL: removes a model and its last run.
 
 use datafusion::arrow::datatypes::SchemaRef;
 use tusk_core::event::OnEvent;
@@ -27,7 +27,7 @@ pub(super) const VERB: Verb = Verb {
 
 #[derive(Debug)]
 struct DropModel {
-    /// Whether a missing model is not an error.
+    /// Whether it is not an error if the model does not exist.
     if_exists: bool,
     name: ModelName,
 }
@@ -45,10 +45,10 @@ impl Execute for DropModel {
             }
             let store = service.store();
             if !self.if_exists {
-                // The error lists the models that exist.
+                // Returns an error, with the nearest name, if the model does not exist.
                 store.manifest(name).await?;
             }
-            // The child runs of an unreadable record are not known.
+            // If the record cannot be read, its child runs are not known and stay.
             if let Ok(Some(record)) = store.run(name).await {
                 drop_children(store, &record).await?;
             }

@@ -1,4 +1,4 @@
-//! CREATE MODEL ... USING ensemble: one model whose probabilities are the mean of those of its members.
+//! CREATE MODEL ... USING ensemble: a model whose probabilities are the means of its members' probabilities.
 
 use tusk_core::Error;
 use tusk_core::ids::{ModelName, RunId};
@@ -14,10 +14,11 @@ use crate::error::Result;
 use crate::run::unix_ms;
 use crate::session::{Rows, Session};
 
-/// Makes and publishes the ensemble. Its weights are its members' own: it stays as it is when they are replaced.
+/// Creates and publishes an ensemble. It contains a copy of its members' weights, so it does not change when a member
+/// is replaced.
 ///
-/// The rows of VALIDATE ON give its threshold, its calibration and its metrics. Without them, its threshold is the mean of
-/// its nets'.
+/// Its threshold, calibration and metrics are computed on the rows of VALIDATE ON. Without these, its threshold is the
+/// mean of its nets' thresholds.
 pub(super) async fn create(
     context: &Session,
     name: &ModelName,
@@ -36,7 +37,7 @@ pub(super) async fn create(
     }
     let (mut manifest, state) = combined(store, name.clone(), spec, &models).await?;
     if let Some(rows) = validate {
-        // Under a name of its own until its threshold is known.
+        // The draft has another name until the threshold is known.
         let draft = Manifest { name: name.child("new")?, ..manifest.clone() };
         let draft = Manifest { weights: store.write_weights(&draft.name, &state).await?, ..draft };
         store.publish(&draft).await?;
@@ -55,7 +56,7 @@ pub(super) async fn create(
     Ok(manifest)
 }
 
-/// The ensemble before anything is known of it; its weights are not written yet.
+/// Returns the manifest and the weights of the ensemble before validation. The weights are not written to the store.
 async fn combined(
     store: &ModelStore,
     name: ModelName,
@@ -80,7 +81,7 @@ async fn combined(
             return Err(Error::Data { message }.into());
         }
         let state = store.read_state(&model.weights).await?;
-        // What has members itself brings them along.
+        // The members of a member that is an ensemble become members.
         for Member { name, definition } in &model.members {
             let full = format!("{}.{name}", model.name);
             states.push(state.member(name).as_member(&full));
@@ -94,7 +95,7 @@ async fn combined(
     let threshold = match spec.prediction.threshold {
         Threshold::Given(threshold) => Some(threshold),
         Threshold::Auto => {
-            // Each net counts once, as in the mean of their probabilities.
+            // Each net has the same weight, as in the mean of the probabilities.
             let nets = |model: &Manifest| model.members.len().max(1) as f64;
             let sum: Option<f64> = models.iter().map(|model| Some(model.threshold? * nets(model))).sum();
             sum.map(|sum| sum / models.iter().map(nets).sum::<f64>())

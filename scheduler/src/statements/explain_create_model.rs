@@ -1,4 +1,4 @@
-//! EXPLAIN CREATE MODEL.
+//! EXPLAIN CREATE MODEL: shows the plan of an epoch.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! The statements about models: one file per verb, with its grammar, the right it needs, its execution and its help.
+//! The statements about models. Each has a file with its grammar, the right that it needs, its execution and its help.
 //!
-//! [`STATEMENTS`] is their list. Everything else is DataFusion's.
+//! [`STATEMENTS`] lists them. All other statements are those of DataFusion.
 
 mod cancel_training;
 mod create_model;
@@ -51,29 +51,29 @@ static STATEMENTS: &[&Verb] = &[
 pub(crate) struct Verb {
     /// Its first words, as the manual and the help write them.
     name: &'static str,
-    /// The words by which it is recognised. Texts that begin with them are no statements of DataFusion.
+    /// The words by which it is recognised. A text that begins with them is not a statement of DataFusion.
     begins: &'static [&'static str],
     /// Its grammar.
     syntax: &'static str,
-    /// What it does, for the manual and the help.
+    /// A description for the manual and the help.
     meaning: &'static str,
-    /// What its rows are, for the manual.
+    /// A description of its rows, for the manual.
     rows: &'static str,
-    /// What a client needs to run it.
+    /// The right that a client needs to run it.
     right: Right,
-    /// Reads it, from its first word on.
+    /// Parses it, from its first word.
     parse: fn(&mut Parser<'_>) -> tusk_core::Result<Box<dyn Execute>>,
 }
 
-/// A statement that runs, up to its first rows.
+/// The future that runs a statement, up to its first rows.
 ///
-/// Boxed without `async_trait`: the bounds on lifetimes that it adds to a method make the compiler decide again, for each
-/// method, whether everything in a session is `Send`. That takes seconds per statement.
+/// It is boxed without `async_trait`. That macro adds lifetime bounds to each method, with which the compiler checks
+/// again, for each method, whether every type in a session is `Send`. This takes seconds per statement.
 type Executed<'a> = BoxFuture<'a, Result<Results>>;
 
-/// A statement that was read.
+/// A parsed statement.
 pub(crate) trait Execute: Debug + Send + Sync {
-    /// The columns of its rows. Empty where they depend on the model or the options.
+    /// Returns the columns of its rows. Empty if they depend on the model or the options.
     fn schema(&self) -> SchemaRef;
 
     /// Runs it. `on_event` is called with the events of the run that it starts, if it starts one.
@@ -103,13 +103,13 @@ impl Debug for ModelStatement {
 }
 
 impl ModelStatement {
-    /// The columns of its rows. Empty where they depend on the model or the options.
+    /// Returns the columns of its rows. Empty if they depend on the model or the options.
     pub(crate) fn schema(&self) -> SchemaRef {
         self.statement.schema()
     }
 }
 
-/// The statements of a script, separated by semicolons.
+/// Parses the statements of a script, which are separated by semicolons.
 fn parse(sql: &str) -> tusk_core::Result<Vec<Statement>> {
     tusk_core::sql::parse(sql, |parser| {
         let recognised = |verb: &&&Verb| verb.begins.iter().any(|words| parser.begins(words));
@@ -121,7 +121,7 @@ fn parse(sql: &str) -> tusk_core::Result<Vec<Statement>> {
     })
 }
 
-/// The only statement of a text.
+/// Parses a text that must contain one statement.
 pub(crate) fn one_statement(sql: &str) -> tusk_core::Result<Statement> {
     let mut statements = parse(sql)?;
     match (statements.pop(), statements.is_empty()) {
@@ -142,7 +142,7 @@ pub fn check(sql: &str) -> tusk_core::Result<()> {
     one_statement(sql).map(drop)
 }
 
-/// What a client shows of the statements about models.
+/// Returns the help of the statements about models, for clients.
 #[must_use]
 pub fn help() -> Vec<StatementHelp> {
     let help = |verb: &&Verb| {
@@ -153,7 +153,7 @@ pub fn help() -> Vec<StatementHelp> {
 }
 
 impl Statement {
-    /// What a client needs to run it.
+    /// Returns the right that a client needs to run it.
     pub(crate) fn right(&self) -> Right {
         match self {
             Self::Model(statement) => statement.verb.right,
@@ -163,7 +163,7 @@ impl Statement {
     }
 }
 
-/// Whether a statement of DataFusion changes nothing.
+/// Returns whether a statement of DataFusion changes nothing.
 fn only_reads(statement: &DataFusionStatement) -> bool {
     match statement {
         DataFusionStatement::Statement(statement) => matches!(
@@ -184,7 +184,8 @@ impl Session {
     /// Runs one statement.
     ///
     /// # Errors
-    /// When it does not parse (with line and column), plan or start; or when there is more than one.
+    /// Returns an error if the text is not one statement (a syntax error has line and column), or the statement cannot
+    /// be planned or started.
     pub async fn sql(&self, sql: &str) -> Result<Results> {
         self.execute(one_statement(sql)?, self.on_event().cloned()).await
     }
@@ -192,7 +193,7 @@ impl Session {
     /// Runs a parsed statement. `on_event` is called with the events of the run that it starts, if it starts one.
     ///
     /// # Errors
-    /// When it cannot be planned or started.
+    /// Returns an error if it cannot be planned or started.
     pub(crate) async fn execute(&self, statement: Statement, on_event: Option<OnEvent>) -> Result<Results> {
         match statement {
             Statement::Model(statement) => statement.statement.execute(self, on_event).await,

@@ -1,4 +1,4 @@
-//! The rows that statements return.
+//! Builds the rows that statements return.
 
 use std::sync::Arc;
 
@@ -9,25 +9,25 @@ use datafusion::error::DataFusionError;
 
 use crate::error::Result;
 
-/// Rows of these columns. Every column is nullable, so the schema does not depend on the rows.
+/// Returns rows with these columns. Every column is nullable, so the schema does not depend on the rows.
 pub(super) fn batch<const N: usize>(columns: [(&str, ArrayRef); N]) -> Result<RecordBatch> {
     let fields: Vec<Field> = columns.iter().map(|(name, c)| Field::new(*name, c.data_type().clone(), true)).collect();
     let arrays = columns.into_iter().map(|(_, column)| column).collect();
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(DataFusionError::from)?)
 }
 
-/// One row of one column of text.
+/// Returns one row with one column of text.
 pub(super) fn text(column: &str, text: &str) -> Result<RecordBatch> {
     let array: ArrayRef = Arc::new(StringArray::from(vec![text]));
     Ok(RecordBatch::try_from_iter([(column, array)]).map_err(DataFusionError::from)?)
 }
 
-/// One row that says what was done.
+/// Returns one row with a status message.
 pub(super) fn status(message: &str) -> Result<RecordBatch> {
     text("status", message)
 }
 
-/// The columns of rows.
+/// Returns the columns of rows.
 pub(super) fn schema_of(rows: Result<RecordBatch>) -> SchemaRef {
     rows.map_or_else(|_| Arc::new(Schema::empty()), |rows| rows.schema())
 }

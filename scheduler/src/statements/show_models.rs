@@ -1,4 +1,4 @@
-//! SHOW MODELS.
+//! SHOW MODELS: lists the published models.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! SHOW TRAINING.
+//! SHOW TRAINING: shows the state of the last run of a model.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl Execute for ShowTraining {
     }
 }
 
-/// One row: the state of the last run, and how long its parts took.
+/// Returns one row: the state of the last run, and the time of its parts.
 fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> {
     let number = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let text = |value: &str| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
@@ -90,11 +90,11 @@ fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> {
         ("aggregate_seconds", number(aggregate)),
         ("checkpoint_seconds", number(checkpoint)),
         ("exchange_seconds", number(exchange)),
-        // Of the pushes of an asynchronous or hogwild run.
+        // The staleness of the pushes of an asynchronous or hogwild run.
         ("staleness_mean", maybe(all.mean())),
         ("staleness_max", Arc::new(UInt64Array::from(vec![all.mean().map(|_| all.max)])) as ArrayRef),
         ("staleness", Arc::new(StringArray::from(vec![staleness_per_worker(workers)])) as ArrayRef),
-        // Of the workers' time after the first epoch, the share inside calls to libtorch.
+        // The fraction of the workers' time after the first epoch that is spent in calls of libtorch.
         ("libtorch_share_after_first", maybe((later_seconds > 0.0).then(|| later_libtorch / later_seconds))),
         ("active", Arc::new(BooleanArray::from(vec![active]))),
         (
@@ -107,7 +107,7 @@ fn training(record: &RunRecord, active: bool) -> Result<RecordBatch> {
     ])
 }
 
-/// A line per worker, such as `worker 0: 12 pushes, mean 0.75, max 2`; `None` in synchronous mode.
+/// Returns one line per worker, such as `worker 0: 12 pushes, mean 0.75, max 2`. `None` in synchronous mode.
 fn staleness_per_worker(workers: &[WorkerExchange]) -> Option<String> {
     let line = |(worker, exchange): (usize, &WorkerExchange)| {
         let Staleness { pushes, max, .. } = exchange.staleness;

@@ -1,4 +1,4 @@
-//! SHOW TRIALS.
+//! SHOW TRIALS: lists the trials of a search or the folds of a cross-validation.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl Execute for ShowTrials {
     }
 }
 
-/// One trial or fold per row.
+/// Returns one row per trial or fold.
 fn trials(record: &RunRecord) -> Result<RecordBatch> {
     let children = &record.children;
     let text = |value: fn(&ChildRun) -> Option<String>| -> ArrayRef {

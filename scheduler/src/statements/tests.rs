@@ -13,7 +13,7 @@ fn ours(sql: &str) -> ModelStatement {
 }
 
 #[test]
-fn every_statement_is_recognised_and_read_completely() {
+fn every_statement_is_recognised_and_parsed_completely() {
     for (sql, name, tree) in [
         ("CREATE MODEL m TRAIN ON t", "CREATE MODEL", "name: ModelName(\"m\"), architecture: None, options: []"),
         (
@@ -59,7 +59,7 @@ fn every_statement_is_recognised_and_read_completely() {
 }
 
 #[test]
-fn a_script_mixes_statements_about_models_with_those_of_datafusion() {
+fn a_script_may_mix_statements_about_models_with_those_of_datafusion() {
     let script = "SELECT ';'; CREATE MODEL m TRAIN ON t;; SHOW TABLES; DROP MODEL m";
     let kinds: Vec<bool> = parse(script).unwrap().iter().map(|s| matches!(s, Statement::Model(_))).collect();
     assert_eq!(kinds, [false, true, false, true]);
@@ -91,7 +91,7 @@ fn a_syntax_error_says_line_column_and_what_was_expected() {
 }
 
 #[test]
-fn what_changes_something_needs_the_right_to_train() {
+fn a_statement_that_changes_something_needs_the_right_to_train() {
     for (sql, right) in [
         ("CREATE MODEL m TRAIN ON t", Right::Train),
         ("EXPLAIN CREATE MODEL m TRAIN ON t", Right::Query),
@@ -108,7 +108,7 @@ fn what_changes_something_needs_the_right_to_train() {
     }
 }
 
-/// A text either parses or is refused.
+/// Parses a text. It may fail, but must not panic.
 fn read(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         drop(parse(text));
@@ -136,7 +136,7 @@ fn damaged_statements_do_not_panic() {
 }
 
 #[test]
-fn the_page_of_statements_is_what_the_statements_say() {
+fn the_page_of_statements_equals_their_definitions() {
     let mut page = String::from(
         "# Statements\n\nTusk adds these statements to DataFusion's SQL. They run in the shell, over Flight SQL and from \
          Rust. This page is written by `scheduler/src/statements/tests.rs` from the statements' own definitions.\n",

@@ -1,5 +1,5 @@
-//! Tusk's own messages on the Flight service: executors' reports, runs that are asked for or followed from elsewhere,
-//! what the cluster is doing, and Ballista's tickets, which are handed on.
+//! Tusk's own messages on the Flight service: reports of executors, requests to start or to follow a run, and the state
+//! of the cluster. Ballista's tickets are forwarded.
 
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::Any;
@@ -21,19 +21,19 @@ use crate::service::TrainingService;
 use crate::service::epoch_rows::{Seen, epoch_rows};
 use crate::statements::{check, help};
 
-/// The most bytes of an executor's report.
+/// The maximum size of a report in bytes.
 const REPORT_BYTES_MAX: usize = 1 << 20;
 
 type ActionStream = <TuskFlight as FlightService>::DoActionStream;
 
-/// What the cluster is doing now.
+/// Returns the current state of the cluster.
 pub(crate) fn cluster_status(executors: &Executors, training: &TrainingService) -> ClusterStatus {
     let (jobs_running, jobs_queued) = training.jobs();
     ClusterStatus { executors: executors.alive(), runs: training.summaries(), jobs_running, jobs_queued }
 }
 
 impl TuskFlight {
-    /// A ticket that is not Flight SQL's.
+    /// Handles a ticket that is not one of Flight SQL.
     pub(super) async fn own_ticket(
         &self,
         request: Request<Ticket>,
@@ -59,9 +59,9 @@ impl TuskFlight {
                 let run = self.training.follow(&follow.model).await.map_err(status_of)?;
                 (follow.model, run, follow.seen)
             }
-            // The run's own secret stands in the message.
+            // The message contains the secret of the run.
             PULL_TYPE_URL => return Ok(Response::new(self.training.parameters().do_get(message).await?)),
-            // Ballista's tickets are no `Any`: what is left of one names no type of ours.
+            // A ticket of Ballista is not an `Any`, so its type URL is none of those above.
             _ => {
                 if !identity.is_node {
                     self.require_train(identity.may_train)?;
@@ -73,14 +73,14 @@ impl TuskFlight {
         Ok(Response::new(of_results(epoch_rows(name, run, on_event, seen), events, self.ending.clone())))
     }
 
-    /// An action that is not Flight SQL's.
+    /// Handles an action that is not one of Flight SQL.
     pub(super) async fn own_action(&self, request: Request<Action>) -> Result<Response<ActionStream>, Status> {
         let identity = Self::identity(request.extensions())?;
         let action = request.into_inner();
         let body = match action.r#type.as_str() {
             REPORT_ACTION => {
                 if !identity.is_node {
-                    return Err(refused("only a node of the cluster reports"));
+                    return Err(refused("only a node of the cluster may send reports"));
                 }
                 if action.body.len() > REPORT_BYTES_MAX {
                     let message = format!("a report has at most {REPORT_BYTES_MAX} bytes");

@@ -1,4 +1,4 @@
-//! Names and passwords that clients log in with.
+//! The login of clients with user names and passwords.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use tonic::metadata::MetadataMap;
 use super::TuskFlight;
 use crate::metrics;
 
-/// Base64 with or without its padding: Arrow's Go library, and so ADBC's driver, leaves it out.
+/// Base64 with or without padding: Arrow's Go library, and so ADBC's driver, omits it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The name and password of a Basic header.
+/// Returns the user name and password of a Basic header.
 fn basic(metadata: &MetadataMap) -> Option<(String, String)> {
     let headers: &HeaderMap = metadata.as_ref();
     let value = headers.get("authorization")?.to_str().ok()?;
@@ -31,7 +31,7 @@ fn basic(metadata: &MetadataMap) -> Option<(String, String)> {
 impl TuskFlight {
     /// Checks a user name and password, and returns a token.
     pub(super) async fn log_in(&self, metadata: &MetadataMap) -> Result<String, Status> {
-        // Where anybody may ask, the token only tells sessions apart.
+        // Without users, the token only distinguishes sessions.
         let Some(users) = &self.users else { return Ok(uuid::Uuid::new_v4().simple().to_string()) };
         let refused = || {
             metrics::REFUSED.inc();

@@ -1,4 +1,4 @@
-//! What drivers ask about the server: its SQL, its types, its catalog.
+//! Metadata of the server for drivers: its SQL, its types and its catalog.
 
 use std::sync::Arc;
 
@@ -17,20 +17,20 @@ use tonic::Status;
 use super::stream::status_of;
 use crate::session::Session;
 
-/// The words for tables, in JDBC's vocabulary.
+/// The types of tables and their names in JDBC.
 const TABLE_TYPES: [(TableType, &str); 3] =
     [(TableType::Base, "TABLE"), (TableType::View, "VIEW"), (TableType::Temporary, "LOCAL TEMPORARY")];
 
 fn failed(error: impl std::fmt::Display) -> Status {
-    Status::internal(format!("the metadata could not be put together: {error}"))
+    Status::internal(format!("failed to build the metadata: {error}"))
 }
 
-/// What the server can do.
+/// Returns the capabilities of the server.
 pub(super) fn sql_info() -> Result<SqlInfoData, Status> {
     let mut info = SqlInfoDataBuilder::new();
     info.append(SqlInfo::FlightSqlServerName, "Tusk");
     info.append(SqlInfo::FlightSqlServerVersion, env!("CARGO_PKG_VERSION"));
-    // Of Arrow's columnar format.
+    // The version of Arrow's columnar format.
     info.append(SqlInfo::FlightSqlServerArrowVersion, "1.5");
     info.append(SqlInfo::FlightSqlServerReadOnly, false);
     info.append(SqlInfo::FlightSqlServerSql, true);
@@ -61,7 +61,7 @@ pub(super) fn sql_info() -> Result<SqlInfoData, Status> {
     info.build().map_err(failed)
 }
 
-/// The types that results have.
+/// Returns the SQL types of result columns.
 pub(super) fn type_info() -> Result<XdbcTypeInfoData, Status> {
     let mut info = XdbcTypeInfoDataBuilder::new();
     let types = [
@@ -105,14 +105,14 @@ pub(super) fn type_info() -> Result<XdbcTypeInfoData, Status> {
     info.build().map_err(failed)
 }
 
-/// The catalogs of a session.
+/// Returns the catalogs of a session.
 pub(super) fn catalogs(ctx: &SessionContext, query: CommandGetCatalogs) -> Result<RecordBatch, Status> {
     let mut rows = query.into_builder();
     ctx.catalog_names().into_iter().for_each(|catalog| rows.append(catalog));
     rows.build().map_err(failed)
 }
 
-/// The schemas of a session.
+/// Returns the schemas of a session.
 pub(super) fn schemas(ctx: &SessionContext, query: CommandGetDbSchemas) -> Result<RecordBatch, Status> {
     let mut rows = query.into_builder();
     for name in ctx.catalog_names() {
@@ -122,7 +122,7 @@ pub(super) fn schemas(ctx: &SessionContext, query: CommandGetDbSchemas) -> Resul
     rows.build().map_err(failed)
 }
 
-/// The tables of a session.
+/// Returns the tables of a session.
 pub(super) async fn tables(session: &Session, query: CommandGetTables) -> Result<RecordBatch, Status> {
     let ctx = session.local();
     let mut rows = query.into_builder();
@@ -131,7 +131,7 @@ pub(super) async fn tables(session: &Session, query: CommandGetTables) -> Result
         for schema_name in catalog.schema_names() {
             let Some(schema) = catalog.schema(&schema_name) else { continue };
             for table_name in schema.table_names() {
-                // One that was dropped since is left out.
+                // Skip a table that was dropped in the meantime.
                 let Ok(Some(table)) = schema.table(&table_name).await else { continue };
                 let kind = TABLE_TYPES.iter().find(|(kind, _)| *kind == table.table_type()).map_or("TABLE", |t| t.1);
                 rows.append(&catalog_name, &schema_name, &table_name, kind, table.schema().as_ref()).map_err(failed)?;
@@ -141,7 +141,7 @@ pub(super) async fn tables(session: &Session, query: CommandGetTables) -> Result
     rows.build().map_err(failed)
 }
 
-/// The parameters of a plan, in their order.
+/// Returns the parameters of a plan, in order.
 pub(super) fn parameter_schema(plan: &LogicalPlan) -> Result<Schema, Status> {
     let parameters = plan.get_parameter_fields().map_err(|e| status_of(e.into()))?;
     let mut named: Vec<_> = parameters.into_iter().collect();
@@ -153,7 +153,7 @@ pub(super) fn parameter_schema(plan: &LogicalPlan) -> Result<Schema, Status> {
     Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// The kinds of tables.
+/// Returns the types of tables.
 pub(super) fn table_types(query: CommandGetTableTypes) -> Result<RecordBatch, Status> {
     let mut rows = query.into_builder();
     TABLE_TYPES.iter().for_each(|(_, word)| rows.append(*word));
@@ -165,7 +165,7 @@ fn fields(fields: &[(&str, DataType, bool)]) -> SchemaRef {
     Arc::new(Schema::new(fields.iter().map(field).collect::<Vec<_>>()))
 }
 
-/// The columns of GetPrimaryKeys, as FlightSql.proto gives them.
+/// Returns the columns of GetPrimaryKeys, as defined in FlightSql.proto.
 pub(super) fn primary_key_schema() -> SchemaRef {
     fields(&[
         ("catalog_name", DataType::Utf8, true),
@@ -177,7 +177,7 @@ pub(super) fn primary_key_schema() -> SchemaRef {
     ])
 }
 
-/// The columns of GetExportedKeys, GetImportedKeys and GetCrossReference, as FlightSql.proto gives them.
+/// Returns the columns of GetExportedKeys, GetImportedKeys and GetCrossReference, as defined in FlightSql.proto.
 pub(super) fn foreign_key_schema() -> SchemaRef {
     fields(&[
         ("pk_catalog_name", DataType::Utf8, true),

@@ -1,8 +1,11 @@
-//! Arrow Flight on the scheduler's port: Flight SQL for any client, Tusk's own messages, Ballista's partitions.
+//! Arrow Flight on the scheduler's port: Flight SQL for all clients, Tusk's own messages, and Ballista's partitions.
 //!
-//! * `sql`: Flight SQL's calls, each a few lines; `sessions` keeps what lies between two calls of a client
-//! * `login`: names and passwords; `stream`: rows on their way; `metadata`: what drivers ask about the server
-//! * `actions`: executors' reports, runs that are asked for or followed from elsewhere
+//! * `sql`: the calls of Flight SQL
+//! * `sessions`: what is kept between two calls of a client
+//! * `login`: user names and passwords
+//! * `stream`: rows as Flight messages
+//! * `metadata`: what drivers ask about the server
+//! * `actions`: Tusk's own messages, such as the reports of executors and requests for runs
 
 mod actions;
 mod login;
@@ -37,17 +40,17 @@ use crate::statements::{Statement, one_statement};
 use sessions::SharedSessions;
 use stream::{EVENTS_WAITING_MAX, status_of};
 
-/// The rows of a statement, and the events of its run for a client that asks for them.
+/// The rows of a statement, and the events of its run if the client asks for them.
 type Started = (Results, Option<mpsc::Receiver<RunEvent>>);
 
-/// Makes the settings of a new session.
+/// Returns the settings of a new session.
 pub(crate) type SessionFactory = Arc<dyn Fn() -> SessionSettings + Send + Sync>;
 
 /// The Flight service. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct TuskFlight(Opaque<Parts>);
 
-/// What it needs.
+/// The fields of [`TuskFlight`].
 pub(crate) struct Parts {
     new_session: SessionFactory,
     catalog: Catalog,
@@ -56,7 +59,7 @@ pub(crate) struct Parts {
     sessions: SharedSessions,
     users: Option<Arc<Users>>,
     proxy: BallistaFlightProxyService,
-    /// Fires when the scheduler is about to end.
+    /// Cancelled when the scheduler begins to shut down.
     ending: CancellationToken,
     sql_info: Arc<SqlInfoData>,
     type_info: Arc<XdbcTypeInfoData>,
@@ -95,12 +98,13 @@ impl TuskFlight {
         })))
     }
 
-    /// The identity of the client. The router has added it to the request, or has refused the request.
+    /// Returns the identity of the client. The router adds it to every request that it does not refuse.
     fn identity(extensions: &Extensions) -> Result<Identity, Status> {
-        extensions.get::<Identity>().cloned().ok_or_else(|| Status::unauthenticated("nobody is known to ask"))
+        extensions.get::<Identity>().cloned().ok_or_else(|| Status::unauthenticated("the client is not authenticated"))
     }
 
-    /// The client's session. Boxed, as all that holds a plan or a session across a wait: see `opaque`.
+    /// Returns the client's session. The future is boxed, like every future that holds a plan or a session across an
+    /// await: see `opaque`.
     fn session<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, Result<Session, Status>> {
         Box::pin(async move {
             Self::require_query(identity)?;
@@ -122,7 +126,7 @@ impl TuskFlight {
         Err(Status::unauthenticated("log in with a user name and password, or send a valid bearer token"))
     }
 
-    /// A text as a statement that the asker may run.
+    /// Parses a statement and checks that the client may run it.
     fn statement(identity: &Identity, sql: &str) -> Result<Statement, Status> {
         let statement = one_statement(sql).map_err(|e| status_of(e.into()))?;
         if identity.may_train || statement.right() == Right::Query {
@@ -131,12 +135,12 @@ impl TuskFlight {
         metrics::REFUSED.inc();
         let user = identity.user.as_deref().unwrap_or("this client");
         Err(Status::permission_denied(format!(
-            "{user} may only query: it has no right to train, or to change anything. Ask the cluster's keeper for \
-             rights = [\"query\", \"train\"]"
+            "{user} may only query: it has no right to train or to change anything. Ask the cluster's administrator \
+             for rights = [\"query\", \"train\"]"
         )))
     }
 
-    /// Starts a statement that the asker may run.
+    /// Starts a statement, which the client must be allowed to run.
     fn start<'a>(
         &'a self,
         identity: &'a Identity,
@@ -163,7 +167,7 @@ impl TuskFlight {
     }
 }
 
-/// The plan of a statement of DataFusion's.
+/// Returns the plan of a statement of DataFusion.
 async fn plan_of(session: &Session, statement: Statement) -> Result<LogicalPlan, Status> {
     match statement {
         Statement::DataFusion(statement) => {
@@ -173,7 +177,8 @@ async fn plan_of(session: &Session, statement: Statement) -> Result<LogicalPlan,
     }
 }
 
-/// A listener for a run's events and where they come out. Events that find no room are left out.
+/// Returns a listener for the events of a run, and the receiver of these events. Events that do not fit into the
+/// channel are dropped.
 fn watcher() -> (Option<OnEvent>, Option<mpsc::Receiver<RunEvent>>) {
     let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
     let on_event: OnEvent = Arc::new(move |event: &RunEvent| drop(sender.try_send(event.clone())));

@@ -1,4 +1,4 @@
-//! The sessions of SQL clients, their prepared statements, and the rows that wait to be fetched.
+//! The sessions of SQL clients, with their prepared statements and the rows that are not fetched yet.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,27 +14,27 @@ use crate::metrics;
 use crate::session::Session;
 use crate::statements::Statement;
 
-/// A session that was not used for this long is closed, with its tables and prepared statements.
+/// A session that is not used for this long is closed. Its tables and prepared statements are dropped.
 const SESSION_IDLE_MAX: Duration = Duration::from_secs(3600);
 
-/// Rows that were not fetched for this long are dropped.
+/// Rows that are not fetched for this long are dropped.
 const ROWS_IDLE_MAX: Duration = Duration::from_secs(300);
 
-/// The most sessions at a time.
+/// The maximum number of open sessions.
 const SESSIONS_MAX: usize = 1024;
 
-/// The most prepared statements, and the most statements whose rows wait, of one session.
+/// The maximum number of prepared statements of a session, and of its statements whose rows are not fetched yet.
 const STATEMENTS_MAX: usize = 256;
 
-/// A prepared statement, as it was parsed.
+/// A prepared statement.
 #[derive(Clone, Debug)]
 pub(super) struct Prepared {
     pub(super) statement: Statement,
-    /// Values for its parameters, in order.
+    /// The values of its parameters, in order.
     pub(super) parameters: Vec<ScalarValue>,
 }
 
-/// Rows of a statement that was started.
+/// The rows of a started statement.
 pub(super) struct Rows {
     pub(super) results: Results,
     pub(super) events: Option<mpsc::Receiver<RunEvent>>,
@@ -52,7 +52,7 @@ struct Open {
 #[derive(Default)]
 pub(super) struct Sessions {
     open: Mutex<HashMap<String, Open>>,
-    /// Held while a session is opened, so that two requests of one client get the same.
+    /// Locked while a session is opened, so that two requests of one client get the same session.
     opening: tokio::sync::Mutex<()>,
 }
 
@@ -67,7 +67,7 @@ impl Sessions {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session of this key, opened by `open` where there is none.
+    /// Returns the session of this key. If there is none, opens it with `open`.
     pub(super) async fn get(
         &self,
         key: &str,
@@ -100,7 +100,7 @@ impl Sessions {
         Some(open.session.clone())
     }
 
-    /// Closes idle sessions. The runs that they started continue.
+    /// Closes idle sessions and drops rows that were not fetched in time. The runs that the sessions started continue.
     pub(super) fn close_idle(&self) {
         let mut sessions = self.lock();
         sessions.retain(|_, open| open.used.elapsed() < SESSION_IDLE_MAX);
@@ -112,7 +112,7 @@ impl Sessions {
         metrics::STATEMENTS_WAITING.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
-    /// Keeps a prepared statement and gives its handle.
+    /// Stores a prepared statement and returns its handle.
     pub(super) fn prepare(&self, key: &str, prepared: Prepared) -> Result<String, Status> {
         self.with(key, |open| {
             if open.prepared.len() >= STATEMENTS_MAX {
@@ -125,7 +125,7 @@ impl Sessions {
         })
     }
 
-    /// A prepared statement.
+    /// Returns a prepared statement.
     pub(super) fn prepared(&self, key: &str, handle: &str) -> Result<Prepared, Status> {
         self.with(key, |open| open.prepared.get(handle).cloned().ok_or_else(|| unknown("prepared statement")))
     }
@@ -138,14 +138,14 @@ impl Sessions {
         })
     }
 
-    /// Forgets a prepared statement.
+    /// Drops a prepared statement.
     pub(super) fn close_prepared(&self, key: &str, handle: &str) {
         if let Some(open) = self.lock().get_mut(key) {
             open.prepared.remove(handle);
         }
     }
 
-    /// Keeps rows until they are fetched and gives their handle.
+    /// Stores rows until they are fetched and returns their handle.
     pub(super) fn keep(
         &self,
         key: &str,
@@ -164,7 +164,7 @@ impl Sessions {
         })
     }
 
-    /// Rows that were kept: once.
+    /// Removes and returns stored rows.
     pub(super) fn take(&self, key: &str, handle: &str) -> Result<Rows, Status> {
         self.with(key, |open| open.rows.remove(handle).ok_or_else(|| unknown("statement, or its rows were fetched")))
     }
@@ -172,7 +172,7 @@ impl Sessions {
     fn with<T>(&self, key: &str, f: impl FnOnce(&mut Open) -> Result<T, Status>) -> Result<T, Status> {
         match self.lock().get_mut(key) {
             Some(open) => f(open),
-            None => Err(unknown("session; it was closed for want of use")),
+            None => Err(unknown("session; idle sessions are closed")),
         }
     }
 }
@@ -181,5 +181,5 @@ fn unknown(what: &str) -> Status {
     Status::not_found(format!("there is no such {what}"))
 }
 
-/// Sessions shared by the requests of a scheduler.
+/// The sessions, shared by the requests of a scheduler.
 pub(super) type SharedSessions = Arc<Sessions>;

@@ -1,4 +1,4 @@
-//! Flight SQL's calls.
+//! The calls of Flight SQL.
 
 use std::pin::Pin;
 
@@ -34,14 +34,14 @@ use crate::access::users::Identity;
 use crate::session::Session;
 use crate::statements::Statement;
 
-/// The most rows of parameters that a prepared statement is bound to at once.
+/// The maximum number of rows of parameters that are bound to a prepared statement at once.
 const PARAMETER_ROWS_MAX: usize = 1;
 
 type HandshakeStream = Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>;
 type InfoResponse = Result<Response<FlightInfo>, Status>;
 type DataResponse = Result<Response<DataStream>, Status>;
 
-/// Where rows are fetched: from this very server, with this ticket.
+/// Returns where rows are fetched: from this server, with this ticket.
 fn info(schema: &Schema, ticket: &impl ProstMessageExt, descriptor: FlightDescriptor) -> InfoResponse {
     let ticket = Ticket::new(ticket.as_any().encode_to_vec());
     let info = FlightInfo::new().try_with_schema(schema).map_err(|e| Status::internal(e.to_string()))?;
@@ -55,7 +55,7 @@ fn schema_bytes(schema: &Schema) -> Result<bytes::Bytes, Status> {
 }
 
 fn handle_of(bytes: &[u8]) -> Result<String, Status> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| Status::invalid_argument("the statement's handle is not ours"))
+    String::from_utf8(bytes.to_vec()).map_err(|_| Status::invalid_argument("the statement's handle is not UTF-8"))
 }
 
 fn wants_events(metadata: &MetadataMap) -> bool {
@@ -63,7 +63,7 @@ fn wants_events(metadata: &MetadataMap) -> bool {
 }
 
 impl TuskFlight {
-    /// Starts a statement and says where its rows are, and which run they are the epochs of.
+    /// Starts a statement. Returns where its rows are fetched, and the run whose epochs they are, if it starts one.
     async fn run(
         &self,
         identity: &Identity,
@@ -81,7 +81,7 @@ impl TuskFlight {
         Ok(Response::new(info.with_app_metadata(run)))
     }
 
-    /// Runs a statement to its end, for clients that want no rows.
+    /// Runs a statement to its end, for clients that do not fetch its rows. Returns the number of rows.
     async fn run_to_end(
         &self,
         identity: &Identity,
@@ -96,7 +96,7 @@ impl TuskFlight {
         Ok(rows)
     }
 
-    /// The columns of a statement's rows and of its parameters, without running it.
+    /// Returns the columns of a statement's rows and of its parameters, without running it.
     fn describe<'a>(
         &'a self,
         identity: &'a Identity,
@@ -119,7 +119,7 @@ impl TuskFlight {
     }
 }
 
-/// Rows of a metadata call that has none here: DataFusion's tables have no keys.
+/// Returns no rows, for calls about keys: DataFusion's tables have none.
 fn no_rows(schema: std::sync::Arc<Schema>) -> DataResponse {
     let rows = FlightDataEncoderBuilder::new().with_schema(schema).build(stream::empty::<Result<_, FlightError>>());
     Ok(Response::new(Box::pin(rows.map_err(|e| Status::internal(e.to_string())))))
@@ -137,7 +137,7 @@ impl FlightSqlService for TuskFlight {
         let payload = HandshakeResponse { protocol_version: 0, payload: token.clone().into() };
         let responses: HandshakeStream = Box::pin(stream::once(async move { Ok(payload) }));
         let mut response = Response::new(responses);
-        let header = format!("Bearer {token}").parse().map_err(|_| Status::internal("the token is no header"))?;
+        let header = format!("Bearer {token}").parse().map_err(|_| Status::internal("the token is not a header"))?;
         response.metadata_mut().insert("authorization", header);
         Ok(response)
     }

@@ -1,4 +1,4 @@
-//! Rows as a stream of Flight messages, with the events of a run between them if the client asks for them.
+//! Converts rows to a stream of Flight messages, with the events of a run between them if the client asks for them.
 
 use std::pin::Pin;
 
@@ -18,20 +18,22 @@ use tusk_core::protocol::ENDING;
 
 use crate::error::{Error, Results};
 
-/// Events that may wait for a slow client before it misses some.
+/// The number of events that may wait for a slow client. Further events are dropped.
 pub(crate) const EVENTS_WAITING_MAX: usize = 256;
 
-/// Flight's stream of data.
+/// A stream of Flight messages.
 pub(crate) type DataStream = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
 
-/// Rows that are there already.
+/// Returns the stream of a batch.
 pub(crate) fn of_batch(batch: RecordBatch) -> Response<DataStream> {
     let schema = batch.schema();
     Response::new(encoded(schema, stream::once(async move { Ok(batch) })))
 }
 
-/// Rows that may still be coming, and events if they are wanted. Once `ending` fires, a run's rows end: they may take
-/// hours, the run goes on in the next scheduler, and so may who watches it.
+/// Returns the stream of rows, which may still be computed, and of events, if any are requested.
+///
+/// When `ending` is cancelled, the rows of a run end with an error: they may take hours, the run continues in the next
+/// scheduler, and the client can follow it there.
 pub(crate) fn of_results(
     results: Results,
     events: Option<mpsc::Receiver<RunEvent>>,
@@ -56,8 +58,8 @@ pub(crate) fn of_results(
     }
 }
 
-/// The next message: the schema before anything else, then events as they happen between the rows, and those that are
-/// left when the rows end.
+/// Returns the next message. The schema comes first, then the rows and the events as they happen, then the remaining
+/// events.
 async fn with_events(
     (mut rows, mut events, first): (DataStream, mpsc::Receiver<RunEvent>, bool),
 ) -> Option<(Result<FlightData, Status>, (DataStream, mpsc::Receiver<RunEvent>, bool))> {
@@ -80,8 +82,8 @@ async fn with_events(
     }
 }
 
-/// An IPC message that says nothing, in flatbuffers' form: where the table is, its layout without a field, the table.
-/// Decoders refuse a message that has no header at all.
+/// An empty IPC message in the format of FlatBuffers: the offset of the table, its layout without fields, and the
+/// table. Decoders refuse a message that has no header at all.
 const NO_MESSAGE: &[u8] = &[8, 0, 0, 0, 4, 0, 4, 0, 4, 0, 0, 0];
 
 fn event_message(event: &RunEvent) -> FlightData {
@@ -98,8 +100,8 @@ fn encoded(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Statu
     }))
 }
 
-/// An error in gRPC's terms; the text is ours.
-#[expect(clippy::needless_pass_by_value, reason = "it is the end of the error")]
+/// Converts an error to a gRPC status with the same message.
+#[expect(clippy::needless_pass_by_value, reason = "the error is not used afterwards")]
 pub(crate) fn status_of(error: Error) -> Status {
     let code = match &error {
         Error::Cancelled { .. } => Code::Cancelled,
@@ -124,7 +126,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_event_is_a_message_that_decoders_bear_and_pass_on() {
+    async fn decoders_accept_an_event_message_and_return_its_metadata() {
         let model = ModelName::new("m").unwrap();
         let event = RunEvent::Started { run: RunId::starting_at(0), model, epochs: 3, resumed_from: 0 };
         let messages = stream::iter([Ok(event_message(&event))]);

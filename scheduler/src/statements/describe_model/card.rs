@@ -1,5 +1,5 @@
-//! DESCRIBE MODEL name CARD: what people should know of a model before they use it (Mitchell et al. 2019, arXiv
-//! 1810.03993), as Markdown.
+//! DESCRIBE MODEL name CARD: a model card in Markdown (Mitchell et al. 2019, arXiv 1810.03993). It contains what users
+//! should know about a model before they use it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use tusk_core::options::{Architecture, Intensity, Threshold};
 
 use super::{held_out, started_from};
 
-/// The card of a model.
+/// Returns the card of a model.
 pub(super) fn card(manifest: &Manifest) -> String {
     let mut card = String::new();
     let sections = [
@@ -23,7 +23,7 @@ pub(super) fn card(manifest: &Manifest) -> String {
         ("## Limits".to_owned(), limits(manifest)),
     ];
     for (title, text) in sections {
-        // A String takes whatever is written to it.
+        // Writing to a String does not fail.
         let _always = writeln!(card, "{title}\n\n{text}\n");
     }
     card.truncate(card.trim_end().len());
@@ -98,7 +98,7 @@ fn is_ensemble(manifest: &Manifest) -> bool {
     manifest.definition.spec.architecture == Architecture::Ensemble
 }
 
-/// What happens to an image before the net; of nets that see it differently, before each.
+/// Describes the preprocessing. If the members of an ensemble differ in it, describes each one.
 fn all_preprocessing(manifest: &Manifest) -> String {
     let mut seen: Vec<(String, Vec<&str>)> = Vec::new();
     for member in &manifest.members {
@@ -172,7 +172,7 @@ fn metrics(manifest: &Manifest) -> String {
     } else {
         ""
     };
-    // Neither folds nor ensembles choose an epoch.
+    // A cross-validation and an ensemble choose no epoch.
     let chosen = match (manifest.best_epoch > 0, manifest.threshold_range.is_some()) {
         (true, true) => ", which also chose the epoch and the threshold, so the metrics may be optimistic",
         (true, false) => ", which also chose the epoch, so the metrics may be optimistic",

@@ -1,4 +1,4 @@
-//! DESCRIBE MODEL: the properties of a model, or its card.
+//! DESCRIBE MODEL: shows the properties of a model, or its model card.
 
 mod card;
 
@@ -37,7 +37,7 @@ pub(super) const VERB: Verb = Verb {
 #[derive(Debug)]
 struct DescribeModel {
     name: ModelName,
-    /// Whether the card is wanted instead of the properties.
+    /// Whether to return the model card instead of the properties.
     is_card: bool,
 }
 
@@ -55,21 +55,22 @@ impl Execute for DescribeModel {
     }
 }
 
-/// Which models have a property.
+/// The models that have a property.
 #[derive(Clone, Copy, PartialEq)]
 enum Of {
-    /// All.
+    /// All models.
     Every,
-    /// Not an ensemble: it was not trained, and each of its members sees and learned in its own way.
+    /// All models except ensembles. An ensemble is not trained, and its members may differ in preprocessing and
+    /// training.
     Trained,
 }
 
-/// One property per row.
+/// Returns one row per property.
 fn description(manifest: &Manifest) -> Result<RecordBatch> {
     let definition = &manifest.definition;
     let (spec, input) = (&definition.spec, &definition.preprocessing);
     let optional = |value: Option<f64>| value.map_or_else(|| "none".to_owned(), |v| format!("{v:.4}"));
-    // A manifest that was edited may name a class that is not there.
+    // The positive class of an edited manifest may not exist.
     let positive = definition.positive.and_then(|positive| definition.classes.get(positive));
     let best = manifest.best();
     let counts = |rows: &std::collections::BTreeMap<String, u64>| {
@@ -145,7 +146,7 @@ fn range(range: Option<(f64, f64)>) -> String {
     range.map_or_else(|| "none".to_owned(), |(low, high)| format!("{low:.4} to {high:.4}"))
 }
 
-/// The nets that are averaged.
+/// Returns the names and architectures of the members.
 fn members(manifest: &Manifest) -> String {
     let names: Vec<String> = manifest
         .members
@@ -155,7 +156,7 @@ fn members(manifest: &Manifest) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
-/// Which rows were held out.
+/// Returns which rows were held out.
 pub(super) fn held_out(manifest: &Manifest) -> String {
     let spec = &manifest.definition.spec;
     let by = spec.data.group.as_ref().map_or_else(|| "rows by their content".to_owned(), |group| format!("'{group}'"));
@@ -169,7 +170,7 @@ pub(super) fn held_out(manifest: &Manifest) -> String {
     }
 }
 
-/// The weights that the run started from.
+/// Returns the starting weights of the run.
 pub(super) fn started_from(manifest: &Manifest) -> String {
     let spec = &manifest.definition.spec;
     let from = match (&spec.start.warm_start, &spec.start.weights) {

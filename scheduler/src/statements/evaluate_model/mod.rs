@@ -1,4 +1,4 @@
-//! EVALUATE MODEL: a query over `predict_proba`, then the metrics with their intervals.
+//! EVALUATE MODEL: computes probabilities with a query of `predict_proba`, then metrics with intervals.
 
 mod options;
 mod output;
@@ -52,7 +52,7 @@ pub(super) const VERB: Verb = Verb {
 struct EvaluateModel {
     name: ModelName,
     on: Source,
-    /// As written.
+    /// The options as written in the statement.
     options: Vec<(String, OptionValue)>,
 }
 
@@ -76,24 +76,24 @@ impl Execute for EvaluateModel {
 pub struct Evaluation {
     /// The model.
     pub model: ModelName,
-    /// Rows that could be read.
+    /// The number of rows with a readable image.
     pub rows: u64,
-    /// Rows that could not.
+    /// The number of rows with an unreadable image.
     pub skipped: u64,
-    /// Mean cross-entropy, in nats, every row counting the same.
+    /// The mean cross-entropy in nats. All rows have the same weight.
     pub loss: Option<f64>,
-    /// The threshold that was applied; two classes only.
+    /// The threshold that was applied. Only for models of two classes.
     pub threshold: Option<f64>,
-    /// The metrics with a 95 % bootstrap interval.
+    /// The metrics with 95 % bootstrap intervals.
     pub report: Report,
-    /// The others by name, in the order of [`METRICS`]; two classes only.
+    /// The other metrics by name, in the order of [`METRICS`]. They have values only for models of two classes.
     pub scored: Vec<(&'static str, Option<f64>)>,
 }
 
-/// Evaluates a model on rows, all together.
+/// Evaluates a model on all rows together, also if the option `by` is set.
 ///
 /// # Errors
-/// When a column is missing, a label is not one of the model's classes, or there are no rows.
+/// Returns an error if a column does not exist, a label is not one of the model's classes, or there are no rows.
 pub async fn evaluate(
     context: &Session,
     manifest: &Manifest,
@@ -105,10 +105,10 @@ pub async fn evaluate(
     Ok(judge(&scored, manifest, grouped, threshold))
 }
 
-/// The rows that the statement returns, by its options.
+/// Returns the rows that the statement returns, depending on its options.
 ///
 /// # Errors
-/// As [`evaluate`], and where two classes are needed and there are more.
+/// As [`evaluate`]. Also returns an error if an option needs a model of two classes and the model has more.
 async fn result_of(
     context: &Session,
     manifest: &Manifest,
@@ -141,13 +141,13 @@ async fn result_of(
     Ok(concat_batches(&first.schema(), &batches).map_err(DataFusionError::from)?)
 }
 
-/// The scores of rows as validation takes them.
+/// Scores rows and returns the result as a [`Validation`].
 pub(super) async fn validation(context: &Session, manifest: &Manifest, rows: &Rows) -> Result<Validation> {
     let (scored, _) = score(context, manifest, None, rows, &EvaluateOptions::default()).await?;
     Ok(Validation::new(scored.truth, scored.probabilities, scored.groups))
 }
 
-/// Scores the rows, by one model or two; and whether they have groups.
+/// Scores the rows with one model or two. Also returns whether the rows have groups.
 async fn score(
     context: &Session,
     manifest: &Manifest,
@@ -175,7 +175,7 @@ async fn score(
         false => PredictProba::new(predictor),
     };
     let predict = ScalarUDF::from(predict);
-    // One call per class would run the net once per class: the map is asked for once and taken apart here.
+    // One call per class would run the net once per class. One call returns the map of all classes.
     let mut columns: Vec<Expr> = vec![
         rows.label(&spec)?.alias("truth"),
         cast(rows.group(&spec)?, DataType::Utf8).alias("group"),
@@ -195,7 +195,7 @@ async fn score(
     Ok((scored, spec.data.group.is_some()))
 }
 
-/// The threshold that is applied: as asked for, or the model's.
+/// Returns the threshold to apply: the one of the options, or that of the model.
 fn threshold_of(scored: &Scored, manifest: &Manifest, options: &EvaluateOptions) -> Result<Option<f64>> {
     let (wanted, least) = match options.cut {
         None => return Ok(own_threshold(manifest, options.calibrated)),
@@ -209,13 +209,14 @@ fn threshold_of(scored: &Scored, manifest: &Manifest, options: &EvaluateOptions)
         Wanted::Specificity => "specificity",
     };
     let none = || match truth.iter().any(|t| *t) && truth.iter().any(|t| !*t) {
-        true => format!("no threshold has a {metric} of {least} on these rows; ask for less"),
-        false => "threshold_for needs rows of both classes, and these are of one".to_owned(),
+        true => format!("no threshold has a {metric} of {least} on these rows; use a lower value"),
+        false => "threshold_for needs rows of both classes, and all rows have the same class".to_owned(),
     };
     Ok(Some(found.ok_or_else(|| Error::Data { message: none() })?))
 }
 
-/// The model's threshold; that of its calibrated probabilities decides as that of its raw ones does.
+/// Returns the model's threshold. For calibrated probabilities, it is the calibrated threshold, so that the decisions
+/// are the same.
 fn own_threshold(manifest: &Manifest, calibrated: bool) -> Option<f64> {
     let (positive, threshold) = manifest.definition.positive.zip(manifest.threshold)?;
     match &manifest.calibration {
@@ -228,7 +229,7 @@ fn own_threshold(manifest: &Manifest, calibrated: bool) -> Option<f64> {
     }
 }
 
-/// The positive class; `what` needs one.
+/// Returns the positive class. `what` names in the error what needs one.
 fn positive(manifest: &Manifest, what: &str) -> Result<usize> {
     let classes = manifest.definition.classes.len();
     let none = || Error::Data {
@@ -243,7 +244,7 @@ fn comparable(one: &Manifest, other: &Manifest) -> Result<()> {
         return Ok(());
     }
     let message = format!(
-        "'{}' tells {} apart and '{}' {}; only models of the same classes can be compared",
+        "'{}' has the classes {} and '{}' has {}; only models of the same classes can be compared",
         one.name,
         one.definition.classes.join(", "),
         other.name,

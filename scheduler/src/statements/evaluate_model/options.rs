@@ -13,13 +13,13 @@ pub enum Show {
     /// One row of metrics with their intervals.
     #[default]
     Summary,
-    /// A row per threshold: false positive rate, true positive rate.
+    /// One row per threshold: false positive rate, true positive rate.
     RocCurve,
-    /// A row per threshold: recall, precision.
+    /// One row per threshold: recall, precision.
     PrecisionRecallCurve,
-    /// A row per bin of probabilities: what they say, and what is so.
+    /// One row per bin of probabilities: mean probability, fraction of positive rows.
     Calibration,
-    /// A row per truth and prediction.
+    /// One row per pair of true and predicted class.
     ConfusionMatrix,
 }
 
@@ -37,33 +37,33 @@ impl Show {
     }
 }
 
-/// Where the threshold is put.
+/// How the threshold is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cut {
-    /// Here.
+    /// This threshold.
     At(f64),
-    /// The value at which these rows reach at least this much of a metric.
+    /// The threshold with which the metric on these rows is at least this value.
     For(Wanted, f64),
 }
 
 /// The options of EVALUATE.
 #[derive(Clone, Debug, Default)]
 pub struct EvaluateOptions {
-    /// Column of the images.
+    /// The column of the images.
     pub image: Option<String>,
-    /// Column of the labels.
+    /// The column of the labels.
     pub label: Option<String>,
-    /// Column of what the bootstrap keeps together.
+    /// The column of the groups, which the bootstrap keeps together.
     pub group: Option<String>,
-    /// The threshold, where it is not the model's.
+    /// The threshold, if it is not that of the model.
     pub cut: Option<Cut>,
-    /// What is answered.
+    /// The rows that are returned.
     pub show: Show,
-    /// Column whose values are judged apart.
+    /// A column by whose values the rows are divided. Each part is evaluated on its own.
     pub by: Option<String>,
     /// A model to compare with.
     pub against: Option<ModelName>,
-    /// Whether the model's calibrated probabilities are judged, and not its raw ones.
+    /// Whether the calibrated probabilities of the model are evaluated instead of the raw ones.
     pub calibrated: bool,
 }
 
@@ -71,10 +71,10 @@ impl EvaluateOptions {
     const NAMES: [&'static str; 9] =
         ["image", "label", "group", "threshold", "threshold_for", "show", "by", "against", "calibrated"];
 
-    /// The options of a statement.
+    /// Parses the options of a statement.
     ///
     /// # Errors
-    /// When one is unknown, its value does not fit, or two exclude each other.
+    /// Returns an error if an option is unknown, its value is invalid, or two options exclude each other.
     pub fn parse(options: &[(String, OptionValue)]) -> Result<Self> {
         let mut parsed = Self::default();
         for (key, value) in options {
@@ -90,7 +90,7 @@ impl EvaluateOptions {
                 "group" => parsed.group = Some(column()?),
                 "by" => parsed.by = Some(column()?),
                 "threshold" | "threshold_for" if parsed.cut.is_some() => {
-                    let message = "threshold and threshold_for both say where to cut; keep one".to_owned();
+                    let message = "threshold and threshold_for both set the threshold; keep one".to_owned();
                     return Err(Error::ConflictingOptions { message }.into());
                 }
                 "threshold" => {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_threshold_is_given_or_found_for_a_wanted_metric() {
+    fn a_threshold_is_a_number_or_is_chosen_for_a_metric() {
         let cut = |options: &[(&str, OptionValue)]| parse(options).unwrap().cut;
         assert_eq!(cut(&[("threshold", 0.3.into())]), Some(Cut::At(0.3)));
         let wanted = Some(Cut::For(Wanted::Sensitivity, 0.95));
@@ -181,11 +181,11 @@ mod tests {
             assert!(message.ends_with("it takes a number between 0 and 1"), "{message}");
         }
         let both = [("threshold", 0.3.into()), ("threshold_for", "sensitivity >= 0.9".into())];
-        assert_eq!(parse(&both).unwrap_err(), "threshold and threshold_for both say where to cut; keep one");
+        assert_eq!(parse(&both).unwrap_err(), "threshold and threshold_for both set the threshold; keep one");
     }
 
     #[test]
-    fn what_is_shown_has_a_name() {
+    fn show_and_other_options_are_parsed_or_refused() {
         for (word, show) in Show::WORDS {
             assert_eq!(parse(&[("show", word.into())]).unwrap().show, show);
         }

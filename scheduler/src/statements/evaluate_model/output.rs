@@ -1,4 +1,4 @@
-//! Evaluations as rows.
+//! Converts evaluations to rows.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::options::Show;
 use super::scored::Scored;
 use crate::error::Result;
 
-/// One row of metrics.
+/// Returns one row of metrics.
 pub(super) fn summary(evaluation: &Evaluation) -> Result<RecordBatch> {
     let mut columns = vec![
         ("model".to_owned(), text([evaluation.model.as_str()])),
@@ -26,7 +26,7 @@ pub(super) fn summary(evaluation: &Evaluation) -> Result<RecordBatch> {
         ("loss".to_owned(), number([evaluation.loss])),
         ("threshold".to_owned(), number([evaluation.threshold])),
     ];
-    // The loss has its column already.
+    // The loss already has a column.
     for (metric, interval) in evaluation.report.metrics().filter(|(metric, _)| metric.name != log_loss::METRIC.name) {
         columns.extend(with_bounds(metric.name, &interval));
     }
@@ -34,7 +34,7 @@ pub(super) fn summary(evaluation: &Evaluation) -> Result<RecordBatch> {
     batch(columns)
 }
 
-/// One row: two models on the same rows.
+/// Returns one row that compares two models on the same rows.
 pub(super) fn comparison(one: &Manifest, other: &Manifest, rows: &Scored, found: &Comparison) -> Result<RecordBatch> {
     let mut columns = vec![
         ("model".to_owned(), text([one.name.as_str()])),
@@ -49,7 +49,7 @@ pub(super) fn comparison(one: &Manifest, other: &Manifest, rows: &Scored, found:
     batch(columns)
 }
 
-/// A row per threshold or bin.
+/// Returns one row per threshold or bin.
 pub(super) fn curve(rows: &Scored, positive: usize, show: Show) -> Result<RecordBatch> {
     let (truth, score) = rows.binary(positive);
     if show == Show::Calibration {
@@ -84,8 +84,8 @@ fn calibration(bins: &[ReliabilityBin]) -> Result<RecordBatch> {
     ])
 }
 
-/// A row per truth and prediction, in the order of the classes. A row whose probabilities are no numbers is called no
-/// class, and is in none of them.
+/// Returns one row per pair of true and predicted class, in the order of the classes. A row without a predicted class,
+/// because of NaN among its probabilities, is not counted.
 pub(super) fn confusion_matrix(rows: &Scored, manifest: &Manifest, threshold: Option<f64>) -> Result<RecordBatch> {
     let classes = &manifest.definition.classes;
     let cut = manifest.definition.positive.zip(threshold);
@@ -105,7 +105,7 @@ pub(super) fn confusion_matrix(rows: &Scored, manifest: &Manifest, threshold: Op
     ])
 }
 
-/// The rows with the part that they are of before them.
+/// Returns the rows with a first column that contains the value of their part.
 pub(super) fn with_part(rows: &RecordBatch, column: &str, part: Option<&str>) -> Result<RecordBatch> {
     let parts: StringArray = std::iter::repeat_n(part, rows.num_rows()).collect();
     let names = rows.schema_ref().fields().iter().map(|field| field.name().clone());
@@ -134,7 +134,7 @@ fn number(values: impl IntoIterator<Item = Option<f64>>) -> ArrayRef {
 }
 
 fn batch(columns: Vec<(String, ArrayRef)>) -> Result<RecordBatch> {
-    // Every column may be NULL somewhere: one schema whatever the rows.
+    // Every column is nullable, so the schema does not depend on the rows.
     let field = |(name, array): &(String, ArrayRef)| Field::new(name, array.data_type().clone(), true);
     let schema = Schema::new(columns.iter().map(field).collect::<Vec<_>>());
     let arrays = columns.into_iter().map(|(_, array)| array).collect();
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_has_all_columns_that_the_manual_shows_in_their_order() {
+    fn the_summary_has_the_columns_of_the_manual_in_the_same_order() {
         let judgement = Judgement::binary(&[true, false, true, false], &[0.9, 0.2, 0.4, 0.6], 0.5).unwrap();
         let scored = METRICS.iter().filter(|metric| !metric.has_interval());
         let evaluation = Evaluation {

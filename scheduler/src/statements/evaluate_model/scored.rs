@@ -1,4 +1,4 @@
-//! Truth and probabilities of rows, as they come from the cluster.
+//! Collects the true classes and probabilities of rows from the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,23 +11,25 @@ use tusk_core::random::content_hash;
 
 use crate::error::Result;
 
-/// Rows that were scored, and how many could not be.
+/// Scored rows, and the number of rows with an unreadable image.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scored {
-    /// The class of each row.
+    /// The true class of each row.
     pub(super) truth: Vec<usize>,
-    /// Rows x classes, of the model and of the one it is compared with, where there is one.
+    /// The probabilities of the model: rows x classes.
     pub(super) probabilities: Vec<f32>,
+    /// The probabilities of the model it is compared with: rows x classes. Empty if there is none.
     pub(super) others: Vec<f32>,
-    /// What the bootstrap keeps together.
+    /// The group of each row.
     pub(super) groups: Vec<u64>,
-    /// Which part each row is judged in.
+    /// The part of each row. Each part is evaluated on its own.
     by: Vec<Option<String>>,
     skipped: BTreeMap<Option<String>, u64>,
 }
 
 impl Scored {
-    /// Takes a batch of truth, group, part, probabilities and, of another model, probabilities.
+    /// Adds a batch with the columns truth, group, part, probabilities and, if there is another model, its
+    /// probabilities.
     pub(super) fn take(&mut self, batch: &RecordBatch, classes: &[String], rows_name: &str) -> Result<()> {
         let [truth, groups, parts] = [0, 1, 2].map(|column| text(batch, column));
         let (truth, groups, parts) = (truth?, groups?, parts?);
@@ -63,22 +65,22 @@ impl Scored {
         Ok(())
     }
 
-    /// Rows that could not be read.
+    /// The number of rows with an unreadable image.
     pub(super) fn skipped(&self) -> u64 {
         self.skipped.values().sum()
     }
 
-    /// The score of one class, and whether it is each row's.
+    /// Returns for each row whether a class is the true one, and the probability of this class.
     pub(super) fn binary(&self, positive: usize) -> (Vec<bool>, Vec<f64>) {
         (self.truth.iter().map(|class| *class == positive).collect(), column(&self.probabilities, positive))
     }
 
-    /// The score of one class by the other model.
+    /// Returns the probability of a class by the other model.
     pub(super) fn other_score(&self, positive: usize) -> Vec<f64> {
         column(&self.others, positive)
     }
 
-    /// The rows of each part, in the order of the parts.
+    /// Returns the rows of each part, sorted by part.
     pub(super) fn parts(&self, classes: usize) -> Vec<(Option<String>, Self)> {
         let names: BTreeSet<&Option<String>> = self.by.iter().chain(self.skipped.keys()).collect();
         names.into_iter().map(|name| (name.clone(), self.part(name, classes))).collect()
@@ -101,7 +103,7 @@ impl Scored {
     }
 }
 
-/// One class of two.
+/// Returns the probabilities of one class. There must be two classes.
 fn column(probabilities: &[f32], class: usize) -> Vec<f64> {
     probabilities.iter().skip(class).step_by(2).copied().map(f64::from).collect()
 }
