@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tusk_core::ids::RunId;
-use tusk_core::job::{EpochSlice, Rows, Selection, Train, TrainReport, TrainTask};
+use tusk_core::job::{EpochSlice, Selection, Train, TrainReport, TrainTask};
 use tusk_core::manifest::FileRef;
 use tusk_core::physical::TrainExec;
 
