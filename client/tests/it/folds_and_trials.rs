@@ -1,6 +1,6 @@
 //! Cross-validation, search, ensembles, leaks and preprocessing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tusk_core::manifest::{ChildStatus, Leak};
 use tusk_core::metrics::definitions::roc_auc;
@@ -144,7 +144,7 @@ async fn invalid_ensembles_are_refused() {
         ["CREATE MODEL \"a.new\" USING ensemble OPTIONS (members = 'a')", "CREATE MODEL \"a.fold-1\" TRAIN ON xrays"]
     {
         let refusal = fixture.refusal(named).await;
-        assert!(refusal.contains("are reserved for parts of runs"), "{refusal}");
+        assert!(refusal.contains("are reserved for folds, trials and ensembles"), "{refusal}");
     }
 }
 
@@ -163,6 +163,23 @@ async fn cancelled_folds_resume_to_the_bytes_of_uninterrupted_ones() {
     assert!(runs() > 3, "the folds of a cancelled run are not kept");
     fixture.run("DROP MODEL IF EXISTS n").await;
     assert_eq!(runs(), 2, "runs of cancelled folds are still in the store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_run_leaves_interrupted_folds_as_they_were() {
+    let fixture = Fixture::new().await;
+    cancel_after_an_epoch(&fixture, &folds("m", "")).await;
+    let files = || {
+        let folders = std::fs::read_dir(fixture.path("store/runs")).unwrap().map(|folder| folder.unwrap().path());
+        let files = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()));
+        files.map(|file| (file.clone(), std::fs::read(file).unwrap())).collect::<BTreeMap<_, _>>()
+    };
+    let before = files();
+    let on = "(SELECT X'00' AS image, label, path, \"group\" FROM xrays)";
+    let message = fixture.refusal(&create("m", 1, "", on)).await;
+    assert!(message.contains("cannot be read"), "{message}");
+    assert!(before.len() > 3 && files() == before, "the refused run changed files of the interrupted one");
+    fixture.run(&folds("m", ", resume = true")).await;
 }
 
 const SEARCH: &str = ", learning_rate = range(0.0001, 0.01), augment = candidates('none', 'xray')";

@@ -79,9 +79,6 @@ impl Run {
             None => record.status != RunStatus::Finished,
         };
         let previous = before.clone().filter(|record| request.resume && is_previous(record));
-        if let (None, Some(before)) = (&previous, &before) {
-            drop_children(&context.store, before).await?;
-        }
         if let Some(record) = &previous
             && record.definition.spec != request.spec
         {
@@ -108,6 +105,10 @@ impl Run {
                 }
                 this.context.store.write_run(&this.record).await?;
                 this.profile(None).await?;
+                // Not earlier: if this run is refused, the record of the earlier one is restored.
+                if let Some(before) = &before {
+                    drop_children(&this.context.store, before).await?;
+                }
             }
         }
         Ok(this)

@@ -324,7 +324,10 @@ async fn run_to_its_end(
     guard: Deregister,
 ) -> Result<Manifest> {
     let (store, name) = (context.store.clone(), request.name.clone());
-    let before = store.run(&name).await?;
+    let before = match store.run(&name).await? {
+        Some(record) => Some(Before { record, request: store.request(&name).await? }),
+        None => None,
+    };
     let begun = match request.spec.children() {
         Some(_) => CompositeRun::begin(context, request, run).await.map(|study| Begun::CompositeRun(Box::new(study))),
         None => Run::begin(context, request, run).await.map(|run| Begun::Run(Box::new(run))),
@@ -377,16 +380,26 @@ impl Begun {
     }
 }
 
-/// Records why a run did not begin. If an earlier run has epochs or child runs, restores its record instead, because
-/// its checkpoints are more useful.
+/// What the store has of the earlier run of a model.
+struct Before {
+    record: RunRecord,
+    request: Option<Vec<u8>>,
+}
+
+/// Records why a run did not begin. If an earlier run has epochs or child runs, restores its record and its request
+/// instead, because its checkpoints are more useful.
 async fn note_refusal(
     store: &ModelStore,
     name: &ModelName,
-    before: Option<RunRecord>,
+    before: Option<Before>,
     error: &Error,
 ) -> tusk_core::Result<()> {
-    if let Some(before) = before.filter(|record| !record.epochs.is_empty() || !record.children.is_empty()) {
-        return store.write_run(&before).await;
+    let has_checkpoints = |record: &RunRecord| !record.epochs.is_empty() || !record.children.is_empty();
+    if let Some(before) = before.filter(|before| has_checkpoints(&before.record)) {
+        if let Some(request) = before.request {
+            store.write_request(name, request).await?;
+        }
+        return store.write_run(&before.record).await;
     }
     match store.run(name).await? {
         Some(begun) if begun.status == RunStatus::Running => {

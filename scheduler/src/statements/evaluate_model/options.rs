@@ -35,6 +35,11 @@ impl Show {
     pub(super) fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(_, show)| *show == self).map_or("", |(word, _)| word)
     }
+
+    /// Returns whether the rows depend on the threshold.
+    fn has_threshold(self) -> bool {
+        matches!(self, Self::Summary | Self::ConfusionMatrix)
+    }
 }
 
 /// How the threshold is chosen.
@@ -131,6 +136,11 @@ impl EvaluateOptions {
             let message = format!("against compares two models in one row; leave out show = '{}'", parsed.show.word());
             return Err(Error::ConflictingOptions { message }.into());
         }
+        if parsed.cut.is_some() && (parsed.against.is_some() || !parsed.show.has_threshold()) {
+            let shown = if parsed.against.is_some() { "against" } else { parsed.show.word() };
+            let message = format!("the result of {shown} does not depend on a threshold; leave the threshold out");
+            return Err(Error::ConflictingOptions { message }.into());
+        }
         Ok(parsed)
     }
 }
@@ -194,6 +204,16 @@ mod tests {
         assert!(message.contains("did you mean 'roc_curve'?"), "{message}");
         let message = parse(&[("against", "b".into()), ("show", "roc_curve".into())]).unwrap_err();
         assert_eq!(message, "against compares two models in one row; leave out show = 'roc_curve'");
+        for word in ["roc_curve", "pr_curve", "calibration"] {
+            let message = parse(&[("show", word.into()), ("threshold", 0.3.into())]).unwrap_err();
+            assert_eq!(
+                message,
+                format!("the result of {word} does not depend on a threshold; leave the threshold out")
+            );
+        }
+        let message = parse(&[("against", "b".into()), ("threshold_for", "recall >= 0.9".into())]).unwrap_err();
+        assert_eq!(message, "the result of against does not depend on a threshold; leave the threshold out");
+        assert!(parse(&[("show", "confusion_matrix".into()), ("threshold", 0.3.into())]).is_ok());
         assert!(parse(&[("calibrated", OptionValue::Bool(true))]).unwrap().calibrated);
         let message = parse(&[("calibrated", "yes".into())]).unwrap_err();
         assert!(message.contains("true or false"), "{message}");
