@@ -22,7 +22,7 @@ from cluster import HERE, TARGET, stop
 ROOT = HERE.parent
 PROGRAMS = ["-p", "tusk", "-p", "tusk-scheduler", "-p", "tusk-executor", "--bins"]
 TUSK = ["cargo", "build", "-p", "tusk", "--bin", "tusk"]
-DIST = ["cargo", "build", "--profile", "dist", *PROGRAMS]
+DIST = ["cargo", "build", "--profile", "dist", *PROGRAMS, "-p", "tusk-benches"]
 CRATES = ["core", "udfs", "executor", "scheduler", "client"]
 PACKAGES = {"client": "tusk"}
 ADDED = "\n/// Added by benches/build.py.\npub const ADDED_BY_BUILD: u64 = {};\n"

@@ -17,8 +17,7 @@ options! {
         workers: Option<u32> = None, WordOr("auto", Whole::Within(1, 10_000)), before None, [Fixed];
         /// The device of a worker.
         device: Device = Device::Auto, Quoted;
-        /// How workers exchange weights: by synchronous averages, or by asynchronous pushes that lock all tensors or
-        /// (hogwild) one tensor at a time.
+        /// How workers exchange weights: by averages that all wait for, or through a parameter server.
         mode: Mode = mode::synchronous::MODE, Quoted, [Fixed];
         /// How often workers exchange weights; 'batch' requires mode 'asynchronous' or 'hogwild'.
         frequency: Frequency = Frequency::Epoch, Quoted, before Frequency::Epoch;
