@@ -293,7 +293,10 @@ async fn prediction_preprocesses_images_as_training_does() {
         (Some("0.05"), Some("pad"), Some("stretch"), Some("0.2"))
     );
     let refusal = fixture.refusal(&create("n", 1, ", intensity = 'clahe', resize = 'pad'", "xrays")).await;
-    assert!(refusal.starts_with("intensity = 'clahe' would equalize the black borders of resize = 'pad' too"), "{refusal}");
+    assert!(
+        refusal.starts_with("intensity = 'clahe' would equalize the black borders of resize = 'pad' too"),
+        "{refusal}"
+    );
     let seen = "SELECT count(DISTINCT augment_image(image, 'xray', seed, 64)) FROM (SELECT image FROM xrays ORDER BY path \
                 LIMIT 1) CROSS JOIN (VALUES (1), (2), (3), (1)) AS s(seed)";
     assert_eq!(fixture.cell(seen).await, "3");
