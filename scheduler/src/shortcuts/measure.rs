@@ -40,14 +40,18 @@ pub(crate) struct Shortcut {
 /// other columns of the table.
 pub(crate) fn measure(rows: &[Row], columns: &[String]) -> Vec<Shortcut> {
     let judge = Judge::new(rows);
-    let mut found = Vec::new();
+    let (mut found, mut known) = (Vec::new(), Vec::new());
     for nuisance in NUISANCES {
         let values: Vec<Option<Value>> = rows.iter().map(|row| (nuisance.value)(&row.image)).collect();
         found.extend(judge.values(nuisance.name, &values, nuisance.advice));
+        known.push(values);
     }
     for (place, name) in columns.iter().enumerate() {
         let values: Vec<Option<Value>> = rows.iter().map(|row| row.columns.get(place).cloned().flatten()).collect();
-        found.extend(judge.values(&format!("column {name}"), &values, COLUMN));
+        // `tusk ingest` writes columns of the headers.
+        if !known.contains(&values) {
+            found.extend(judge.values(&format!("column {name}"), &values, COLUMN));
+        }
     }
     for probe in PROBES {
         let seen: Vec<Vec<f32>> = rows.iter().map(|row| (probe.seen)(&row.image.thumbnail)).collect();
