@@ -17,7 +17,7 @@ CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build dist install demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders paper ablation illustrations training-modes torchvision-weights fuzz docs clean
+.PHONY: help setup build dist install demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders paper ablation study-shift illustrations training-modes torchvision-weights fuzz docs clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ paper: dist ## Train five models under three losses on IMAGES=folder, as the pap
 
 ablation: dist ## Train cnn with one option changed at a time on IMAGES=folder: writes docs/ablation.md. An hour.
 	@$(ENV) benches/experiments/ablation.py --images "$(IMAGES)"
+
+study-shift: dist ## Test cnn on X-rays of IMAGES=folder that were acquired otherwise than the training X-rays: writes docs/study-shift.md. An hour.
+	@$(ENV) benches/experiments/study_shift.py --images "$(IMAGES)"
 
 illustrations: dist ## Make the illustrations of the manual from synthetic X-rays: augmentation and heat maps. A minute.
 	@$(ENV) benches/experiments/illustrations.py

@@ -1,4 +1,4 @@
-"""The table of X-rays and the split by patient that `paper.py` and `ablation.py` share."""
+"""The tables of X-rays and their splits, by patient and by acquisition, that the experiments share."""
 
 import csv
 import io
@@ -10,6 +10,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path += [str(HERE.parent), str(HERE.parent / "peers")]
 from cluster import BIN, TARGET
+from environment import python_with
 from results import add, find, read
 
 FOLDER = TARGET / "experiments"
@@ -20,6 +21,8 @@ TEST_DIGITS = "012"
 IS_TEST = f"substr(md5(\"group\"), 1, 1) IN ({', '.join(repr(digit) for digit in TEST_DIGITS)})"
 TRAINING = f"(SELECT * FROM xrays WHERE NOT {IS_TEST})"
 TEST = f"(SELECT * FROM xrays WHERE {IS_TEST})"
+NEAR, FAR = FOLDER / "near.parquet", FOLDER / "far.parquet"
+PACKAGES = ["numpy==2.2.6", "pillow==12.0.0", "pyarrow==22.0.0"]
 
 
 def tusk(*words):
@@ -33,6 +36,18 @@ def ingest(images):
     FOLDER.mkdir(parents=True, exist_ok=True)
     if not TABLE.exists():
         tusk("ingest", images, "--out", TABLE, "--group-regex", GROUP_REGEX)
+
+
+def split_by_acquisition():
+    """Writes NEAR, to train on, and FAR, the eleven variants to test on, from TABLE."""
+    if not FAR.exists():
+        subprocess.run([python_with("acquisition", PACKAGES), HERE / "acquisition.py", TABLE, NEAR, FAR], check=True)
+
+
+def on_variants(model):
+    """Evaluates a model on FAR. Returns the rows by variant."""
+    rows = sql(f"EVALUATE MODEL {model} ON far OPTIONS (by = 'variant')", tables={"far": FAR})
+    return {row["variant"]: row for row in rows}
 
 
 def sql(*statements, tables=()):

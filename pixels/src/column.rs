@@ -312,7 +312,15 @@ impl<'a> ImageColumn<'a> {
             Images::Encoded(bytes) => probe(bytes.get(row).ok_or(DecodeError::Null)?),
             Images::Spark(images) => {
                 let SparkImage { width, height, channels, .. } = images.get(row)?;
-                Ok(ImageInfo { width, height, channels: channels as u8, bit_depth: 8, frames: 1, format: "raw" })
+                Ok(ImageInfo {
+                    width,
+                    height,
+                    channels: channels as u8,
+                    bit_depth: 8,
+                    frames: 1,
+                    format: "raw",
+                    quality: None,
+                })
             }
         }
     }

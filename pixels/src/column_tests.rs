@@ -58,7 +58,8 @@ fn a_spark_image_is_read_as_blue_green_red() {
     assert_eq!(images.pixels(0, Channels::Rgb).unwrap().data, [1, 2, 3, 10, 20, 30]);
     assert_eq!(images.origin(0), Some("file:/a.png"));
     assert_eq!(images.content(0), [3, 2, 1, 30, 20, 10]);
-    let expected = ImageInfo { width: 2, height: 1, channels: 3, bit_depth: 8, frames: 1, format: "raw" };
+    let expected =
+        ImageInfo { width: 2, height: 1, channels: 3, bit_depth: 8, frames: 1, format: "raw", quality: None };
     assert_eq!(images.info(0).unwrap(), expected);
 
     let grey = spark(2, 1, 1, 0, &[7, 8]);

@@ -20,6 +20,9 @@ pub struct ImageInfo {
     pub frames: u32,
     /// The name of the format in SQL: "jpeg", "png", ...
     pub format: &'static str,
+    /// The quality of a JPEG, from 1 to 100: the one at which libjpeg has the nearest quantization table. `None` for other
+    /// formats.
+    pub quality: Option<u8>,
 }
 
 /// Reads the header of an image without decoding pixels.

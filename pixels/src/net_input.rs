@@ -4,32 +4,36 @@
 //! by less than a grey level on average from that of full decoding (see the tests).
 
 use tusk_core::manifest::Preprocessing;
+use tusk_core::options::Resize;
 
 use super::decoded::{Decoded, Reduced};
 use super::formats::Format;
 use super::intensity::change;
 use super::resize::{Part, resize_part};
-use super::{Channels, DecodeError, Pixels};
+use super::{Channels, DecodeError, Pixels, PixelsError};
 
 /// Decodes an image into the net input of this preprocessing, before normalization.
 ///
 /// # Errors
 /// As [`decode_square`].
 pub fn decode_input(bytes: &[u8], preprocessing: &Preprocessing) -> Result<Pixels, DecodeError> {
-    let (channels, crop) = (channels(preprocessing), preprocessing.border_crop);
-    let mut square = cropped_square(bytes, channels, preprocessing.image_size, crop)?;
-    change(&mut square, preprocessing.intensity);
-    Ok(square)
+    let Preprocessing { image_size, border_crop, resize, .. } = *preprocessing;
+    let fitted = decode_fitted(bytes, channels(preprocessing), image_size, Fit { crop: border_crop, resize })?;
+    finished(fitted, preprocessing)
 }
 
 /// Computes the net input of a decoded image.
 pub(super) fn input_of(pixels: Pixels, preprocessing: &Preprocessing) -> Result<Pixels, DecodeError> {
-    let (channels, side) = (channels(preprocessing), preprocessing.image_size);
-    let pixels = pixels.into_channels(channels);
-    let part = Part::of(&pixels).without_border(preprocessing.border_crop);
-    let mut square = resize_part(&pixels, part, side, side)?;
-    change(&mut square, preprocessing.intensity);
-    Ok(square)
+    let pixels = pixels.into_channels(channels(preprocessing));
+    let fit = Fit { crop: preprocessing.border_crop, resize: preprocessing.resize };
+    let fitted = fit.resized(&pixels, Part::of(&pixels), preprocessing.image_size)?;
+    finished(fitted, preprocessing)
+}
+
+/// Adjusts the grey levels and adds black borders.
+fn finished(mut fitted: Pixels, preprocessing: &Preprocessing) -> Result<Pixels, DecodeError> {
+    change(&mut fitted, preprocessing.intensity);
+    Ok(centred(fitted, preprocessing.image_size)?)
 }
 
 fn channels(preprocessing: &Preprocessing) -> Channels {
@@ -43,32 +47,68 @@ fn channels(preprocessing: &Preprocessing) -> Channels {
 /// # Errors
 /// As [`decode`](super::decode()), and [`DecodeError::Resample`] for errors of [`resize`](super::resize()).
 pub fn decode_square(bytes: &[u8], channels: Channels, side: u32) -> Result<Pixels, DecodeError> {
-    cropped_square(bytes, channels, side, 0.0)
+    decode_fitted(bytes, channels, side, Fit { crop: 0.0, resize: Resize::Stretch })
 }
 
-/// Like [`decode_square`], after a fraction `crop` of each side is cut off at each border.
-fn cropped_square(bytes: &[u8], channels: Channels, side: u32, crop: f64) -> Result<Pixels, DecodeError> {
+/// Which part of an image is resized, and whether the ratio of its sides is kept.
+#[derive(Clone, Copy)]
+struct Fit {
+    /// The fraction of each side that is cut off at each border.
+    crop: f64,
+    resize: Resize,
+}
+
+impl Fit {
+    /// Resamples a part of an image. The result is a square of this side, or, with [`Resize::Pad`], has it as its longer
+    /// side.
+    fn resized(self, pixels: &Pixels, part: Part, side: u32) -> Result<Pixels, DecodeError> {
+        let part = part.without_border(self.crop);
+        let (part, (width, height)) = match self.resize {
+            Resize::Stretch => (part, (side, side)),
+            Resize::Crop => (part.middle_square(), (side, side)),
+            Resize::Pad => (part, part.fitted(side)),
+        };
+        Ok(resize_part(pixels, part, width, height)?)
+    }
+}
+
+fn decode_fitted(bytes: &[u8], channels: Channels, side: u32, fit: Fit) -> Result<Pixels, DecodeError> {
     let format = Format::of(bytes)?;
     // The remaining part must not be smaller than `side`.
-    let whole = (f64::from(side) / (1.0 - 2.0 * crop)).ceil() as u32;
+    let whole = (f64::from(side) / (1.0 - 2.0 * fit.crop)).ceil() as u32;
     if let Some(reduced) = format.reduced(bytes, channels, whole)? {
-        return square_of(&reduced, side, crop);
+        return fitted_of(&reduced, side, fit);
     }
     let pixels = format.pixels(bytes, 0)?.into_pixels().into_channels(channels);
-    Ok(resize_part(&pixels, Part::of(&pixels).without_border(crop), side, side)?)
+    fit.resized(&pixels, Part::of(&pixels), side)
 }
 
-/// Resamples first and applies the orientation to the square, which is smaller.
-fn square_of(reduced: &Reduced, side: u32, crop: f64) -> Result<Pixels, DecodeError> {
+/// Resamples first and applies the orientation to the result, which is smaller.
+fn fitted_of(reduced: &Reduced, side: u32, fit: Fit) -> Result<Pixels, DecodeError> {
     let (columns, rows) = reduced.covered;
-    let part = Part { left: 0.0, top: 0.0, columns, rows }.without_border(crop);
-    let square = resize_part(&reduced.pixels, part, side, side)?;
-    Ok(Decoded::from(square).turned(reduced.orientation).into_pixels())
+    let fitted = fit.resized(&reduced.pixels, Part { left: 0.0, top: 0.0, columns, rows }, side)?;
+    Ok(Decoded::from(fitted).turned(reduced.orientation).into_pixels())
+}
+
+/// Centres an image on a black square.
+fn centred(pixels: Pixels, side: u32) -> Result<Pixels, PixelsError> {
+    if (pixels.width, pixels.height) == (side, side) {
+        return Ok(pixels);
+    }
+    let count = pixels.channels.count();
+    let [left, top] = [pixels.width, pixels.height].map(|length| ((side - length) / 2) as usize);
+    let (row, square_row) = (pixels.width as usize * count, side as usize * count);
+    let mut data = vec![0; square_row * side as usize];
+    for (from, to) in pixels.data.chunks_exact(row).zip(data.chunks_exact_mut(square_row).skip(top)) {
+        to[left * count..][..row].copy_from_slice(from);
+    }
+    Pixels::new(side, side, pixels.channels, data)
 }
 
 #[cfg(test)]
 mod tests {
     use image::{DynamicImage, ImageFormat, RgbImage};
+    use tusk_core::options::Intensity;
 
     use super::super::decode::decode;
     use super::super::resize::resize;
@@ -158,6 +198,52 @@ mod tests {
                 assert!((middle - 50.0).abs() < 4.0, "{format:?} of {width}: {middle} in the middle");
             }
         }
+    }
+
+    #[test]
+    fn the_ratio_of_the_sides_is_kept_by_padding_and_by_cropping_in_every_format_and_orientation() {
+        // A disc on grey, which stays a disc of the same fraction of the longer or the shorter side.
+        let disc = |width: u32, height: u32| {
+            DynamicImage::ImageLuma8(image::GrayImage::from_fn(width, height, |x, y| {
+                let [dx, dy] = [(x, width), (y, height)].map(|(at, of)| f64::from(at) + 0.5 - f64::from(of) / 2.0);
+                image::Luma([if dx * dx + dy * dy < 0.09 * f64::from(width.min(height)).powi(2) { 240 } else { 60 }])
+            }))
+        };
+        for (width, height) in [(1000, 700), (700, 1000), (100, 70), (70, 100), (64, 64)] {
+            let image = disc(width, height);
+            for format in [ImageFormat::Jpeg, ImageFormat::Png] {
+                let bytes = written(&image, format);
+                let stored = decode(&bytes, Channels::Grey).unwrap();
+                let ratio = f64::from(width.min(height)) / f64::from(width.max(height));
+                for (resize, diameter, covered) in [(Resize::Pad, 0.6 * ratio, ratio), (Resize::Crop, 0.6, 1.0)] {
+                    let preprocessing = Preprocessing { resize, ..Preprocessing::plain(64, 1, 0.0, 1.0) };
+                    let square = decode_input(&bytes, &preprocessing).unwrap();
+                    assert!(mean_difference(&square, &input_of(stored.clone(), &preprocessing).unwrap()) < 1.0);
+                    let count = |is: fn(u8) -> bool| square.data.iter().filter(|level| is(**level)).count() as f64;
+                    let what = format!("{resize} of {width} x {height}, {format:?}");
+                    let area = std::f64::consts::PI / 4.0 * (64.0 * diameter).powi(2);
+                    let light = count(|level| level > 150);
+                    assert!((light / area - 1.0).abs() < 0.06, "{what}: the disc has {light} pixels, not {area}");
+                    let black = count(|level| level < 15) / 4096.0;
+                    assert!((black - (1.0 - covered)).abs() < 0.02, "{what}: {black} of the square is black");
+                    let line =
+                        |at: fn(usize, usize) -> usize| (0..64).filter(|i| square.data[at(*i, 32)] > 150).count();
+                    let (across, down) = (line(|i, j| j * 64 + i), line(|i, j| i * 64 + j));
+                    assert!(across.abs_diff(down) <= 1, "{what}: the disc has {across} by {down} pixels");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn levels_are_stretched_before_black_borders_are_added() {
+        let ramp = image::GrayImage::from_fn(64, 32, |x, _| image::Luma([100 + x as u8]));
+        let bytes = written(&DynamicImage::ImageLuma8(ramp), ImageFormat::Png);
+        let plain = Preprocessing { resize: Resize::Pad, ..Preprocessing::plain(64, 1, 0.0, 1.0) };
+        let square = decode_input(&bytes, &Preprocessing { intensity: Intensity::Stretch, ..plain }).unwrap();
+        let row = &square.data[32 * 64..33 * 64];
+        assert_eq!((row[0], row[63]), (0, 255), "{row:?}");
+        assert!((row[32].abs_diff(128)) < 6, "{row:?}");
     }
 
     #[test]

@@ -131,6 +131,21 @@ impl Part {
             rows: self.rows * (1.0 - 2.0 * crop),
         }
     }
+
+    /// Returns the largest square in the middle.
+    pub(super) fn middle_square(self) -> Self {
+        let side = self.columns.min(self.rows);
+        let (left, top) = ((self.columns - side) / 2.0, (self.rows - side) / 2.0);
+        Self { left: self.left + left, top: self.top + top, columns: side, rows: side }
+    }
+
+    /// Returns the width and the height at which the longer side is `side` and the ratio is kept.
+    pub(super) fn fitted(self, side: u32) -> (u32, u32) {
+        let longer = self.columns.max(self.rows);
+        let [width, height] =
+            [self.columns, self.rows].map(|length| (f64::from(side) * length / longer).round().max(1.0) as u32);
+        (width, height)
+    }
 }
 
 /// Resamples a part of an image with [`Filter::Bilinear`].

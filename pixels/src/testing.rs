@@ -56,7 +56,7 @@ pub(crate) fn pillow_file(name: &str) -> PillowFile {
     pillow_files().into_iter().find(|file| file.name == name).unwrap()
 }
 
-fn unhex(digits: &str) -> Vec<u8> {
+pub(crate) fn unhex(digits: &str) -> Vec<u8> {
     (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
 }
 

@@ -24,6 +24,7 @@ mod run;
 mod search;
 mod service;
 mod session;
+mod shortcuts;
 mod statements;
 
 pub use error::{Error, Result, Results};

@@ -268,8 +268,8 @@ async fn rows_on_both_sides_of_a_split_are_counted_refused_or_left_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn prediction_preprocesses_images_as_training_does() {
     let fixture = Fixture::new().await;
-    let options = ", intensity = 'stretch', border_crop = 0.05, mixup = 0.2, augment = 'rotate, shear', \
-                   ema = 0.9, tta = 3";
+    let options = ", intensity = 'stretch', resize = 'pad', border_crop = 0.05, mixup = 0.2, \
+                   augment = 'rotate, shear, stretch, frame, processing', ema = 0.9, tta = 3";
     let held_out = "(SELECT * FROM xrays WHERE \"group\" IN ('person001', 'person008'))";
     let training = "(SELECT * FROM xrays WHERE \"group\" NOT IN ('person001', 'person008'))";
     fixture.run(&format!("{} VALIDATE ON {held_out}", create("m", 1, options, training))).await;
@@ -289,8 +289,13 @@ async fn prediction_preprocesses_images_as_training_does() {
         "{card}"
     );
     assert_eq!(
-        (value("border_crop"), value("intensity"), value("mixup")),
-        (Some("0.05"), Some("stretch"), Some("0.2"))
+        (value("border_crop"), value("resize"), value("intensity"), value("mixup")),
+        (Some("0.05"), Some("pad"), Some("stretch"), Some("0.2"))
+    );
+    let refusal = fixture.refusal(&create("n", 1, ", intensity = 'clahe', resize = 'pad'", "xrays")).await;
+    assert!(
+        refusal.starts_with("intensity = 'clahe' would equalize the black borders of resize = 'pad' too"),
+        "{refusal}"
     );
     let seen = "SELECT count(DISTINCT augment_image(image, 'xray', seed, 64)) FROM (SELECT image FROM xrays ORDER BY path \
                 LIMIT 1) CROSS JOIN (VALUES (1), (2), (3), (1)) AS s(seed)";

@@ -31,6 +31,8 @@ mod precision;
 #[cfg(test)]
 mod resume;
 #[cfg(test)]
+mod shortcuts;
+#[cfg(test)]
 mod slt;
 #[cfg(test)]
 mod sources;

@@ -7,12 +7,15 @@ pub mod blur;
 pub mod brightness;
 pub mod contrast;
 pub mod cutout;
+pub mod frame;
 pub mod gamma;
 pub mod horizontal_flip;
 pub mod noise;
+pub mod processing;
 pub mod rotate;
 pub mod shear;
 pub mod shift;
+pub mod stretch;
 pub mod zoom;
 
 use crate::registry::registered;
@@ -23,6 +26,9 @@ pub const TRANSFORMS: &[Transform] = &[
     shift::TRANSFORM,
     zoom::TRANSFORM,
     shear::TRANSFORM,
+    stretch::TRANSFORM,
+    frame::TRANSFORM,
+    processing::TRANSFORM,
     brightness::TRANSFORM,
     contrast::TRANSFORM,
     gamma::TRANSFORM,
@@ -64,6 +70,8 @@ pub enum Stream {
 pub enum Step {
     /// Where each pixel comes from.
     Geometry,
+    /// A gain per frequency band.
+    Bands,
     /// Blurred or sharpened.
     Sharpness,
     /// An exponent.
@@ -75,6 +83,9 @@ pub enum Step {
     /// A square is replaced, after normalisation.
     Cutout,
 }
+
+/// Number of frequency bands. Sides of net inputs are multiples of 2 to this power.
+pub const BANDS: usize = 5;
 
 /// How an image is changed. The default changes nothing.
 #[derive(Clone, Debug)]
@@ -89,8 +100,15 @@ pub struct Changes {
     pub dy: f64,
     /// Shift of a row per row.
     pub shear: f64,
+    /// Factor on the visible part of the width, besides `zoom`.
+    pub width: f64,
+    /// Factor on the visible part of the height, besides `zoom`.
+    pub height: f64,
     /// Whether left and right are swapped.
     pub is_flipped: bool,
+    /// Factors on the frequency bands, the finest first. A band is the difference between an image and its copy at half the
+    /// resolution; what is left after the last one stays.
+    pub gains: [f64; BANDS],
     /// Exponent on values in [0, 1].
     pub gamma: f64,
     /// Factor on the distance to 0.5.
@@ -113,7 +131,10 @@ impl Default for Changes {
             dx: 0.0,
             dy: 0.0,
             shear: 0.0,
+            width: 1.0,
+            height: 1.0,
             is_flipped: false,
+            gains: [1.0; BANDS],
             gamma: 1.0,
             contrast: 1.0,
             brightness: 0.0,

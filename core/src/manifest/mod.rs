@@ -15,11 +15,11 @@ pub use record::{
 use crate::ids::{ModelName, RunId};
 use crate::metrics::definitions::{accuracy, roc_auc};
 use crate::metrics::{Calibration, Report};
-use crate::options::{Architecture, Intensity, Loss, ModelSpec, Precision};
+use crate::options::{Architecture, Intensity, Loss, ModelSpec, Precision, Resize};
 use crate::transfer::Transfer;
 
 /// The version of the manifest format. It is raised when an older version of Tusk would misread a manifest.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 
 /// The preprocessing of images, which is the same in training and prediction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,9 +35,16 @@ pub struct Preprocessing {
     /// Share of the side that is cut off at each border of the image as it was stored.
     #[serde(default)]
     pub border_crop: f64,
+    /// How an image becomes a square.
+    #[serde(default = "stretched")]
+    pub resize: Resize,
     /// Adjustment of the grey levels after resizing.
     #[serde(default = "as_stored")]
     pub intensity: Intensity,
+}
+
+fn stretched() -> Resize {
+    Resize::Stretch
 }
 
 fn as_stored() -> Intensity {
@@ -45,17 +52,17 @@ fn as_stored() -> Intensity {
 }
 
 impl Preprocessing {
-    /// Returns preprocessing without a border crop or intensity adjustment.
+    /// Returns preprocessing without a border crop or intensity adjustment, which does not keep the ratio of width to height.
     #[must_use]
     pub fn plain(image_size: u32, channels: u8, mean: f64, std: f64) -> Self {
-        Self { image_size, channels, mean, std, border_crop: 0.0, intensity: as_stored() }
+        Self { image_size, channels, mean, std, border_crop: 0.0, resize: stretched(), intensity: as_stored() }
     }
 
     /// Returns a text of everything that decoded pixels depend on. Shards with equal texts can be shared.
     #[must_use]
     pub fn pixels(&self) -> String {
-        let Self { image_size, channels, border_crop, intensity, .. } = self;
-        format!("{channels}x{image_size} crop {border_crop} {intensity}")
+        let Self { image_size, channels, border_crop, resize, intensity, .. } = self;
+        format!("{channels}x{image_size} crop {border_crop} resize {resize} {intensity}")
     }
 }
 

@@ -48,5 +48,5 @@ pub use evaluate::{Judgement, evaluate_binary, evaluate_multi};
 pub use loss::{PROBABILITY_EPSILON, log_loss};
 pub use multi::{MultiConfusion, roc_auc_ovr};
 pub use report::Report;
-pub use roc::{best_threshold, roc_auc};
+pub use roc::{best_threshold, roc_auc, roc_auc_interval};
 pub use threshold::{Decision, smooth_threshold};

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::bootstrap::{Interval, Units, bootstrap_weights};
+
 /// Rows in ascending order of score, with the ends of ties. They are sorted once and can be weighted many times.
 #[derive(Debug)]
 pub(super) struct Ranking {
@@ -66,6 +68,26 @@ pub fn roc_auc(truth: &[bool], score: &[f64]) -> Option<f64> {
         return None;
     }
     Ranking::new(score, |row| truth[row])?.auc(|_| 1)
+}
+
+/// [`roc_auc`] with its bootstrap interval, in which the rows of a group are drawn together.
+///
+/// `groups` has a number per row. Without it each row is drawn on its own.
+pub fn roc_auc_interval(
+    truth: &[bool],
+    score: &[f64],
+    groups: Option<&[u64]>,
+    seed: u64,
+    resamples: usize,
+) -> Interval {
+    if truth.len() != score.len() {
+        return Interval::default();
+    }
+    let Some(ranking) = Ranking::new(score, |row| truth[row]) else { return Interval::default() };
+    let units = groups.map_or(Units::Rows(truth.len()), Units::groups);
+    let [interval] =
+        bootstrap_weights(truth.len(), &units, seed, resamples, |weights| [ranking.auc(|row| u64::from(weights[row]))]);
+    interval
 }
 
 /// The cut that maximises balanced accuracy (Youden's J = recall + specificity - 1) for "`score >= cut` is positive".

@@ -134,6 +134,18 @@ choices! {
 }
 
 choices! {
+    /// How an image becomes a square.
+    Resize {
+        /// It is resized without keeping the ratio of width to height. The ratio then shows in the shapes of the image.
+        Stretch = "stretch",
+        /// It is resized until its longer side fits, and centred on black.
+        Pad = "pad",
+        /// Its middle is resized. The ends of its longer side are cut off.
+        Crop = "crop",
+    }
+}
+
+choices! {
     /// What becomes of training rows that are among the validation rows, too.
     OnLeak {
         /// They are counted and reported.

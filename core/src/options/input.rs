@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::accepts::{Either, Number, Quoted, QuotedText, Whole};
 use super::declare::options;
-use super::{Augment, Intensity};
+use super::{Augment, Intensity, ModelSpec, Resize};
+use crate::error::{Error, Result};
 
 options! {
     /// How images are prepared for the net.
@@ -17,6 +18,8 @@ options! {
         normalize: Normalize = Normalize::FromData, Quoted;
         /// Fraction of the side that is cut off at each border before resizing.
         border_crop: f64 = 0.0, Number::From(0.0, 0.4), before 0.0;
+        /// How an image becomes a square: without keeping the ratio of width to height, with black borders, or cut off.
+        resize: Resize = Resize::Stretch, Quoted, before Resize::Stretch;
         /// How grey levels are adjusted: by stretching percentiles 1 to 99, or by contrast-limited adaptive histogram
         /// equalisation.
         intensity: Intensity = Intensity::None, Quoted, before Intensity::None;
@@ -25,6 +28,17 @@ options! {
         /// Both parameters of the beta distribution of mixup weights; 0 turns mixup off.
         mixup: f64 = 0.0, Number::ZeroOr(0.01, 1.0), before 0.0;
     }
+}
+
+pub(super) fn check(spec: &ModelSpec) -> Result<()> {
+    if spec.input.resize == Resize::Pad && spec.input.intensity == Intensity::Clahe {
+        let message =
+            "intensity = 'clahe' would equalize the black borders of resize = 'pad' too; use resize = 'crop' or \
+                       'stretch', or another intensity"
+                .to_owned();
+        return Err(Error::ConflictingOptions { message });
+    }
+    Ok(())
 }
 
 /// Mean and standard deviation for values in [0, 1].

@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use architecture::architecture;
 pub use augment::Augment;
 pub use choices::{
-    Features, Freeze, Frequency, Intensity, Loss, Objective, OnLeak, Optimizer, Precision, SearchStrategy,
+    Features, Freeze, Frequency, Intensity, Loss, Objective, OnLeak, Optimizer, Precision, Resize, SearchStrategy,
 };
 pub use data::DataOptions;
 pub use declare::{OptionDef, OptionGroup};

@@ -3,7 +3,7 @@
 use super::accepts::{Accepts, Flag};
 use super::search::{self, Values};
 use super::set::{def, invalid, set};
-use super::{Architecture, ModelSpec, OptionValue, distribution, net, split, start};
+use super::{Architecture, ModelSpec, OptionValue, distribution, input, net, split, start};
 use crate::error::{Error, Result};
 
 /// Returns the spec of a statement, and whether it has `resume`.
@@ -38,6 +38,7 @@ pub fn parse(architecture: Architecture, options: &[(String, OptionValue)]) -> R
         distribution::check(&spec, is_given)?;
         start::check(&spec)?;
     }
+    input::check(&spec)?;
     net::check(&spec, is_given)?;
     split::check(&spec, is_given)?;
     search::check(&spec, is_given)?;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::accepts::{Quoted, Whole};
 use super::declare::options;
 use super::set::set;
-use super::{Architecture, ModelSpec, Objective, OptionDef, OptionValue, SearchStrategy, distribution, start};
+use super::{Architecture, ModelSpec, Objective, OptionDef, OptionValue, SearchStrategy, distribution, input, start};
 use crate::error::{Error, Result};
 use crate::random::derive;
 
@@ -206,6 +206,7 @@ pub(super) fn check(spec: &ModelSpec, is_given: impl Fn(&str) -> bool) -> Result
     for trial in 0..spec.trials() {
         let checked = spec.of_trial(trial).and_then(|spec| {
             distribution::check(&spec, |name| is_given(name) && !is_searched(name))?;
+            input::check(&spec)?;
             start::check(&spec)
         });
         if let Err(error) = checked {

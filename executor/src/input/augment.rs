@@ -6,7 +6,7 @@
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tch::{Device, Kind, Tensor};
-use tusk_core::augment::{Changes, Draws, Step, Stream, Transform, first};
+use tusk_core::augment::{BANDS, Changes, Draws, Step, Stream, Transform, first};
 use tusk_core::manifest::Preprocessing;
 use tusk_core::options::Augment;
 use tusk_core::random::derive;
@@ -39,6 +39,8 @@ pub(crate) struct Draw {
     pub(crate) affine: [f32; 6],
     /// Whether the area outside the source image repeats its border. Otherwise that area is black.
     pub(crate) has_border: bool,
+    /// The gains of the frequency bands, the finest first.
+    pub(crate) gains: [f32; BANDS],
     pub(crate) gamma: f32,
     pub(crate) contrast: f32,
     pub(crate) brightness: f32,
@@ -110,12 +112,16 @@ impl InputPipeline {
             let mut rng = Pcg64::seed_from_u64(derive(self.seed, transform.name(), &place));
             transform.draw(&mut Draws::new(&mut || rng.random::<f64>(), side), &mut changes);
         }
-        let Changes { angle, zoom, dx, dy, shear, gamma, contrast, brightness, blur, noise_std, cutout, .. } = changes;
+        let Changes { angle, zoom, dx, dy, shear, width, height, .. } = changes;
+        let Changes { gains, gamma, contrast, brightness, blur, noise_std, cutout, .. } = changes;
         let flip = if changes.is_flipped { -1.0 } else { 1.0 };
         let (cos, sin) = (angle.cos() * zoom, angle.sin() * zoom);
+        let x = [cos * flip * width, (cos * shear - sin) * width, dx];
+        let y = [sin * flip * height, (sin * shear + cos) * height, dy];
         Draw {
             has_border,
-            affine: [cos * flip, cos * shear - sin, dx, sin * flip, sin * shear + cos, dy].map(|v| v as f32),
+            affine: [x[0], x[1], x[2], y[0], y[1], y[2]].map(|value| value as f32),
+            gains: gains.map(|gain| gain as f32),
             gamma: gamma as f32,
             contrast: contrast as f32,
             brightness: brightness as f32,
@@ -145,6 +151,9 @@ impl InputPipeline {
             let has_border = per_image(|d| f32::from(u8::from(d.has_border)))?;
             x = x.f_mul_(&has_border.f_maximum(&inside.f_to_kind(Kind::Float)?)?)?;
         }
+        if does(Step::Bands) {
+            x = self.with_gains(&x, draws)?;
+        }
         if does(Step::Sharpness) {
             x = self.sharpness(&x, draws)?;
         }
@@ -160,6 +169,23 @@ impl InputPipeline {
             x = x.f_add_(&noise)?;
         }
         Ok(x)
+    }
+
+    /// Multiplies the levels of the Laplacian pyramid (Burt and Adelson 1983) of each image by its gains.
+    fn with_gains(&self, x: &Tensor, draws: &[Draw]) -> Result<Tensor> {
+        let mut bands = Vec::with_capacity(BANDS);
+        let mut level = x.shallow_clone();
+        for band in 0..BANDS {
+            let half = level.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
+            let gains: Vec<f32> = draws.iter().map(|draw| draw.gains[band]).collect();
+            let gains = Tensor::f_from_slice(&gains)?.f_view([-1, 1, 1, 1])?.f_to(self.device)?;
+            bands.push(level.f_sub(&twice_as_large(&half)?)?.f_mul_(&gains)?);
+            level = half;
+        }
+        while let Some(band) = bands.pop() {
+            level = twice_as_large(&level)?.f_add_(&band)?;
+        }
+        Ok(level.f_clamp_(0.0, 1.0)?)
     }
 
     /// Blurs or sharpens the images whose drawn amount is not 0.
@@ -221,4 +247,10 @@ impl InputPipeline {
         let rows = within(|draw| draw.cutout.1, &[1, 1, -1, 1])?;
         Ok(rows.f_logical_and(&columns)?)
     }
+}
+
+/// Interpolates images to twice their side.
+fn twice_as_large(x: &Tensor) -> Result<Tensor> {
+    let side = x.size()[2] * 2;
+    Ok(x.f_upsample_bilinear2d([side, side], false, None, None)?)
 }

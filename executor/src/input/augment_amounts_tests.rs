@@ -2,7 +2,8 @@
 
 use tch::{Device, Kind};
 use tusk_core::augment::{
-    Transform, blur, brightness, contrast, cutout, gamma, horizontal_flip, noise, rotate, shear, shift, zoom,
+    Step, TRANSFORMS, Transform, blur, brightness, contrast, cutout, first, frame, gamma, horizontal_flip, noise,
+    processing, rotate, shear, shift, stretch, zoom,
 };
 use tusk_core::manifest::Preprocessing;
 use tusk_core::options::Augment;
@@ -73,6 +74,15 @@ fn amounts_fill_their_documented_ranges() {
     assert_drawn(shift::TRANSFORM, [-0.06, 0.06], |draw| f64::from(draw.affine[5]) / 2.0);
     assert_drawn(zoom::TRANSFORM, [0.85, 1.15], |draw| f64::from(draw.affine[0]));
     assert_drawn(shear::TRANSFORM, [-6.0, 6.0], |draw| f64::from(draw.affine[1]).atan().to_degrees());
+    // Documented as 1.65 : 1.
+    assert_drawn(stretch::TRANSFORM, [1.0 / 1.65, 1.0], |draw| f64::from(draw.affine[0]));
+    assert_drawn(stretch::TRANSFORM, [1.0 / 1.65, 1.0], |draw| f64::from(draw.affine[4]));
+    // The fractions that are cut off at the left and at the bottom.
+    assert_drawn(frame::TRANSFORM, [0.0, 0.15], |draw| f64::from(1.0 - draw.affine[0] + draw.affine[2]) / 2.0);
+    assert_drawn(frame::TRANSFORM, [0.0, 0.15], |draw| f64::from(1.0 - draw.affine[4] - draw.affine[5]) / 2.0);
+    for gain in [|draw: &Draw| f64::from(draw.gains[0]).ln(), |draw: &Draw| f64::from(draw.gains[4]).ln()] {
+        assert_drawn(processing::TRANSFORM, [-1.8_f64.ln(), 1.8_f64.ln()], gain);
+    }
     assert_drawn(brightness::TRANSFORM, [-0.1, 0.1], |draw| f64::from(draw.brightness));
     assert_drawn(contrast::TRANSFORM, [0.7, 1.3], |draw| f64::from(draw.contrast));
     // Documented as 0.61 and 1.65, which are rounded to two digits.
@@ -128,6 +138,7 @@ fn moved(kind: Transform, draw: &Draw, [x, y]: [f64; 2]) -> [f64; 2] {
         "shift" => [x - affine[2] * half, y - affine[5] * half],
         "zoom" => [x / affine[0], y / affine[0]],
         "shear" => [x - affine[1] * y, y],
+        "stretch" | "frame" => [(x - affine[2] * half) / affine[0], (y - affine[5] * half) / affine[4]],
         _ => [x * affine[0], y],
     }
 }
@@ -135,7 +146,8 @@ fn moved(kind: Transform, draw: &Draw, [x, y]: [f64; 2]) -> [f64; 2] {
 #[test]
 fn a_dot_moves_by_the_drawn_amounts() {
     let from = [50.0, -30.0];
-    for kind in [rotate::TRANSFORM, shift::TRANSFORM, zoom::TRANSFORM, shear::TRANSFORM, horizontal_flip::TRANSFORM] {
+    let geometry = TRANSFORMS.iter().copied().filter(|transform| transform.step() == Step::Geometry);
+    for kind in geometry {
         for (image, draw) in changed(kind, &dot(from)) {
             let (found, wanted) = (centre_of_brightness(&image), moved(kind, &draw, from));
             let distance = (found[0] - wanted[0]).hypot(found[1] - wanted[1]);
@@ -209,7 +221,7 @@ fn draws_do_not_change_between_versions() {
     let mut hash = 0xCBF2_9CE4_8422_2325_u64;
     let mut add = |bits: u64| hash = (hash ^ bits).wrapping_mul(0x0100_0000_01B3);
     let preprocessing = Preprocessing::plain(SIDE as u32, 1, 0.0, 1.0);
-    let every = Augment::from_text(&Transform::NAMES.join(",")).unwrap();
+    let every = Augment::of(first());
     let some = Augment::from_text("shift, gamma, cutout").unwrap();
     for augment in [every, Augment::xray(), Augment::views(), some] {
         let pipeline = InputPipeline::new(&preprocessing, augment, 42, Device::Cpu, Kind::Float).unwrap();
@@ -222,4 +234,62 @@ fn draws_do_not_change_between_versions() {
         }
     }
     assert_eq!(hash, 3_513_876_721_774_934_675);
+}
+
+/// Augments copies of an image of 64 pixels with `processing`, and returns each result with its draw.
+fn processed(image: &[u8]) -> Vec<(Vec<f32>, Draw)> {
+    let preprocessing = Preprocessing::plain(64, 1, 0.0, 1.0);
+    let augment = Augment::of([processing::TRANSFORM]);
+    let pipeline = InputPipeline::new(&preprocessing, augment, 5, Device::Cpu, Kind::Float).unwrap();
+    let hashes: Vec<u64> = (0..IMAGES).collect();
+    let images = on_device(&image.repeat(hashes.len()), &[64, 64, 1], Device::Cpu).unwrap();
+    let values = to_vec(&pipeline.input(&images, &hashes, 1).unwrap()).unwrap();
+    values.chunks_exact(64 * 64).map(<[f32]>::to_vec).zip(hashes.iter().map(|hash| pipeline.draw(*hash, 1))).collect()
+}
+
+/// Means of squares of 2 x 2 pixels.
+fn halved(image: &[f64], side: usize) -> Vec<f64> {
+    let half = side / 2;
+    let mean = |i: usize| {
+        let (x, y) = (i % half * 2, i / half * 2);
+        [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)].map(|(x, y)| image[y * side + x]).iter().sum::<f64>() / 4.0
+    };
+    (0..half * half).map(mean).collect()
+}
+
+/// Bilinear interpolation to twice the side. Beyond the outer pixels, their values are repeated.
+fn doubled(image: &[f64], side: usize) -> Vec<f64> {
+    let twice = side * 2;
+    let along = |place: usize| {
+        let at = (place as f64 + 0.5) / 2.0 - 0.5;
+        let from = at.max(0.0).floor() as usize;
+        (from, (from + 1).min(side - 1), (at.max(0.0) - from as f64))
+    };
+    let value = |i: usize| {
+        let ((left, right, x), (above, below, y)) = (along(i % twice), along(i / twice));
+        let row = |row: usize| image[row * side + left] * (1.0 - x) + image[row * side + right] * x;
+        row(above) * (1.0 - y) + row(below) * y
+    };
+    (0..twice * twice).map(value).collect()
+}
+
+/// The bands of an image and the gains, computed in f64.
+fn with_gains(image: &[f64], side: usize, gains: &[f32]) -> Vec<f64> {
+    let Some((gain, coarser)) = gains.split_first() else { return image.to_vec() };
+    let half = halved(image, side);
+    let (smooth, changed) = (doubled(&half, side / 2), doubled(&with_gains(&half, side / 2, coarser), side / 2));
+    let bands = image.iter().zip(smooth).zip(changed);
+    bands.map(|((level, smooth), changed)| changed + f64::from(*gain) * (level - smooth)).collect()
+}
+
+#[test]
+fn processing_multiplies_each_frequency_band_by_its_gain() {
+    let level = |i: usize| ((i * 7919) % 101 + i / 64 + 40 * usize::from(i % 64 > 24)) as u8;
+    let image: Vec<u8> = (0..64 * 64).map(level).collect();
+    let levels: Vec<f64> = image.iter().map(|level| f64::from(*level) / 255.0).collect();
+    for (image, draw) in processed(&image) {
+        for (found, wanted) in image.iter().zip(with_gains(&levels, 64, &draw.gains)) {
+            assert!((f64::from(*found) - wanted.clamp(0.0, 1.0)).abs() < 1e-5, "{found}, not {wanted}");
+        }
+    }
 }

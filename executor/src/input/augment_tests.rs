@@ -1,7 +1,7 @@
 //! Tests of net inputs: they are reproducible, independent of the batch, and recognisable.
 
 use tch::{Device, Kind, Tensor};
-use tusk_core::augment::{Transform, horizontal_flip, shift};
+use tusk_core::augment::{TRANSFORMS, Transform, horizontal_flip, shift};
 use tusk_core::manifest::Preprocessing;
 use tusk_core::options::Augment;
 
@@ -57,15 +57,17 @@ fn interleaved_colours_become_planes() {
 
 #[test]
 fn changes_depend_on_seed_epoch_and_image_and_not_on_the_batch() {
-    let pipeline_1 = pipeline(Augment::xray(), 1);
-    let alone = inputs(&pipeline_1, &[5], 2);
-    assert!(alone == inputs(&pipeline(Augment::xray(), 1), &[5], 2));
-    assert!(alone[0] == inputs(&pipeline_1, &[8, 5, 9], 2)[1], "the other images of the batch do not matter");
-    assert!(alone != inputs(&pipeline_1, &[5], 3), "another epoch gives other changes");
-    assert!(alone != inputs(&pipeline(Augment::xray(), 2), &[5], 2), "another seed gives other changes");
-    let pixels = [disc(5), disc(5)].concat();
-    let twice = to_vec(&pipeline_1.input(&images(&pixels), &[5, 6], 2).unwrap()).unwrap();
-    assert!(twice[..SIDE * SIDE] != twice[SIDE * SIDE..], "another image gets other changes");
+    for augment in [Augment::xray(), Augment::of(TRANSFORMS.iter().copied())] {
+        let pipeline_1 = pipeline(augment.clone(), 1);
+        let alone = inputs(&pipeline_1, &[5], 2);
+        assert!(alone == inputs(&pipeline(augment.clone(), 1), &[5], 2));
+        assert!(alone[0] == inputs(&pipeline_1, &[8, 5, 9], 2)[1], "the other images of the batch do not matter");
+        assert!(alone != inputs(&pipeline_1, &[5], 3), "another epoch gives other changes");
+        assert!(alone != inputs(&pipeline(augment, 2), &[5], 2), "another seed gives other changes");
+        let pixels = [disc(5), disc(5)].concat();
+        let twice = to_vec(&pipeline_1.input(&images(&pixels), &[5, 6], 2).unwrap()).unwrap();
+        assert!(twice[..SIDE * SIDE] != twice[SIDE * SIDE..], "another image gets other changes");
+    }
 }
 
 #[test]

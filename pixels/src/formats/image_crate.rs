@@ -49,7 +49,7 @@ impl<'a, D: ImageDecoder> ImageFile<'a, D> {
         let colour = self.decoder.original_color_type();
         let channels = colour.channel_count().max(1);
         let bit_depth = u8::try_from(colour.bits_per_pixel() / u16::from(channels)).unwrap_or(u8::MAX);
-        Ok(ImageInfo { width, height, channels, bit_depth, frames: 1, format: self.format.name() })
+        Ok(ImageInfo { width, height, channels, bit_depth, frames: 1, format: self.format.name(), quality: None })
     }
 
     /// Decodes the first frame and applies the orientation of the file.

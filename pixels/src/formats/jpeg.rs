@@ -56,7 +56,8 @@ impl Decoder for Jpeg {
         let (width, height) = header.checked_size()?;
         let (width, height) = image_crate::shown(width, height, header.orientation());
         let JpegHeader { components: channels, bit_depth, .. } = header;
-        Ok(ImageInfo { width, height, channels, bit_depth, frames: 1, format: self.name() })
+        let quality = header.luminance_table.map(quality_of);
+        Ok(ImageInfo { width, height, channels, bit_depth, frames: 1, format: self.name(), quality })
     }
 
     fn pixels(&self, bytes: &[u8], _: u32) -> Result<Decoded, DecodeError> {
@@ -151,6 +152,8 @@ struct JpegHeader<'a> {
     bit_depth: u8,
     /// The TIFF structure inside the Exif segment.
     exif: Option<&'a [u8]>,
+    /// The 64 bytes of quantization table 0, which is that of the luminance.
+    luminance_table: Option<&'a [u8]>,
     /// Offset of the header of the first scan, after its marker.
     scan: usize,
 }
@@ -199,7 +202,7 @@ fn segment(bytes: &[u8], at: usize) -> Result<&[u8], DecodeError> {
 /// Reads the segments up to the first scan.
 fn header(bytes: &[u8]) -> Result<JpegHeader<'_>, DecodeError> {
     let mut frame = None;
-    let mut exif = None;
+    let (mut exif, mut luminance_table) = (None, None);
     let mut at = 2;
     while let Some(Marker { code, end }) = next_marker(bytes, at) {
         at = end;
@@ -211,7 +214,7 @@ fn header(bytes: &[u8]) -> Result<JpegHeader<'_>, DecodeError> {
                 let Some((bit_depth, height, width, components)) = frame else {
                     return Err(corrupt("a scan comes before the frame header".to_string()));
                 };
-                return Ok(JpegHeader { width, height, components, bit_depth, exif, scan: end });
+                return Ok(JpegHeader { width, height, components, bit_depth, exif, luminance_table, scan: end });
             }
             _ => {}
         }
@@ -225,11 +228,43 @@ fn header(bytes: &[u8]) -> Result<JpegHeader<'_>, DecodeError> {
                 };
                 frame = Some((bit_depth, u16::from_be_bytes([h1, h0]), u16::from_be_bytes([w1, w0]), components));
             }
+            0xDB => luminance_table = table_0(content).or(luminance_table),
             0xE1 if exif.is_none() => exif = content.strip_prefix(b"Exif\0\0"),
             _ => {}
         }
     }
     Err(truncated(bytes, "there is no scan"))
+}
+
+/// Returns the 8-bit quantization table 0 of a segment, if it has one.
+fn table_0(mut tables: &[u8]) -> Option<&[u8]> {
+    while let Some((&kind, rest)) = tables.split_first() {
+        let length = if kind >> 4 == 0 { 64 } else { 128 };
+        if kind == 0 {
+            return rest.get(..length);
+        }
+        tables = rest.get(length..)?;
+    }
+    None
+}
+
+/// The example of a luminance table in ITU-T T.81, K.1, in zigzag order. Most encoders scale it by their quality.
+const LUMINANCE: [u8; 64] = [
+    16, 11, 12, 14, 12, 10, 16, 14, 13, 14, 18, 17, 16, 19, 24, 40, 26, 24, 22, 22, 24, 49, 35, 37, 29, 40, 58, 51, 61,
+    60, 57, 51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77, 113,
+    121, 112, 100, 120, 92, 101, 103, 99,
+];
+
+/// Returns the quality, from 1 to 100, whose table in libjpeg is nearest.
+fn quality_of(table: &[u8]) -> u8 {
+    let difference = |quality: &u8| -> u32 {
+        let quality = u32::from(*quality);
+        let scale = if quality < 50 { 5000 / quality } else { 200 - 2 * quality };
+        let scaled = |base: u8| ((u32::from(base) * scale + 50) / 100).clamp(1, 255);
+        LUMINANCE.iter().zip(table).map(|(base, step)| scaled(*base).abs_diff(u32::from(*step))).sum()
+    };
+    // Of equal ones, the highest: the tables of the best qualities are all ones.
+    (1..=100).rev().min_by_key(difference).unwrap_or(1)
 }
 
 /// Returns an error if the end-of-image marker is missing.
@@ -258,4 +293,30 @@ fn truncated(bytes: &[u8], reason: &str) -> DecodeError {
 
 fn corrupt(reason: String) -> DecodeError {
     DecodeError::Corrupt { format: LABEL, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing::unhex;
+    use super::*;
+
+    #[test]
+    fn the_quality_is_the_one_that_pillow_was_given() {
+        let text = include_str!("../../tests/reference/pillow_quality.txt");
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (quality, bytes) = line.split_once(' ').unwrap();
+            assert_eq!(Jpeg.header(&unhex(bytes)).unwrap().quality, Some(quality.parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_complete_table_0_has_no_quality() {
+        let table = |kind: u8, length: usize| [vec![kind], vec![1; length]].concat();
+        assert_eq!(table_0(&table(0, 64)).map(quality_of), Some(100));
+        assert_eq!(table_0(&[table(1, 64), table(0, 64)].concat()).map(quality_of), Some(100));
+        assert_eq!(table_0(&[table(0x11, 128), table(0, 64)].concat()).map(quality_of), Some(100));
+        for incomplete in [table(0, 63), table(1, 64), table(0x10, 128), vec![], table(1, 20)] {
+            assert_eq!(table_0(&incomplete), None, "{incomplete:?}");
+        }
+    }
 }

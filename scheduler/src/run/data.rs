@@ -26,7 +26,8 @@ pub(crate) fn undecided(spec: &ModelSpec) -> ModelDefinition {
 /// Returns the preprocessing of a spec. The mean and the standard deviation are not known yet, so they are 0 and 1.
 fn preprocessing(spec: &ModelSpec) -> Preprocessing {
     let plain = Preprocessing::plain(spec.input.image_size, spec.input.channels, 0.0, 1.0);
-    Preprocessing { border_crop: spec.input.border_crop, intensity: spec.input.intensity, ..plain }
+    let input = &spec.input;
+    Preprocessing { border_crop: input.border_crop, resize: input.resize, intensity: input.intensity, ..plain }
 }
 
 /// The reports of the workers on the training rows (`train`) and, if the validation rows are another table, on that

@@ -11,6 +11,7 @@ mod evaluate_model;
 mod explain_create_model;
 mod rows;
 mod show_models;
+mod show_shortcuts;
 mod show_training;
 mod show_trials;
 #[cfg(test)]
@@ -41,6 +42,7 @@ static STATEMENTS: &[&Verb] = &[
     &evaluate_model::VERB,
     &show_models::VERB,
     &describe_model::VERB,
+    &show_shortcuts::VERB,
     &show_training::VERB,
     &show_trials::VERB,
     &cancel_training::VERB,

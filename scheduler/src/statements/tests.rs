@@ -43,6 +43,7 @@ fn every_statement_is_recognised_and_parsed_completely() {
         ("EXPLAIN CREATE MODEL m TRAIN ON t", "EXPLAIN CREATE MODEL", "ExplainCreateModel(CreateModel {"),
         ("EVALUATE MODEL m ON t OPTIONS (threshold = 0.3)", "EVALUATE MODEL", "(\"threshold\", Number(\"0.3\"))"),
         ("SHOW MODELS", "SHOW MODELS", "ShowModels"),
+        ("SHOW SHORTCUTS FOR t OPTIONS (\"group\" = 'patient')", "SHOW SHORTCUTS", "(\"group\", Text(\"patient\"))"),
         ("SHOW TRAINING m", "SHOW TRAINING", "ModelName(\"m\")"),
         ("SHOW TRIALS m", "SHOW TRIALS", "ModelName(\"m\")"),
         ("DESCRIBE MODEL \"a.b\"", "DESCRIBE MODEL", "is_card: false"),

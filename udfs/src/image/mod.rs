@@ -6,6 +6,7 @@
 mod args;
 mod decode_image;
 mod encode_image;
+mod file_info;
 mod image_info;
 mod normalize_image;
 mod output;
@@ -22,6 +23,7 @@ use tusk_pixels::{alternatives, labels};
 
 pub use decode_image::DecodeImage;
 pub use encode_image::EncodeImage;
+pub use file_info::FileInfoFunction;
 pub use image_info::ImageInfoFunction;
 pub use normalize_image::NormalizeImage;
 pub(crate) use normalize_image::tensor_fields;
@@ -47,6 +49,7 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::from(TryDecodeImage::new())),
         Arc::new(ScalarUDF::from(EncodeImage::new())),
         Arc::new(ScalarUDF::from(ImageInfoFunction::new())),
+        Arc::new(ScalarUDF::from(FileInfoFunction::new())),
         Arc::new(ScalarUDF::from(NormalizeImage::new())),
         Arc::new(ScalarUDF::from(ResizeImage::new())),
     ]
@@ -72,6 +75,7 @@ mod tests {
     async fn a_null_argument_gives_null() {
         for call in [
             "image_info(NULL)",
+            "file_info(NULL)",
             "decode_image(NULL)",
             "try_decode_image(NULL, 'rgb')",
             "decode_image(image, CAST(NULL AS VARCHAR))",

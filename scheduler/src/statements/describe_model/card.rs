@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use tusk_core::manifest::{Manifest, Member, ModelDefinition};
 use tusk_core::metrics::Interval;
-use tusk_core::options::{Architecture, Intensity, Threshold};
+use tusk_core::options::{Architecture, Intensity, Resize, Threshold};
 
 use super::{held_out, started_from};
 
@@ -122,6 +122,11 @@ fn preprocessing(definition: &ModelDefinition) -> String {
         0.0 => String::new(),
         share => format!(", cropped by {share} of each side at each border"),
     };
+    let resize = match input.resize {
+        Resize::Stretch => "without keeping the aspect ratio",
+        Resize::Pad => "with black borders that keep the aspect ratio",
+        Resize::Crop => "after its longer side was cut off at both ends",
+    };
     let intensity = match input.intensity {
         Intensity::None => "",
         Intensity::Stretch => "; levels stretched from the 1st and 99th percentile to black and white",
@@ -132,8 +137,8 @@ fn preprocessing(definition: &ModelDefinition) -> String {
         views => format!(" Probabilities are averaged over {views} views of it."),
     };
     format!(
-        "Decoded, oriented by EXIF, converted to {colours}{crop}, resized to {side} x {side} pixels without keeping \
-         the aspect ratio{intensity}; values in [0, 1] minus {:.4}, divided by {:.4}.{views}",
+        "Decoded, oriented by EXIF, converted to {colours}{crop}, resized to {side} x {side} pixels {resize}\
+         {intensity}; values in [0, 1] minus {:.4}, divided by {:.4}.{views}",
         input.mean,
         input.std,
         side = input.image_size

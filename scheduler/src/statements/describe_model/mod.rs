@@ -94,6 +94,7 @@ fn description(manifest: &Manifest) -> Result<RecordBatch> {
         (Of::Every, "bias", calibration.filter(|c| !c.bias.is_empty()).map_or_else(|| "none".to_owned(), bias)),
         (Of::Trained, "input", format!("{} x {} x {}", input.channels, input.image_size, input.image_size)),
         (Of::Trained, "border_crop", input.border_crop.to_string()),
+        (Of::Trained, "resize", input.resize.to_string()),
         (Of::Trained, "intensity", input.intensity.to_string()),
         (Of::Trained, "normalize", format!("mean {:.6}, std {:.6}", input.mean, input.std)),
         (Of::Trained, "loss", definition.loss.to_string()),

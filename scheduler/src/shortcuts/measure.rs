@@ -1,0 +1,176 @@
+//! Judges how well each nuisance and each probe tells the classes apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tusk_core::metrics::{Interval, roc_auc, roc_auc_interval};
+use tusk_core::random::fold_of;
+
+use super::linear::Matrix;
+use super::nuisances::NUISANCES;
+use super::probes::PROBES;
+use super::sample::{Row, Value};
+
+/// The ROC AUC from which a shortcut comes with advice. Below it, a net learns little from it.
+pub(crate) const BOUND: f64 = 0.7;
+
+/// Resamples of an interval.
+const RESAMPLES: usize = 200;
+
+const SEED: u64 = 42;
+const FOLDS: u32 = 5;
+
+/// What to do about another column of the table.
+const COLUMN: &str =
+    "the classes differ in this column; balance them by it, or report EVALUATE ... OPTIONS (by = ...) for it";
+
+/// How well one nuisance or probe tells a class from the others.
+#[derive(Clone, Debug)]
+pub(crate) struct Shortcut {
+    /// Its name.
+    pub(crate) name: String,
+    /// ROC AUC, at least 0.5 for a number, which may be high or low for the class.
+    pub(crate) roc_auc: Interval,
+    /// The class that it tells from the others best.
+    pub(crate) class: String,
+    /// What to do about it.
+    pub(crate) advice: &'static str,
+}
+
+/// Returns all shortcuts, the best first. Those of which no image has a value are left out. `columns` are the names of the
+/// other columns of the table.
+pub(crate) fn measure(rows: &[Row], columns: &[String]) -> Vec<Shortcut> {
+    let judge = Judge::new(rows);
+    let (mut found, mut known) = (Vec::new(), Vec::new());
+    for nuisance in NUISANCES {
+        let values: Vec<Option<Value>> = rows.iter().map(|row| (nuisance.value)(&row.image)).collect();
+        found.extend(judge.values(nuisance.name, &values, nuisance.advice));
+        known.push(values);
+    }
+    for (place, name) in columns.iter().enumerate() {
+        let values: Vec<Option<Value>> = rows.iter().map(|row| row.columns.get(place).cloned().flatten()).collect();
+        // `tusk ingest` writes columns of the headers.
+        if !known.contains(&values) {
+            found.extend(judge.values(&format!("column {name}"), &values, COLUMN));
+        }
+    }
+    for probe in PROBES {
+        let seen: Vec<Vec<f32>> = rows.iter().map(|row| (probe.seen)(&row.image.thumbnail)).collect();
+        let matrix = Matrix::standardised(&seen);
+        let score = |class: usize| {
+            judge.out_of_fold(
+                |coefficients: &Vec<f64>, row| matrix.score(row, coefficients),
+                |rows| {
+                    let share =
+                        rows.iter().filter(|row| judge.truth[**row] == class).count() as f64 / rows.len().max(1) as f64;
+                    let target: Vec<f64> =
+                        judge.truth.iter().map(|truth| f64::from(u8::from(*truth == class)) - share).collect();
+                    matrix.fit(rows, &target)
+                },
+            )
+        };
+        found.extend(judge.best(probe.name, score, probe.advice));
+    }
+    let value = |shortcut: &Shortcut| shortcut.roc_auc.value.unwrap_or(0.0);
+    found.sort_by(|a, b| value(b).total_cmp(&value(a)));
+    found
+}
+
+/// The true classes and the groups of the rows.
+struct Judge {
+    classes: Vec<String>,
+    truth: Vec<usize>,
+    groups: Vec<u64>,
+    folds: Vec<u32>,
+}
+
+impl Judge {
+    fn new(rows: &[Row]) -> Self {
+        let classes: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
+        let places: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(place, class)| (*class, place)).collect();
+        Self {
+            truth: rows.iter().filter_map(|row| places.get(row.label.as_str()).copied()).collect(),
+            groups: rows.iter().map(|row| row.group).collect(),
+            folds: rows.iter().map(|row| fold_of(SEED, row.group, FOLDS)).collect(),
+            classes: classes.into_iter().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Judges a nuisance. Returns `None` if no row has a value.
+    fn values(&self, name: &str, values: &[Option<Value>], advice: &'static str) -> Option<Shortcut> {
+        values.iter().flatten().next()?;
+        let is_word = values.iter().flatten().any(|value| matches!(value, Value::Word(_)));
+        if is_word {
+            let words: Vec<Option<&str>> = values.iter().map(|value| value.as_ref().and_then(word)).collect();
+            return self.best(name, |class| self.word_scores(&words, class), advice);
+        }
+        // A row without a value is below all others, because the lack of a value can be a shortcut too.
+        let numbers: Vec<f64> = values.iter().map(|value| value.as_ref().map_or(f64::NEG_INFINITY, number)).collect();
+        let signed = |class: usize| {
+            let truth: Vec<bool> = self.truth.iter().map(|truth| *truth == class).collect();
+            let is_low = roc_auc(&truth, &numbers).is_some_and(|auc| auc < 0.5);
+            numbers.iter().map(|number| if is_low { -number } else { *number }).collect()
+        };
+        self.best(name, signed, advice)
+    }
+
+    /// Returns the judgement of the class that its scores tell from the others best.
+    fn best(&self, name: &str, score: impl Fn(usize) -> Vec<f64>, advice: &'static str) -> Option<Shortcut> {
+        // Of two classes, the scores of one are those of the other with another sign.
+        let classes = if self.classes.len() == 2 { 1..2 } else { 0..self.classes.len() };
+        let judged = classes.filter_map(|class| {
+            let (truth, score) = (self.truth.iter().map(|truth| *truth == class).collect::<Vec<bool>>(), score(class));
+            Some((roc_auc(&truth, &score)?, class, truth, score))
+        });
+        let (_, class, truth, score) = judged.max_by(|a, b| a.0.total_cmp(&b.0))?;
+        let roc_auc = roc_auc_interval(&truth, &score, Some(&self.groups), SEED, RESAMPLES);
+        Some(Shortcut { name: name.to_owned(), roc_auc, class: self.classes[class].clone(), advice })
+    }
+
+    /// Scores each row by what `fit` learns from the rows of the other folds.
+    fn out_of_fold<M>(&self, score: impl Fn(&M, usize) -> f64, fit: impl Fn(&[usize]) -> M) -> Vec<f64> {
+        let mut scores = vec![0.0; self.truth.len()];
+        for fold in 0..FOLDS {
+            let (held_out, others): (Vec<usize>, Vec<usize>) =
+                (0..scores.len()).partition(|row| self.folds[*row] == fold);
+            let model = fit(&others);
+            held_out.into_iter().for_each(|row| scores[row] = score(&model, row));
+        }
+        scores
+    }
+
+    /// Scores each row by the frequency of a class among the rows of the other folds with the same word.
+    fn word_scores(&self, words: &[Option<&str>], class: usize) -> Vec<f64> {
+        let fit = |rows: &[usize]| {
+            let mut counts: BTreeMap<Option<&str>, (f64, f64)> = BTreeMap::new();
+            let mut all = (0.0, 0.0);
+            for row in rows {
+                let hit = f64::from(u8::from(self.truth[*row] == class));
+                let count = counts.entry(words[*row]).or_default();
+                *count = (count.0 + hit, count.1 + 1.0);
+                all = (all.0 + hit, all.1 + 1.0);
+            }
+            (counts, all.0 / f64::max(all.1, 1.0))
+        };
+        self.out_of_fold(
+            |(counts, share), row| {
+                let (hits, count) = counts.get(&words[row]).copied().unwrap_or_default();
+                (hits + share) / (count + 1.0)
+            },
+            fit,
+        )
+    }
+}
+
+fn word(value: &Value) -> Option<&str> {
+    match value {
+        Value::Word(word) => Some(word),
+        Value::Number(_) => None,
+    }
+}
+
+fn number(value: &Value) -> f64 {
+    match value {
+        Value::Number(number) if !number.is_nan() => *number,
+        _ => f64::NEG_INFINITY,
+    }
+}

@@ -1,0 +1,17 @@
+//! Shortcuts: what has nothing to do with the subject of an image and yet tells its class.
+//!
+//! A net that is trained on such images may learn the shortcut, and fails where it is absent. A **nuisance** is a number or a
+//! word per image: one of [`nuisances::NUISANCES`], or another column of the table. A **probe** is a linear model that sees only
+//! a part of what is in an image, one of [`probes::PROBES`]. Both are judged by the ROC AUC with which they tell one class from
+//! the others. Words and probes are fitted on four fifths of the groups and judged on the other fifth, five times.
+
+mod linear;
+mod measure;
+mod nuisances;
+mod probes;
+mod sample;
+mod thumbnail;
+
+pub(crate) use measure::{BOUND, Shortcut, measure};
+pub(crate) use sample::{Image, ROWS_MAX, Row, Sample, Value};
+pub(crate) use thumbnail::{SIDE, Thumbnail};

@@ -1,0 +1,68 @@
+//! The nuisances: numbers and words per image that have nothing to do with its subject.
+
+use super::sample::{Image, Value};
+use super::thumbnail::SIDE;
+
+/// A nuisance.
+pub(super) struct Nuisance {
+    /// What the statement calls it.
+    pub(super) name: &'static str,
+    /// Returns its value. `None` if the image does not have one.
+    pub(super) value: fn(&Image) -> Option<Value>,
+    /// What to do if it tells the classes apart.
+    pub(super) advice: &'static str,
+}
+
+/// What a net does not see: images are decoded and resized first.
+const UNSEEN: &str = "the net does not see it, but what it comes with; find out how the classes were collected";
+const SHAPE: &str = "train with augment 'stretch' in the list, or resize = 'pad' or 'crop'; see also the probes";
+const LEVELS: &str = "train with brightness, contrast and gamma in augment, or intensity = 'stretch' or 'clahe'";
+const BORDER: &str = "train with 'frame' in augment, or border_crop";
+const DETAIL: &str = "train with 'processing' and 'blur' in augment";
+
+/// All nuisances, in the order of the documentation.
+pub(super) const NUISANCES: &[Nuisance] = &[
+    Nuisance { name: "width", value: |image| number(image.width), advice: SHAPE },
+    Nuisance { name: "height", value: |image| number(image.height), advice: SHAPE },
+    Nuisance { name: "width / height", value: |image| number(image.width? / image.height?), advice: SHAPE },
+    Nuisance { name: "bytes", value: |image| number(image.bytes), advice: UNSEEN },
+    Nuisance {
+        name: "bytes per pixel",
+        value: |image| number(image.bytes? / (image.width? * image.height?)),
+        advice: "save all images again with the same quality; train with 'processing' and 'blur' in augment",
+    },
+    Nuisance {
+        name: "JPEG quality",
+        value: |image| number(image.jpeg_quality),
+        advice: "save all images again with the lowest quality; train with 'processing' and 'blur' in augment",
+    },
+    Nuisance { name: "format", value: |image| image.format.clone().map(Value::Word), advice: UNSEEN },
+    Nuisance { name: "channels", value: |image| number(image.channels), advice: "train with channels = 1" },
+    Nuisance { name: "bit depth", value: |image| number(image.bit_depth), advice: UNSEEN },
+    Nuisance { name: "mean level", value: |image| number(image.thumbnail.moments().0), advice: LEVELS },
+    Nuisance { name: "spread of levels", value: |image| number(image.thumbnail.moments().1), advice: LEVELS },
+    Nuisance { name: "border level", value: |image| number(image.thumbnail.mean_where(is_border)), advice: BORDER },
+    Nuisance { name: "corner level", value: |image| number(image.thumbnail.mean_where(is_corner)), advice: BORDER },
+    Nuisance { name: "sharpness", value: |image| number(sharpness(image)), advice: DETAIL },
+];
+
+fn number(value: impl Into<Option<f64>>) -> Option<Value> {
+    value.into().map(Value::Number)
+}
+
+/// Whether a pixel is within a twentieth of the side from a border.
+fn is_border(column: usize, row: usize) -> bool {
+    let is_outer = |place: usize| !(SIDE / 20..SIDE - SIDE / 20).contains(&place);
+    is_outer(column) || is_outer(row)
+}
+
+/// Whether a pixel is within a tenth of the side from both borders of a corner.
+fn is_corner(column: usize, row: usize) -> bool {
+    let is_outer = |place: usize| !(SIDE / 10..SIDE - SIDE / 10).contains(&place);
+    is_outer(column) && is_outer(row)
+}
+
+/// The energy of the finest details, as a logarithm.
+fn sharpness(image: &Image) -> f64 {
+    image.thumbnail.spectrum().iter().take(3).map(|energy| f64::from(*energy)).sum()
+}
