@@ -19,12 +19,12 @@ def modules(*names):
         return [importlib.import_module(name) for name in names]
 
 
-results, paper, ablation = modules("results", "paper", "ablation")
+results, paper, ablation, study_shift = modules("results", "paper", "ablation", "study_shift")
 
 
-def figured(module, run, machine="a machine"):
+def figured(module, run, environment="a machine"):
     """A result of a run: what is not of the run is 0.25."""
-    return {field: "0.25" for field in module.FIELDS} | {"machine": machine} | run
+    return {field: "0.25" for field in module.FIELDS} | {"environment": environment} | run
 
 
 def test_a_run_is_found_by_all_its_options_whatever_their_type(tmp_path):
@@ -40,10 +40,10 @@ def test_a_run_is_found_by_all_its_options_whatever_their_type(tmp_path):
         assert results.find(results.read(path), run | other) is None
 
 
-def test_machines_are_told_apart_only_where_there_are_several():
-    of = [{"machine": name} for name in ("a laptop", "a server", "a laptop")]
-    assert results.machines(of[:1]) == ("a laptop", [""])
-    assert results.machines(of) == ("a laptop (1); a server (2)", [" (1)", " (2)", " (1)"])
+def test_environments_have_marks_only_if_there_are_several():
+    of = [{"environment": name} for name in ("a laptop", "a server", "a laptop")]
+    assert results.environments(of[:1]) == ("a laptop", [""])
+    assert results.environments(of) == ("a laptop (1); a server (2)", [" (1)", " (2)", " (1)"])
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def trained(monkeypatch, tmp_path):
 
         def train(run):
             runs.append(run)
-            return figured(module, run, machine="this machine")
+            return figured(module, run, environment="this machine")
 
         table, page = tmp_path / f"{module.__name__}.csv", tmp_path / f"{module.__name__}.md"
         given = ["--images", tmp_path, "--csv", table, "--out", page, *words]
@@ -79,7 +79,7 @@ def test_the_paper_experiment_skips_runs_with_a_result_and_shows_all(monkeypatch
     plotted = []
     monkeypatch.setattr(paper, "plot", lambda rows, stem: plotted.extend(rows))
     run = {"model": "svm", "loss": "mean_squared_error", "seed": 42, "image_size": 128, "epochs": 8}
-    there = figured(paper, run, machine="another machine") | {"accuracy": "0.9512", "accuracy_low": "0.9401"}
+    there = figured(paper, run, environment="another machine") | {"accuracy": "0.9512", "accuracy_low": "0.9401"}
     results.add(tmp_path / "paper.csv", paper.FIELDS, there)
     # A run with other options, which the page does not show.
     other = {"loss": "binary_crossentropy", "epochs": 3, "accuracy": "0.7"}
@@ -101,7 +101,7 @@ def test_the_ablation_skips_runs_with_a_result_and_shows_all(monkeypatch, tmp_pa
     # The shifted copies exist.
     monkeypatch.setattr(ablation, "SHIFTED", tmp_path)
     run = {"row": "without TTA", "options": ablation.options("without TTA"), "seed": "42"}
-    there = figured(ablation, run, machine="another machine") | {"roc_auc": "0.9957"}
+    there = figured(ablation, run, environment="another machine") | {"roc_auc": "0.9957"}
     results.add(tmp_path / "ablation.csv", ablation.FIELDS, there)
     results.add(tmp_path / "ablation.csv", ablation.FIELDS, there | {"row": "with mixup", "roc_auc": "0.7001"})
     words = ["--seeds", "42,43", "--only", "without TTA", "with mixup"]
@@ -115,3 +115,36 @@ def test_the_ablation_skips_runs_with_a_result_and_shows_all(monkeypatch, tmp_pa
     assert len(rows_of(page, "with mixup")) == 2 and "0.7001" not in page
     assert "another machine (1); this machine (2)" in page
     assert trained(ablation, *words)[0] == []
+
+
+def test_the_study_of_shifts_skips_runs_with_a_result_and_shows_means(monkeypatch, tmp_path):
+    fitted = []
+
+    def fit(options, seed, table):
+        fitted.append((options, seed, table))
+        return 60.0
+
+    metrics = {"rows": "466", "balanced_accuracy": "0.9", "roc_auc": "0.98", "threshold": "0.5"}
+    monkeypatch.setattr(study_shift, "ingest", lambda images: None)
+    monkeypatch.setattr(study_shift, "split_by_acquisition", lambda: None)
+    monkeypatch.setattr(study_shift, "fit", fit)
+    monkeypatch.setattr(study_shift, "on_variants", lambda _: {"as is": metrics, "wide": metrics | {"roc_auc": "0.94"}})
+    monkeypatch.setattr(study_shift, "sql", lambda _: [metrics | {"roc_auc": "0.99"}])
+    monkeypatch.setattr(study_shift, "measured_on", lambda: "this machine")
+    table, page = tmp_path / "shift.csv", tmp_path / "shift.md"
+    rows = list(study_shift.ROWS)[:2]
+    for seeds, trained in (("42", 2), ("42,43", 2), ("42,43", 0)):
+        fitted.clear()
+        words = ["study_shift", "--images", tmp_path, "--csv", table, "--out", page, "--seeds", seeds, "--only", *rows]
+        monkeypatch.setattr(sys, "argv", [*map(str, words)])
+        study_shift.main()
+        # Each run is a model of the near side and one of four fifths of the patients.
+        assert len(fitted) == 2 * trained and {table for _, _, table in fitted} <= {"near", study_shift.TRAINING}
+    text = page.read_text()
+    assert f"| {rows[0]} | 2 | 0.9000 ± 0.0000 | 0.9600 ± 0.0000 | 0.9000 ± 0.0000 | 0.9400 ± 0.0000 |" in text
+    assert "0.9900 ± 0.0000 | 60 |" in text and "| wide | 0.900 / 0.940 | 0.900 / 0.940 |" in text
+    # The options of a row have changed: its results are not those of the row.
+    monkeypatch.setitem(study_shift.ROWS, rows[0], "epochs = 1")
+    fitted.clear()
+    study_shift.main()
+    assert len(fitted) == 4
