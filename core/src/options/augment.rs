@@ -12,7 +12,7 @@ use crate::augment::{Step, Transform, blur, brightness, contrast, cutout, gamma,
 pub struct Augment(Vec<Transform>);
 
 impl Augment {
-    /// What a chest X-ray bears without becoming another: everything but shear and flips.
+    /// The transforms that leave the diagnosis of a chest X-ray as it is. Shear, flips, and the changes of other sites are not among them.
     #[must_use]
     pub fn xray() -> Self {
         Self(vec![
