@@ -99,13 +99,15 @@ async fn the_quality_of_jpegs_is_found() {
 async fn other_columns_are_measured_by_their_values_in_other_groups() {
     let fixture = Fixture::new().await;
     let rows = "(SELECT image, label, \"group\", path, CASE WHEN label = 'NORMAL' THEN 'ward A' ELSE 'ward B' END AS ward, \
-                CASE WHEN label = 'NORMAL' THEN 1 END AS dose, TRUE AS consent FROM xrays)";
+                CASE WHEN label = 'NORMAL' THEN 1 END AS dose, TRUE AS consent, DATE '2026-01-01' + (label = 'NORMAL')::INT AS day, \
+                TIMESTAMP '2026-01-01' AS moment, INTERVAL '1 month' AS stay FROM xrays)";
     let found = fixture.rows(&format!("SHOW SHORTCUTS FOR {rows} OPTIONS (\"group\" = 'group')")).await;
     let auc = |name: &str| found.iter().find(|row| row[0] == name).map(|row| row[1].parse::<f64>().unwrap());
     assert_eq!(auc("column ward"), Some(1.0));
     assert_eq!(auc("column dose"), Some(1.0), "a missing value tells the classes apart too");
     // A word that no other group has says nothing.
     assert!(auc("column path").unwrap() < 0.7 && auc("column consent").unwrap() < 0.7, "{found:?}");
+    assert_eq!((auc("column day"), auc("column moment"), auc("column stay")), (Some(1.0), Some(0.5), None));
     assert_eq!(auc("column label"), None);
     let of_ingest = fixture.rows("SHOW SHORTCUTS FOR (SELECT image, label, width, format FROM xrays)").await;
     assert!(of_ingest.iter().all(|row| !row[0].starts_with("column")), "headers are measured twice: {of_ingest:?}");

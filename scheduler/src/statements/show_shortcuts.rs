@@ -94,7 +94,8 @@ fn columns(options: &[(String, OptionValue)]) -> Result<ModelSpec> {
     Ok(spec)
 }
 
-/// Returns the columns that are neither image nor label nor group, and whose values are numbers, words, times or booleans.
+/// Returns the columns that are neither image nor label nor group, and whose values are numbers, words, times or booleans. An
+/// interval of months, days and nanoseconds is not a number.
 fn other_columns(rows: &Rows, spec: &ModelSpec) -> Vec<String> {
     let is_used = |name: &str| {
         let used = [Some(&spec.data.image), Some(&spec.data.label), spec.data.group.as_ref()];
@@ -107,7 +108,7 @@ fn other_columns(rows: &Rows, spec: &ModelSpec) -> Vec<String> {
 }
 
 fn is_number(data_type: &DataType) -> bool {
-    data_type.is_numeric() || data_type.is_temporal()
+    data_type.is_numeric() || data_type.is_temporal() && !matches!(data_type, DataType::Interval(_))
 }
 
 fn is_word(data_type: &DataType) -> bool {
