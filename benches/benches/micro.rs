@@ -116,7 +116,7 @@ fn updates(c: &mut Criterion) -> Outcome {
     group.throughput(Throughput::Elements(2 * UPDATE_VALUES as u64));
     group.bench_function("average_two_workers", |b| b.iter(average));
     group.bench_function("average_two_workers_value_by_value", |b| b.iter(average_value_by_value));
-    group.bench_function("answer_of_two_workers", |b| b.iter(|| [output(0).is_ok(), output(1).is_ok()]));
+    group.bench_function("output_of_two_workers", |b| b.iter(|| [output(0).is_ok(), output(1).is_ok()]));
     group.finish();
     Ok(())
 }

@@ -14,13 +14,12 @@ import pathlib
 import subprocess
 import time
 
-from common import FOLDER, HERE, ROOT, TABLE, TEST_DIGITS, TRAINING, ingest, sql, train_missing, trained
+from common import FOLDER, HERE, PACKAGES, ROOT, TABLE, TEST_DIGITS, TRAINING, ingest, sql, train_missing, trained
 from environment import python_with
 from report import measured_on
 from results import environments
 
 SHIFTED = FOLDER / "shifted.parquet"
-PACKAGES = ["numpy==2.2.6", "pillow==12.0.0", "pyarrow==22.0.0"]
 # The recommended options, and the same with one change at a time.
 RECIPE = {"epochs": "12", "ema": "0.99", "tta": "4"}
 ROWS = {

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_model_cannot_have_the_name_of_a_part_of_a_run() {
+    fn a_new_model_cannot_have_the_name_of_a_child_run() {
         let is_refused = |name: &str| ModelName::new(name).unwrap().refuse_child().is_err();
         assert!(["m.new", "m.fold-1", "a.b.trial-16"].into_iter().all(is_refused));
         assert!(!["m", "m.v2", "new", "fold-1", "m.fold-", "m.fold-a", "m.trial-1.x"].into_iter().any(is_refused));
