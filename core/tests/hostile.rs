@@ -41,7 +41,7 @@ fn jobs() -> [Job; 5] {
         Profile { selection: selection.clone() }.into(),
         FitWeights { weights: weights_file() }.into(),
         Exchange { selection, first_epoch: 7, weights, session }.into(),
-        Validate { rows: Rows::HeldOut, epoch: 7, weights: weights_file() }.into(),
+        Validate { rows: Rows::HeldOut, epoch: 7, weights: weights_file(), copies: 4 }.into(),
     ]
 }
 

@@ -21,6 +21,9 @@ pub struct Validate {
     pub epoch: u32,
     /// The weights.
     pub weights: FileRef,
+    /// Number of copies of each row that are scored instead of the row, changed at random as in training. 0 scores the row
+    /// as it is.
+    pub copies: u32,
 }
 
 impl From<Validate> for Job {
@@ -35,7 +38,7 @@ impl JobInput for Validate {
 
 impl fmt::Display for Validate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rows={:?}, epoch={}", self.rows, self.epoch)
+        write!(f, "rows={:?}, epoch={}, copies={}", self.rows, self.epoch, self.copies)
     }
 }
 
@@ -80,6 +83,13 @@ impl Scores {
             (GROUPS, bytemuck::cast_slice(&self.groups)),
         ];
         columns.into_iter().flat_map(move |(name, bytes)| output_rows(worker, name, bytes))
+    }
+
+    /// Adds the scores of other rows.
+    pub fn extend(&mut self, other: Self) {
+        self.truth.extend(other.truth);
+        self.probabilities.extend(other.probabilities);
+        self.groups.extend(other.groups);
     }
 
     /// Adds a row of a task output.

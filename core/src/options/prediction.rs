@@ -12,7 +12,7 @@ options! {
         /// The positive class, whose probability is compared with the threshold.
         positive: Option<String> = None, Unset("last class", Class), before None, [Fixed];
         /// Probability at or above which an image is positive; 'auto' is the threshold with the best balanced accuracy
-        /// on the validation rows.
+        /// on the validation rows and on copies of them that are changed at random as in training.
         threshold: Threshold = Threshold::Auto, Cut, [Ensemble];
         /// Number of views of an image whose probabilities are averaged: the image itself, and rotated, shifted and
         /// zoomed copies.
@@ -24,7 +24,7 @@ options! {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Threshold {
-    /// The threshold with the best balanced accuracy on the validation rows.
+    /// The threshold with the best balanced accuracy on the validation rows and on copies that are changed as in training.
     Auto,
     /// A given value in (0, 1).
     Given(f64),

@@ -92,6 +92,14 @@ impl InputPipeline {
         Ok(x.f_to_kind(self.kind)?)
     }
 
+    /// Returns changed images as pixels: the shape and type of `images`. A square that is cut out has the mean level.
+    pub(crate) fn images(&self, images: &Tensor, hashes: &[u64], epoch: u32) -> Result<Tensor> {
+        let Preprocessing { mean, std, .. } = self.preprocessing;
+        let mut values = self.input(images, hashes, epoch)?.f_to_kind(Kind::Float)?;
+        let mut levels = values.f_mul_scalar_(std)?.f_add_scalar_(mean)?.f_mul_scalar_(255.0)?.f_clamp_(0.0, 255.0)?;
+        Ok(levels.f_round_()?.f_to_kind(Kind::Uint8)?.f_permute([0, 2, 3, 1])?)
+    }
+
     /// Draws the random amounts for the image with this content hash in an epoch.
     pub(crate) fn draw(&self, hash: u64, epoch: u32) -> Draw {
         let place = [u64::from(epoch), hash];

@@ -2,12 +2,14 @@
 
 use std::time::Instant;
 
+use tch::Kind;
 use tusk_core::job::{Scores, TaskReport, Validate, ValidateReport};
 use tusk_core::manifest::Timing;
 use tusk_core::state::ModelState;
 
 use super::Work;
 use crate::error::Result;
+use crate::input::augment::InputPipeline;
 use crate::input::batch_loader::BatchLoader;
 use crate::predict::scorer::{SCORING_BATCH, Scorer};
 use crate::shard::Shard;
@@ -27,7 +29,7 @@ pub(super) async fn run(work: Work, job: Validate) -> Result<()> {
     .await
 }
 
-/// Scores the job's rows. Uses the moving average of the weights if the state has one.
+/// Scores the job's rows or copies of them. Uses the moving average of the weights if the state has one.
 pub(crate) fn score(
     env: &TaskEnvironment<'_>,
     job: &Validate,
@@ -47,12 +49,22 @@ pub(crate) fn score(
     let scorer = Scorer::new(env.device, definition, average.as_ref().unwrap_or(state), what)?;
     let mut loader = BatchLoader::once(&definition.preprocessing, scorer.device());
     let mut clock = LibtorchClock::default();
+    let (augment, seed) = (definition.spec.input.augment.clone(), definition.spec.training.seed);
+    let copier = InputPipeline::new(&definition.preprocessing, augment, seed, scorer.device(), Kind::Float)?;
     for batch in rows.chunks(SCORING_BATCH) {
-        env.check()?;
         let images = loader.batch(shard, batch)?;
-        scores.truth.extend(truth_of(batch, &classes)?.iter().map(|class| *class as u32));
-        scores.groups.extend(batch.iter().map(|row| row.key));
-        scores.probabilities.extend(clock.time(|| scorer.probabilities(&images))?);
+        let hashes: Vec<u64> = batch.iter().map(|row| row.content).collect();
+        for copy in 0..job.copies.max(1) {
+            env.check()?;
+            let probabilities = clock.time(|| match job.copies {
+                0 => scorer.probabilities(&images),
+                // Other numbers than those of the epochs, so that these are not the copies of a training row.
+                _ => scorer.probabilities(&copier.images(&images, &hashes, u32::MAX - copy)?),
+            })?;
+            scores.truth.extend(truth_of(batch, &classes)?.iter().map(|class| *class as u32));
+            scores.groups.extend(batch.iter().map(|row| row.key));
+            scores.probabilities.extend(probabilities);
+        }
     }
     let timing = Timing { validate: started.elapsed().as_secs_f64(), libtorch: clock.seconds(), ..Timing::default() };
     let task = TaskReport { timing, ..TaskReport::of_rows(rows.len() as u64) };

@@ -19,7 +19,6 @@ use tusk_pixels::ImageColumn;
 use crate::error::Result;
 use crate::input::augment::InputPipeline;
 use crate::input::batch_loader::on_device;
-use crate::nets::layout::to_vec;
 use crate::predict::scorer::{SCORING_BATCH, Scorer};
 use crate::runtime::devices::device;
 use crate::runtime::parallel;
@@ -290,9 +289,10 @@ fn augmented(images: &dyn Array, changes: &Changes) -> Result<Vec<Option<Vec<u8>
         let side = i64::from(changes.side);
         let input = on_device(&input.data, &[side, side, 1], Device::Cpu)?;
         let pipeline = InputPipeline::new(&preprocessing, changes.augment.clone(), seed, Device::Cpu, Kind::Float)?;
-        let seen = pipeline.input(&input, &[content_hash(images.content(row))], 1)?;
-        let levels = to_vec(&seen.f_add_scalar(0.5)?.f_mul_scalar(255.0)?.f_clamp(0.0, 255.0)?)?;
-        Ok(Some(levels.into_iter().map(|level| level.round() as u8).collect()))
+        let seen = pipeline.images(&input, &[content_hash(images.content(row))], 1)?;
+        let mut levels = vec![0_u8; input.numel()];
+        seen.f_contiguous()?.f_copy_data_u8(&mut levels, input.numel())?;
+        Ok(Some(levels))
     };
     let of_row = |(row, seed): (usize, &Option<u64>)| match seed {
         Some(seed) if row < images.len() && !images.is_null(row) => one(row, *seed),

@@ -38,7 +38,8 @@ pub(crate) fn train(definition: &ModelDefinition, shard: &Shard) -> (Vec<TrainRe
 
 /// The job that scores all rows. Its file of weights is not read in these tests.
 fn validation() -> Validate {
-    Validate { rows: Rows::All, epoch: 1, weights: FileRef { path: String::new(), checksum: String::new() } }
+    let weights = FileRef { path: String::new(), checksum: String::new() };
+    Validate { rows: Rows::All, epoch: 1, weights, copies: 0 }
 }
 
 fn scores(definition: &ModelDefinition, shard: &Shard, state: &ModelState) -> Scores {
@@ -368,4 +369,25 @@ fn optimizers_agree_with_pytorch_and_continue_from_saved_moments() {
         }
     }
     assert_eq!(compared, 6 * 9);
+}
+
+#[test]
+fn copies_of_validation_rows_are_changed_as_in_training_and_are_the_same_each_time() {
+    let shard = squares_shard(24);
+    let mut definition = definition(Architecture::CNN);
+    definition.spec.input.augment = Augment::from_text("xray").unwrap();
+    let state = initial_state(&definition);
+    let copies = |copies| {
+        let job = Validate { copies, ..validation() };
+        score(&environment(&task(&definition, 1)), &job, &shard, &state).unwrap().1
+    };
+    let (as_is, one, three) = (copies(0), copies(1), copies(3));
+    assert_eq!((as_is.truth.len(), one.truth.len(), three.truth.len()), (24, 24, 72));
+    assert_ne!(one.probabilities, as_is.probabilities);
+    assert_eq!(copies(3), three);
+    definition.spec.input.augment = Augment::default();
+    assert_eq!(
+        score(&environment(&task(&definition, 1)), &Validate { copies: 1, ..validation() }, &shard, &state).unwrap().1,
+        as_is
+    );
 }

@@ -24,7 +24,8 @@ impl Run {
             let message = "training ended without an epoch to publish".to_owned();
             return Err(tusk_core::Error::Data { message }.into());
         };
-        let validation = self.validate(best_epoch, best).await?;
+        let copies = self.validate_copies(best_epoch, best).await?;
+        let validation = self.validate(best_epoch, best).await?.with_copies(copies);
         let state = self.context.store.read_state(best).await?;
         let state = state.moving_average().unwrap_or_else(|| state.without_optimizer());
         Ok(Learned { state, validation })

@@ -23,19 +23,26 @@ pub(crate) struct Validation {
     probabilities: Vec<f32>,
     /// The split key of each row.
     groups: Vec<u64>,
+    /// The scores of copies of the rows, changed at random as in training. The threshold is chosen on them as well.
+    copies: Scores,
     pub(crate) reports: Vec<ValidateReport>,
 }
 
 impl Validation {
     /// Creates a validation from the true class, the probabilities and the split key of each row.
     pub(crate) fn new(truth: Vec<usize>, probabilities: Vec<f32>, groups: Vec<u64>) -> Self {
-        Self { truth, probabilities, groups, reports: Vec::new() }
+        Self { truth, probabilities, groups, copies: Scores::default(), reports: Vec::new() }
     }
 
     /// Creates a validation from the task outputs of the workers.
     pub(crate) fn of_workers(scores: Scores, reports: Vec<ValidateReport>) -> Self {
         let truth = scores.truth.into_iter().map(|class| class as usize).collect();
         Self { reports, ..Self::new(truth, scores.probabilities, scores.groups) }
+    }
+
+    /// Adds the scores of copies of the rows.
+    pub(crate) fn with_copies(self, copies: Scores) -> Self {
+        Self { copies, ..self }
     }
 
     /// Returns the number of rows per class.
@@ -50,6 +57,7 @@ impl Validation {
             all.truth.extend(validation.truth);
             all.probabilities.extend(validation.probabilities);
             all.groups.extend(validation.groups);
+            all.copies.extend(validation.copies);
             all.reports.extend(validation.reports);
             all
         })
@@ -97,16 +105,23 @@ impl Validation {
         }
     }
 
-    /// Returns the decision threshold: the given one, or the one with the best balanced accuracy, or 0.5 if the rows do
-    /// not determine it.
+    /// Returns the decision threshold: the given one, or the one with the best balanced accuracy on the rows and their
+    /// copies, or 0.5 if they do not determine it.
+    ///
+    /// The nets tell the rows apart so well that many thresholds are equally good on them, but not on images of other
+    /// equipment. Those on which copies are told apart, too, are fewer.
     pub(crate) fn decision(&self, definition: &ModelDefinition) -> Option<Decision> {
         let positive = definition.positive?;
         let given = |threshold| Some(Decision { threshold, range: None });
         match definition.spec.prediction.threshold {
             Threshold::Given(threshold) => given(threshold),
             Threshold::Auto => {
-                let (truth, score) = self.binary(positive);
-                smooth_threshold(&truth, &score, Some(&self.groups), BOOTSTRAP_SEED).or(given(0.5))
+                let (mut truth, mut score) = self.binary(positive);
+                let is_positive = |class: &u32| *class as usize == positive;
+                truth.extend(self.copies.truth.iter().map(is_positive));
+                score.extend(self.copies.probabilities.iter().skip(positive).step_by(2).map(|p| f64::from(*p)));
+                let groups = [self.groups.as_slice(), &self.copies.groups].concat();
+                smooth_threshold(&truth, &score, Some(&groups), BOOTSTRAP_SEED).or(given(0.5))
             }
         }
     }
@@ -165,7 +180,10 @@ fn squared_error(probabilities: &[f32], truth: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use tusk_core::options::{Architecture, ModelSpec};
+
     use super::*;
+    use crate::run::data::undecided;
 
     #[test]
     fn the_hinge_of_probabilities_is_the_hinge_of_their_margins() {
@@ -180,5 +198,21 @@ mod tests {
         assert!((hinge(&softmax, 0) - 0.5).abs() < 1e-5);
         assert!((hinge(&softmax, 1) - (2.5 + 1.5)).abs() < 1e-5);
         assert!(hinge(&[1.0, 0.0], 1).is_finite());
+    }
+
+    #[test]
+    fn the_threshold_is_chosen_on_copies_as_well() {
+        let mut definition = undecided(&ModelSpec::new(Architecture::CNN));
+        definition.classes = vec!["NORMAL".to_owned(), "PNEUMONIA".to_owned()];
+        definition.positive = Some(1);
+        let probabilities = |scores: [f32; 2]| scores.into_iter().flat_map(|p| [1.0 - p, p]).cycle().take(80).collect();
+        let truth = || [0_usize, 1].into_iter().cycle().take(40).collect::<Vec<_>>();
+        let as_is = Validation::new(truth(), probabilities([0.001, 0.97]), (0..40).collect());
+        let alone = as_is.decision(&definition).unwrap().threshold;
+        // The negative rows are scored far higher when they are changed.
+        let truth = truth().into_iter().map(|class| class as u32).collect();
+        let copies = Scores { truth, probabilities: probabilities([0.5, 0.97]), groups: (0..40).collect() };
+        let with_copies = as_is.with_copies(copies).decision(&definition).unwrap().threshold;
+        assert!(alone < 0.4 && with_copies > 0.6, "{alone} alone, {with_copies} with copies");
     }
 }
