@@ -130,6 +130,7 @@ fn request(args: &Args) -> Result<TrainingRequest> {
         train_name: "the synthetic X-rays".into(),
         or_replace: false,
         resume: false,
+        shortcuts: None,
     })
 }
 

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tusk::OnEvent;
 use tusk_core::event::{Progress as WorkerProgress, RunEvent};
 use tusk_core::ids::WorkerId;
+use tusk_core::manifest::strong_shortcuts;
 
 /// The interval of progress lines if there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -83,6 +84,12 @@ impl Shown {
                 if let Some(leak) = data.leak.filter(|leak| leak.rows() > 0) {
                     let advice = if leak.dropped > 0 { "" } else { "; on_leak = 'drop' leaves them out" };
                     self.meter.line(&format!("warning: {leak}{advice}"));
+                }
+                if let Some(strong) = data.shortcuts.as_deref().and_then(strong_shortcuts) {
+                    self.meter.line(&format!(
+                        "warning: a net may learn shortcuts, which tell the classes apart: {strong}; SHOW SHORTCUTS says what \
+                         to do"
+                    ));
                 }
             }
             RunEvent::Transferred { from, transfer } => {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Shortcut;
+
 /// The result of the profile job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DataProfile {
@@ -23,6 +25,9 @@ pub struct DataProfile {
     /// The leaks. `None` if nothing is held out.
     #[serde(default)]
     pub leak: Option<Leak>,
+    /// The shortcuts of the training table, the best first. `None` if they were not measured.
+    #[serde(default)]
+    pub shortcuts: Option<Vec<Shortcut>>,
 }
 
 /// Counts of leaks. Each leaked row is counted once, in the first field that applies.

@@ -3,6 +3,7 @@
 mod data;
 mod epoch;
 mod record;
+mod shortcut;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,7 @@ pub use epoch::{EpochReport, Timing};
 pub use record::{
     ChildRun, ChildStatus, EpochTally, ExchangeRecord, RunRecord, RunStatus, Staleness, Unvalidated, WorkerExchange,
 };
+pub use shortcut::{SHORTCUT_BOUND, Shortcut, strong_shortcuts};
 
 use crate::ids::{ModelName, RunId};
 use crate::metrics::definitions::{accuracy, roc_auc};

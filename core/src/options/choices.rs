@@ -158,6 +158,18 @@ choices! {
 }
 
 choices! {
+    /// What becomes of shortcuts: what has nothing to do with the subject of the images and yet tells their classes apart.
+    OnShortcut {
+        /// They are measured and reported.
+        Warn = "warn",
+        /// The statement fails if a shortcut has a ROC AUC of 0.7 or more.
+        Fail = "fail",
+        /// They are not measured.
+        Ignore = "ignore",
+    }
+}
+
+choices! {
     /// How the trials of a search are chosen.
     SearchStrategy {
         /// Each at random.

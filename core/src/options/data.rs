@@ -1,6 +1,7 @@
 //! Options of the training table.
 
-use super::accepts::{Number, Text, Unset};
+use super::OnShortcut;
+use super::accepts::{Number, Quoted, Text, Unset};
 use super::declare::options;
 
 options! {
@@ -14,5 +15,8 @@ options! {
         group: Option<String> = None, Unset("none", Text("a column name")), before None, [Fixed, Ensemble];
         /// Maximum fraction of unreadable images; training fails if there are more.
         max_bad_fraction: f64 = 0.01, Number::From(0.0, 1.0), [Fixed];
+        /// What to do with shortcuts: what has nothing to do with the subject of the images and yet tells their classes
+        /// apart, as SHOW SHORTCUTS measures it.
+        on_shortcut: OnShortcut = OnShortcut::Warn, Quoted, before OnShortcut::Ignore, [Fixed];
     }
 }

@@ -28,7 +28,8 @@ use serde::{Deserialize, Serialize};
 pub use architecture::architecture;
 pub use augment::Augment;
 pub use choices::{
-    Features, Freeze, Frequency, Intensity, Loss, Objective, OnLeak, Optimizer, Precision, Resize, SearchStrategy,
+    Features, Freeze, Frequency, Intensity, Loss, Objective, OnLeak, OnShortcut, Optimizer, Precision, Resize,
+    SearchStrategy,
 };
 pub use data::DataOptions;
 pub use declare::{OptionDef, OptionGroup};

@@ -14,6 +14,7 @@ use crate::codec::{decode_plan, encode_plan};
 use crate::error::Error;
 use crate::ids::ModelName;
 use crate::job::Rows;
+use crate::manifest::Shortcut;
 use crate::options::ModelSpec;
 
 /// A validated CREATE MODEL.
@@ -33,6 +34,8 @@ pub struct TrainingRequest {
     pub or_replace: bool,
     /// Whether to continue from the last checkpoint.
     pub resume: bool,
+    /// The shortcuts of the training table, if they were measured.
+    pub shortcuts: Option<Vec<Shortcut>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -54,6 +57,9 @@ struct RequestMessage {
     or_replace: bool,
     #[prost(bool, tag = "8")]
     resume: bool,
+    /// The shortcuts as JSON.
+    #[prost(bytes, tag = "9")]
+    shortcuts: Vec<u8>,
 }
 
 impl TrainingRequest {
@@ -79,6 +85,7 @@ impl TrainingRequest {
             train_name: self.train_name.clone(),
             or_replace: self.or_replace,
             resume: self.resume,
+            shortcuts: serde_json::to_vec(&self.shortcuts).map_err(|e| wire(e.to_string()))?,
         };
         Ok(message.encode_to_vec())
     }
@@ -102,6 +109,7 @@ impl TrainingRequest {
             train_name: message.train_name,
             or_replace: message.or_replace,
             resume: message.resume,
+            shortcuts: serde_json::from_slice(&message.shortcuts).map_err(|e| wire(e.to_string()))?,
         })
     }
 }

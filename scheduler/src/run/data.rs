@@ -57,6 +57,7 @@ impl Profile<'_> {
             train_rows_per_worker: self.train.iter().map(|r| r.train_rows.values().sum()).collect(),
             fingerprint: format!("{:016x}", reports().map(|r| r.fingerprint).fold(0, u64::wrapping_add)),
             leak: None,
+            shortcuts: None,
         }
     }
 

@@ -151,7 +151,7 @@ impl Run {
             tracing::warn!(model = %self.request.name, image = %image.name, reason = %image.reason, "image is skipped");
         }
         let profile = Profile { name: &self.request.train_name, train: &train, validate: &validate };
-        let data = DataProfile { leak, ..profile.data() };
+        let data = DataProfile { leak, shortcuts: self.request.shortcuts.clone(), ..profile.data() };
         let mut definition = profile.define(&self.request.spec, &data)?;
         if let Some(previous) = previous {
             // A run that ended before its rows were profiled has no fingerprint. Without epochs, nothing is lost.

@@ -1,12 +1,14 @@
 //! A training run that a statement or a program requests.
 
 use tusk_core::ids::ModelName;
-use tusk_core::options::ModelSpec;
+use tusk_core::manifest::{Shortcut, strong_shortcuts};
+use tusk_core::options::{ModelSpec, OnShortcut};
 use tusk_core::protocol::TrainingRequest;
 
 use super::Session;
 use super::source::Rows;
 use crate::error::Result;
+use crate::shortcuts::find;
 
 /// A training run that is not started yet.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ impl Training {
             }
             None => None,
         };
+        let shortcuts = self.shortcuts(context).await?;
         Ok(TrainingRequest {
             name: self.name.clone(),
             train: self.train.training_plan(context, &spec).await?,
@@ -49,6 +52,35 @@ impl Training {
             train_name: self.train.name.clone(),
             or_replace: self.or_replace,
             resume: self.resume,
+            shortcuts,
         })
+    }
+
+    /// Measures the shortcuts of the training rows. `None` if they are not to be measured, or cannot be: then training says
+    /// what is wrong with the rows.
+    async fn shortcuts(&self, context: &Session) -> Result<Option<Vec<Shortcut>>> {
+        let wanted = self.spec.data.on_shortcut;
+        if wanted == OnShortcut::Ignore {
+            return Ok(None);
+        }
+        let shortcuts = match find(context, &self.train, &self.spec).await {
+            Ok(found) => found.shortcuts,
+            Err(error) if wanted == OnShortcut::Fail => return Err(error),
+            Err(error) => {
+                tracing::warn!(model = %self.name, %error, "the shortcuts were not measured");
+                return Ok(None);
+            }
+        };
+        match strong_shortcuts(&shortcuts) {
+            Some(strong) if wanted == OnShortcut::Fail => {
+                let message = format!(
+                    "what has nothing to do with the subject of the images tells the classes of {} apart: {strong}. SHOW \
+                     SHORTCUTS says what to do; on_shortcut = 'warn' trains in spite of it",
+                    self.train.name
+                );
+                Err(tusk_core::Error::Data { message }.into())
+            }
+            _ => Ok(Some(shortcuts)),
+        }
     }
 }

@@ -2,16 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tusk_core::metrics::{Interval, roc_auc, roc_auc_interval};
+use tusk_core::manifest::Shortcut;
+use tusk_core::metrics::{roc_auc, roc_auc_interval};
 use tusk_core::random::fold_of;
 
 use super::linear::Matrix;
 use super::nuisances::NUISANCES;
 use super::probes::PROBES;
 use super::sample::{Row, Value};
-
-/// The ROC AUC from which a shortcut comes with advice. Below it, a net learns little from it.
-pub(crate) const BOUND: f64 = 0.7;
 
 /// Resamples of an interval.
 const RESAMPLES: usize = 200;
@@ -22,19 +20,6 @@ const FOLDS: u32 = 5;
 /// What to do about another column of the table.
 const COLUMN: &str =
     "the classes differ in this column; balance them by it, or report EVALUATE ... OPTIONS (by = ...) for it";
-
-/// How well one nuisance or probe tells a class from the others.
-#[derive(Clone, Debug)]
-pub(crate) struct Shortcut {
-    /// Its name.
-    pub(crate) name: String,
-    /// ROC AUC, at least 0.5 for a number, which may be high or low for the class.
-    pub(crate) roc_auc: Interval,
-    /// The class that it tells from the others best.
-    pub(crate) class: String,
-    /// What to do about it.
-    pub(crate) advice: &'static str,
-}
 
 /// Returns all shortcuts, the best first. Those of which no image has a value are left out. `columns` are the names of the
 /// other columns of the table.
@@ -68,7 +53,8 @@ pub(crate) fn measure(rows: &[Row], columns: &[String]) -> Vec<Shortcut> {
                 },
             )
         };
-        found.extend(judge.best(probe.name, score, probe.advice));
+        let shortcut = judge.best(probe.name, score, probe.advice);
+        found.extend(shortcut.map(|found| Shortcut { may_be_subject: probe.may_be_subject, ..found }));
     }
     let value = |shortcut: &Shortcut| shortcut.roc_auc.value.unwrap_or(0.0);
     found.sort_by(|a, b| value(b).total_cmp(&value(a)));
@@ -123,7 +109,13 @@ impl Judge {
         });
         let (_, class, truth, score) = judged.max_by(|a, b| a.0.total_cmp(&b.0))?;
         let roc_auc = roc_auc_interval(&truth, &score, Some(&self.groups), SEED, RESAMPLES);
-        Some(Shortcut { name: name.to_owned(), roc_auc, class: self.classes[class].clone(), advice })
+        Some(Shortcut {
+            name: name.to_owned(),
+            roc_auc,
+            class: self.classes[class].clone(),
+            may_be_subject: false,
+            advice: advice.to_owned(),
+        })
     }
 
     /// Scores each row by what `fit` learns from the rows of the other folds.

@@ -9,9 +9,8 @@ mod linear;
 mod measure;
 mod nuisances;
 mod probes;
+mod read;
 mod sample;
 mod thumbnail;
 
-pub(crate) use measure::{BOUND, Shortcut, measure};
-pub(crate) use sample::{Image, ROWS_MAX, Row, Sample, Value};
-pub(crate) use thumbnail::{SIDE, Thumbnail};
+pub(crate) use read::{Found, find};

@@ -8,6 +8,8 @@ pub(super) struct Probe {
     pub(super) name: &'static str,
     /// Returns what it sees, as many numbers for each image.
     pub(super) seen: fn(&Thumbnail) -> Vec<f32>,
+    /// Whether it also sees the subject of most images.
+    pub(super) may_be_subject: bool,
     /// What to do if it tells the classes apart.
     pub(super) advice: &'static str,
 }
@@ -17,16 +19,18 @@ const FRAME: &str = "check marks and framing at the borders (SELECT path, image 
 
 /// All probes, in the order of the documentation.
 pub(super) const PROBES: &[Probe] = &[
-    Probe { name: "probe: outer 5 %", seen: |thumbnail| frame(thumbnail, 20), advice: FRAME },
-    Probe { name: "probe: outer 10 %", seen: |thumbnail| frame(thumbnail, 10), advice: FRAME },
+    Probe { name: "probe: outer 5 %", seen: |thumbnail| frame(thumbnail, 20), may_be_subject: false, advice: FRAME },
+    Probe { name: "probe: outer 10 %", seen: |thumbnail| frame(thumbnail, 10), may_be_subject: false, advice: FRAME },
     Probe {
         name: "probe: 8 x 8 pixels",
         seen: |thumbnail| thumbnail.reduced(8),
+        may_be_subject: true,
         advice: "the coarse layout tells the classes apart, which may be the subject; train with 'frame' and 'stretch' in augment",
     },
     Probe {
         name: "probe: spectrum",
         seen: Thumbnail::spectrum,
+        may_be_subject: false,
         advice: "train with 'processing' and 'blur' in augment; save all images again with the same quality",
     },
 ];

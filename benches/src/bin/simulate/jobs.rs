@@ -78,6 +78,7 @@ async fn run(updates: Arc<Updates>, workers: u32) -> Result<Vec<EpochReport>> {
         train_name: "nothing".into(),
         or_replace: false,
         resume: false,
+        shortcuts: None,
     };
     let mut run = cluster.training().start(request).await?;
     let mut epochs = Vec::new();

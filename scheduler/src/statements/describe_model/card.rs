@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use tusk_core::manifest::{Manifest, Member, ModelDefinition};
+use tusk_core::manifest::{Manifest, Member, ModelDefinition, strong_shortcuts};
 use tusk_core::metrics::Interval;
 use tusk_core::options::{Architecture, Intensity, Resize, Threshold};
 
@@ -88,8 +88,13 @@ fn data(manifest: &Manifest) -> String {
         }
     };
     let leak = data.leak.filter(|leak| leak.rows() > 0).map_or_else(String::new, |leak| format!(" {leak}."));
+    let shortcuts = match data.shortcuts.as_deref().map(strong_shortcuts) {
+        None => String::new(),
+        Some(None) => " No shortcut was found.".to_owned(),
+        Some(Some(strong)) => format!(" Shortcuts, which tell the classes apart without the subject: {strong}."),
+    };
     format!(
-        "{lines}\nHeld out: {held_out}.{kept}{leak} {} images could not be read. Fingerprint of the rows: `{}`.",
+        "{lines}\nHeld out: {held_out}.{kept}{leak}{shortcuts} {} images could not be read. Fingerprint of the rows: `{}`.",
         data.skipped, data.fingerprint
     )
 }

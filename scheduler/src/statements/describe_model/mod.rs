@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
-use tusk_core::manifest::Manifest;
+use tusk_core::manifest::{Manifest, strong_shortcuts};
 use tusk_core::metrics::Calibration;
 use tusk_core::options::Architecture;
 
@@ -116,6 +116,7 @@ fn description(manifest: &Manifest) -> Result<RecordBatch> {
         (Of::Trained, "training_rows", counts(&manifest.data.train_rows)),
         (Of::Every, "validation_rows", counts(&manifest.data.val_rows)),
         (Of::Trained, "leak", manifest.data.leak.map_or_else(|| "not checked".to_owned(), |leak| leak.to_string())),
+        (Of::Trained, "shortcuts", shortcuts(manifest)),
         (Of::Trained, "started_from", started_from(manifest)),
         (Of::Trained, "skipped", manifest.data.skipped.to_string()),
         (Of::Trained, "workers", manifest.data.rows_per_worker.len().to_string()),
@@ -168,6 +169,13 @@ pub(super) fn held_out(manifest: &Manifest) -> String {
         }
         None if manifest.data.val_rows.values().sum::<u64>() > 0 => "the rows of VALIDATE ON".to_owned(),
         None => "none".to_owned(),
+    }
+}
+
+fn shortcuts(manifest: &Manifest) -> String {
+    match manifest.data.shortcuts.as_deref() {
+        None => "not measured".to_owned(),
+        Some(shortcuts) => strong_shortcuts(shortcuts).unwrap_or_else(|| "none".to_owned()),
     }
 }
 
