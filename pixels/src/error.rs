@@ -149,7 +149,7 @@ pub enum PixelsError {
     /// The underlying library returned an error.
     #[error("the image could not be {task}: {reason}")]
     Backend {
-        /// "resized" or "encoded".
+        /// "resized", "encoded" or "decoded".
         task: &'static str,
         /// The error of the library.
         reason: String,

@@ -1,9 +1,10 @@
-//! Decoding, resampling and encoding of images, and reading them from Arrow columns.
+//! Decoding, resampling, encoding and fixed changes of images, and reading them from Arrow columns.
 //!
 //! The SQL functions and training share this crate, so both see the same pixels. It is a separate crate so that it can
 //! be optimized in every build profile. Input is not trusted: functions return errors and do not panic, and the size in
 //! a header is checked against [`MAX_PIXELS`] before anything is allocated.
 
+mod changes;
 mod column;
 mod decode;
 mod decoded;
@@ -17,6 +18,7 @@ mod resize;
 #[cfg(test)]
 mod testing;
 
+pub use changes::{CHANGES, Change, change_named};
 pub use column::{ImageColumn, accepted_image_types, image_struct_fields, is_image_type, spark_mode};
 pub use decode::{ImageInfo, decode, decode_as_stored, decode_frame, probe};
 pub use encode::encode;

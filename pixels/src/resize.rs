@@ -153,8 +153,25 @@ pub(super) fn resize_part(pixels: &Pixels, part: Part, width: u32, height: u32) 
     if part == Part::of(pixels) {
         return resize(pixels, width, height);
     }
+    convolved_part(pixels, part, (width, height), FilterType::Bilinear)
+}
+
+/// Resamples a part of an image with [`Filter::Bicubic`].
+pub(super) fn resize_part_bicubic(pixels: &Pixels, part: Part, width: u32, height: u32) -> Result<Pixels, PixelsError> {
+    if part == Part::of(pixels) {
+        return resize_with(pixels, width, height, Filter::Bicubic);
+    }
+    convolved_part(pixels, part, (width, height), FilterType::CatmullRom)
+}
+
+fn convolved_part(
+    pixels: &Pixels,
+    part: Part,
+    (width, height): (u32, u32),
+    weights: FilterType,
+) -> Result<Pixels, PixelsError> {
     check_sides(pixels, width, height)?;
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(weights));
     resampled(pixels, (width, height), &options.crop(part.left, part.top, part.columns, part.rows))
 }
 

@@ -37,4 +37,6 @@ mod slt;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod stress;
+#[cfg(test)]
 mod transfer;

@@ -4,6 +4,7 @@
 //! returns NULL if any argument is NULL.
 
 mod args;
+mod change_image;
 mod decode_image;
 mod encode_image;
 mod file_info;
@@ -21,6 +22,7 @@ use datafusion::logical_expr::{DocSection, ScalarUDF};
 
 use tusk_pixels::{alternatives, labels};
 
+pub use change_image::ChangeImage;
 pub use decode_image::DecodeImage;
 pub use encode_image::EncodeImage;
 pub use file_info::FileInfoFunction;
@@ -52,6 +54,7 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::from(FileInfoFunction::new())),
         Arc::new(ScalarUDF::from(NormalizeImage::new())),
         Arc::new(ScalarUDF::from(ResizeImage::new())),
+        Arc::new(ScalarUDF::from(ChangeImage::new())),
     ]
 }
 
@@ -81,6 +84,9 @@ mod tests {
             "decode_image(image, CAST(NULL AS VARCHAR))",
             "resize_image(image, NULL, 4)",
             "resize_image(image, 4, 4, CAST(NULL AS VARCHAR))",
+            "change_image(image, 'wide')",
+            "change_image(NULL, 'wide')",
+            "change_image(image, CAST(NULL AS VARCHAR))",
             "normalize_image(image, NULL, 1)",
             "normalize_image(NULL, 0.5, 0.5)",
             "encode_image(image, NULL)",
@@ -106,6 +112,8 @@ mod tests {
             ("decode_image()", "decode_image(image [, mode]) takes 1 to 2 arguments, not 0"),
             ("image_info(X'00', 1)", "image_info(image) takes 1 argument, not 2"),
             ("resize_image(X'00', 4)", "resize_image(image, width, height [, filter]) takes 3 to 4 arguments, not 2"),
+            ("change_image(X'00')", "change_image(image, change) takes 2 arguments, not 1"),
+            ("change_image(X'00', 4)", "argument 'change' must be text, not Int64"),
             ("resize_image(X'00', 'a', 4)", "argument 'width' must be an integer, not Utf8"),
             ("normalize_image(X'00', 'a', 4)", "argument 'mean' must be a number or a list of numbers, not Utf8"),
         ] {

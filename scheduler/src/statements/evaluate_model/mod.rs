@@ -3,6 +3,7 @@
 mod options;
 mod output;
 mod scored;
+mod stress;
 
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ use tusk_core::manifest::Manifest;
 use tusk_core::metrics::{Comparison, Judgement, METRICS, Report, Wanted, compare_roc_auc, log_loss, threshold_for};
 use tusk_core::options::OptionValue;
 use tusk_core::sql::Source;
+use tusk_pixels::Change;
+use tusk_udfs::image::ChangeImage;
 use tusk_udfs::predict::PredictProba;
 
 use self::options::{Cut, Show};
@@ -38,7 +41,8 @@ pub(super) const VERB: Verb = Verb {
     begins: &["EVALUATE"],
     syntax: "EVALUATE MODEL name ON { table | (query) } [OPTIONS (key = value, ...)]",
     meaning: "Measures a model on labelled rows. docs/evaluation.md lists its options and metrics.",
-    rows: "One row of metrics with their 95 % intervals; with the option `show` a curve, a calibration or a confusion matrix.",
+    rows: "One row of metrics with their 95 % intervals; with the option `show` a curve, a calibration, a \
+           confusion matrix or a stress test.",
     right: Right::Query,
     parse: |parser| {
         parser.words("EVALUATE MODEL")?;
@@ -100,7 +104,7 @@ pub async fn evaluate(
     rows: &Rows,
     options: &EvaluateOptions,
 ) -> Result<Evaluation> {
-    let (scored, grouped) = score(context, manifest, None, rows, options).await?;
+    let (scored, grouped) = score(context, manifest, None, rows, options, None).await?;
     let threshold = threshold_of(&scored, manifest, options)?;
     Ok(judge(&scored, manifest, grouped, threshold))
 }
@@ -115,6 +119,29 @@ async fn result_of(
     rows: &Rows,
     options: &EvaluateOptions,
 ) -> Result<RecordBatch> {
+    let parts = match options.show {
+        Show::Stress => stress::parts_of(context, manifest, rows, options).await?,
+        _ => parts_of(context, manifest, rows, options).await?,
+    };
+    let with_part = |(part, batch): PartRows| match &options.by {
+        Some(column) => output::with_part(&batch, column, part.as_deref()),
+        None => Ok(batch),
+    };
+    let batches = parts.into_iter().map(with_part).collect::<Result<Vec<_>>>()?;
+    let Some(first) = batches.first() else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
+    Ok(concat_batches(&first.schema(), &batches).map_err(DataFusionError::from)?)
+}
+
+/// The value of the column `by` and the rows that the statement returns for it. Without `by`, there is one part.
+type PartRows = (Option<String>, RecordBatch);
+
+/// Returns the rows of each part, sorted by part.
+async fn parts_of(
+    context: &Session,
+    manifest: &Manifest,
+    rows: &Rows,
+    options: &EvaluateOptions,
+) -> Result<Vec<PartRows>> {
     let other = match &options.against {
         Some(name) => Some(context.training()?.store().manifest(name).await?),
         None => None,
@@ -122,9 +149,9 @@ async fn result_of(
     if let Some(other) = &other {
         comparable(manifest, other)?;
     }
-    let (scored, grouped) = score(context, manifest, other.as_ref(), rows, options).await?;
+    let (scored, grouped) = score(context, manifest, other.as_ref(), rows, options, None).await?;
     let threshold = threshold_of(&scored, manifest, options)?;
-    let mut batches = Vec::new();
+    let mut parts = Vec::new();
     for (part, rows) in scored.parts(manifest.definition.classes.len()) {
         let batch = match (&other, options.show) {
             (Some(other), _) => output::comparison(manifest, other, &rows, &compare(&rows, manifest, grouped)?)?,
@@ -132,28 +159,26 @@ async fn result_of(
             (None, Show::ConfusionMatrix) => output::confusion_matrix(&rows, manifest, threshold)?,
             (None, show) => output::curve(&rows, positive(manifest, show.word())?, show)?,
         };
-        batches.push(match &options.by {
-            Some(column) => output::with_part(&batch, column, part.as_deref())?,
-            None => batch,
-        });
+        parts.push((part, batch));
     }
-    let Some(first) = batches.first() else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
-    Ok(concat_batches(&first.schema(), &batches).map_err(DataFusionError::from)?)
+    Ok(parts)
 }
 
 /// Scores rows and returns the result as a [`Validation`].
 pub(super) async fn validation(context: &Session, manifest: &Manifest, rows: &Rows) -> Result<Validation> {
-    let (scored, _) = score(context, manifest, None, rows, &EvaluateOptions::default()).await?;
+    let (scored, _) = score(context, manifest, None, rows, &EvaluateOptions::default(), None).await?;
     Ok(Validation::new(scored.truth, scored.probabilities, scored.groups))
 }
 
-/// Scores the rows with one model or two. Also returns whether the rows have groups.
+/// Scores the rows with one model or two, after a change of their images if one is given. Also returns whether the rows
+/// have groups.
 async fn score(
     context: &Session,
     manifest: &Manifest,
     other: Option<&Manifest>,
     rows: &Rows,
     options: &EvaluateOptions,
+    change: Option<&Change>,
 ) -> Result<(Scored, bool)> {
     let mut spec = manifest.definition.spec.clone();
     if let Some(image) = &options.image {
@@ -168,7 +193,10 @@ async fn score(
         Some(column) => rows.column("by", column)?,
         None => lit(ScalarValue::Utf8(None)),
     };
-    let image = rows.image(&spec)?;
+    let image = match change {
+        Some(change) => ScalarUDF::from(ChangeImage::new()).call(vec![rows.image(&spec)?, lit(change.name)]),
+        None => rows.image(&spec)?,
+    };
     let predictor = Arc::clone(context.predictor());
     let predict = match options.calibrated {
         true => PredictProba::calibrated(predictor),
@@ -184,7 +212,9 @@ async fn score(
     ];
     columns.extend(other.map(|other| predict.call(vec![lit(other.name.as_str()), image]).alias("others")));
     let scored = DataFrame::new(context.local().state(), rows.plan.clone()).select(columns)?;
-    let mut batches = context.data_frame(scored.into_unoptimized_plan()).execute_stream().await?;
+    let scored = context.data_frame(scored.into_unoptimized_plan());
+    let scored = if change.is_some() { stress::in_small_batches(scored) } else { scored };
+    let mut batches = scored.execute_stream().await?;
     let mut scored = Scored::default();
     while let Some(batch) = batches.try_next().await? {
         scored.take(&batch, &manifest.definition.classes, &rows.name)?;

@@ -21,15 +21,18 @@ pub enum Show {
     Calibration,
     /// One row per pair of true and predicted class.
     ConfusionMatrix,
+    /// One row of metrics for the images as they are, and one per change of them.
+    Stress,
 }
 
 impl Show {
-    const WORDS: [(&'static str, Self); 5] = [
+    const WORDS: [(&'static str, Self); 6] = [
         ("summary", Self::Summary),
         ("roc_curve", Self::RocCurve),
         ("pr_curve", Self::PrecisionRecallCurve),
         ("calibration", Self::Calibration),
         ("confusion_matrix", Self::ConfusionMatrix),
+        ("stress", Self::Stress),
     ];
 
     pub(super) fn word(self) -> &'static str {
@@ -38,7 +41,7 @@ impl Show {
 
     /// Returns whether the rows depend on the threshold.
     fn has_threshold(self) -> bool {
-        matches!(self, Self::Summary | Self::ConfusionMatrix)
+        matches!(self, Self::Summary | Self::ConfusionMatrix | Self::Stress)
     }
 }
 
@@ -200,10 +203,13 @@ mod tests {
             assert_eq!(parse(&[("show", word.into())]).unwrap().show, show);
         }
         let message = parse(&[("show", "rock_curve".into())]).unwrap_err();
-        assert!(message.contains("'summary', 'roc_curve', 'pr_curve', 'calibration', 'confusion_matrix'"), "{message}");
+        let words = "'summary', 'roc_curve', 'pr_curve', 'calibration', 'confusion_matrix', 'stress'";
+        assert!(message.contains(words), "{message}");
         assert!(message.contains("did you mean 'roc_curve'?"), "{message}");
-        let message = parse(&[("against", "b".into()), ("show", "roc_curve".into())]).unwrap_err();
-        assert_eq!(message, "against compares two models in one row; leave out show = 'roc_curve'");
+        for word in ["roc_curve", "stress"] {
+            let message = parse(&[("against", "b".into()), ("show", word.into())]).unwrap_err();
+            assert_eq!(message, format!("against compares two models in one row; leave out show = '{word}'"));
+        }
         for word in ["roc_curve", "pr_curve", "calibration"] {
             let message = parse(&[("show", word.into()), ("threshold", 0.3.into())]).unwrap_err();
             assert_eq!(
@@ -213,7 +219,9 @@ mod tests {
         }
         let message = parse(&[("against", "b".into()), ("threshold_for", "recall >= 0.9".into())]).unwrap_err();
         assert_eq!(message, "the result of against does not depend on a threshold; leave the threshold out");
-        assert!(parse(&[("show", "confusion_matrix".into()), ("threshold", 0.3.into())]).is_ok());
+        for word in ["confusion_matrix", "stress"] {
+            assert!(parse(&[("show", word.into()), ("threshold", 0.3.into())]).is_ok());
+        }
         assert!(parse(&[("calibrated", OptionValue::Bool(true))]).unwrap().calibrated);
         let message = parse(&[("calibrated", "yes".into())]).unwrap_err();
         assert!(message.contains("true or false"), "{message}");

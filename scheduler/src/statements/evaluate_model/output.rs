@@ -34,6 +34,12 @@ pub(super) fn summary(evaluation: &Evaluation) -> Result<RecordBatch> {
     batch(columns)
 }
 
+/// Returns one row of a stress test: the change, the mean change of the score, and the metrics.
+pub(super) fn stressed(change: &str, score_change: Option<f64>, evaluation: &Evaluation) -> Result<RecordBatch> {
+    let first = [("change".to_owned(), text([change])), ("score_change".to_owned(), number([score_change]))];
+    batch(first.into_iter().chain(columns(&summary(evaluation)?)).collect())
+}
+
 /// Returns one row that compares two models on the same rows.
 pub(super) fn comparison(one: &Manifest, other: &Manifest, rows: &Scored, found: &Comparison) -> Result<RecordBatch> {
     let mut columns = vec![
@@ -108,9 +114,12 @@ pub(super) fn confusion_matrix(rows: &Scored, manifest: &Manifest, threshold: Op
 /// Returns the rows with a first column that contains the value of their part.
 pub(super) fn with_part(rows: &RecordBatch, column: &str, part: Option<&str>) -> Result<RecordBatch> {
     let parts: StringArray = std::iter::repeat_n(part, rows.num_rows()).collect();
+    batch(std::iter::once((column.to_owned(), Arc::new(parts) as ArrayRef)).chain(columns(rows)).collect())
+}
+
+fn columns(rows: &RecordBatch) -> impl Iterator<Item = (String, ArrayRef)> {
     let names = rows.schema_ref().fields().iter().map(|field| field.name().clone());
-    let columns = names.zip(rows.columns().iter().cloned());
-    batch(std::iter::once((column.to_owned(), Arc::new(parts) as ArrayRef)).chain(columns).collect())
+    names.zip(rows.columns().iter().cloned())
 }
 
 fn with_bounds(name: &str, interval: &Interval) -> [(String, ArrayRef); 3] {
@@ -148,11 +157,10 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_summary_has_the_columns_of_the_manual_in_the_same_order() {
+    fn evaluation() -> Evaluation {
         let judgement = Judgement::binary(&[true, false, true, false], &[0.9, 0.2, 0.4, 0.6], 0.5).unwrap();
         let scored = METRICS.iter().filter(|metric| !metric.has_interval());
-        let evaluation = Evaluation {
+        Evaluation {
             model: ModelName::new("m").unwrap(),
             rows: 4,
             skipped: 0,
@@ -160,8 +168,21 @@ mod tests {
             threshold: Some(0.5),
             report: judgement.report(None, 1, 20),
             scored: scored.map(|metric| (metric.name, judgement.scored(metric))).collect(),
-        };
-        let found = summary(&evaluation).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_stress_test_is_a_summary_with_two_columns_before_it() {
+        let (found, plain) = (stressed("wide", Some(-0.25), &evaluation()).unwrap(), summary(&evaluation()).unwrap());
+        let found: Vec<(String, ArrayRef)> = columns(&found).collect();
+        assert_eq!(found[0], ("change".to_owned(), text(["wide"])));
+        assert_eq!(found[1], ("score_change".to_owned(), number([Some(-0.25)])));
+        assert_eq!(found[2..], columns(&plain).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_summary_has_the_columns_of_the_manual_in_the_same_order() {
+        let found = summary(&evaluation()).unwrap();
         let manual = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/evaluation.md")).unwrap();
         let (_, shown) = manual.split_once("tusk> EVALUATE MODEL m ON x_test;\n").unwrap();
         let (shown, _) = shown.split_once("\n\n").unwrap();
