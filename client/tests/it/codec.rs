@@ -44,7 +44,7 @@ fn jobs() -> [Job; 5] {
         FitWeights { weights: weights.clone() }.into(),
         Train { selection: selection.clone(), epoch: 7, slice, weights: Some(weights.clone()) }.into(),
         Exchange { selection, first_epoch: 7, weights: None, session }.into(),
-        Validate { rows: Rows::HeldOut, epoch: 7, weights }.into(),
+        Validate { rows: Rows::HeldOut, epoch: 7, weights, copies: 4 }.into(),
     ]
 }
 

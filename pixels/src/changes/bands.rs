@@ -16,6 +16,9 @@ const SIDE: f64 = 224.0;
 /// scale.
 const BOXES_FROM: f32 = 4.0;
 
+/// The standard deviation in pixels below which a Gaussian changes no level by half a grey level.
+const NARROW: f32 = 0.25;
+
 /// The levels of one channel, divided by 255. The boxes clamp floats to 0.0 to 1.0.
 type Plane = ImageBuffer<Luma<f32>, Vec<f32>>;
 
@@ -54,7 +57,11 @@ fn plane_with_gains(plane: &Plane, gains: [f32; 5], scale: f32) -> Vec<f32> {
 }
 
 fn blurred(plane: &Plane, deviation: f32) -> Plane {
-    if deviation < BOXES_FROM { blur(plane, deviation) } else { fast_blur(plane, deviation) }
+    match deviation {
+        narrow if narrow < NARROW => plane.clone(),
+        narrow if narrow < BOXES_FROM => blur(plane, deviation),
+        _ => fast_blur(plane, deviation),
+    }
 }
 
 #[cfg(test)]
