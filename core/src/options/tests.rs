@@ -93,6 +93,7 @@ fn a_spec_stored_before_an_option_existed_keeps_its_meaning() {
     let mut expected = ModelSpec::new(Architecture::CNN);
     expected.distribution.averages_per_epoch = Some(1);
     expected.distribution.scale_learning_rate = false;
+    expected.data.on_shortcut = OnShortcut::Ignore;
     let (mut stored, oldest) = (object(&expected), oldest());
     stored.extend(oldest.as_object().unwrap().clone());
     assert_eq!(object(&spec), stored);
