@@ -116,3 +116,42 @@ async fn other_columns_are_measured_by_their_values_in_other_groups() {
     let refusal = fixture.refusal("SHOW SHORTCUTS FOR (SELECT * FROM xrays WHERE label = 'NORMAL')").await;
     assert!(refusal.starts_with("shortcuts tell classes apart"), "{refusal}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn create_model_reports_shortcuts_refuses_them_or_does_not_measure_them() {
+    let fixture = Fixture::new().await;
+    draw(&fixture.path("drawn"), |class, index| (64 + 16 * class as u32 + index as u32 % 8, 64, false, 90));
+    fixture.run("CREATE EXTERNAL TABLE drawn STORED AS IMAGES LOCATION '{dir}/drawn'").await;
+    let create = |name: &str, option: &str| {
+        format!("CREATE MODEL {name} USING svm OPTIONS (epochs = 1, image_size = 32{option}) TRAIN ON drawn")
+    };
+    let explained = fixture.rows(&format!("EXPLAIN {}", create("m", ""))).await;
+    let last = &explained.last().unwrap()[0];
+    assert!(last.starts_with("shortcuts: width") && last.contains("(ROC AUC 1.000)"), "{last}");
+    fixture.run(&create("m", "")).await;
+    let found = fixture.manifest("m").await.data.shortcuts.unwrap();
+    let shown = fixture.rows("SHOW SHORTCUTS FOR drawn").await;
+    assert_eq!(
+        found.iter().map(|found| &found.name).collect::<Vec<_>>(),
+        shown.iter().map(|row| &row[0]).collect::<Vec<_>>()
+    );
+    let described = fixture.rows("DESCRIBE MODEL m").await;
+    let of = |name: &str| described.iter().find(|row| row[0] == name).map(|row| row[1].clone()).unwrap();
+    assert!(of("shortcuts").starts_with("width"), "{}", of("shortcuts"));
+    let refusal = fixture.refusal(&create("n", ", on_shortcut = 'fail'")).await;
+    for part in ["tells the classes of drawn apart: width", "SHOW SHORTCUTS says what to do", "on_shortcut = 'warn'"] {
+        assert!(refusal.contains(part), "{refusal}");
+    }
+    fixture.run(&create("o", ", on_shortcut = 'ignore'")).await;
+    assert_eq!(fixture.manifest("o").await.data.shortcuts, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_images_are_counted() {
+    let fixture = Fixture::new().await;
+    draw(&fixture.path("drawn"), |_, _| (64, 64, false, 90));
+    std::fs::write(fixture.path("drawn").join("NORMAL/broken.jpeg"), b"no image").unwrap();
+    fixture.run("CREATE EXTERNAL TABLE drawn STORED AS IMAGES LOCATION '{dir}/drawn'").await;
+    let rows = fixture.rows("SHOW SHORTCUTS FOR drawn").await;
+    assert!(rows.iter().all(|row| row[6..] == ["240", "0", "1"]), "{rows:?}");
+}
