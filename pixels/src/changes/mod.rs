@@ -28,12 +28,12 @@ pub struct Change {
 pub const CHANGES: &[Change] = &[
     Change {
         name: "wide",
-        meaning: "stretched to 1.2 times the width; top and bottom are cut off",
+        meaning: "as if the original had been 1.2 times as wide before it was squeezed: top and bottom are cut off, the rest fills the height",
         apply: |pixels| geometry::middle(pixels, 1.0, 1.0 / geometry::STRETCH),
     },
     Change {
         name: "narrow",
-        meaning: "stretched to 1.2 times the height; left and right are cut off",
+        meaning: "as if the original had been 1.2 times as high before it was squeezed: left and right are cut off, the rest fills the width",
         apply: |pixels| geometry::middle(pixels, 1.0 / geometry::STRETCH, 1.0),
     },
     Change {

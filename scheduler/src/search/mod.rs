@@ -133,7 +133,7 @@ impl CompositeRun {
         let request = TrainingRequest { name: self.request.name.child(&child)?, spec, ..self.request.clone() };
         let mut context = self.context.clone();
         context.workers = (context.workers / self.request.spec.search.parallel_trials.max(1)).max(1);
-        Run::begin_child(context, request, self.run.child(&child), child).await
+        Box::pin(Run::begin_child(context, request, self.run.child(&child), child)).await
     }
 
     async fn children(&self) -> Vec<ChildRun> {
