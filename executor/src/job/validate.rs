@@ -49,17 +49,23 @@ pub(crate) fn score(
     let scorer = Scorer::new(env.device, definition, average.as_ref().unwrap_or(state), what)?;
     let mut loader = BatchLoader::once(&definition.preprocessing, scorer.device());
     let mut clock = LibtorchClock::default();
-    let (augment, seed) = (definition.spec.input.augment.clone(), definition.spec.training.seed);
-    let copier = InputPipeline::new(&definition.preprocessing, augment, seed, scorer.device(), Kind::Float)?;
+    // Not made for rows as they are, because it draws a bank of noise.
+    let copier = match job.copies {
+        0 => None,
+        _ => {
+            let (augment, seed) = (definition.spec.input.augment.clone(), definition.spec.training.seed);
+            Some(InputPipeline::new(&definition.preprocessing, augment, seed, scorer.device(), Kind::Float)?)
+        }
+    };
     for batch in rows.chunks(SCORING_BATCH) {
         let images = loader.batch(shard, batch)?;
         let hashes: Vec<u64> = batch.iter().map(|row| row.content).collect();
         for copy in 0..job.copies.max(1) {
             env.check()?;
-            let probabilities = clock.time(|| match job.copies {
-                0 => scorer.probabilities(&images),
+            let probabilities = clock.time(|| match &copier {
+                None => scorer.probabilities(&images),
                 // Other numbers than those of the epochs, so that these are not the copies of a training row.
-                _ => scorer.probabilities(&copier.images(&images, &hashes, u32::MAX - copy)?),
+                Some(copier) => scorer.probabilities(&copier.images(&images, &hashes, u32::MAX - copy)?),
             })?;
             scores.truth.extend(truth_of(batch, &classes)?.iter().map(|class| *class as u32));
             scores.groups.extend(batch.iter().map(|row| row.key));
