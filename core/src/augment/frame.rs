@@ -1,4 +1,4 @@
-//! Another frame: up to 15 % of the side are cut off at each border, of each border another amount.
+//! Another frame: of half of the images, up to 15 % of the side are cut off at each border, of each border another amount.
 
 use super::{Changes, Definition, Draws, Step, Stream, Transform};
 
@@ -10,6 +10,9 @@ pub const TRANSFORM: Transform =
 const CUT: f64 = 0.15;
 
 fn draw(draws: &mut Draws<'_>, changes: &mut Changes) {
+    if draws.half() {
+        return;
+    }
     let [left, right, top, bottom] = [(); 4].map(|()| draws.uniform() * CUT);
     changes.dx += (left - right) * changes.width;
     changes.dy += (top - bottom) * changes.height;

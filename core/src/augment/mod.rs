@@ -173,6 +173,11 @@ impl<'a> Draws<'a> {
         self.uniform() * 2.0 - 1.0
     }
 
+    /// True for half of the images.
+    pub fn half(&mut self) -> bool {
+        self.uniform() < 0.5
+    }
+
     /// The side of the image, in pixels.
     #[must_use]
     pub fn side(&self) -> usize {

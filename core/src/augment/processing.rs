@@ -1,5 +1,5 @@
-//! Other image processing: each of five frequency bands is multiplied by a gain between 1 / 1.8 and 1.8, as in the
-//! multi-frequency processing of radiography systems.
+//! Other image processing: in half of the images, each of five frequency bands is multiplied by a gain between 1 / 1.8 and
+//! 1.8, as in the multi-frequency processing of radiography systems.
 
 use super::{Changes, Definition, Draws, Step, Stream, Transform};
 
@@ -11,5 +11,8 @@ pub const TRANSFORM: Transform =
 const GAIN: f64 = 1.8;
 
 fn draw(draws: &mut Draws<'_>, changes: &mut Changes) {
+    if draws.half() {
+        return;
+    }
     changes.gains = changes.gains.map(|gain| gain * (draws.symmetric() * GAIN.ln()).exp());
 }

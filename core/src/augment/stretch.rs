@@ -1,4 +1,4 @@
-//! Stretch by up to 1.65 : 1 in one direction, as if the original had another ratio of width to height.
+//! Half of the images are stretched by up to 1.65 : 1 in one direction, as if the original had another ratio of width to height.
 
 use super::{Changes, Definition, Draws, Step, Stream, Transform};
 
@@ -10,6 +10,9 @@ pub const TRANSFORM: Transform =
 const RATIO: f64 = 1.65;
 
 fn draw(draws: &mut Draws<'_>, changes: &mut Changes) {
+    if draws.half() {
+        return;
+    }
     let amount = draws.symmetric() * RATIO.ln();
     // A strip is cut off at two opposite borders, so that nothing outside of the image is seen.
     if amount < 0.0 {

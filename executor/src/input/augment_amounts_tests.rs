@@ -98,6 +98,9 @@ fn amounts_fill_their_documented_ranges() {
 
 #[test]
 fn optional_changes_apply_to_half_of_the_draws() {
+    assert_half(stretch::TRANSFORM, |draw| draw.affine[0] != 1.0 || draw.affine[4] != 1.0);
+    assert_half(frame::TRANSFORM, |draw| draw.affine[0] != 1.0);
+    assert_half(processing::TRANSFORM, |draw| draw.gains[0] != 1.0);
     assert_half(blur::TRANSFORM, |draw| draw.blur != 0.0);
     assert_half(horizontal_flip::TRANSFORM, |draw| draw.affine[0] < 0.0);
     assert_half(rotate::TRANSFORM, |draw| draw.has_border);
