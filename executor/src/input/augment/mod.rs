@@ -6,12 +6,16 @@
 mod bands;
 mod cutout;
 mod geometry;
+mod marks;
 mod noise;
 mod sharpness;
+#[cfg(test)]
+mod testing;
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use tch::{Device, Kind, Tensor};
+use tusk_core::augment::marks::Mark;
 use tusk_core::augment::{BANDS, Changes, Draws, Step, Stream, Transform, first};
 use tusk_core::manifest::Preprocessing;
 use tusk_core::options::Augment;
@@ -49,6 +53,7 @@ pub(crate) struct Draw {
     pub(crate) blur: f32,
     pub(crate) noise_std: f32,
     pub(crate) noise_offset: usize,
+    pub(crate) marks: Vec<Mark>,
     /// The left edge, top edge and side of the square that is cut out, in pixels.
     pub(crate) cutout: (usize, usize, usize),
 }
@@ -119,7 +124,7 @@ impl InputPipeline {
             transform.draw(&mut Draws::new(&mut || rng.random::<f64>(), side), &mut changes);
         }
         let Changes { angle, zoom, dx, dy, shear, width, height, .. } = changes;
-        let Changes { gains, gamma, contrast, brightness, blur, noise_std, cutout, .. } = changes;
+        let Changes { gains, gamma, contrast, brightness, blur, noise_std, .. } = changes;
         let flip = if changes.is_flipped { -1.0 } else { 1.0 };
         let (cos, sin) = (angle.cos() * zoom, angle.sin() * zoom);
         let x = [cos * flip * width, (cos * shear - sin) * width, dx];
@@ -134,7 +139,8 @@ impl InputPipeline {
             blur: blur as f32,
             noise_std: noise_std as f32,
             noise_offset,
-            cutout,
+            marks: changes.marks,
+            cutout: changes.cutout,
         }
     }
 
@@ -160,6 +166,9 @@ impl InputPipeline {
         }
         if let Some(bank) = &self.noise {
             x = noise::with_noise(x, bank, draws)?;
+        }
+        if does(Step::Marks) {
+            x = marks::marked(x, draws)?;
         }
         Ok(x)
     }
