@@ -13,6 +13,7 @@ pub mod horizontal_flip;
 pub mod marks;
 pub mod noise;
 pub mod processing;
+pub mod resample;
 pub mod rotate;
 pub mod shear;
 pub mod shift;
@@ -32,6 +33,7 @@ pub const TRANSFORMS: &[Transform] = &[
     frame::TRANSFORM,
     processing::TRANSFORM,
     marks::TRANSFORM,
+    resample::TRANSFORM,
     brightness::TRANSFORM,
     contrast::TRANSFORM,
     gamma::TRANSFORM,
@@ -86,6 +88,8 @@ pub enum Step {
     Noise,
     /// Rectangles are wiped out or written on.
     Marks,
+    /// Reduced, and interpolated to the same size.
+    Resample,
     /// A square is replaced, after normalisation.
     Cutout,
 }
@@ -127,6 +131,9 @@ pub struct Changes {
     pub noise_std: f64,
     /// The rectangles that are wiped out or written on. Later ones are above earlier ones.
     pub marks: Vec<Mark>,
+    /// How many times smaller, in each direction, the copy is from which the image is interpolated. Its side is rounded up to
+    /// whole pixels. 1 keeps the image.
+    pub reduction: f64,
     /// Left, top and side of the square that is replaced, in pixels.
     pub cutout: (usize, usize, usize),
 }
@@ -149,6 +156,7 @@ impl Default for Changes {
             blur: 0.0,
             noise_std: 0.0,
             marks: Vec::new(),
+            reduction: 1.0,
             cutout: (0, 0, 0),
         }
     }

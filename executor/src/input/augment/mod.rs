@@ -8,6 +8,7 @@ mod cutout;
 mod geometry;
 mod marks;
 mod noise;
+mod resample;
 mod sharpness;
 #[cfg(test)]
 mod testing;
@@ -54,6 +55,8 @@ pub(crate) struct Draw {
     pub(crate) noise_std: f32,
     pub(crate) noise_offset: usize,
     pub(crate) marks: Vec<Mark>,
+    /// How many times smaller the reduced copy is. At 1 the image is kept.
+    pub(crate) reduction: f64,
     /// The left edge, top edge and side of the square that is cut out, in pixels.
     pub(crate) cutout: (usize, usize, usize),
 }
@@ -140,6 +143,7 @@ impl InputPipeline {
             noise_std: noise_std as f32,
             noise_offset,
             marks: changes.marks,
+            reduction: changes.reduction,
             cutout: changes.cutout,
         }
     }
@@ -169,6 +173,9 @@ impl InputPipeline {
         }
         if does(Step::Marks) {
             x = marks::marked(x, draws)?;
+        }
+        if does(Step::Resample) {
+            x = resample::resampled(x, draws)?;
         }
         Ok(x)
     }
