@@ -14,6 +14,7 @@ pub mod marks;
 pub mod noise;
 pub mod processing;
 pub mod resample;
+pub mod resave;
 pub mod rotate;
 pub mod shear;
 pub mod shift;
@@ -34,6 +35,7 @@ pub const TRANSFORMS: &[Transform] = &[
     processing::TRANSFORM,
     marks::TRANSFORM,
     resample::TRANSFORM,
+    resave::TRANSFORM,
     brightness::TRANSFORM,
     contrast::TRANSFORM,
     gamma::TRANSFORM,
@@ -90,6 +92,8 @@ pub enum Step {
     Marks,
     /// Reduced, and interpolated to the same size.
     Resample,
+    /// Saved as a JPEG.
+    Resave,
     /// A square is replaced, after normalisation.
     Cutout,
 }
@@ -134,6 +138,8 @@ pub struct Changes {
     /// How many times smaller, in each direction, the copy is from which the image is interpolated. Its side is rounded up to
     /// whole pixels. 1 keeps the image.
     pub reduction: f64,
+    /// The quality of the JPEG as which the image is saved, of 1 to 100.
+    pub quality: Option<u8>,
     /// Left, top and side of the square that is replaced, in pixels.
     pub cutout: (usize, usize, usize),
 }
@@ -157,6 +163,7 @@ impl Default for Changes {
             noise_std: 0.0,
             marks: Vec::new(),
             reduction: 1.0,
+            quality: None,
             cutout: (0, 0, 0),
         }
     }

@@ -9,6 +9,7 @@ mod geometry;
 mod marks;
 mod noise;
 mod resample;
+mod resave;
 mod sharpness;
 #[cfg(test)]
 mod testing;
@@ -57,6 +58,8 @@ pub(crate) struct Draw {
     pub(crate) marks: Vec<Mark>,
     /// How many times smaller the reduced copy is. At 1 the image is kept.
     pub(crate) reduction: f64,
+    /// The quality of the JPEG.
+    pub(crate) quality: Option<u8>,
     /// The left edge, top edge and side of the square that is cut out, in pixels.
     pub(crate) cutout: (usize, usize, usize),
 }
@@ -144,6 +147,7 @@ impl InputPipeline {
             noise_offset,
             marks: changes.marks,
             reduction: changes.reduction,
+            quality: changes.quality,
             cutout: changes.cutout,
         }
     }
@@ -176,6 +180,9 @@ impl InputPipeline {
         }
         if does(Step::Resample) {
             x = resample::resampled(x, draws)?;
+        }
+        if does(Step::Resave) {
+            x = resave::saved(x, draws)?;
         }
         Ok(x)
     }
