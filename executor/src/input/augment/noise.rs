@@ -28,6 +28,6 @@ pub(super) fn with_noise(mut x: Tensor, bank: &Tensor, draws: &[Draw]) -> Result
         .map(|draw| bank.f_narrow(0, draw.noise_offset as i64, values_per_image))
         .collect::<std::result::Result<_, _>>()?;
     let deviations = per_image(draws.iter().map(|draw| draw.noise_std), x.device())?;
-    let noise = Tensor::f_stack(&pieces, 0)?.f_view(size)?.f_mul_(&deviations)?;
+    let noise = Tensor::f_stack(&pieces, 0)?.f_view(size.as_slice())?.f_mul_(&deviations)?;
     Ok(x.f_add_(&noise)?)
 }
