@@ -53,6 +53,7 @@ impl Progress {
 #[derive(Default)]
 struct Shown {
     meter: Meter,
+    /// The epochs that are requested. 0 if a model is adapted.
     epochs: u32,
     epoch: u32,
     /// The progress of each worker in this epoch.
@@ -92,6 +93,13 @@ impl Shown {
                     ));
                 }
             }
+            RunEvent::Adapting { model, images, skipped, seconds } => {
+                self.meter.clear();
+                self.epochs = 0;
+                self.meter.line(&format!(
+                    "{images} images to adapt '{model}' to, {skipped} unreadable; read in {seconds:.1} s"
+                ));
+            }
             RunEvent::Transferred { from, transfer } => {
                 self.meter.clear();
                 self.meter.line(&format!("starting from {from}: {transfer}"));
@@ -121,6 +129,7 @@ impl Shown {
         let rate: f64 = self.workers.values().map(|worker| worker.images_per_second).sum();
         let text = match (self.epoch, mean_loss(self.workers.values())) {
             (0, _) => format!("reading images, {rate:.0} images/s"),
+            _ if self.epochs == 0 => format!("adapting, {rate:.0} images/s"),
             (epoch, Some(loss)) => format!("epoch {epoch}/{}, {rate:.0} images/s, loss {loss:.4}", self.epochs),
             (epoch, None) => format!("epoch {epoch}/{}, {rate:.0} images/s", self.epochs),
         };

@@ -1,6 +1,8 @@
 //! Tests of the public API: statements on an embedded cluster, over images that the tests generate.
 
 #[cfg(test)]
+mod adapt;
+#[cfg(test)]
 mod bad_images;
 #[cfg(test)]
 mod bad_statements;

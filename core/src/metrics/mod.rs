@@ -15,6 +15,7 @@
 //! * [`curve`], [`threshold_for`], [`average_precision`]: curves over all thresholds, and the threshold for a given
 //!   recall
 //! * [`reliability`], [`brier_score`], [`Calibration`]: calibration
+//! * [`ClassPrior`]: the class frequencies of unlabelled rows, and the correction of probabilities for them
 //! * [`compare_roc_auc`]: comparison of two models
 //! * [`bootstrap`]: intervals for any other statistic
 
@@ -28,6 +29,7 @@ pub mod definitions;
 mod evaluate;
 mod loss;
 mod multi;
+mod prior;
 mod report;
 mod roc;
 mod threshold;
@@ -47,6 +49,7 @@ pub use definitions::{METRICS, Metric};
 pub use evaluate::{Judgement, evaluate_binary, evaluate_multi};
 pub use loss::{PROBABILITY_EPSILON, log_loss};
 pub use multi::{MultiConfusion, roc_auc_ovr};
+pub use prior::{ClassPrior, frequencies};
 pub use report::Report;
 pub use roc::{best_threshold, roc_auc, roc_auc_interval};
 pub use threshold::{Decision, smooth_threshold};

@@ -1,6 +1,7 @@
 //! One training run, from its rows to its published model.
 
 pub(crate) mod active;
+pub(crate) mod adaptation;
 pub(crate) mod aggregator;
 mod asynchronous;
 mod attempts;

@@ -53,6 +53,7 @@ impl Run {
             weights: self.context.store.write_weights(name, &state).await?,
             tusk_version: env!("CARGO_PKG_VERSION").to_owned(),
             members: Vec::new(),
+            adapted: Vec::new(),
         };
         self.context.store.publish(&manifest).await?;
         Ok(manifest)

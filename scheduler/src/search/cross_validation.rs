@@ -80,6 +80,7 @@ impl CompositeRun {
             weights: self.context.store.write_weights(name, &state).await?,
             tusk_version: env!("CARGO_PKG_VERSION").to_owned(),
             members,
+            adapted: Vec::new(),
         };
         self.context.store.publish(&manifest).await?;
         Ok(manifest)

@@ -1,5 +1,6 @@
 //! DESCRIBE MODEL: shows the properties of a model, or its model card.
 
+mod adaptations;
 mod card;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use tusk_core::manifest::{Manifest, strong_shortcuts};
 use tusk_core::metrics::Calibration;
 use tusk_core::options::Architecture;
 
-use super::rows::{batch, text};
+use super::rows::{batch, class_frequencies, text};
 use super::{Execute, Executed, Verb};
 use crate::access::users::Right;
 use crate::error::{Result, Results};
@@ -92,6 +93,11 @@ fn description(manifest: &Manifest) -> Result<RecordBatch> {
         (Of::Every, "members", members(manifest)),
         (Of::Every, "temperature", optional(calibration.map(|calibration| calibration.temperature))),
         (Of::Every, "bias", calibration.filter(|c| !c.bias.is_empty()).map_or_else(|| "none".to_owned(), bias)),
+        (
+            Of::Every,
+            "class_frequencies",
+            manifest.prior().map_or_else(|| "none".to_owned(), |prior| class_frequencies(&definition.classes, prior)),
+        ),
         (Of::Trained, "input", format!("{} x {} x {}", input.channels, input.image_size, input.image_size)),
         (Of::Trained, "border_crop", input.border_crop.to_string()),
         (Of::Trained, "resize", input.resize.to_string()),
@@ -118,6 +124,7 @@ fn description(manifest: &Manifest) -> Result<RecordBatch> {
         (Of::Trained, "leak", manifest.data.leak.map_or_else(|| "not checked".to_owned(), |leak| leak.to_string())),
         (Of::Trained, "shortcuts", shortcuts(manifest)),
         (Of::Trained, "started_from", started_from(manifest)),
+        (Of::Every, "adapted", adaptations::property(manifest)),
         (Of::Trained, "skipped", manifest.data.skipped.to_string()),
         (Of::Trained, "workers", manifest.data.rows_per_worker.len().to_string()),
         (

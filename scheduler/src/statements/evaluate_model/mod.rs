@@ -249,7 +249,7 @@ fn threshold_of(scored: &Scored, manifest: &Manifest, options: &EvaluateOptions)
 /// are the same.
 fn own_threshold(manifest: &Manifest, calibrated: bool) -> Option<f64> {
     let (positive, threshold) = manifest.definition.positive.zip(manifest.threshold)?;
-    match &manifest.calibration {
+    match manifest.calibration_of_corrected() {
         Some(calibration) if calibrated => {
             let mut raw = [(1.0 - threshold) as f32; 2];
             *raw.get_mut(positive)? = threshold as f32;
