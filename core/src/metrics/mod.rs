@@ -16,12 +16,14 @@
 //!   recall
 //! * [`reliability`], [`brier_score`], [`Calibration`]: calibration
 //! * [`compare_roc_auc`]: comparison of two models
+//! * [`rank_correlation`], [`rank_biserial_interval`]: how far a score follows a number or a word
 //! * [`bootstrap`]: intervals for any other statistic
 
 mod bootstrap;
 mod calibration;
 mod compare;
 mod confusion;
+mod correlation;
 mod curves;
 mod decide;
 pub mod definitions;
@@ -41,6 +43,7 @@ pub use calibration::{
 };
 pub use compare::{Comparison, compare_roc_auc};
 pub use confusion::Confusion;
+pub use correlation::{rank_biserial_interval, rank_correlation, rank_correlation_interval};
 pub use curves::{CurvePoint, Wanted, average_precision, curve, threshold_for};
 pub use decide::{decide, is_positive};
 pub use definitions::{METRICS, Metric};
