@@ -31,14 +31,14 @@ impl Value {
 
 /// A nuisance of several images.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Nuisance {
+pub struct NuisanceColumn {
     /// Its name, such as `width`.
     pub name: String,
     /// Its value for each image. `None` if the image does not have one.
     pub values: Vec<Option<Value>>,
 }
 
-impl Nuisance {
+impl NuisanceColumn {
     /// Returns whether its values are words.
     #[must_use]
     pub fn is_word(&self) -> bool {
@@ -69,7 +69,7 @@ pub struct Nuisances {
     /// The content hash of each image.
     pub contents: Vec<u64>,
     /// The nuisances. Each has a value for each image, in the order of `contents`.
-    pub columns: Vec<Nuisance>,
+    pub columns: Vec<NuisanceColumn>,
 }
 
 impl Nuisances {
@@ -78,7 +78,7 @@ impl Nuisances {
     pub fn of_run(&self, images: impl IntoIterator<Item = usize>) -> Self {
         let images: Vec<usize> =
             images.into_iter().filter(|image| *image < self.contents.len()).take(NUISANCE_ROWS_MAX).collect();
-        let column = |column: &Nuisance| Nuisance {
+        let column = |column: &NuisanceColumn| NuisanceColumn {
             name: column.name.clone(),
             values: images.iter().map(|image| column.values.get(*image).cloned().flatten()).collect(),
         };
@@ -101,7 +101,7 @@ impl Nuisances {
             ));
         }
         match self.columns.iter().find(|column| column.values.len() != images) {
-            Some(Nuisance { name, values }) => {
+            Some(NuisanceColumn { name, values }) => {
                 Err(format!("its nuisance '{name}' has {} values for {images} images", values.len()))
             }
             None => Ok(()),
@@ -119,8 +119,8 @@ mod tests {
         Nuisances {
             contents: vec![7, u64::MAX, 9],
             columns: vec![
-                Nuisance { name: "width".to_owned(), values: vec![number(640.5), None, number(-3.0)] },
-                Nuisance { name: "format".to_owned(), values: vec![word("png"), word("jpeg"), None] },
+                NuisanceColumn { name: "width".to_owned(), values: vec![number(640.5), None, number(-3.0)] },
+                NuisanceColumn { name: "format".to_owned(), values: vec![word("png"), word("jpeg"), None] },
             ],
         }
     }
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(some.columns[1].words(), [None, Some("png")]);
         let many = Nuisances {
             contents: vec![1; NUISANCE_ROWS_MAX + 1],
-            columns: vec![Nuisance { name: "x".to_owned(), values: vec![None; NUISANCE_ROWS_MAX + 1] }; 65],
+            columns: vec![NuisanceColumn { name: "x".to_owned(), values: vec![None; NUISANCE_ROWS_MAX + 1] }; 65],
         };
         assert!(many.check().unwrap_err().starts_with("it has 65 nuisances of 2001 images"));
         assert_eq!(many.of_run(0..3000).check(), Ok(()));
