@@ -65,7 +65,8 @@ fn correlation(first: &Ranking, second: &Ranking, weights: &[u32]) -> Option<f64
         pairs.map(|((one, other), weight)| i128::from(*one) * i128::from(*other) * i128::from(*weight)).sum()
     };
     let (squares, other_squares) = (sum(&first, &first), sum(&second, &second));
-    let root = (squares as f64).sqrt() * (other_squares as f64).sqrt();
+    // Of equal numbers, the root of the product is exact.
+    let root = (squares as f64 * other_squares as f64).sqrt();
     (squares > 0 && other_squares > 0).then(|| (sum(&first, &second) as f64 / root).clamp(-1.0, 1.0))
 }
 
