@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_missing_number_is_the_lowest_and_a_missing_word_is_none() {
-        let [width, format] = &nuisances().columns[..] else { panic!("two nuisances") };
+        let columns = nuisances().columns;
+        let [width, format] = &columns[..] else { panic!("two nuisances") };
         assert!(!width.is_word() && format.is_word());
         assert_eq!(width.numbers(), [640.5, f64::NEG_INFINITY, -3.0]);
         assert_eq!(format.words(), [Some("png"), Some("jpeg"), None]);

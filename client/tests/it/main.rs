@@ -40,3 +40,5 @@ mod sources;
 mod stress;
 #[cfg(test)]
 mod transfer;
+#[cfg(test)]
+mod uses;
