@@ -14,7 +14,7 @@ pub use epoch::{EpochReport, Timing};
 pub use evaluation::{
     EvaluationKind, EvaluationRecord, EvaluationResult, SOURCE_CHARS_MAX, STRESS_ROWS_MAX, StressRow,
 };
-pub use nuisance_use::{NuisanceUse, USE_BOUND, USES_MAX, Verdict, sort_uses, summary_of_uses};
+pub use nuisance_use::{NuisanceUse, USE_BOUND, USES_MAX, Verdict, sort_uses, strong_uses, summary_of_uses};
 pub use record::{
     ChildRun, ChildStatus, EpochTally, ExchangeRecord, RunRecord, RunStatus, Staleness, Unvalidated, WorkerExchange,
 };

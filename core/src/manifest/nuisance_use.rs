@@ -86,19 +86,21 @@ pub fn sort_uses(uses: &mut [NuisanceUse]) {
     uses.sort_by(|a, b| strength(b).total_cmp(&strength(a)));
 }
 
+/// Names the strongest of sorted uses. `None` if none is strong.
+#[must_use]
+pub fn strong_uses(uses: &[NuisanceUse]) -> Option<String> {
+    let strong = uses.iter().filter(|one| one.is_strong());
+    named(strong.map(|one| {
+        let value = one.correlation.value.unwrap_or(0.0);
+        format!("{} in {} (rank correlation {value:.2})", one.nuisance, one.class)
+    }))
+}
+
 /// Summarises sorted uses: names the strong ones, or says that there are none, or that there are too few rows.
 #[must_use]
 pub fn summary_of_uses(uses: &[NuisanceUse]) -> String {
-    let strong = uses.iter().filter(|one| one.is_strong());
-    let strong = strong.map(|one| {
-        let value = one.correlation.value.unwrap_or(0.0);
-        format!("{} in {} (rank correlation {value:.2})", one.nuisance, one.class)
-    });
-    match named(strong) {
-        Some(strong) => strong,
-        None if uses.iter().any(|one| one.correlation.low.is_some()) => "none".to_owned(),
-        None => "too few rows".to_owned(),
-    }
+    let is_measured = uses.iter().any(|one| one.correlation.low.is_some());
+    strong_uses(uses).unwrap_or_else(|| if is_measured { "none" } else { "too few rows" }.to_owned())
 }
 
 #[cfg(test)]
