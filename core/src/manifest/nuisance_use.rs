@@ -100,7 +100,8 @@ pub fn strong_uses(uses: &[NuisanceUse]) -> Option<String> {
 #[must_use]
 pub fn summary_of_uses(uses: &[NuisanceUse]) -> String {
     let is_measured = uses.iter().any(|one| one.correlation.low.is_some());
-    strong_uses(uses).unwrap_or_else(|| if is_measured { "none" } else { "too few rows" }.to_owned())
+    let nothing = if is_measured { "none" } else { "too few rows" };
+    strong_uses(uses).unwrap_or_else(|| nothing.to_owned())
 }
 
 #[cfg(test)]

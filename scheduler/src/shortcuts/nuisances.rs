@@ -105,3 +105,55 @@ fn is_corner(column: usize, row: usize) -> bool {
 fn sharpness(image: &Image) -> f64 {
     image.thumbnail.spectrum().iter().take(3).map(|energy| f64::from(*energy)).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::thumbnail::Thumbnail;
+    use super::*;
+
+    fn row(content: u64, width: f64, make: Option<&str>, columns: Vec<Option<Value>>) -> Row {
+        let image = Image {
+            width: Some(width),
+            height: Some(100.0),
+            channels: None,
+            bit_depth: None,
+            format: Some("jpeg".to_owned()),
+            bytes: Some(5000.0),
+            jpeg_quality: Some(f64::NAN),
+            orientation: None,
+            make: make.map(str::to_owned),
+            model: None,
+            software: None,
+            dots_per_inch: None,
+            thumbnail: Thumbnail::new(&[9; SIDE * SIDE]).unwrap(),
+        };
+        Row { label: "a".to_owned(), content, group: content, image, columns }
+    }
+
+    #[test]
+    fn a_nuisance_has_a_value_per_row_and_is_left_out_if_no_row_has_one() {
+        let number = |number: f64| Some(Value::Number(number));
+        let rows = [
+            row(7, 200.0, Some("Acme"), vec![number(200.0), None, number(3.0)]),
+            row(8, 300.0, None, vec![number(300.0), None, None]),
+        ];
+        let others = ["columns", "empty", "dose"].map(str::to_owned);
+        let Nuisances { contents, columns } = nuisances_of(&rows, &others);
+        assert_eq!(contents, [7, 8]);
+        let of = |name: &str| columns.iter().find(|column| column.name == name);
+        assert_eq!(of("width").unwrap().numbers(), [200.0, 300.0]);
+        assert_eq!(of("width / height").unwrap().numbers(), [2.0, 3.0]);
+        assert_eq!(of("Exif make").unwrap().words(), [Some("Acme"), None]);
+        assert_eq!(of("column dose").unwrap().numbers(), [3.0, f64::NEG_INFINITY]);
+        // A column with the values of a header, a column without values, and tags that no file has.
+        for name in ["column columns", "column empty", "channels", "Exif model", "Exif resolution"] {
+            assert!(of(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_nuisance_has_advice_and_other_columns_have_that_of_columns() {
+        assert!(NUISANCES.iter().all(|nuisance| advice_of(nuisance.name) == nuisance.advice));
+        assert_eq!(advice_of("column width"), COLUMN);
+    }
+}
