@@ -33,7 +33,7 @@ pub struct ShortcutSummary {
 pub async fn shortcuts(file: &Path) -> Result<ShortcutSummary> {
     let start = Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let FoundShortcuts { shortcuts, images, .. } = shortcuts_of_file(file, threads).await?;
+    let FoundShortcuts { shortcuts, images, .. } = Box::pin(shortcuts_of_file(file, threads)).await?;
     Ok(ShortcutSummary { shortcuts, images, seconds: start.elapsed().as_secs_f64() })
 }
 

@@ -67,7 +67,7 @@ impl Training {
         if wanted == OnShortcut::Ignore {
             return Ok(None);
         }
-        let found = match find(context, &self.train, &self.spec).await {
+        let found = match Box::pin(find(context, &self.train, &self.spec)).await {
             Ok(found) => found,
             Err(error) if wanted == OnShortcut::Fail => return Err(error),
             Err(error) => {
@@ -94,7 +94,7 @@ impl Training {
 
     /// Returns the nuisances of the rows of VALIDATE ON. There are none if they cannot be read: then training says why.
     async fn nuisances(&self, context: &Session, rows: &Rows) -> Nuisances {
-        match nuisances(context, rows, &self.spec).await {
+        match Box::pin(nuisances(context, rows, &self.spec)).await {
             Ok(found) => found.of_run(0..found.contents.len()),
             Err(error) => {
                 tracing::warn!(model = %self.name, %error, "the nuisances of the validation rows were not read");

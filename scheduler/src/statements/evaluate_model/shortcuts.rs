@@ -35,7 +35,8 @@ pub(super) async fn parts_of(
 ) -> Result<(Vec<PartRows>, Option<Kept>)> {
     let asked = Asked { has_contents: true, ..Asked::default() };
     let (scored, _) = score(context, manifest, rows, options, asked).await?;
-    let found = Arc::new(nuisances(context, rows, &spec_of(manifest, rows, options)).await?);
+    let spec = spec_of(manifest, rows, options);
+    let found = Arc::new(Box::pin(nuisances(context, rows, &spec)).await?);
     let (mut parts, mut kept) = (Vec::new(), None);
     for (part, scored) in scored.parts(manifest.definition.classes.len()) {
         let scores = (&*scored.truth, &*scored.probabilities);
