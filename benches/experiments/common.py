@@ -36,7 +36,7 @@ def tusk(*words):
 def ingest(images):
     FOLDER.mkdir(parents=True, exist_ok=True)
     if not TABLE.exists():
-        tusk("ingest", images, "--out", TABLE, "--group-regex", GROUP_REGEX)
+        tusk("ingest", images, "--out", TABLE, "--group-regex", GROUP_REGEX, "--no-shortcuts")
 
 
 def split_by_acquisition():

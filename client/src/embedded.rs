@@ -43,6 +43,7 @@ impl TuskContext {
             on_event: options.on_event.clone(),
             tables: None,
             url_tables: true,
+            may_train: true,
         });
         let cluster = Cluster::Embedded(Arc::new(cluster));
         Ok(Self { session: session.await?, cluster, on_event: options.on_event })

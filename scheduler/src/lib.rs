@@ -5,6 +5,8 @@
 //! * `node`: a [`SchedulerNode`] is Ballista's scheduler together with what Tusk adds, such as Flight SQL on the same
 //!   port and the placement of tasks
 //! * `statements`: the statements about models, one file per statement
+//! * `shortcuts`: what tells the classes apart and has nothing to do with the subject. It reads the rows of a session, and
+//!   `session` uses it when a run is requested
 //! * `session`: a [`Session`] has the catalog of a client
 //! * `service`: the [`TrainingService`] starts, watches and cancels runs
 //! * `search`: runs that consist of child runs, for cross-validation and search
@@ -35,4 +37,5 @@ pub use node::{NodeSettings, SchedulerNode};
 pub use run::aggregator::Aggregator;
 pub use service::{RunHandle, TrainingService};
 pub use session::{Rows, Session, SessionSettings, Training};
+pub use shortcuts::{Found as FoundShortcuts, shortcuts_of_file};
 pub use statements::{EvaluateOptions, Evaluation, check, evaluate, help};

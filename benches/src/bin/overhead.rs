@@ -131,6 +131,7 @@ fn request(args: &Args) -> Result<TrainingRequest> {
         or_replace: false,
         resume: false,
         shortcuts: None,
+        nuisances: None,
     })
 }
 

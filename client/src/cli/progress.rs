@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tusk::OnEvent;
 use tusk_core::event::{Progress as WorkerProgress, RunEvent};
 use tusk_core::ids::WorkerId;
-use tusk_core::manifest::strong_shortcuts;
+use tusk_core::manifest::{strong_shortcuts, strong_uses};
 
 /// The interval of progress lines if there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -114,6 +114,11 @@ impl Shown {
                     nets => format!("the mean of {nets} nets"),
                 };
                 self.meter.line(&format!("model '{}' is ready ({what})", manifest.name));
+                if let Some(strong) = manifest.uses.as_deref().and_then(strong_uses) {
+                    self.meter.line(&format!(
+                        "note: within a class, its score follows {strong}; EVALUATE with show = 'shortcuts' measures other rows"
+                    ));
+                }
             }
         }
     }

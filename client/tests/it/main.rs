@@ -42,3 +42,5 @@ mod sources;
 mod stress;
 #[cfg(test)]
 mod transfer;
+#[cfg(test)]
+mod uses;

@@ -3,6 +3,8 @@
 mod adaptation;
 mod data;
 mod epoch;
+mod evaluation;
+mod nuisance_use;
 mod record;
 mod shortcut;
 
@@ -11,6 +13,10 @@ use serde::{Deserialize, Serialize};
 pub use adaptation::{ADAPTATIONS_MAX, Adaptation};
 pub use data::{DataProfile, Leak};
 pub use epoch::{EpochReport, Timing};
+pub use evaluation::{
+    EvaluationKind, EvaluationRecord, EvaluationResult, SOURCE_CHARS_MAX, STRESS_ROWS_MAX, StressRow,
+};
+pub use nuisance_use::{NuisanceUse, USE_BOUND, USES_MAX, Verdict, sort_uses, strong_uses, summary_of_uses};
 pub use record::{
     ChildRun, ChildStatus, EpochTally, ExchangeRecord, RunRecord, RunStatus, Staleness, Unvalidated, WorkerExchange,
 };
@@ -190,6 +196,9 @@ pub struct Manifest {
     pub epochs: Vec<EpochReport>,
     /// Statistics of the rows.
     pub data: DataProfile,
+    /// How far the scores of the validation rows follow nuisances, the strongest first. `None` if it was not measured.
+    #[serde(default)]
+    pub uses: Option<Vec<NuisanceUse>>,
     /// Which initial weights fit, if the run did not start from random weights.
     #[serde(default)]
     pub transfer: Option<Transfer>,

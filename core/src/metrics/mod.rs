@@ -17,12 +17,14 @@
 //! * [`reliability`], [`brier_score`], [`Calibration`]: calibration
 //! * [`ClassPrior`]: the class frequencies of unlabelled rows, and the correction of probabilities for them
 //! * [`compare_roc_auc`]: comparison of two models
+//! * [`rank_correlation`], [`rank_biserial_interval`]: how far a score follows a number or a word
 //! * [`bootstrap`]: intervals for any other statistic
 
 mod bootstrap;
 mod calibration;
 mod compare;
 mod confusion;
+mod correlation;
 mod curves;
 mod decide;
 pub mod definitions;
@@ -43,6 +45,7 @@ pub use calibration::{
 };
 pub use compare::{Comparison, compare_roc_auc};
 pub use confusion::Confusion;
+pub use correlation::{rank_biserial_interval, rank_correlation, rank_correlation_interval};
 pub use curves::{CurvePoint, Wanted, average_precision, curve, threshold_for};
 pub use decide::{decide, is_positive};
 pub use definitions::{METRICS, Metric};

@@ -138,6 +138,7 @@ async fn combined(
         best_epoch: 0,
         epochs: Vec::new(),
         data: DataProfile::default(),
+        uses: None,
         transfer: None,
         parameters: state.parameters() as u64,
         weights: first.weights.clone(),

@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use tusk_core::manifest::{Manifest, Member, ModelDefinition, strong_shortcuts};
+use tusk_core::manifest::{EvaluationRecord, Manifest, Member, ModelDefinition, strong_shortcuts};
 use tusk_core::metrics::Interval;
 use tusk_core::options::{Architecture, Intensity, Resize, Threshold};
 
+use super::robustness::robustness;
 use super::{adaptations, held_out, started_from};
 use crate::statements::rows::class_frequencies;
 
-/// Returns the card of a model.
-pub(super) fn card(manifest: &Manifest) -> String {
+/// Returns the card of a model, with the last evaluations that were run on it.
+pub(super) fn card(manifest: &Manifest, evaluations: &[EvaluationRecord]) -> String {
     let mut card = String::new();
     let sections = [
         (format!("# Model card: {}", manifest.name), summary(manifest)),
@@ -20,6 +21,7 @@ pub(super) fn card(manifest: &Manifest) -> String {
         ("## Data".to_owned(), data(manifest)),
         ("## Preprocessing".to_owned(), all_preprocessing(manifest)),
         ("## Metrics".to_owned(), metrics(manifest)),
+        ("## Robustness".to_owned(), robustness(manifest, evaluations)),
         ("## Training".to_owned(), training(manifest)),
         ("## Adaptations".to_owned(), adaptations::section(manifest)),
         ("## Limits".to_owned(), limits(manifest)),
@@ -255,6 +257,7 @@ fn positive(definition: &ModelDefinition) -> Option<&str> {
     definition.positive.and_then(|positive| definition.classes.get(positive)).map(String::as_str)
 }
 
-fn table<const N: usize>(columns: [&str; N]) -> String {
+/// Returns the head of a table.
+pub(super) fn table<const N: usize>(columns: [&str; N]) -> String {
     format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(N))
 }

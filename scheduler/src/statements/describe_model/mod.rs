@@ -2,6 +2,7 @@
 
 mod adaptations;
 mod card;
+mod robustness;
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
-use tusk_core::manifest::{Manifest, strong_shortcuts};
+use tusk_core::manifest::{Manifest, strong_shortcuts, summary_of_uses};
 use tusk_core::metrics::Calibration;
 use tusk_core::options::Architecture;
 
@@ -24,7 +25,8 @@ pub(super) const VERB: Verb = Verb {
     name: "DESCRIBE MODEL",
     begins: &["DESCRIBE MODEL", "DESC MODEL"],
     syntax: "{ DESCRIBE | DESC } MODEL name [CARD]",
-    meaning: "Shows what is known about a model. CARD gives a model card in Markdown: intended use, data, metrics, limits.",
+    meaning: "Shows what is known about a model. CARD gives a model card in Markdown: intended use, data, metrics, the last \
+              stress test and the last evaluation of shortcuts, limits.",
     rows: "One row per property, with its value; with CARD one row.",
     right: Right::Query,
     parse: |parser| {
@@ -49,8 +51,12 @@ impl Execute for DescribeModel {
 
     fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
         Box::pin(async move {
-            let manifest = session.training()?.store().manifest(&self.name).await?;
-            let rows = if self.is_card { text("card", &card::card(&manifest))? } else { description(&manifest)? };
+            let store = session.training()?.store();
+            let manifest = store.manifest(&self.name).await?;
+            let rows = match self.is_card {
+                true => text("card", &card::card(&manifest, &robustness::evaluations(store, &manifest).await?))?,
+                false => description(&manifest)?,
+            };
             Ok(Results::of_batch(rows))
         })
     }
@@ -123,6 +129,7 @@ fn description(manifest: &Manifest) -> Result<RecordBatch> {
         (Of::Every, "validation_rows", counts(&manifest.data.val_rows)),
         (Of::Trained, "leak", manifest.data.leak.map_or_else(|| "not checked".to_owned(), |leak| leak.to_string())),
         (Of::Trained, "shortcuts", shortcuts(manifest)),
+        (Of::Trained, "uses", manifest.uses.as_deref().map_or_else(|| "not measured".to_owned(), summary_of_uses)),
         (Of::Trained, "started_from", started_from(manifest)),
         (Of::Every, "adapted", adaptations::property(manifest)),
         (Of::Trained, "skipped", manifest.data.skipped.to_string()),
