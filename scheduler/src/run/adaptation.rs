@@ -113,6 +113,7 @@ fn unrecorded(context: RunContext, request: &AdaptRequest, run: RunId) -> Result
         or_replace: true,
         resume: false,
         shortcuts: None,
+        nuisances: None,
     };
     let workers = request.workers.unwrap_or(context.workers);
     let record = RunRecord { workers, definition, ..begun(&context, &training, run) };

@@ -63,7 +63,6 @@ mod tests {
     use tusk_core::augment::resample::TRANSFORM;
 
     use super::super::testing::changed;
-    use super::*;
 
     const SIDE: usize = 60;
 

@@ -25,10 +25,12 @@ pub(super) struct AdaptOptions {
 struct AdaptOption {
     name: &'static str,
     /// Describes its default, for the manual.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test compares it with the manual"))]
     default: &'static str,
     /// Describes the accepted values, for the manual and for errors.
     accepts: &'static str,
     /// Its meaning, for the manual.
+    #[cfg_attr(not(test), expect(dead_code, reason = "a test compares it with the manual"))]
     meaning: &'static str,
     /// Sets its value. `None` if it is not accepted.
     set: fn(&mut AdaptOptions, &OptionValue) -> Option<()>,
