@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::input::augment::InputPipeline;
 use crate::input::batch_loader::BatchLoader;
 use crate::nets::Pass;
+use crate::nets::layout::RunningStatistics;
 use crate::nets::loaded::LoadedNet;
 use crate::shard::{Row, Shard};
 use crate::train::trainer::{LibtorchClock, REPORT_EVERY, TaskEnvironment};
@@ -73,8 +74,8 @@ pub(crate) fn measure(
                 params.running_statistics()
             })
         })?;
-        for (layer, means, variances) in found {
-            let [mean, variance] = [means, variances].map(|values| values.into_iter().map(f64::from).collect());
+        for RunningStatistics { layer, mean, variance } in found {
+            let [mean, variance] = [mean, variance].map(|values| values.into_iter().map(f64::from).collect());
             statistics.add(layer, LayerStatistics { rows: batch.len() as u64, mean, variance })?;
         }
         done += batch.len();

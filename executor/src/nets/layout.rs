@@ -152,6 +152,14 @@ pub(crate) struct Params {
     compute: Kind,
 }
 
+/// The running statistics of a batch normalisation, per channel.
+pub(crate) struct RunningStatistics<'a> {
+    /// The name of the layer.
+    pub(crate) layer: &'a str,
+    pub(crate) mean: Vec<f32>,
+    pub(crate) variance: Vec<f32>,
+}
+
 impl Params {
     /// Loads the tensors of a state.
     ///
@@ -215,13 +223,12 @@ impl Params {
         weights.chain(buffers).map(|(slot, tensor)| named(&slot.name, tensor)).collect()
     }
 
-    /// Returns the running statistics of each batch normalisation: its name, the means and the variances of its
-    /// channels.
-    pub(crate) fn running_statistics(&self) -> Result<Vec<(&str, Vec<f32>, Vec<f32>)>> {
+    /// Returns the running statistics of each batch normalisation.
+    pub(crate) fn running_statistics(&self) -> Result<Vec<RunningStatistics<'_>>> {
         let mut statistics = Vec::with_capacity(self.layout.normalisations.len());
         for (name, ids) in &self.layout.normalisations {
-            let (means, variances) = (to_vec(self.buffer(ids.running_mean))?, to_vec(self.buffer(ids.running_var))?);
-            statistics.push((name.as_str(), means, variances));
+            let (mean, variance) = (to_vec(self.buffer(ids.running_mean))?, to_vec(self.buffer(ids.running_var))?);
+            statistics.push(RunningStatistics { layer: name, mean, variance });
         }
         Ok(statistics)
     }
