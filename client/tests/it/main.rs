@@ -42,5 +42,6 @@ mod sources;
 mod stress;
 #[cfg(test)]
 mod transfer;
+mod unlearned;
 #[cfg(test)]
 mod uses;
