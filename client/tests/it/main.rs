@@ -42,6 +42,7 @@ mod sources;
 mod stress;
 #[cfg(test)]
 mod transfer;
+#[cfg(test)]
 mod unlearned;
 #[cfg(test)]
 mod uses;
