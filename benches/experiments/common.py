@@ -56,7 +56,7 @@ def fit(model, options, seed, table):
 def on_variants(model):
     """Evaluates a model on FAR. Returns the rows by variant, each with the threshold that had been the best for it."""
     found = sql(f"EVALUATE MODEL {model} ON far OPTIONS (by = 'variant')", tables={"far": FAR})
-    scores = sql(f"SELECT variant, label, predict_proba('{model}', image) AS score FROM far", tables={"far": FAR})
+    scores = sql(f"SELECT variant, label, predict_proba('{model}', image, 'PNEUMONIA') AS score FROM far", tables={"far": FAR})
     of = {}
     for row in scores:
         of.setdefault(row["variant"], []).append((float(row["score"]), row["label"] == "PNEUMONIA"))
