@@ -24,7 +24,7 @@ use crate::runtime::devices::DevicePool;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::tasks::Tasks;
 use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache, ShardKey};
-use crate::train::parameter_client::SchedulerAddress;
+use crate::train::parameter_client::ParameterServerAt;
 
 /// The number of source rows that are decoded at a time. It limits the encoded bytes in memory.
 const SOURCE_BATCH_ROWS: usize = 64;
@@ -62,14 +62,14 @@ impl TorchEngine {
         let cache = Arc::new(ShardCache::new(limits));
         let tasks = Arc::new(Tasks::new(Metrics::new()?, progress, devices.changed()));
         let devices = Arc::new(devices);
-        let scheduler = OnceLock::new();
-        let shared = Shared { cache, codec, tasks, devices, scheduler, checkpoint_cache: CheckpointCache::default() };
+        let (parameter_server, checkpoint_cache) = (OnceLock::new(), CheckpointCache::default());
+        let shared = Shared { cache, codec, tasks, devices, parameter_server, checkpoint_cache };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Sets the address of the scheduler, for workers that exchange weights with it. Later calls have no effect.
-    pub(crate) fn set_scheduler(&self, address: SchedulerAddress) {
-        let _first = self.shared.scheduler.set(address);
+    /// Sets the parameter server, for workers that exchange weights with it. Later calls have no effect.
+    pub(crate) fn set_parameter_server(&self, server: ParameterServerAt) {
+        let _first = self.shared.parameter_server.set(server);
     }
 
     /// The tasks that run.

@@ -17,6 +17,7 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tusk_core::engine::{Predictor, with_engine};
 use tusk_core::event::{NoProgress, SharedProgress};
 use tusk_core::plans::CheckedCodec;
+use tusk_core::protocol::parameters::ParameterServer;
 use tusk_core::store::{EnvironmentStores, ModelStore, table_runtime};
 use tusk_core::task_models::TaskModels;
 use tusk_process::tls::ClientTls;
@@ -28,7 +29,8 @@ use crate::node::stage::EncodingEngine;
 use crate::predict::predictor::TorchPredictor;
 use crate::runtime::devices::DevicePool;
 use crate::shard::CacheLimits;
-use crate::train::parameter_client::SchedulerAddress;
+use crate::train::flight_link::SchedulerAddress;
+use crate::train::parameter_client::ParameterServerAt;
 
 /// The settings of the plugin.
 #[derive(Clone, Debug)]
@@ -151,7 +153,13 @@ impl Plugin {
 
     /// Sets the address of the scheduler, as `http://host:port`.
     pub(crate) fn set_scheduler(&self, url: String) {
-        self.engine.set_scheduler(SchedulerAddress { url, endpoint: self.endpoint.clone() });
+        let address = SchedulerAddress { url, endpoint: self.endpoint.clone() };
+        self.engine.set_parameter_server(ParameterServerAt::Scheduler(address));
+    }
+
+    /// Sets the parameter server of this process, for workers of asynchronous and hogwild runs that are trained in it.
+    pub fn set_parameter_server(&self, server: Arc<dyn ParameterServer>) {
+        self.engine.set_parameter_server(ParameterServerAt::Here(server));
     }
 
     /// The codec of plans.
