@@ -52,8 +52,9 @@ use crate::node::catalog::Catalog;
 use crate::node::flight::{SessionFactory, TuskFlight, cluster_status};
 use crate::node::placement::StickyPlacement;
 use crate::node::planner::JobPlanner;
+use crate::parameter_server::ParameterStores;
 use crate::run::active::ActiveRuns;
-use crate::run::job_runner::Scheduler;
+use crate::run::job_runner::ballista::{BallistaRunner, Scheduler};
 use crate::service::{ServiceSettings, TrainingService};
 use crate::session::SessionSettings;
 
@@ -135,14 +136,15 @@ impl SchedulerNode {
             let cluster = BallistaCluster::new_memory(ballista.scheduler_endpoint(), session_builder, config_producer);
             create_scheduler(cluster, Arc::new(ballista)).await.map_err(|e| failed(&e))?
         };
-        let service = ServiceSettings {
-            scheduler: scheduler.clone(),
+        let training = TrainingService::new(ServiceSettings {
+            jobs: Arc::new(BallistaRunner::new(scheduler.clone()).await?),
             store: settings.store.clone(),
             codec: physical,
             executors: Arc::clone(&executors),
             threads: settings.threads,
-        };
-        let training = TrainingService::new(service, Arc::new(ActiveRuns::default())).await?;
+            parameters: ParameterStores::default(),
+            active: Arc::new(ActiveRuns::default()),
+        });
         let users = settings.users.as_deref().map(Users::read).transpose()?.map(Arc::new);
         let gate = AccessControl {
             users: users.clone(),

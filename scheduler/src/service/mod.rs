@@ -20,7 +20,7 @@ use crate::opaque::Opaque;
 use crate::parameter_server::ParameterStores;
 use crate::run::active::{ActiveRun, ActiveRuns, Deregister};
 use crate::run::children;
-use crate::run::job_runner::{JobRunner, Scheduler};
+use crate::run::job_runner::JobRunner;
 use crate::run::{Run, RunContext, explain, unix_ms};
 use crate::search::CompositeRun;
 
@@ -30,8 +30,8 @@ const EVENTS_WAITING_MAX: usize = 4096;
 
 /// The settings of a training service.
 pub(crate) struct ServiceSettings {
-    /// The scheduler that runs jobs.
-    pub(crate) scheduler: Scheduler,
+    /// Runs jobs.
+    pub(crate) jobs: Arc<dyn JobRunner>,
     /// The model store.
     pub(crate) store: ModelStore,
     /// The codec of plans.
@@ -40,6 +40,10 @@ pub(crate) struct ServiceSettings {
     pub(crate) executors: SharedExecutors,
     /// Threads per worker, used until an executor reports its own number.
     pub(crate) threads: u32,
+    /// The parameter stores of active runs, with which workers exchange weights.
+    pub(crate) parameters: ParameterStores,
+    /// The active runs. They receive the progress of the executors.
+    pub(crate) active: Arc<ActiveRuns>,
 }
 
 /// A handle of a run. Dropping it does not stop the run.
@@ -99,8 +103,9 @@ pub struct TrainingService {
 
 #[derive(Debug)]
 struct Inner {
-    jobs: JobRunner,
+    jobs: Arc<dyn JobRunner>,
     store: ModelStore,
+    codec: Arc<dyn PhysicalExtensionCodec>,
     executors: SharedExecutors,
     threads: u32,
     parameters: ParameterStores,
@@ -108,12 +113,9 @@ struct Inner {
 }
 
 impl TrainingService {
-    /// Creates a service that registers its runs in `active`, which receives the progress of the executors.
-    pub(crate) async fn new(settings: ServiceSettings, active: Arc<ActiveRuns>) -> Result<Self> {
-        let ServiceSettings { scheduler, store, codec, executors, threads } = settings;
-        let jobs = JobRunner::new(scheduler, codec).await?;
-        let parameters = ParameterStores::default();
-        Ok(Self { inner: Opaque::new(Inner { jobs, store, executors, threads, parameters, active }) })
+    pub(crate) fn new(settings: ServiceSettings) -> Self {
+        let ServiceSettings { jobs, store, codec, executors, threads, parameters, active } = settings;
+        Self { inner: Opaque::new(Inner { jobs, store, codec, executors, threads, parameters, active }) }
     }
 
     /// Receives the progress of tasks from executors in this process.
@@ -134,7 +136,7 @@ impl TrainingService {
 
     /// The codec of plans.
     pub(crate) fn codec(&self) -> &Arc<dyn PhysicalExtensionCodec> {
-        self.inner.jobs.codec()
+        &self.inner.codec
     }
 
     /// Returns the numbers of running and of waiting jobs.
@@ -247,7 +249,8 @@ impl TrainingService {
             return Err(tusk_core::Error::ModelExists { name: name.to_string() }.into());
         }
         let context = RunContext {
-            jobs: inner.jobs.clone(),
+            jobs: Arc::clone(&inner.jobs),
+            codec: Arc::clone(&inner.codec),
             store: inner.store.clone(),
             events,
             active: Arc::clone(&inner.active),
