@@ -19,7 +19,6 @@ use tusk_core::manifest::EpochReport;
 use tusk_core::options::{Augment, ModelSpec, Precision, architecture};
 use tusk_core::protocol::TrainingRequest;
 use tusk_executor::{CacheLimits, DevicePool, TorchEngine};
-use tusk_udfs::session::physical_codec;
 
 /// Epochs that are not counted, because connections are opened and memory is touched for the first time.
 const WARM_UP: usize = 2;
@@ -87,7 +86,7 @@ async fn parts(args: &Args, executors: usize) -> Result<Vec<f64>> {
     let spans = Spans::default();
     let engine = || -> Result<Arc<dyn TrainEngine>> {
         let devices = DevicePool::new("cpu", 1)?;
-        let engine = TorchEngine::new(CacheLimits::default(), physical_codec(), devices, Arc::new(NoProgress))?;
+        let engine = TorchEngine::new(CacheLimits::default(), devices, Arc::new(NoProgress))?;
         Ok(Arc::new(SpannedEngine { engine, spans: spans.clone() }))
     };
     let engines = std::iter::repeat_with(engine).take(executors).collect::<Result<_>>()?;

@@ -3,7 +3,6 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tusk_core::ids::WorkerId;
 use tusk_core::job::TrainTask;
 
@@ -17,7 +16,6 @@ use crate::train::parameter_client::ParameterServerAt;
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) cache: Arc<ShardCache>,
-    pub(crate) codec: Arc<dyn PhysicalExtensionCodec>,
     pub(crate) tasks: Arc<Tasks>,
     pub(crate) devices: Arc<DevicePool>,
     /// The parameter server of the scheduler that sends the tasks.

@@ -108,7 +108,7 @@ impl Plugin {
         let physical: Arc<dyn PhysicalExtensionCodec> = physical_codec();
         let devices = DevicePool::new(&settings.devices, settings.workers_per_device)?;
         let threads_per_worker = (settings.threads / devices.workers().max(1)).max(1);
-        let engine = Arc::new(TorchEngine::new(settings.cache.clone(), Arc::clone(&physical), devices, progress)?);
+        let engine = Arc::new(TorchEngine::new(settings.cache.clone(), devices, progress)?);
         let mut config = session_config().with_target_partitions(settings.threads.max(1));
         let endpoint = match &settings.tls {
             None => None,
