@@ -4,6 +4,7 @@
 //!
 //! * `node`: a [`SchedulerNode`] is Ballista's scheduler together with what Tusk adds, such as Flight SQL on the same
 //!   port and the placement of tasks
+//! * `local`: the training service of a process without a cluster
 //! * `statements`: the statements about models, one file per statement
 //! * `session`: a [`Session`] has the catalog of a client
 //! * `service`: the [`TrainingService`] starts, watches and cancels runs
@@ -11,11 +12,13 @@
 //! * `run`: one run. It submits a profile job, then jobs that train and validate an epoch. It averages the workers'
 //!   task outputs ([`Aggregator`]), decides what comes next, and publishes the model
 //! * `parameter_server`: workers that do not wait for each other exchange weights here
+//! * `threads`: the threads that run queries and training tasks without a cluster
 //! * `access`: users and their rights
 
 mod access;
 mod error;
 mod executors;
+mod local;
 mod metrics;
 mod node;
 mod opaque;
@@ -26,13 +29,16 @@ mod service;
 mod session;
 mod shortcuts;
 mod statements;
+mod threads;
 
 pub use error::{Error, Result, Results};
 pub use executors::{Executors, SharedExecutors};
+pub use local::{LocalRuns, LocalSettings};
 pub use node::catalog::Catalog;
 pub use node::flags;
 pub use node::{NodeSettings, SchedulerNode};
 pub use run::aggregator::Aggregator;
 pub use service::{RunHandle, TrainingService};
-pub use session::{Rows, Session, SessionSettings, Training};
+pub use session::{Queries, Rows, Session, SessionSettings, Training};
 pub use statements::{EvaluateOptions, Evaluation, check, evaluate, help};
+pub use threads::TaskThreads;

@@ -11,6 +11,7 @@ pub(crate) mod kind;
 mod tests;
 mod wire;
 
+use std::any::Any;
 use std::error::Error as StdError;
 use std::sync::Arc;
 
@@ -128,6 +129,14 @@ impl Cause {
             BallistaError::IoError(inner) => Self::of_io(inner, &error.to_string()),
             other => Self::of_text(&other.to_string()),
         }
+    }
+
+    /// Makes the cause for a task that panicked with this payload.
+    #[must_use]
+    pub fn of_panic(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Self::panicked(text.unwrap_or("no reason is given"))
     }
 
     /// Makes the cause for a task that panicked with this message.

@@ -4,7 +4,6 @@
 //! engine and encodes each error as a [`Cause`] in a form that survives the quoting. Errors that Ballista must
 //! recognise to retry a task, such as failed fetches of rows and I/O errors, keep their types.
 
-use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -81,7 +80,7 @@ impl QueryStageExecutor for EncodingStage {
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
         let running = AssertUnwindSafe(self.0.execute_query_stage(task_id, context)).catch_unwind();
-        running.await.unwrap_or_else(|panic| Err(Cause::panicked(panic_text(panic.as_ref())).into())).map_err(encoded)
+        running.await.unwrap_or_else(|panic| Err(Cause::of_panic(panic.as_ref()).into())).map_err(encoded)
     }
 
     fn collect_plan_metrics(&self) -> Vec<MetricsSet> {
@@ -99,11 +98,6 @@ impl QueryStageExecutor for EncodingStage {
     fn collect_column_stats(&self) -> Vec<TaskColumnStats> {
         self.0.collect_column_stats()
     }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason is given")
 }
 
 /// Encodes an error, unless Ballista must recognise it.

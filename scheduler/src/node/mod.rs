@@ -1,7 +1,7 @@
 //! A scheduler that serves everything on one port: Ballista's gRPC, Flight and Flight SQL, REST, health, metrics and
 //! runs.
 //!
-//! `tusk-scheduler` starts one from its flags. An embedded cluster starts one inside its own process.
+//! `tusk-scheduler` starts one from its flags.
 
 pub(crate) mod catalog;
 pub mod flags;
@@ -49,14 +49,14 @@ use crate::error::{Error, Result};
 use crate::executors::{Executors, SharedExecutors};
 use crate::metrics;
 use crate::node::catalog::Catalog;
-use crate::node::flight::{SessionFactory, TuskFlight, cluster_status};
+use crate::node::flight::{SessionFactory, TuskFlight};
 use crate::node::placement::StickyPlacement;
 use crate::node::planner::JobPlanner;
 use crate::parameter_server::ParameterStores;
 use crate::run::active::ActiveRuns;
 use crate::run::job_runner::ballista::{BallistaRunner, Scheduler};
 use crate::service::{ServiceSettings, TrainingService};
-use crate::session::SessionSettings;
+use crate::session::{Queries, SessionSettings};
 
 /// The settings of a scheduler.
 pub struct NodeSettings {
@@ -193,7 +193,7 @@ impl SchedulerNode {
     /// The current state of the cluster.
     #[must_use]
     pub fn status(&self) -> ClusterStatus {
-        cluster_status(&self.executors, &self.training)
+        self.training.status()
     }
 
     /// Receives a report from an executor in this process.
@@ -249,7 +249,7 @@ fn session_factory(
     let url = format!("http://{host}:{}", address.port());
     let (runtime, tables, training) = (Arc::clone(&settings.runtime), settings.tables.clone(), training.clone());
     Arc::new(move || SessionSettings {
-        scheduler_url: url.clone(),
+        queries: Queries::Cluster(url.clone()),
         config: config.clone(),
         runtime: Arc::clone(&runtime),
         predictor: Arc::clone(&predictor),

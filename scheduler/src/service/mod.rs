@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tusk_core::event::{RunEvent, SharedProgress};
 use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::{EpochReport, Manifest, RunRecord, RunStatus};
-use tusk_core::protocol::{RunSummary, TrainingRequest};
+use tusk_core::protocol::{ClusterStatus, RunSummary, TrainingRequest};
 use tusk_core::store::ModelStore;
 
 use crate::error::{Error, Result};
@@ -139,9 +139,11 @@ impl TrainingService {
         &self.inner.codec
     }
 
-    /// Returns the numbers of running and of waiting jobs.
-    pub(crate) fn jobs(&self) -> (usize, usize) {
-        self.inner.jobs.counts()
+    /// The current state of the cluster, or of this process if there is none.
+    #[must_use]
+    pub fn status(&self) -> ClusterStatus {
+        let (jobs_running, jobs_queued) = self.inner.jobs.counts();
+        ClusterStatus { executors: self.inner.executors.alive(), runs: self.summaries(), jobs_running, jobs_queued }
     }
 
     /// Returns a summary of each active run, sorted by model.

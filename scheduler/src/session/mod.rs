@@ -1,8 +1,9 @@
-//! A session: a catalog and settings, and a connection to the cluster that runs its queries. The statements about
-//! models are in `statements`.
+//! A session: a catalog and settings, and what runs its queries: a cluster, or DataFusion in this process. The statements
+//! about models are in `statements`.
 //!
-//! The scheduler has one session per SQL client. A program with an embedded cluster has its own.
+//! The scheduler has one session per SQL client. A program without a cluster has its own.
 
+mod local;
 mod source;
 mod tables;
 mod training;
@@ -24,15 +25,26 @@ use tusk_udfs::session::{aggregate_functions, scalar_functions, session_builder}
 use crate::error::{Error, Result, Results};
 use crate::opaque::Opaque;
 use crate::service::TrainingService;
+use crate::threads::TaskThreads;
+use local::LocalPlanner;
 
 pub use source::Rows;
 pub(crate) use tables::leftovers;
 pub use training::Training;
 
+/// Where the queries of a session run.
+#[derive(Clone, Debug)]
+pub enum Queries {
+    /// On the cluster of the scheduler with this URL, as `http://host:port` or `df://host:port`.
+    Cluster(String),
+    /// In this process, on these threads.
+    Here(TaskThreads),
+}
+
 /// The settings of a session.
 pub struct SessionSettings {
-    /// The URL of the scheduler that runs queries, as `http://host:port` or `df://host:port`.
-    pub scheduler_url: String,
+    /// Where queries run.
+    pub queries: Queries,
     /// The initial configuration.
     pub config: SessionConfig,
     /// Object stores and memory.
@@ -59,8 +71,8 @@ pub struct Session {
 struct Inner {
     /// Plans statements, and runs plans that cannot be sent to the cluster. Shares its catalog with `distributed`.
     local: SessionContext,
-    /// Runs plans on the cluster.
-    distributed: SessionContext,
+    /// Runs plans on the cluster, if there is one.
+    distributed: Option<SessionContext>,
     training: Option<TrainingService>,
     predictor: Arc<dyn Predictor>,
     on_event: Option<OnEvent>,
@@ -95,14 +107,18 @@ impl Session {
     /// # Errors
     /// Returns an error if the URL of the scheduler is invalid.
     pub async fn open(settings: SessionSettings) -> Result<Self> {
-        let SessionSettings { scheduler_url, config, runtime, predictor, training, on_event, tables, url_tables } =
-            settings;
-        let local = SessionContext::new_with_state(session_builder(config, runtime, &predictor).build());
+        let SessionSettings { queries, config, runtime, predictor, training, on_event, tables, url_tables } = settings;
+        let state = session_builder(config, runtime, &predictor);
+        let state = match &queries {
+            Queries::Cluster(_) => state,
+            Queries::Here(threads) => state.with_query_planner(Arc::new(LocalPlanner::new(threads.clone()))),
+        };
+        let local = SessionContext::new_with_state(state.build());
         let local = if url_tables { local.enable_url_table() } else { local };
-        let distributed = SessionContext::remote_with_state(&scheduler_url, local.state()).await?;
-        // The conversion to a session of Ballista drops Tusk's functions.
-        scalar_functions(&predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
-        aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
+        let distributed = match queries {
+            Queries::Cluster(url) => Some(distributed(&url, &local, &predictor).await?),
+            Queries::Here(_) => None,
+        };
         let folder = Mutex::new(None);
         Ok(Self { inner: Opaque::new(Inner { local, distributed, training, predictor, on_event, tables, folder }) })
     }
@@ -115,7 +131,7 @@ impl Session {
         tables::execute(self, plan).await
     }
 
-    /// Returns a query as a DataFrame that runs on the cluster.
+    /// Returns a query as a DataFrame.
     ///
     /// # Errors
     /// Returns an error if the query cannot be planned.
@@ -142,14 +158,19 @@ impl Session {
         Ok(self.data_frame(frame.into_unoptimized_plan()))
     }
 
-    /// The session of DataFusion whose queries run on the cluster.
+    /// The session of DataFusion that runs queries: on the cluster, or in this process if there is none.
     #[must_use]
-    pub fn distributed(&self) -> &SessionContext {
-        &self.inner.distributed
+    pub fn queries(&self) -> &SessionContext {
+        self.distributed().unwrap_or(&self.inner.local)
+    }
+
+    /// The session of DataFusion whose queries run on the cluster, if there is one.
+    fn distributed(&self) -> Option<&SessionContext> {
+        self.inner.distributed.as_ref()
     }
 
     /// The session of DataFusion that plans statements and runs plans that cannot be sent to the cluster. It shares its
-    /// catalog with [`Self::distributed`].
+    /// catalog with [`Self::queries`].
     #[must_use]
     pub fn local(&self) -> &SessionContext {
         &self.inner.local
@@ -185,11 +206,20 @@ impl Session {
         Ok(folder.insert(made).path().to_owned())
     }
 
-    /// Returns a plan as a DataFrame. It runs on the cluster if the plan reads a table and can be sent there, otherwise
-    /// in this process.
+    /// Returns a plan as a DataFrame. It runs on the cluster if there is one, the plan reads a table and it can be sent
+    /// there, otherwise in this process.
     #[must_use]
     pub fn data_frame(&self, plan: LogicalPlan) -> DataFrame {
-        let session = if tables::can_travel(&plan) { &self.inner.distributed } else { &self.inner.local };
+        let session = self.distributed().filter(|_| tables::can_travel(&plan)).unwrap_or(&self.inner.local);
         DataFrame::new(session.state(), plan)
     }
+}
+
+/// Returns a session of DataFusion whose queries run on the cluster of this scheduler. It shares its catalog with `local`.
+async fn distributed(url: &str, local: &SessionContext, predictor: &Arc<dyn Predictor>) -> Result<SessionContext> {
+    let distributed = SessionContext::remote_with_state(url, local.state()).await?;
+    // The conversion to a session of Ballista drops Tusk's functions.
+    scalar_functions(predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
+    aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
+    Ok(distributed)
 }

@@ -1,7 +1,8 @@
 //! Runs the statements of DataFusion, on the cluster or in this process, and stores the tables of CREATE TABLE.
 //!
 //! Ballista sends plans to other processes, and a table in memory cannot be sent. So CREATE TABLE writes Parquet files
-//! to the session's folder. Plans that still cannot be sent run in this process, with the same functions.
+//! to the session's folder. Plans that still cannot be sent run in this process, with the same functions. Without a
+//! cluster, CREATE TABLE does the same, so that tables may be larger than memory.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +50,9 @@ pub(super) async fn execute(context: &Session, plan: LogicalPlan) -> Result<Resu
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => create_table(context, create).await,
         LogicalPlan::Statement(_) => {
             // Statements such as SET apply to both sessions.
-            context.distributed().execute_logical_plan(plan.clone()).await?;
+            if let Some(distributed) = context.distributed() {
+                distributed.execute_logical_plan(plan.clone()).await?;
+            }
             run(context.local().execute_logical_plan(plan).await?).await
         }
         LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) => run(context.local().execute_logical_plan(plan).await?).await,

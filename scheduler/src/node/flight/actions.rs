@@ -9,15 +9,13 @@ use tonic::{Request, Response, Status};
 use tusk_core::ids::ModelName;
 use tusk_core::protocol::parameters::PULL_TYPE_URL;
 use tusk_core::protocol::{
-    CHECK_ACTION, ClusterStatus, EVENTS_HEADER, ExecutorReport, FOLLOW_TICKET, Follow, MANIFEST_ACTION, REPORT_ACTION,
+    CHECK_ACTION, EVENTS_HEADER, ExecutorReport, FOLLOW_TICKET, Follow, MANIFEST_ACTION, REPORT_ACTION,
     STATEMENTS_ACTION, STATUS_ACTION, TRAIN_TICKET, TrainingRequest,
 };
 
 use super::stream::{DataStream, of_results, status_of};
 use super::{TuskFlight, watcher};
-use crate::executors::Executors;
 use crate::metrics;
-use crate::service::TrainingService;
 use crate::service::epoch_rows::{Seen, epoch_rows};
 use crate::statements::{check, help};
 
@@ -25,12 +23,6 @@ use crate::statements::{check, help};
 const REPORT_BYTES_MAX: usize = 1 << 20;
 
 type ActionStream = <TuskFlight as FlightService>::DoActionStream;
-
-/// Returns the current state of the cluster.
-pub(crate) fn cluster_status(executors: &Executors, training: &TrainingService) -> ClusterStatus {
-    let (jobs_running, jobs_queued) = training.jobs();
-    ClusterStatus { executors: executors.alive(), runs: training.summaries(), jobs_running, jobs_queued }
-}
 
 impl TuskFlight {
     /// Handles a ticket that is not one of Flight SQL.
@@ -100,7 +92,7 @@ impl TuskFlight {
             }
             STATUS_ACTION => {
                 Self::require_query(&identity)?;
-                serde_json::to_vec(&cluster_status(&self.executors, &self.training)).map_err(invalid)?
+                serde_json::to_vec(&self.training.status()).map_err(invalid)?
             }
             CHECK_ACTION => {
                 Self::require_query(&identity)?;

@@ -26,8 +26,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Status};
 use tusk_core::event::{OnEvent, RunEvent};
 
-pub(crate) use actions::cluster_status;
-
 use crate::access::users::{Identity, Right, Users};
 use crate::error::{Error, Result, Results};
 use crate::executors::SharedExecutors;

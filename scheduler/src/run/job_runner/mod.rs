@@ -1,6 +1,8 @@
 //! Runs the jobs of training runs: on a Ballista cluster, or in this process.
 
 pub(crate) mod ballista;
+pub(crate) mod local;
+mod output;
 
 use std::fmt::Debug;
 use std::future::ready;
