@@ -54,10 +54,10 @@ pub enum Error {
         /// The number of epochs that have a checkpoint.
         epochs: usize,
     },
-    /// The embedded cluster refused a statement, failed in a run, or cannot start.
+    /// The embedded engine refused a statement, failed in a run, or cannot start.
     #[error(transparent)]
     Embedded {
-        /// The error of the cluster.
+        /// The error of the engine.
         source: Box<dyn StdError + Send + Sync>,
     },
 }

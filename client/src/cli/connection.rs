@@ -122,5 +122,5 @@ async fn embedded(options: ContextOptions) -> Result<TuskContext> {
 #[cfg(not(feature = "embedded"))]
 #[expect(clippy::unused_async, reason = "the variant with the feature is async")]
 async fn embedded(_options: ContextOptions) -> Result<TuskContext> {
-    anyhow::bail!(super::NO_EMBEDDED_CLUSTER)
+    anyhow::bail!(super::NO_EMBEDDED_ENGINE)
 }

@@ -26,9 +26,9 @@ use tusk::{ContextOptions, Credentials};
 use tusk_core::cause::Cause;
 use tusk_process::tls::ClientTls;
 
-/// The error of a build without the feature `embedded` when a command needs an embedded cluster.
-const NO_EMBEDDED_CLUSTER: &str =
-    "this build of tusk has no embedded cluster; use --scheduler, or a build with the feature `embedded`";
+/// The error of a build without the feature `embedded` when a command needs the embedded engine.
+const NO_EMBEDDED_ENGINE: &str =
+    "this build of tusk has no embedded engine; use --scheduler, or a build with the feature `embedded`";
 
 /// Train and use image classifiers with SQL on a Ballista cluster.
 #[derive(Debug, Parser)]
@@ -55,12 +55,12 @@ enum Command {
 /// The model store and the cluster.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ClusterArguments {
-    /// Model store of the embedded cluster: a folder or a URL.
+    /// Model store of the embedded engine: a folder or a URL.
     #[arg(long, env = "TUSK_STORE", default_value = "tusk-store")]
     pub(crate) store: String,
     #[command(flatten)]
     pub(crate) remote: RemoteArguments,
-    /// Threads of the embedded executor. Models are bit-identical only for the same number.
+    /// Threads of the embedded engine. Models are bit-identical only for the same number.
     #[arg(long, env = "TUSK_THREADS")]
     pub(crate) threads: Option<usize>,
 }
@@ -69,7 +69,7 @@ pub(crate) struct ClusterArguments {
 #[derive(Clone, Default, clap::Args)]
 #[command(next_help_heading = "Remote cluster options")]
 pub(crate) struct RemoteArguments {
-    /// Address of a scheduler (df://host:50050) to use instead of the embedded cluster.
+    /// Address of a scheduler (df://host:50050) to use instead of the embedded engine.
     #[arg(long, value_name = "URL", env = "TUSK_SCHEDULER")]
     pub(crate) scheduler: Option<String>,
     /// User name.

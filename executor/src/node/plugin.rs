@@ -71,7 +71,7 @@ pub struct Plugin {
     pub(crate) functions: Arc<BallistaFunctionRegistry>,
     pub(crate) threads_per_worker: usize,
     pub(crate) endpoint: Option<EndpointOverrideFn>,
-    /// The context in which plans are decoded.
+    /// The context in which plans are decoded, and in which tasks run that no executor runs.
     pub(crate) context: Arc<TaskContext>,
     logical: Arc<dyn LogicalExtensionCodec>,
     pub(crate) physical: Arc<dyn PhysicalExtensionCodec>,
@@ -123,9 +123,10 @@ impl Plugin {
             Some(runtime) => Arc::clone(runtime),
             None => table_runtime().build_arc()?,
         };
+        let config = with_engine(config, Arc::clone(&engine) as _);
         let state = session_builder(config.clone(), for_plans, predictor).build();
         Ok(Self {
-            config: with_engine(config, Arc::clone(&engine) as _),
+            config,
             engine,
             runtime,
             functions: Arc::new((&state).into()),
@@ -141,6 +142,12 @@ impl Plugin {
     #[must_use]
     pub fn workers(&self) -> usize {
         self.engine.devices().workers()
+    }
+
+    /// The context of tasks that run without an executor, in the process of the scheduler.
+    #[must_use]
+    pub fn task_context(&self) -> Arc<TaskContext> {
+        Arc::clone(&self.context)
     }
 
     /// Registers the plugin's metrics with a Prometheus registry.
