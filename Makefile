@@ -43,6 +43,7 @@ demo: setup ## Train, evaluate and use a CNN on synthetic X-rays: about 3 minute
 
 test: build ## Run all tests: of the crates, then of clusters of processes and containers.
 	@$(ENV) cargo test --workspace
+	@$(ENV) TUSK_TEST_ENGINE=cluster cargo test -p tusk --test it
 	@$(MAKE) --no-print-directory test-faults
 
 test-faults: build ## Run only the cluster tests, with killed processes and networks. PYTEST='-k NAME' selects.
