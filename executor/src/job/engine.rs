@@ -13,7 +13,9 @@ use tusk_core::engine::TrainEngine;
 use tusk_core::event::{Progress, ProgressSink, SharedProgress};
 use tusk_core::ids::WorkerId;
 use tusk_core::job::TrainTask;
+use tusk_core::manifest::FileRef;
 use tusk_core::physical::output_schema;
+use tusk_core::state::ModelState;
 
 use crate::error::{Error, Result};
 use crate::job::worker::{Shared, Worker};
@@ -101,6 +103,10 @@ impl TrainEngine for TorchEngine {
             result.map_err(DataFusionError::from)
         });
         Ok(stream.build())
+    }
+
+    fn offer(&self, file: &FileRef, state: &Arc<ModelState>) {
+        self.shared.checkpoint_cache.put(&file.checksum, state);
     }
 }
 

@@ -238,6 +238,7 @@ impl Run {
                 true => store.write_checkpoint(model, epoch, &trained.state).await?,
                 false => store.write_part(model, epoch, index, &trained.state).await?,
             };
+            self.context.jobs.offer(&file, trained.state);
             // The checkpoints of earlier slices are not needed.
             store.keep_checkpoints(model, &[self.checkpoints(), vec![&file]].concat()).await?;
             tally.timing.checkpoint += checkpoint_started.elapsed().as_secs_f64();

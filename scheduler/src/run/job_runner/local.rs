@@ -14,8 +14,11 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tusk_core::cause::Cause;
+use tusk_core::engine::engine_of;
 use tusk_core::job::Job;
+use tusk_core::manifest::FileRef;
 use tusk_core::physical::TrainExec;
+use tusk_core::state::ModelState;
 
 use super::output::{Output, OutputMemory};
 use super::{JobRows, JobRunner};
@@ -58,6 +61,13 @@ impl JobRunner for LocalRunner {
             };
             Ok(Some(JobRows::new(outputs.into_iter().map(Output::into_fetch))))
         })
+    }
+
+    fn offer(&self, file: &FileRef, state: ModelState) {
+        // Without an engine, the next job fails.
+        if let Ok(engine) = engine_of(&self.context) {
+            engine.offer(file, &Arc::new(state));
+        }
     }
 
     fn counts(&self) -> (usize, usize) {

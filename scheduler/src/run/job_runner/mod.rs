@@ -15,6 +15,8 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
+use tusk_core::manifest::FileRef;
+use tusk_core::state::ModelState;
 
 use crate::error::Result;
 
@@ -34,6 +36,9 @@ pub(crate) trait JobRunner: Debug + Send + Sync {
         plan: Arc<dyn ExecutionPlan>,
         cancel: &'a CancellationToken,
     ) -> BoxFuture<'a, Result<Option<JobRows>>>;
+
+    /// Offers the content of a checkpoint to the tasks of the next jobs, if they are in this process.
+    fn offer(&self, _file: &FileRef, _state: ModelState) {}
 
     /// Returns the number of running jobs and the number of waiting jobs.
     fn counts(&self) -> (usize, usize);
