@@ -1,5 +1,5 @@
-//! The Tusk plugin, which lets a Ballista executor train and predict. `tusk-executor`, the embedded executor and custom
-//! executors all use it.
+//! The Tusk plugin, which lets a Ballista executor train and predict. `tusk-executor`, custom executors and the embedded
+//! engine all use it.
 
 use std::sync::Arc;
 
