@@ -36,9 +36,9 @@ impl TuskContext {
         let store = ModelStore::open(&store)?;
         let predictor: Arc<dyn Predictor> = Arc::new(TorchPredictor::new(store.clone(), threads));
         let runtime = table_runtime().build_arc()?;
-        let (training, tasks) = engine(threads, cache, &runtime, store, &predictor)?;
+        let training = engine(threads, cache, &runtime, store, &predictor)?;
         let session = Session::open(SessionSettings {
-            queries: Queries::Here(tasks),
+            queries: Queries::Here(TaskThreads::start(threads)?),
             config: local_config().with_target_partitions(threads),
             runtime,
             predictor,
@@ -115,25 +115,24 @@ impl TuskContext {
     }
 }
 
-/// Starts the training engine of this process. Returns the service that trains with it, and the threads that run its tasks.
+/// Starts the training engine of this process. Returns the service that trains with it. Its tasks have threads of their own,
+/// so that a query does not wait for an epoch, and an epoch not for a query.
 fn engine(
     threads: usize,
     cache: CacheLimits,
     runtime: &Arc<RuntimeEnv>,
     store: ModelStore,
     predictor: &Arc<dyn Predictor>,
-) -> Result<(TrainingService, TaskThreads)> {
+) -> Result<TrainingService> {
     let runs = LocalRuns::default();
     let settings = PluginSettings { cache, threads, ..PluginSettings::default() };
     let plugin = Plugin::with(&settings, predictor, Some(Arc::clone(runtime)), runs.progress());
     let plugin = plugin.map_err(DataFusionError::from)?;
     plugin.set_parameter_server(runs.parameter_server());
-    // Threads for queries in addition to those for training, so that a query does not wait for an epoch.
-    let tasks = TaskThreads::start(threads + plugin.workers())?;
     let identity = Identity { executor_id: uuid::Uuid::new_v4().to_string(), host: "localhost".to_owned() };
-    let training = runs.service(LocalSettings {
+    Ok(runs.service(LocalSettings {
         store,
-        threads: tasks.clone(),
+        threads: TaskThreads::start(threads)?,
         context: plugin.task_context(),
         workers: plugin.workers(),
         report: Box::new(move || {
@@ -142,6 +141,5 @@ fn engine(
             report.progress.clear();
             report
         }),
-    });
-    Ok((training, tasks))
+    }))
 }

@@ -19,7 +19,7 @@ use crate::error::Result;
 /// Maximum number of batches of a query that wait to be read.
 const BATCHES_WAITING_MAX: usize = 2;
 
-/// Threads for queries and training tasks, apart from those of the program. A batch of predictions keeps a thread busy for up
+/// Threads for queries or training tasks, apart from those of the program. A batch of predictions keeps a thread busy for up
 /// to seconds, in which the program's own threads must be able to notice Ctrl-C.
 ///
 /// Cheap to clone. The threads end when all clones, and the rows that they compute, are dropped.
