@@ -1,5 +1,6 @@
 //! The threads of this process that run queries and training tasks, if there is no cluster.
 
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -10,14 +11,20 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{FutureExt, StreamExt, stream};
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tusk_core::cause::Cause;
 
 use crate::error::Result;
 
-/// Maximum number of batches of a query that wait to be read.
+/// Maximum number of batches that wait to be read, of the partition that is being read.
 const BATCHES_WAITING_MAX: usize = 2;
+
+/// Maximum KiB of the batches of a query that wait to be read, of all later partitions together.
+const LATER_KIB_MAX: u32 = 64 << 10;
+
+/// Opens the rows of a partition.
+pub(crate) type Open = Box<dyn FnOnce() -> DataFusionResult<SendableRecordBatchStream> + Send>;
 
 /// Threads for queries or training tasks, apart from those of the program. A batch of predictions keeps a thread busy for up
 /// to seconds, in which the program's own threads must be able to notice Ctrl-C.
@@ -63,46 +70,105 @@ impl TaskThreads {
         &self.0.handle
     }
 
-    /// Returns the rows of the stream that `open` returns. They are computed on these threads, also while they are not read.
-    /// Dropping the returned stream stops the computation after its current batch.
-    pub(crate) fn stream(
-        &self,
-        schema: SchemaRef,
-        open: impl FnOnce() -> DataFusionResult<SendableRecordBatchStream> + Send + 'static,
-    ) -> SendableRecordBatchStream {
-        let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
-        // Aborts the task when it is dropped with the stream.
-        let mut task = JoinSet::new();
-        task.spawn_on(send(open, sender), self.handle());
-        let rows = stream::unfold((receiver, task, self.clone()), |mut state| async move {
-            let batch = state.0.recv().await?;
-            Some((batch, state))
+    /// Returns the rows of these partitions, one partition after the other. All are computed at the same time on these
+    /// threads, each as a task, until too many rows wait to be read. Dropping the stream stops the tasks after their current
+    /// batches.
+    pub(crate) fn stream(&self, schema: SchemaRef, partitions: Vec<Open>) -> SendableRecordBatchStream {
+        self.stream_within(LATER_KIB_MAX, schema, partitions)
+    }
+
+    fn stream_within(&self, later_kib_max: u32, schema: SchemaRef, partitions: Vec<Open>) -> SendableRecordBatchStream {
+        let (turn, turns) = watch::channel(0);
+        let of_this_turn = Arc::new(Semaphore::new(BATCHES_WAITING_MAX));
+        let later_kib = Arc::new(Semaphore::new(later_kib_max as usize));
+        let (mut tasks, mut partitions_left) = (JoinSet::new(), VecDeque::new());
+        for (partition, open) in partitions.into_iter().enumerate() {
+            let (rows, waiting) = mpsc::unbounded_channel();
+            let (of_this_turn, later_kib) = (Arc::clone(&of_this_turn), Arc::clone(&later_kib));
+            let task = Task { partition, rows, turns: turns.clone(), of_this_turn, later_kib, later_kib_max };
+            tasks.spawn_on(task.run(open), self.handle());
+            partitions_left.push_back(waiting);
+        }
+        let reader = Reader { partitions_left, turn, _tasks: tasks, _threads: self.clone() };
+        let rows = stream::unfold(reader, |mut reader| async move {
+            let batch = reader.next().await?;
+            Some((batch, reader))
         });
         Box::pin(RecordBatchStreamAdapter::new(schema, rows))
     }
 }
 
-/// Sends the rows of the stream that `open` returns, and the error with which it ends.
-async fn send(
-    open: impl FnOnce() -> DataFusionResult<SendableRecordBatchStream>,
-    sender: mpsc::Sender<DataFusionResult<RecordBatch>>,
-) {
-    let sent = async {
-        let mut rows = open()?;
-        while let Some(batch) = rows.next().await {
-            if sender.send(Ok(batch?)).await.is_err() {
-                break;
+/// A batch or the error after the last one, and its place among those that wait to be read.
+type Waiting = (DataFusionResult<RecordBatch>, Option<OwnedSemaphorePermit>);
+
+/// Reads the partitions in turn.
+struct Reader {
+    partitions_left: VecDeque<mpsc::UnboundedReceiver<Waiting>>,
+    /// The partition that is being read.
+    turn: watch::Sender<usize>,
+    /// Aborts the tasks when it is dropped.
+    _tasks: JoinSet<()>,
+    /// Dropped after the tasks are aborted.
+    _threads: TaskThreads,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<DataFusionResult<RecordBatch>> {
+        loop {
+            if let Some((batch, _place)) = self.partitions_left.front_mut()?.recv().await {
+                return Some(batch);
             }
+            self.partitions_left.pop_front();
+            self.turn.send_modify(|turn| *turn += 1);
         }
-        Ok::<(), DataFusionError>(())
-    };
-    let error: DataFusionError = match AssertUnwindSafe(sent).catch_unwind().await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => error,
-        Err(panic) => Cause::of_panic(panic.as_ref()).into(),
-    };
-    // If it cannot be sent, the receiver is dropped and does not need it.
-    drop(sender.send(Err(error)).await);
+    }
+}
+
+/// Computes the rows of a partition. Their channel has no limit of its own: a batch is sent when it has a place.
+struct Task {
+    partition: usize,
+    rows: mpsc::UnboundedSender<Waiting>,
+    turns: watch::Receiver<usize>,
+    of_this_turn: Arc<Semaphore>,
+    later_kib: Arc<Semaphore>,
+    later_kib_max: u32,
+}
+
+impl Task {
+    async fn run(mut self, open: Open) {
+        let computing = async {
+            let mut rows = open()?;
+            while let Some(batch) = rows.next().await.transpose()? {
+                let place = self.place(batch.get_array_memory_size()).await;
+                if self.rows.send((Ok(batch), place)).is_err() {
+                    break;
+                }
+            }
+            Ok::<(), DataFusionError>(())
+        };
+        let computed = AssertUnwindSafe(computing).catch_unwind().await;
+        let error: DataFusionError = match computed {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(panic) => Cause::of_panic(panic.as_ref()).into(),
+        };
+        // If it cannot be sent, the reader is dropped and does not need it.
+        drop(self.rows.send((Err(error), None)));
+    }
+
+    /// Waits until a batch of this size may wait to be read.
+    async fn place(&mut self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        // A batch above the maximum waits alone.
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(self.later_kib_max);
+        let (partition, turns) = (self.partition, &mut self.turns);
+        tokio::select! {
+            biased;
+            () = async { drop(turns.wait_for(|turn| *turn >= partition).await) } => {
+                Arc::clone(&self.of_this_turn).acquire_owned().await.ok()
+            }
+            place = Arc::clone(&self.later_kib).acquire_many_owned(kib) => place.ok(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -110,7 +176,9 @@ mod tests {
     use std::thread::current;
 
     use datafusion::arrow::array::{ArrayRef, StringArray};
-    use futures::TryStreamExt;
+    use futures::{Stream, TryStreamExt};
+    use tokio::sync::Barrier;
+    use tokio::task::yield_now;
 
     use super::*;
 
@@ -120,30 +188,88 @@ mod tests {
     }
 
     fn rows(of: impl Iterator<Item = DataFusionResult<RecordBatch>> + Send + 'static) -> SendableRecordBatchStream {
-        Box::pin(RecordBatchStreamAdapter::new(batch("").schema(), stream::iter(of)))
+        adapted(stream::iter(of))
+    }
+
+    fn adapted(rows: impl Stream<Item = DataFusionResult<RecordBatch>> + Send + 'static) -> SendableRecordBatchStream {
+        Box::pin(RecordBatchStreamAdapter::new(batch("").schema(), rows))
+    }
+
+    fn one(open: impl FnOnce() -> SendableRecordBatchStream + Send + 'static) -> Vec<Open> {
+        vec![Box::new(move || Ok(open()))]
     }
 
     #[tokio::test]
     async fn rows_are_computed_on_the_threads_and_survive_their_owner() {
         let threads = TaskThreads::start(1).unwrap();
-        let open = || Ok(rows([Ok(batch(current().name().unwrap_or_default())), Ok(batch("b"))].into_iter()));
-        let stream = threads.stream(batch("").schema(), open);
+        let open = || rows([Ok(batch(current().name().unwrap_or_default())), Ok(batch("b"))].into_iter());
+        let stream = threads.stream(batch("").schema(), one(open));
         drop(threads);
         let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
         assert_eq!(batches, [batch("tusk-task"), batch("b")]);
     }
 
     #[tokio::test]
+    async fn partitions_are_computed_at_the_same_time_and_read_in_their_order() {
+        let threads = TaskThreads::start(2).unwrap();
+        // Each begins only when the others have begun, and the last ends first.
+        let begun = Arc::new(Barrier::new(3));
+        let partition = |number: u64| -> Open {
+            let begun = Arc::clone(&begun);
+            Box::new(move || {
+                let rows = stream::once(async move {
+                    begun.wait().await;
+                    for _ in 0..3 - number {
+                        yield_now().await;
+                    }
+                    number
+                });
+                let of_number = |number| stream::iter(0..5).map(move |row| Ok(batch(&format!("{number} {row}"))));
+                Ok(adapted(rows.flat_map(of_number)))
+            })
+        };
+        let read = threads.stream(batch("").schema(), (0..3).map(partition).collect());
+        let batches: Vec<RecordBatch> = read.try_collect().await.unwrap();
+        let wanted: Vec<RecordBatch> =
+            (0..3).flat_map(|number| (0..5).map(move |row| batch(&format!("{number} {row}")))).collect();
+        assert_eq!(batches, wanted);
+        assert!(threads.stream(batch("").schema(), Vec::new()).next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_later_partition_with_too_many_rows_waits_for_its_turn() {
+        let threads = TaskThreads::start(2).unwrap();
+        let large = "x".repeat(3 << 10);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let first: Open = Box::new(move || {
+            // Waits until the other partition has sent a row.
+            let first = std::iter::once_with(move || receiver.recv().map(|()| batch("first")).map_err(external));
+            Ok(rows(first))
+        });
+        let second: Open = Box::new(move || {
+            let second = (0..10).map(move |row| -> DataFusionResult<RecordBatch> {
+                if row == 1 {
+                    sender.send(()).map_err(external)?;
+                }
+                Ok(batch(&large))
+            });
+            Ok(rows(second))
+        });
+        let read = threads.stream_within(8, batch("").schema(), vec![first, second]);
+        let batches: Vec<RecordBatch> = read.try_collect().await.unwrap();
+        assert_eq!((batches.len(), &batches[0]), (11, &batch("first")));
+    }
+
+    #[tokio::test]
     async fn an_error_and_a_panic_end_the_rows() {
         let threads = TaskThreads::start(1).unwrap();
-        let failing =
-            || Ok(rows([Ok(batch("a")), Err(DataFusionError::Execution("x-ray 7 is bad".into()))].into_iter()));
-        let mut stream = threads.stream(batch("").schema(), failing);
+        let failing = || rows([Ok(batch("a")), Err(DataFusionError::Execution("x-ray 7 is bad".into()))].into_iter());
+        let mut stream = threads.stream(batch("").schema(), one(failing));
         assert_eq!(stream.next().await.unwrap().unwrap(), batch("a"));
         assert_eq!(Cause::of(&stream.next().await.unwrap().unwrap_err()).message, "x-ray 7 is bad");
         assert!(stream.next().await.is_none());
-        let panicking = || Ok(rows([1].into_iter().map(|_| -> DataFusionResult<_> { panic!("x-ray 8 is worse") })));
-        let mut stream = threads.stream(batch("").schema(), panicking);
+        let panicking = || rows([1].into_iter().map(|_| -> DataFusionResult<_> { panic!("x-ray 8 is worse") }));
+        let mut stream = threads.stream(batch("").schema(), one(panicking));
         let error = stream.next().await.unwrap().unwrap_err();
         assert_eq!(Cause::of(&error).message, "a task panicked: x-ray 8 is worse");
         assert!(stream.next().await.is_none());
@@ -154,15 +280,15 @@ mod tests {
         let threads = TaskThreads::start(1).unwrap();
         let (sender, receiver) = std::sync::mpsc::channel();
         let endless =
-            move || Ok(rows(std::iter::repeat_with(move || sender.send(()).map(|()| batch("a")).map_err(external))));
-        let mut stream = threads.stream(batch("").schema(), endless);
+            move || rows(std::iter::repeat_with(move || sender.send(()).map(|()| batch("a")).map_err(external)));
+        let mut stream = threads.stream(batch("").schema(), one(endless));
         stream.next().await.unwrap().unwrap();
         drop(stream);
         // Ends when the sender is dropped, with the computation.
         tokio::task::spawn_blocking(move || while receiver.recv().is_ok() {}).await.unwrap();
     }
 
-    fn external(error: std::sync::mpsc::SendError<()>) -> DataFusionError {
+    fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
         DataFusionError::External(Box::new(error))
     }
 }

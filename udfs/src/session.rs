@@ -55,11 +55,12 @@ pub fn session_config() -> SessionConfig {
 }
 
 /// The configuration of a session without a cluster: that of DataFusion, with smaller batches. Text has the same types as on
-/// a cluster.
+/// a cluster, and the rows of a table are in the same partitions.
 pub fn local_config() -> SessionConfig {
     SessionConfig::new()
         .with_information_schema(true)
         .with_batch_size(BATCH_ROWS)
+        .with_round_robin_repartition(false)
         .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false)
 }

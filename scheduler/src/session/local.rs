@@ -9,13 +9,15 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
+};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use futures::future::BoxFuture;
 use tusk_core::task_models::TaskModels;
 
-use crate::threads::TaskThreads;
+use crate::threads::{Open, TaskThreads};
 
 /// DataFusion's planner for a session without a cluster.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ fn planned<'a>(
             Some(state) => planner.create_physical_plan(plan, &of_one_query(state)).await?,
             None => planner.create_physical_plan(plan, session).await?,
         };
-        Ok(Arc::new(OnThreadsExec { input: plan, threads }) as Arc<dyn ExecutionPlan>)
+        Ok(Arc::new(OnThreadsExec::new(plan, threads)) as Arc<dyn ExecutionPlan>)
     })
 }
 
@@ -70,11 +72,29 @@ fn of_one_query(state: &SessionState) -> SessionState {
     state
 }
 
-/// Runs each partition of a plan as a task on the threads for tasks. It is the root of every plan of such a session.
+/// Runs each partition of a plan as a task on the threads for tasks, and returns their rows in the order of the partitions.
+/// It is the root of every plan of such a session. Without an ORDER BY, the rows of a table therefore have the same order in
+/// every query, and metrics with resampled intervals are reproducible.
 #[derive(Debug)]
 struct OnThreadsExec {
     input: Arc<dyn ExecutionPlan>,
     threads: TaskThreads,
+    properties: Arc<PlanProperties>,
+}
+
+impl OnThreadsExec {
+    fn new(input: Arc<dyn ExecutionPlan>, threads: TaskThreads) -> Self {
+        let properties = match input.output_partitioning().partition_count() {
+            1 => Arc::clone(input.properties()),
+            _ => Arc::new(PlanProperties::new(
+                EquivalenceProperties::new(input.schema()),
+                Partitioning::UnknownPartitioning(1),
+                input.pipeline_behavior(),
+                input.boundedness(),
+            )),
+        };
+        Self { input, threads, properties }
+    }
 }
 
 impl DisplayAs for OnThreadsExec {
@@ -89,15 +109,11 @@ impl ExecutionPlan for OnThreadsExec {
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
+        &self.properties
     }
 
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
         vec![&self.input]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
     }
 
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
@@ -115,12 +131,19 @@ impl ExecutionPlan for OnThreadsExec {
         let [input] = children.as_slice() else {
             return Err(DataFusionError::Internal(format!("OnThreadsExec has one child, not {}", children.len())));
         };
-        Ok(Arc::new(Self { input: Arc::clone(input), threads: self.threads.clone() }))
+        Ok(Arc::new(Self::new(Arc::clone(input), self.threads.clone())))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = Arc::clone(&self.input);
-        Ok(self.threads.stream(self.schema(), move || input.execute(partition, context)))
+        if partition != 0 {
+            return Err(DataFusionError::Internal(format!("OnThreadsExec has one partition, there is no {partition}")));
+        }
+        let open = |partition| -> Open {
+            let (input, context) = (Arc::clone(&self.input), Arc::clone(&context));
+            Box::new(move || input.execute(partition, context))
+        };
+        let partitions = 0..self.input.output_partitioning().partition_count();
+        Ok(self.threads.stream(self.schema(), partitions.map(open).collect()))
     }
 }
 

@@ -146,7 +146,7 @@ impl Rows {
 }
 
 /// Plans training rows. The plan can be encoded, because a run records it. It does not distribute the rows of a partition
-/// over others, because a worker reads one partition after the other.
+/// over others, because a worker reads one partition after the other, and has no filters that a first reader changes.
 async fn planned(context: &Session, rows: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     let mut state = context.local().state();
     let config = state.config().clone().with_option_extension(TaskModels::default());
