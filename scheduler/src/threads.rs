@@ -224,7 +224,8 @@ mod tests {
                     }
                     number
                 });
-                let of_number = |number| stream::iter(0..5).map(move |row| Ok(batch(&format!("{number} {row}"))));
+                let row_of = |number: u64, row: i32| -> DataFusionResult<_> { Ok(batch(&format!("{number} {row}"))) };
+                let of_number = move |number: u64| stream::iter(0..5).map(move |row| row_of(number, row));
                 Ok(adapted(rows.flat_map(of_number)))
             })
         };
