@@ -107,7 +107,7 @@ def ingest(args, jpegs, table):
     copied, size = copy_seconds(jpegs, jpegs.parent / "copy")
     (jpegs.parent / "copy").unlink()
     started = time.perf_counter()
-    command = [args.bin / "tusk", "ingest", jpegs, "--out", table]
+    command = [args.bin / "tusk", "ingest", jpegs, "--out", table, "--no-shortcuts"]
     subprocess.run([str(word) for word in command], check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     ingested = time.perf_counter() - started
     shutil.rmtree(jpegs)

@@ -92,6 +92,7 @@ def main():
     for name in (name for name in SECTIONS if name in args.only):
         if "TABLE" in SECTIONS[name] and not table.exists():
             ingest = [BIN / "tusk", "ingest", args.images, "--out", table, "--group-regex", GROUP_REGEX]
+            ingest.append("--no-shortcuts")
             output([str(word) for word in ingest])
         command = re.sub("|".join(places), lambda found: str(places[found.group()]), SECTIONS[name]).split(" ")
         printed = output(command)

@@ -5,6 +5,7 @@ import io
 import pathlib
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -35,7 +36,7 @@ def tusk(*words):
 def ingest(images):
     FOLDER.mkdir(parents=True, exist_ok=True)
     if not TABLE.exists():
-        tusk("ingest", images, "--out", TABLE, "--group-regex", GROUP_REGEX)
+        tusk("ingest", images, "--out", TABLE, "--group-regex", GROUP_REGEX, "--no-shortcuts")
 
 
 def split_by_acquisition():
@@ -44,10 +45,38 @@ def split_by_acquisition():
         subprocess.run([python_with("acquisition", PACKAGES), HERE / "acquisition.py", TABLE, NEAR, FAR], check=True)
 
 
+def fit(model, options, seed, table):
+    """Trains `cnn` by patient on a table, with NEAR as `near`. Returns the seconds it took."""
+    given = ", ".join(filter(None, [options, f"seed = {seed}", "on_shortcut = 'ignore', \"group\" = 'group'"]))
+    started = time.monotonic()
+    sql(f"CREATE OR REPLACE MODEL {model} USING cnn OPTIONS ({given}) TRAIN ON {table}", tables={"near": NEAR})
+    return time.monotonic() - started
+
+
 def on_variants(model):
-    """Evaluates a model on FAR. Returns the rows by variant."""
-    rows = sql(f"EVALUATE MODEL {model} ON far OPTIONS (by = 'variant')", tables={"far": FAR})
-    return {row["variant"]: row for row in rows}
+    """Evaluates a model on FAR. Returns the rows by variant, each with the threshold that had been the best for it."""
+    found = sql(f"EVALUATE MODEL {model} ON far OPTIONS (by = 'variant')", tables={"far": FAR})
+    scores = sql(f"SELECT variant, label, predict_proba('{model}', image) AS score FROM far", tables={"far": FAR})
+    of = {}
+    for row in scores:
+        of.setdefault(row["variant"], []).append((float(row["score"]), row["label"] == "PNEUMONIA"))
+    return {row["variant"]: row | {"best_threshold": f"{best_threshold(of[row['variant']]):.4f}"} for row in found}
+
+
+def best_threshold(scores):
+    """The threshold with the best balanced accuracy. `scores` are pairs of a score and whether the row is positive."""
+    positives = sum(is_positive for _, is_positive in scores)
+    negatives = len(scores) - positives
+    ordered = sorted(scores)
+    # At the lowest score, all rows are called positive.
+    recall, specificity = 1.0, 0.0
+    best, at = 0.5, ordered[0][0]
+    for (score, is_positive), (following, _) in zip(ordered, ordered[1:]):
+        recall -= is_positive / positives
+        specificity += (not is_positive) / negatives
+        if score < following and (recall + specificity) / 2 > best:
+            best, at = (recall + specificity) / 2, (score + following) / 2
+    return at
 
 
 def sql(*statements, tables=()):

@@ -14,22 +14,20 @@ import argparse
 import pathlib
 import statistics
 import sys
-import time
 
-from common import NEAR, ROOT, TEST, TRAINING, ingest, on_variants, split_by_acquisition, sql
+from common import ROOT, TEST, TRAINING, fit, ingest, on_variants, split_by_acquisition, sql
 from report import measured_on
 from results import add, environments, read
 
-XRAY = "rotate, shift, zoom, brightness, contrast, gamma, blur, noise, cutout"
+SITE = "rotate, shift, zoom, brightness, contrast, gamma, blur, noise, cutout"
 ROWS = {
-    "recommended": "epochs = 24, ema = 0.99, tta = 4",
-    "with stretch": f"epochs = 24, ema = 0.99, tta = 4, augment = '{XRAY}, stretch'",
-    "with stretch, frame": f"epochs = 24, ema = 0.99, tta = 4, augment = '{XRAY}, stretch, frame'",
-    "with stretch, frame, processing": f"epochs = 24, ema = 0.99, tta = 4, augment = '{XRAY}, stretch, frame, processing'",
+    "default options": "LINE",
+    "without stretch, frame, processing": f"LINE, augment = '{SITE}'",
 }
 HELD_OUT = "other patients"
 METRICS = ["balanced_accuracy", "roc_auc"]
-FIELDS = ["row", "options", "seed", "variant", "rows", *METRICS, "threshold", "seconds", "environment"]
+THRESHOLDS = ["threshold", "best_threshold"]
+FIELDS = ["row", "options", "seed", "variant", "rows", *METRICS, *THRESHOLDS, "seconds", "environment"]
 
 
 def arguments():
@@ -46,23 +44,15 @@ def arguments():
     return args
 
 
-def fit(options, seed, table):
-    """Trains a model, and returns the seconds it took."""
-    given = ", ".join(filter(None, [options, f"seed = {seed}", "\"group\" = 'group'"]))
-    started = time.monotonic()
-    sql(f"CREATE OR REPLACE MODEL study_shift USING cnn OPTIONS ({given}) TRAIN ON {table}", tables={"near": NEAR})
-    return time.monotonic() - started
-
-
 def train(row, seed):
     """The lines of a run."""
-    seconds = fit(ROWS[row], seed, "near")
+    seconds = fit("study_shift", ROWS[row], seed, "near")
     found = on_variants("study_shift")
-    fit(ROWS[row], seed, TRAINING)
-    found[HELD_OUT] = sql(f"EVALUATE MODEL study_shift ON {TEST}")[0]
+    fit("study_shift", ROWS[row], seed, TRAINING)
+    found[HELD_OUT] = sql(f"EVALUATE MODEL study_shift ON {TEST}")[0] | {"best_threshold": "nan"}
     environment = measured_on()
     for variant, metrics in found.items():
-        rounded = {metric: f"{float(metrics[metric]):.4f}" for metric in [*METRICS, "threshold"]}
+        rounded = {metric: f"{float(metrics[metric]):.4f}" for metric in [*METRICS, *THRESHOLDS]}
         yield {"row": row, "options": ROWS[row], "seed": seed, "variant": variant, "rows": metrics["rows"], **rounded,
                "seconds": f"{seconds:.0f}", "environment": environment}
 
@@ -89,6 +79,14 @@ def spread(values, digits=4):
     return mean if len(values) == 1 or digits == 0 else f"{mean} ± {(max(values) - min(values)) / 2:.{digits}f}"
 
 
+def by_variant(title, rows, of_row, variants, fields):
+    """A table with one line per variant: the means of two fields over the seeds of each row."""
+    mean = lambda row, variant, field: statistics.mean(float(lines[variant][field]) for lines in of_row[row])
+    cells = lambda variant: [" / ".join(f"{mean(row, variant, field):.3f}" for field in fields) for row in rows]
+    head = ["", title, "", "| variant | " + " | ".join(rows) + " |", "|---|" + "---|" * len(rows)]
+    return head + [f"| {variant} | " + " | ".join(cells(variant)) + " |" for variant in variants]
+
+
 def page(args, results):
     where, _ = environments(results)
     found = {(row, seed): lines for row, seed in runs(args) if (lines := lines_of(results, row, seed))}
@@ -107,10 +105,13 @@ def page(args, results):
     for row in rows:
         columns = [spread(values, 0 if place == 6 else 4) for place, values in enumerate(zip(*map(summary, of_row[row])))]
         lines.append(f"| {row} | {len(of_row[row])} | " + " | ".join(columns) + " |")
-    lines += ["", "The variants, as balanced accuracy / ROC AUC:", "", "| variant | " + " | ".join(rows) + " |", "|---|" + "---|" * len(rows)]
-    for variant in next(iter(found.values())):
-        mean = lambda row, metric: statistics.mean(float(lines[variant][metric]) for lines in of_row[row])
-        lines.append(f"| {variant} | " + " | ".join(f"{mean(row, METRICS[0]):.3f} / {mean(row, METRICS[1]):.3f}" for row in rows) + " |")
+    lines += ["", "The options:", "", *(f"* {row}: `{ROWS[row]}`" for row in rows)]
+    variants = list(next(iter(found.values())))
+    lines += by_variant("The variants, as balanced accuracy / ROC AUC:", rows, of_row, variants, METRICS)
+    variants.remove(HELD_OUT)
+    lines += by_variant(
+        "How far thresholds move: the threshold of the model / the one with the best balanced accuracy on the variant:", rows, of_row,
+        variants, THRESHOLDS)
     return "\n".join(lines) + "\n"
 
 

@@ -11,7 +11,8 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use tusk_core::engine::TrainEngine;
 use tusk_core::ids::WorkerId;
 use tusk_core::job::{
-    ExchangeReport, FitWeightsReport, Job, ProfileReport, TaskReport, TrainReport, TrainTask, ValidateReport,
+    AdaptReport, ExchangeReport, FitWeightsReport, Job, ProfileReport, TaskReport, TrainReport, TrainTask,
+    ValidateReport,
 };
 use tusk_core::physical::{output_rows, output_schema, report_rows};
 
@@ -171,6 +172,7 @@ impl TrainEngine for SimulatedEngine {
                 Job::FitWeights(_) => (report_rows(worker, &FitWeightsReport::default()), 0),
                 Job::Exchange(_) => (report_rows(worker, &ExchangeReport::default()), 0),
                 Job::Validate(_) => (report_rows(worker, &ValidateReport::default()), 0),
+                Job::Adapt(_) => (report_rows(worker, &AdaptReport::default()), 0),
             };
             let tensors = (0..tensors).map(|tensor| updates.rows_of(worker.0, tensor));
             for rows in std::iter::once(report).chain(tensors) {

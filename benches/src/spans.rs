@@ -114,6 +114,6 @@ fn timing(job: &Job, first: &TaskOutput<'_>) -> Option<Timing> {
     match job {
         Job::Train(_) => Some(first.report::<TrainReport>().ok()??.task.timing),
         Job::Validate(_) => Some(first.report::<ValidateReport>().ok()??.task.timing),
-        Job::Profile(_) | Job::FitWeights(_) | Job::Exchange(_) => None,
+        Job::Profile(_) | Job::FitWeights(_) | Job::Exchange(_) | Job::Adapt(_) => None,
     }
 }

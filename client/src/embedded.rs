@@ -46,6 +46,7 @@ impl TuskContext {
             on_event: on_event.clone(),
             tables: None,
             url_tables: true,
+            may_train: true,
         });
         Ok(Self { session: session.await?, cluster: Cluster::Embedded(training), on_event })
     }

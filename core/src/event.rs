@@ -16,7 +16,7 @@ pub struct Progress {
     pub run: RunId,
     /// The worker.
     pub worker: WorkerId,
-    /// The epoch, from 1. 0 while images are decoded.
+    /// The epoch, from 1; if a model is adapted, the number of the net. 0 while images are decoded.
     pub epoch: u32,
     /// Images processed in the epoch.
     pub images: u64,
@@ -51,6 +51,17 @@ pub enum RunEvent {
         /// The result of the profile job.
         data: DataProfile,
         /// Wall time of the profile job.
+        seconds: f64,
+    },
+    /// The images that a model is adapted to are read.
+    Adapting {
+        /// The new model, or the one that is replaced.
+        model: ModelName,
+        /// Readable images.
+        images: u64,
+        /// Unreadable images.
+        skipped: u64,
+        /// Wall time of reading them.
         seconds: f64,
     },
     /// The initial weights are fitted to the net.

@@ -18,6 +18,7 @@
 //! * [`cause`]: the cause of a failed query or task; [`results`]: the result rows of a statement
 //! * [`transfer`]: which initial weights fit the net of a run
 //! * [`metrics`]: metrics with bootstrap intervals
+//! * [`nuisances`]: what has nothing to do with the subject of images, by image
 
 pub mod augment;
 pub mod cause;
@@ -32,6 +33,7 @@ pub mod manifest;
 pub mod metrics;
 pub mod mode;
 pub mod nets;
+pub mod nuisances;
 pub mod options;
 pub mod outer_optimizer;
 pub mod physical;

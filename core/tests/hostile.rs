@@ -17,8 +17,8 @@ use prost::Message;
 use tusk_core::codec::{TuskPhysicalCodec, decode_plan, encode_plan};
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::job::{
-    EpochSlice, Exchange, FitWeights, FitWeightsReport, Job, Profile, ProfileReport, Rows, Selection, TaskReport,
-    Train, TrainReport, TrainTask, Validate,
+    Adapt, AdaptReport, EpochSlice, Exchange, FitWeights, FitWeightsReport, Job, LayerStatistics, Profile,
+    ProfileReport, Rows, Selection, Statistics, TaskReport, Train, TrainReport, TrainTask, Validate,
 };
 use tusk_core::manifest::{FileRef, ModelDefinition, Preprocessing};
 use tusk_core::options::{Architecture, Loss, ModelSpec, Precision};
@@ -32,7 +32,7 @@ fn weights_file() -> FileRef {
 }
 
 /// One of each kind.
-fn jobs() -> [Job; 5] {
+fn jobs() -> [Job; 6] {
     let selection = Selection { rows: Rows::Training, dropped: vec![3, u64::MAX] };
     let session = SessionKey("0123".into());
     let weights = Some(weights_file());
@@ -42,6 +42,7 @@ fn jobs() -> [Job; 5] {
         FitWeights { weights: weights_file() }.into(),
         Exchange { selection, first_epoch: 7, weights, session }.into(),
         Validate { rows: Rows::HeldOut, epoch: 7, weights: weights_file(), copies: 4 }.into(),
+        Adapt { weights: weights_file(), net: 1, batch_size: 64 }.into(),
     ]
 }
 
@@ -118,14 +119,20 @@ fn damaged_task_outputs_do_not_panic() {
             ..ProfileReport::default()
         }),
         serde_json::to_vec(&FitWeightsReport { task: task.clone(), transfer: Some(Transfer::default()) }),
-        serde_json::to_vec(&TrainReport { task, loss_sum: 2.5, learning_rate: 0.1 }),
+        serde_json::to_vec(&TrainReport { task: task.clone(), loss_sum: 2.5, learning_rate: 0.1 }),
+        serde_json::to_vec(&AdaptReport { task }),
     ];
     let row = |tensor: &NamedTensor| {
         let batch = tensor_rows(WorkerId(0), tensor).next().unwrap().unwrap();
         TaskOutput::rows(&batch).unwrap().next().unwrap().data.to_vec()
     };
     let tensors = state().iter().map(row).collect::<Vec<_>>();
-    batter("task_output", checks::task_output, &[reports.map(Result::unwrap).to_vec(), tensors].concat());
+    let mut statistics = Statistics::default();
+    statistics.add("bn1", LayerStatistics { rows: 5, mean: vec![0.5, -1.0], variance: vec![2.0, 0.0] }).unwrap();
+    let layers = statistics.rows(WorkerId(0)).map(Result::unwrap);
+    let layers = layers.map(|batch| TaskOutput::rows(&batch).unwrap().next().unwrap().data.to_vec()).collect();
+    let valid = [reports.map(Result::unwrap).to_vec(), tensors, layers].concat();
+    batter("task_output", checks::task_output, &valid);
 }
 
 /// A message of [`tusk_core::codec`] around a plan: a training operator as an operator of DataFusion's.

@@ -9,8 +9,8 @@ use tusk_core::manifest::Preprocessing;
 
 use super::net_input::input_of;
 use super::{
-    Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError, alternatives, decode, decode_as_stored,
-    decode_input, labels, on_black, probe,
+    Channels, DecodeError, ImageInfo, MAX_PIXELS, Pixels, PixelsError, Tags, alternatives, decode, decode_as_stored,
+    decode_input, labels, on_black, probe, tags,
 };
 
 /// Describes the column types that [`ImageColumn::try_new`] accepts, for messages.
@@ -322,6 +322,14 @@ impl<'a> ImageColumn<'a> {
                     quality: None,
                 })
             }
+        }
+    }
+
+    /// Returns the tags of a row, like [`tags`]. A struct has none.
+    pub fn tags(&self, row: usize) -> Tags {
+        match &self.0 {
+            Images::Encoded(bytes) => bytes.get(row).map(tags).unwrap_or_default(),
+            Images::Spark(_) => Tags::default(),
         }
     }
 

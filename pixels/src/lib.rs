@@ -15,6 +15,7 @@ mod intensity;
 mod net_input;
 mod perceptual_hash;
 mod resize;
+mod tags;
 #[cfg(test)]
 mod testing;
 
@@ -27,6 +28,7 @@ pub use formats::{Encoder, Format, alternatives, labels};
 pub use net_input::{decode_input, decode_square};
 pub use perceptual_hash::perceptual_hash;
 pub use resize::{Filter, SIDE_MAX, resize, resize_with};
+pub use tags::{Tags, tags};
 
 /// The maximum number of pixels of an image: 178,956,970.
 ///

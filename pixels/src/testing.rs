@@ -76,7 +76,7 @@ pub(crate) fn png_claiming(width: u32, height: u32) -> Vec<u8> {
 }
 
 /// The checksum of PNG chunks (PNG 3rd edition, annex D).
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, &byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 })
     })

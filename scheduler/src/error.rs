@@ -91,6 +91,21 @@ pub enum Error {
         /// The number of finished epochs.
         epochs: usize,
     },
+    /// The name after AS belongs to another model.
+    #[error(
+        "model '{name}' exists, and ADAPT MODEL replaces no other model than the one it adapts. Choose another name after AS, or \
+         DROP MODEL {name}"
+    )]
+    TargetExists {
+        /// The name.
+        name: String,
+    },
+    /// An adaptation was cancelled.
+    #[error("adapting '{model}' was cancelled; the model is as it was. Run the statement again")]
+    AdaptingCancelled {
+        /// The model that would have been published.
+        model: String,
+    },
     /// The model already has an active run.
     #[error(
         "model '{model}' is already being trained; SHOW TRAINING {model} shows it, CANCEL TRAINING {model} stops it"
@@ -134,7 +149,7 @@ impl Error {
             Self::Core(error) => error.kind(),
             Self::Query { source } => Cause::of(source).kind,
             Self::Task { cause, .. } => cause.kind,
-            Self::AlreadyTraining { .. } => CauseKind::Exists,
+            Self::AlreadyTraining { .. } | Self::TargetExists { .. } => CauseKind::Exists,
             Self::NoTraining { .. } => CauseKind::NotFound,
             Self::CannotResume { .. } | Self::NotHere { .. } => CauseKind::Invalid,
             Self::Job { .. }
@@ -144,6 +159,7 @@ impl Error {
             | Self::Password { .. }
             | Self::Update { .. }
             | Self::RunFailed { .. }
+            | Self::AdaptingCancelled { .. }
             | Self::Cancelled { .. } => CauseKind::Internal,
         }
     }

@@ -6,6 +6,8 @@
 //!   port and the placement of tasks
 //! * `local`: the training service of a process without a cluster
 //! * `statements`: the statements about models, one file per statement
+//! * `shortcuts`: what tells the classes apart and has nothing to do with the subject. It reads the rows of a session, and
+//!   `session` uses it when a run is requested
 //! * `session`: a [`Session`] has the catalog of a client
 //! * `service`: the [`TrainingService`] starts, watches and cancels runs
 //! * `search`: runs that consist of child runs, for cross-validation and search
@@ -40,5 +42,6 @@ pub use node::{NodeSettings, SchedulerNode};
 pub use run::aggregator::Aggregator;
 pub use service::{RunHandle, TrainingService};
 pub use session::{Queries, Rows, Session, SessionSettings, Training};
+pub use shortcuts::{Found as FoundShortcuts, shortcuts_of_file};
 pub use statements::{EvaluateOptions, Evaluation, check, evaluate, help};
 pub use threads::TaskThreads;

@@ -63,6 +63,22 @@ def test_users_have_their_rights_and_no_others(new_cluster, users):
         assert PASSWORD not in text and token not in text and "argon2" not in text
 
 
+def test_an_evaluation_is_kept_only_for_a_user_who_may_train(new_cluster, users):
+    file, token = users
+    cluster = new_cluster(scheduler_flags=[f"--users={file}"])
+    record = cluster.store / "models" / "m" / "evaluation-shortcuts.json"
+    evaluate = "EVALUATE MODEL m ON xrays OPTIONS (show = 'shortcuts')"
+    with cluster.connect(username="alice", password=PASSWORD) as alice, alice.cursor() as cursor:
+        cursor.execute(create_model("m", epochs=1))
+        cursor.fetchall()
+        assert cluster_rows(cluster, token, evaluate)
+        assert not record.exists()
+        cursor.execute(evaluate)
+        assert cursor.fetchall()
+        assert record.exists()
+    assert "Uses of nuisances (xrays, 400 rows" in str(cluster_rows(cluster, token, "DESCRIBE MODEL m CARD"))
+
+
 def cluster_rows(cluster, token, sql):
     with cluster.connect(**header(token)) as connection, connection.cursor() as cursor:
         cursor.execute(sql)

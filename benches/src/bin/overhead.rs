@@ -161,6 +161,7 @@ fn request(args: &Args) -> Result<TrainingRequest> {
         or_replace: false,
         resume: false,
         shortcuts: None,
+        nuisances: None,
     })
 }
 

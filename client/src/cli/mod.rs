@@ -114,7 +114,7 @@ impl RemoteArguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let result = match arguments.command {
         Command::Sql(arguments) => Box::pin(sql::run(arguments)).await,
-        Command::Ingest(arguments) => tokio::task::spawn_blocking(move || ingest::run(arguments)).await?,
+        Command::Ingest(arguments) => Box::pin(ingest::run(arguments)).await,
         Command::Draw(arguments) => tokio::task::spawn_blocking(move || draw::run(arguments)).await?,
         Command::Top(arguments) => Box::pin(top::run(arguments)).await,
         Command::Demo(arguments) => Box::pin(demo::run(arguments)).await,

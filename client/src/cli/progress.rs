@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use tusk::OnEvent;
 use tusk_core::event::{Progress as WorkerProgress, RunEvent};
 use tusk_core::ids::WorkerId;
-use tusk_core::manifest::strong_shortcuts;
+use tusk_core::manifest::{strong_shortcuts, strong_uses};
 
 /// The interval of progress lines if there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -53,6 +53,7 @@ impl Progress {
 #[derive(Default)]
 struct Shown {
     meter: Meter,
+    /// The epochs that are requested. 0 if a model is adapted.
     epochs: u32,
     epoch: u32,
     /// The progress of each worker in this epoch.
@@ -92,6 +93,13 @@ impl Shown {
                     ));
                 }
             }
+            RunEvent::Adapting { model, images, skipped, seconds } => {
+                self.meter.clear();
+                self.epochs = 0;
+                self.meter.line(&format!(
+                    "{images} images to adapt '{model}' to, {skipped} unreadable; read in {seconds:.1} s"
+                ));
+            }
             RunEvent::Transferred { from, transfer } => {
                 self.meter.clear();
                 self.meter.line(&format!("starting from {from}: {transfer}"));
@@ -106,6 +114,11 @@ impl Shown {
                     nets => format!("the mean of {nets} nets"),
                 };
                 self.meter.line(&format!("model '{}' is ready ({what})", manifest.name));
+                if let Some(strong) = manifest.uses.as_deref().and_then(strong_uses) {
+                    self.meter.line(&format!(
+                        "note: within a class, its score follows {strong}; EVALUATE with show = 'shortcuts' measures other rows"
+                    ));
+                }
             }
         }
     }
@@ -121,6 +134,7 @@ impl Shown {
         let rate: f64 = self.workers.values().map(|worker| worker.images_per_second).sum();
         let text = match (self.epoch, mean_loss(self.workers.values())) {
             (0, _) => format!("reading images, {rate:.0} images/s"),
+            _ if self.epochs == 0 => format!("adapting, {rate:.0} images/s"),
             (epoch, Some(loss)) => format!("epoch {epoch}/{}, {rate:.0} images/s, loss {loss:.4}", self.epochs),
             (epoch, None) => format!("epoch {epoch}/{}, {rate:.0} images/s", self.epochs),
         };

@@ -17,6 +17,8 @@
 //! complete. After a failure, the existing file is unchanged.
 
 mod error;
+#[cfg(feature = "embedded")]
+mod shortcuts;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,8 @@ use tusk_pixels::probe;
 use tusk_udfs::images_table::IMAGE_BYTES_MAX;
 
 pub use error::IngestError;
+#[cfg(feature = "embedded")]
+pub use shortcuts::{ShortcutSummary, shortcuts};
 pub use summary::{IngestSummary, Refused};
 use walk::{Found, Walk};
 use writer::{ImageWriter, Row};

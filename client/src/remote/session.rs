@@ -44,6 +44,7 @@ pub(crate) async fn remote_session(url: &str, remote: &Remote, options: Options<
         on_event: options.on_event,
         tables: None,
         url_tables: true,
+        may_train: false,
     });
     Ok(session.await?)
 }

@@ -61,6 +61,7 @@ impl Cluster {
             on_event: options.on_event.clone(),
             tables: None,
             url_tables: true,
+            may_train: true,
         });
         let context = TuskContext::from_parts(session.await.unwrap(), scheduler.training().clone(), options.on_event);
         (Self { _executor: executor, reports, scheduler }, context)

@@ -14,8 +14,8 @@ use tusk_core::codec::{decode_plan, encode_plan};
 use tusk_core::engine::Predictor;
 use tusk_core::ids::{RunId, WorkerId};
 use tusk_core::job::{
-    EpochSlice, Exchange, FitWeights, Job, Profile, ProfileReport, Rows, Selection, TaskReport, Train, TrainReport,
-    TrainTask, UnreadableImage, Validate,
+    Adapt, EpochSlice, Exchange, FitWeights, Job, Profile, ProfileReport, Rows, Selection, TaskReport, Train,
+    TrainReport, TrainTask, UnreadableImage, Validate,
 };
 use tusk_core::manifest::{FileRef, Manifest, ModelDefinition, Preprocessing, RunRecord};
 use tusk_core::options::{Architecture, Loss, ModelSpec, Precision};
@@ -35,7 +35,7 @@ fn session() -> SessionContext {
 }
 
 /// One job of each kind.
-fn jobs() -> [Job; 5] {
+fn jobs() -> [Job; 6] {
     let selection = Selection { rows: Rows::Training, dropped: vec![3, u64::MAX] };
     let weights = FileRef { path: "runs/m/epoch-00006.safetensors".into(), checksum: "ab".repeat(32) };
     let (slice, session) = (EpochSlice { index: 1, count: 4 }, SessionKey("0123".into()));
@@ -44,7 +44,8 @@ fn jobs() -> [Job; 5] {
         FitWeights { weights: weights.clone() }.into(),
         Train { selection: selection.clone(), epoch: 7, slice, weights: Some(weights.clone()) }.into(),
         Exchange { selection, first_epoch: 7, weights: None, session }.into(),
-        Validate { rows: Rows::HeldOut, epoch: 7, weights, copies: 4 }.into(),
+        Validate { rows: Rows::HeldOut, epoch: 7, weights: weights.clone(), copies: 4 }.into(),
+        Adapt { weights, net: 2, batch_size: 64 }.into(),
     ]
 }
 

@@ -88,7 +88,7 @@ async fn a_contradictory_manifest_causes_no_panic() {
         change(&mut manifest);
         std::fs::write(&path, manifest.to_string()).unwrap();
     };
-    let edits: [&dyn Fn(&mut serde_json::Value); 8] = [
+    let edits: [&dyn Fn(&mut serde_json::Value); 9] = [
         &|m| m["definition"]["positive"] = 7.into(),
         &|m| m["definition"]["classes"] = serde_json::json!([]),
         &|m| m["definition"]["classes"] = serde_json::json!(["NORMAL", "PNEUMONIA", "COVID"]),
@@ -97,6 +97,7 @@ async fn a_contradictory_manifest_causes_no_panic() {
         &|m| m["best_epoch"] = 99.into(),
         &|m| m["temperature"] = 0.into(),
         &|m| (m["temperature"], m["bias"]) = (1.into(), serde_json::json!([1, 2, 3])),
+        &|m| m["adapted"] = serde_json::json!([adaptation([0.5, 0.0])]),
     ];
     for change in edits {
         edit(change);
@@ -115,6 +116,14 @@ async fn a_contradictory_manifest_causes_no_panic() {
     }
     std::fs::write(&path, &whole).unwrap();
     fixture.run("SELECT predict('m', image) FROM xrays").await;
+}
+
+/// An adaptation with these class frequencies.
+fn adaptation(site: [f64; 2]) -> serde_json::Value {
+    serde_json::json!({
+        "source": "t", "images": 40, "skipped": 0, "workers": 1, "batch_size": 8, "strength": 1.0, "unix_ms": 0, "model": "m",
+        "weights": "", "prior": {"site": site, "raw": [0.5, 0.5], "calibrated": [0.5, 0.5]}
+    })
 }
 
 async fn attempt(fixture: &Fixture, sql: &str) -> Result<(), String> {

@@ -2,6 +2,8 @@
 //! `TUSK_TEST_ENGINE=cluster` on a Ballista cluster in this process.
 
 #[cfg(test)]
+mod adapt;
+#[cfg(test)]
 mod bad_images;
 #[cfg(test)]
 mod bad_statements;
@@ -45,3 +47,5 @@ mod sources;
 mod stress;
 #[cfg(test)]
 mod transfer;
+#[cfg(test)]
+mod uses;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
-use image::{GrayImage, Luma};
+use image::{GrayImage, ImageEncoder, Luma};
+use tusk::ingest::{IngestOptions, ingest};
 
 use crate::fixture::{Fixture, next};
 
@@ -154,4 +155,58 @@ async fn unreadable_images_are_counted() {
     fixture.run("CREATE EXTERNAL TABLE drawn STORED AS IMAGES LOCATION '{dir}/drawn'").await;
     let rows = fixture.rows("SHOW SHORTCUTS FOR drawn").await;
     assert!(rows.iter().all(|row| row[6..] == ["240", "0", "1"]), "{rows:?}");
+}
+
+/// An Exif block that says who made the device. The name has four letters.
+fn made_by(name: &[u8; 4]) -> Vec<u8> {
+    // One directory of one entry, a text of five bytes, which follows the directory.
+    let head = b"MM\0*\0\0\0\x08\0\x01\x01\x0F\0\x02\0\0\0\x05\0\0\0\x1A\0\0\0\0";
+    [head.as_slice(), name, &[0]].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_maker_of_the_device_is_found() {
+    let fixture = Fixture::new().await;
+    for (class, name) in ["NORMAL", "PNEUMONIA"].into_iter().enumerate() {
+        let folder = fixture.path("made").join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for index in 0..40 {
+            let mut state = class as u64 * 1000 + index;
+            let image = GrayImage::from_fn(48, 48, |_, _| Luma([60 + (next(&mut state) % 90) as u8]));
+            let mut bytes = Vec::new();
+            let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 90);
+            encoder.set_exif_metadata(made_by([b"Acme", b"Bolt"][class])).unwrap();
+            encoder.encode_image(&image).unwrap();
+            std::fs::write(folder.join(format!("{index:03}.jpeg")), bytes).unwrap();
+        }
+    }
+    fixture.run("CREATE EXTERNAL TABLE made STORED AS IMAGES LOCATION '{dir}/made'").await;
+    let makers = "SELECT DISTINCT image_tags(image)['make'] AS maker FROM made ORDER BY maker";
+    assert_eq!(fixture.rows(makers).await, [["Acme"], ["Bolt"]]);
+    let rows = fixture.rows("SHOW SHORTCUTS FOR made").await;
+    let of = |name: &str| rows.iter().find(|row| row[0] == name);
+    assert_eq!(of("Exif make").unwrap()[1], "1.0");
+    assert!(of("Exif model").is_none() && of("Exif resolution").is_none(), "{rows:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_was_ingested_is_measured_without_a_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().join("drawn");
+    draw(&images, |class, index| (64 + 16 * class as u32 + index as u32 % 8, 64, false, 90));
+    // The name of the file does not matter.
+    let out = folder.path().join("drawn.table");
+    ingest(&IngestOptions::new([&images], &out), &mut |_| {}).unwrap();
+    let found = tusk::ingest::shortcuts(&out).await.unwrap();
+    assert_eq!(found.images, 2 * IMAGES);
+    let text = found.to_string();
+    assert!(
+        text.starts_with("shortcuts: ") && text.contains("\n  width: ROC AUC 1.000 (1.000 to 1.000) for "),
+        "{text}"
+    );
+    let again = tusk::ingest::shortcuts(&out).await.unwrap();
+    assert_eq!(found.shortcuts, again.shortcuts);
+    ingest(&IngestOptions::new([images.join("NORMAL")], &out), &mut |_| {}).unwrap();
+    let refusal = tusk::ingest::shortcuts(&out).await.unwrap_err().to_string();
+    assert!(refusal.contains("have one class"), "{refusal}");
 }

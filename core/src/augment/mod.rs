@@ -10,14 +10,18 @@ pub mod cutout;
 pub mod frame;
 pub mod gamma;
 pub mod horizontal_flip;
+pub mod marks;
 pub mod noise;
 pub mod processing;
+pub mod resample;
+pub mod resave;
 pub mod rotate;
 pub mod shear;
 pub mod shift;
 pub mod stretch;
 pub mod zoom;
 
+use self::marks::Mark;
 use crate::registry::registered;
 
 /// Every transform, in the order of the documentation.
@@ -29,6 +33,9 @@ pub const TRANSFORMS: &[Transform] = &[
     stretch::TRANSFORM,
     frame::TRANSFORM,
     processing::TRANSFORM,
+    marks::TRANSFORM,
+    resample::TRANSFORM,
+    resave::TRANSFORM,
     brightness::TRANSFORM,
     contrast::TRANSFORM,
     gamma::TRANSFORM,
@@ -65,7 +72,8 @@ pub enum Stream {
     First(u8),
 }
 
-/// The steps in which changes are computed, in their order.
+/// The steps in which changes are computed, in their order: that of a site, which takes an image, processes it, writes on it,
+/// reduces it and saves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Where each pixel comes from.
@@ -80,6 +88,12 @@ pub enum Step {
     Tone,
     /// Gaussian noise is added.
     Noise,
+    /// Rectangles are wiped out or written on.
+    Marks,
+    /// Reduced, and interpolated to the same size.
+    Resample,
+    /// Saved as a JPEG.
+    Resave,
     /// A square is replaced, after normalisation.
     Cutout,
 }
@@ -119,6 +133,13 @@ pub struct Changes {
     pub blur: f64,
     /// Standard deviation of the noise.
     pub noise_std: f64,
+    /// The rectangles that are wiped out or written on. Later ones are above earlier ones.
+    pub marks: Vec<Mark>,
+    /// How many times smaller, in each direction, the copy is from which the image is interpolated. Its side is rounded up to
+    /// whole pixels. 1 keeps the image.
+    pub reduction: f64,
+    /// The quality of the JPEG as which the image is saved, of 1 to 100.
+    pub quality: Option<u8>,
     /// Left, top and side of the square that is replaced, in pixels.
     pub cutout: (usize, usize, usize),
 }
@@ -140,6 +161,9 @@ impl Default for Changes {
             brightness: 0.0,
             blur: 0.0,
             noise_std: 0.0,
+            marks: Vec::new(),
+            reduction: 1.0,
+            quality: None,
             cutout: (0, 0, 0),
         }
     }
@@ -176,6 +200,11 @@ impl<'a> Draws<'a> {
     /// True for half of the images.
     pub fn half(&mut self) -> bool {
         self.uniform() < 0.5
+    }
+
+    /// A whole number in `0..count`, or 0 if `count` is 0.
+    pub fn below(&mut self, count: usize) -> usize {
+        ((self.uniform() * count as f64) as usize).min(count.saturating_sub(1))
     }
 
     /// The side of the image, in pixels.

@@ -3,6 +3,7 @@
 //! Each job is a variant of [`Job`] and has a file of its name in three crates: its types are here, the computation is
 //! in the executor, and the use of the task outputs is in the scheduler.
 
+mod adapt;
 mod exchange;
 mod fit_weights;
 mod profile;
@@ -14,6 +15,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use adapt::{Adapt, AdaptReport, LayerStatistics, Statistics};
 pub use exchange::{Exchange, ExchangeReport};
 pub use fit_weights::{FitWeights, FitWeightsReport};
 pub use profile::{Profile, ProfileReport, RowHashes, UnreadableImage};
@@ -59,6 +61,8 @@ pub enum Job {
     Exchange(Exchange),
     /// Score rows.
     Validate(Validate),
+    /// Measure the statistics of rows at the normalisation layers.
+    Adapt(Adapt),
 }
 
 impl Job {
@@ -71,6 +75,7 @@ impl Job {
             Self::Train(_) => "train",
             Self::Exchange(_) => "exchange",
             Self::Validate(_) => "validate",
+            Self::Adapt(_) => "adapt",
         }
     }
 
@@ -78,7 +83,7 @@ impl Job {
     #[must_use]
     pub fn epoch(&self) -> Option<u32> {
         match self {
-            Self::Profile(_) | Self::FitWeights(_) => None,
+            Self::Profile(_) | Self::FitWeights(_) | Self::Adapt(_) => None,
             Self::Train(job) => Some(job.epoch),
             Self::Exchange(job) => Some(job.first_epoch),
             Self::Validate(job) => Some(job.epoch),
@@ -95,6 +100,7 @@ impl fmt::Display for Job {
             Self::Train(job) => job,
             Self::Exchange(job) => job,
             Self::Validate(job) => job,
+            Self::Adapt(job) => job,
         };
         write!(f, "{}, {input}", self.name())
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::Timing;
 
 /// Maximum count in a report, so that sums over all workers cannot overflow.
-const COUNT_MAX: u64 = 1 << 40;
+pub(super) const COUNT_MAX: u64 = 1 << 40;
 
 /// The part of a report that all jobs share.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

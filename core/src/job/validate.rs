@@ -62,6 +62,7 @@ impl Report for ValidateReport {
 const TRUTH: &str = "truth";
 const PROBABILITIES: &str = "probabilities";
 const GROUPS: &str = "groups";
+const CONTENTS: &str = "contents";
 
 /// The scores of rows. All lists are in the same order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,15 +73,18 @@ pub struct Scores {
     pub probabilities: Vec<f32>,
     /// The split key of each row.
     pub groups: Vec<u64>,
+    /// The content hash of each row. Empty for copies of rows.
+    pub contents: Vec<u64>,
 }
 
 impl Scores {
     /// Converts the scores to rows of a task output.
     pub fn rows(&self, worker: WorkerId) -> impl Iterator<Item = Result<RecordBatch>> {
-        let columns: [(&str, &[u8]); 3] = [
+        let columns: [(&str, &[u8]); 4] = [
             (TRUTH, bytemuck::cast_slice(&self.truth)),
             (PROBABILITIES, bytemuck::cast_slice(&self.probabilities)),
             (GROUPS, bytemuck::cast_slice(&self.groups)),
+            (CONTENTS, bytemuck::cast_slice(&self.contents)),
         ];
         columns.into_iter().flat_map(move |(name, bytes)| output_rows(worker, name, bytes))
     }
@@ -90,6 +94,7 @@ impl Scores {
         self.truth.extend(other.truth);
         self.probabilities.extend(other.probabilities);
         self.groups.extend(other.groups);
+        self.contents.extend(other.contents);
     }
 
     /// Adds a row of a task output.
@@ -98,10 +103,12 @@ impl Scores {
     /// Returns [`Error::Wire`] if the row has an unexpected array.
     pub fn fold(&mut self, answer: &TaskOutput<'_>) -> Result<()> {
         let words = answer.data.as_chunks::<4>().0;
+        let hashes = || answer.data.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
         match answer.name {
             TRUTH => self.truth.extend(words.iter().map(|word| u32::from_le_bytes(*word))),
             PROBABILITIES => self.probabilities.extend(words.iter().map(|word| f32::from_le_bytes(*word))),
-            GROUPS => self.groups.extend(answer.data.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word))),
+            GROUPS => self.groups.extend(hashes()),
+            CONTENTS => self.contents.extend(hashes()),
             other => {
                 return Err(Error::Wire {
                     what: "validation output",
@@ -119,8 +126,12 @@ mod tests {
 
     #[test]
     fn scores_survive_the_task_output_and_other_arrays_are_refused() {
-        let scores =
-            Scores { truth: vec![1, 0], probabilities: vec![0.25, 0.75, 1e-40, 1.0], groups: vec![9, u64::MAX] };
+        let scores = Scores {
+            truth: vec![1, 0],
+            probabilities: vec![0.25, 0.75, 1e-40, 1.0],
+            groups: vec![9, u64::MAX],
+            contents: vec![u64::MAX, 3],
+        };
         let mut found = Scores::default();
         for batch in scores.rows(WorkerId(2)) {
             for answer in TaskOutput::rows(&batch.unwrap()).unwrap() {

@@ -1,14 +1,22 @@
 //! Manifests of published models and records of runs.
 
+mod adaptation;
 mod data;
 mod epoch;
+mod evaluation;
+mod nuisance_use;
 mod record;
 mod shortcut;
 
 use serde::{Deserialize, Serialize};
 
+pub use adaptation::{ADAPTATIONS_MAX, Adaptation};
 pub use data::{DataProfile, Leak};
 pub use epoch::{EpochReport, Timing};
+pub use evaluation::{
+    EvaluationKind, EvaluationRecord, EvaluationResult, SOURCE_CHARS_MAX, STRESS_ROWS_MAX, StressRow,
+};
+pub use nuisance_use::{NuisanceUse, USE_BOUND, USES_MAX, Verdict, sort_uses, strong_uses, summary_of_uses};
 pub use record::{
     ChildRun, ChildStatus, EpochTally, ExchangeRecord, RunRecord, RunStatus, Staleness, Unvalidated, WorkerExchange,
 };
@@ -16,12 +24,12 @@ pub use shortcut::{SHORTCUT_BOUND, Shortcut, strong_shortcuts};
 
 use crate::ids::{ModelName, RunId};
 use crate::metrics::definitions::{accuracy, roc_auc};
-use crate::metrics::{Calibration, Report};
-use crate::options::{Architecture, Intensity, Loss, ModelSpec, Precision, Resize};
+use crate::metrics::{Calibration, ClassPrior, Report, frequencies};
+use crate::options::{Architecture, ClassWeights, Intensity, Loss, ModelSpec, Precision, Resize};
 use crate::transfer::Transfer;
 
 /// The version of the manifest format. It is raised when an older version of Tusk would misread a manifest.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 
 /// The preprocessing of images, which is the same in training and prediction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -188,6 +196,9 @@ pub struct Manifest {
     pub epochs: Vec<EpochReport>,
     /// Statistics of the rows.
     pub data: DataProfile,
+    /// How far the scores of the validation rows follow nuisances, the strongest first. `None` if it was not measured.
+    #[serde(default)]
+    pub uses: Option<Vec<NuisanceUse>>,
     /// Which initial weights fit, if the run did not start from random weights.
     #[serde(default)]
     pub transfer: Option<Transfer>,
@@ -201,6 +212,10 @@ pub struct Manifest {
     /// `fold-1.conv1.weight`.
     #[serde(default)]
     pub members: Vec<Member>,
+    /// The adaptations to sites, the first one first. The threshold, the calibration and the metrics are from before
+    /// them.
+    #[serde(default)]
+    pub adapted: Vec<Adaptation>,
 }
 
 /// A member of an ensemble.
@@ -241,7 +256,54 @@ impl Manifest {
         if let Some(calibration) = self.calibration.as_ref().filter(|calibration| !calibration.is_for(classes)) {
             return Err(format!("the calibration {calibration:?} does not fit {classes} classes"));
         }
+        if self.adapted.len() > ADAPTATIONS_MAX {
+            return Err(format!("a model must have at most {ADAPTATIONS_MAX} adaptations, got {}", self.adapted.len()));
+        }
+        self.adapted.iter().try_for_each(|adaptation| adaptation.check(classes))?;
         if self.members.is_empty() { self.definition.check_net() } else { self.definition.check() }
+    }
+
+    /// Returns the class frequencies for which the probabilities are corrected: those of the last adaptation.
+    #[must_use]
+    pub fn prior(&self) -> Option<&ClassPrior> {
+        self.adapted.last()?.prior.as_ref()
+    }
+
+    /// Returns the calibration of the probabilities that `predict_proba` returns. It is the fitted one, unless these
+    /// are corrected for the class frequencies of a site.
+    #[must_use]
+    pub fn calibration_of_corrected(&self) -> Option<Calibration> {
+        let calibration = self.calibration.as_ref()?;
+        Some(self.prior().map_or_else(|| calibration.clone(), |prior| prior.calibration(calibration)))
+    }
+
+    /// Returns the class frequencies that the probabilities of the nets assume: those of the training rows times the
+    /// class weights. The validation rows stand for the training rows of an ensemble of models, which are not in its
+    /// manifest. `None` if there are neither.
+    #[must_use]
+    pub fn assumed_frequencies(&self) -> Option<Vec<f64>> {
+        let classes = self.definition.classes.len();
+        if self.definition.spec.training.class_weights == ClassWeights::Auto {
+            return frequencies(&vec![1.0; classes]);
+        }
+        let counts = if self.data.train_rows.is_empty() { &self.data.val_rows } else { &self.data.train_rows };
+        let weights = self.definition.class_weights.iter();
+        let weighted = self.definition.classes.iter().zip(weights);
+        let count = |class: &String| counts.get(class).copied().unwrap_or(0) as f64;
+        frequencies(&weighted.map(|(class, weight)| count(class) * weight).collect::<Vec<_>>())
+    }
+
+    /// Returns the class frequencies of the validation rows. `None` if a class has none.
+    #[must_use]
+    pub fn validation_frequencies(&self) -> Option<Vec<f64>> {
+        let count = |class: &String| self.data.val_rows.get(class).copied().unwrap_or(0) as f64;
+        frequencies(&self.definition.classes.iter().map(count).collect::<Vec<_>>())
+    }
+
+    /// The nets: the definition of each, and its name if the model has several.
+    pub fn nets(&self) -> impl Iterator<Item = (Option<&str>, &ModelDefinition)> {
+        let single = self.members.is_empty().then_some((None, &self.definition));
+        single.into_iter().chain(self.members.iter().map(|member| (Some(member.name.as_str()), &member.definition)))
     }
 
     /// Returns the report of the best epoch.

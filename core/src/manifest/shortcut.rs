@@ -7,7 +7,7 @@ use crate::metrics::Interval;
 /// The ROC AUC from which a shortcut is reported and comes with advice. Below it, a net learns little from it.
 pub const SHORTCUT_BOUND: f64 = 0.7;
 
-/// Number of shortcuts that a summary names.
+/// Number of shortcuts, or of uses, that a summary names.
 const NAMED_MAX: usize = 3;
 
 /// A nuisance or a probe, and how well it alone tells a class from the others.
@@ -36,16 +36,19 @@ impl Shortcut {
 /// Names the strongest shortcuts that are not the subject, the best first. `None` if none is strong.
 #[must_use]
 pub fn strong_shortcuts(shortcuts: &[Shortcut]) -> Option<String> {
-    let strong: Vec<&Shortcut> =
-        shortcuts.iter().filter(|shortcut| shortcut.is_strong() && !shortcut.may_be_subject).collect();
-    let named = strong.iter().take(NAMED_MAX);
-    let named =
-        named.map(|shortcut| format!("{} (ROC AUC {:.3})", shortcut.name, shortcut.roc_auc.value.unwrap_or(0.0)));
-    let more = match strong.len().saturating_sub(NAMED_MAX) {
+    let strong = shortcuts.iter().filter(|shortcut| shortcut.is_strong() && !shortcut.may_be_subject);
+    named(strong.map(|shortcut| format!("{} (ROC AUC {:.3})", shortcut.name, shortcut.roc_auc.value.unwrap_or(0.0))))
+}
+
+/// Lists the first names and counts the others. `None` without names.
+pub(super) fn named(names: impl Iterator<Item = String>) -> Option<String> {
+    let names: Vec<String> = names.collect();
+    let first = names.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = match names.len().saturating_sub(NAMED_MAX) {
         0 => String::new(),
         more => format!(", and {more} more"),
     };
-    (!strong.is_empty()).then(|| format!("{}{more}", named.collect::<Vec<_>>().join(", ")))
+    (!names.is_empty()).then(|| format!("{first}{more}"))
 }
 
 #[cfg(test)]

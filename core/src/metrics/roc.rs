@@ -36,6 +36,29 @@ impl Ranking {
         self.order.iter().enumerate().rev().map(move |(place, row)| (*row, is_last(place)))
     }
 
+    /// The number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The rank of each row when row r counts `weights[r]` times, minus the mean rank, times two. Ties share the mean of
+    /// their ranks. There must be a weight for each row.
+    pub(super) fn centred_ranks(&self, weights: &[u32]) -> Vec<i64> {
+        let weight = |rows: &[usize]| rows.iter().map(|row| i64::from(weights[*row])).sum::<i64>();
+        let all = weight(&self.order);
+        let mut ranks = vec![0; weights.len()];
+        let (mut below, mut start) = (0, 0);
+        let ends = self.tie_ends.iter().enumerate().filter(|(_, is_end)| **is_end).map(|(place, _)| place + 1);
+        for end in ends {
+            let tied = &self.order[start..end];
+            let here = weight(tied);
+            tied.iter().for_each(|row| ranks[*row] = 2 * below + here - all);
+            below += here;
+            start = end;
+        }
+        ranks
+    }
+
     /// The area under the ROC curve when row r counts `weight(r)` times; `None` where a class weighs nothing.
     ///
     /// The Mann-Whitney statistic: the fraction of (positive, negative) pairs in which the positive has the higher

@@ -262,6 +262,21 @@ impl Layers {
     pub fn parameters(&self) -> i64 {
         parameters(&self.features) + parameters(&self.classify) + self.head.parameters()
     }
+
+    /// Returns whether a layer normalises with running statistics.
+    #[must_use]
+    pub fn has_normalisation(&self) -> bool {
+        has_normalisation(&self.features) || has_normalisation(&self.classify)
+    }
+}
+
+fn has_normalisation(layers: &[Layer]) -> bool {
+    layers.iter().any(|layer| match layer {
+        Layer::ConvBn2d(_) | Layer::BatchNorm2d(_) => true,
+        Layer::Residual { branch, shortcut } => has_normalisation(branch) || has_normalisation(shortcut),
+        Layer::DenseConcat { branch } | Layer::Scale { branch } => has_normalisation(branch),
+        _ => false,
+    })
 }
 
 fn parameters(layers: &[Layer]) -> i64 {

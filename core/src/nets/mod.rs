@@ -133,6 +133,12 @@ impl Net {
         !self.plain().features.is_empty()
     }
 
+    /// Returns whether a layer normalises with running statistics, which ADAPT MODEL measures again.
+    #[must_use]
+    pub fn has_normalisation(&self) -> bool {
+        self.plain().has_normalisation()
+    }
+
     /// Inputs of the first convolution for each channel of an image: more than one where pixels are folded into
     /// channels first.
     #[must_use]

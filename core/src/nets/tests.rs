@@ -37,9 +37,10 @@ fn nets_have_the_parameters_that_their_papers_and_our_manual_say() {
 }
 
 #[test]
-fn pixels_are_folded_and_maps_missing_where_the_layers_say_so() {
+fn pixels_are_folded_and_maps_and_statistics_missing_where_the_layers_say_so() {
     for net in NETS {
         assert_eq!(net.inputs_per_channel(), if net.name == "cnn" { 16 } else { 1 }, "{}", net.name);
         assert_eq!(net.has_maps(), net.name != "svm", "{}", net.name);
+        assert_eq!(net.has_normalisation(), !["svm", "vgg16"].contains(&net.name), "{}", net.name);
     }
 }

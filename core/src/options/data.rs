@@ -16,7 +16,7 @@ options! {
         /// Maximum fraction of unreadable images; training fails if there are more.
         max_bad_fraction: f64 = 0.01, Number::From(0.0, 1.0), [Fixed];
         /// What to do with shortcuts: what has nothing to do with the subject of the images and yet tells their classes
-        /// apart, as SHOW SHORTCUTS measures it.
+        /// apart, as SHOW SHORTCUTS measures it. With 'ignore', it is not measured what the model uses, either.
         on_shortcut: OnShortcut = OnShortcut::Warn, Quoted, before OnShortcut::Ignore, [Fixed];
     }
 }

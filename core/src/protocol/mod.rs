@@ -26,7 +26,7 @@ pub use status::{ClusterStatus, RunSummary};
 
 /// The version of the messages between processes. It is raised when an older process would misread a message. Processes
 /// of another version are refused.
-pub const WIRE_VERSION: u32 = 5;
+pub const WIRE_VERSION: u32 = 6;
 
 /// The ticket that starts a run: its value is a [`TrainingRequest`] as bytes, its rows are the epochs.
 pub const TRAIN_TICKET: &str = "type.googleapis.com/tusk.Train";

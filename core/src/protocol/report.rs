@@ -58,7 +58,7 @@ pub struct ExecutorTotals {
     pub images_decoded: u64,
     /// Images trained on.
     pub images_trained: u64,
-    /// Images scored.
+    /// Images scored, or measured to adapt a model.
     pub images_scored: u64,
     /// Tasks whose shard was in the cache.
     pub shard_hits: u64,

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::ids::ModelName;
 use crate::job::Rows;
 use crate::manifest::Shortcut;
+use crate::nuisances::Nuisances;
 use crate::options::ModelSpec;
 
 /// A validated CREATE MODEL.
@@ -36,6 +37,8 @@ pub struct TrainingRequest {
     pub resume: bool,
     /// The shortcuts of the training table, if they were measured.
     pub shortcuts: Option<Vec<Shortcut>>,
+    /// The nuisances of validation rows, if they were read.
+    pub nuisances: Option<Arc<Nuisances>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -60,6 +63,9 @@ struct RequestMessage {
     /// The shortcuts as JSON.
     #[prost(bytes, tag = "9")]
     shortcuts: Vec<u8>,
+    /// The nuisances as JSON.
+    #[prost(bytes, tag = "10")]
+    nuisances: Vec<u8>,
 }
 
 impl TrainingRequest {
@@ -86,6 +92,7 @@ impl TrainingRequest {
             or_replace: self.or_replace,
             resume: self.resume,
             shortcuts: serde_json::to_vec(&self.shortcuts).map_err(|e| wire(e.to_string()))?,
+            nuisances: serde_json::to_vec(&self.nuisances.as_deref()).map_err(|e| wire(e.to_string()))?,
         };
         Ok(message.encode_to_vec())
     }
@@ -101,6 +108,9 @@ impl TrainingRequest {
             return Err(wire(format!("it has version {version} and this process has version {WIRE_VERSION}")).into());
         }
         let plan = |bytes: &Vec<u8>| decode_plan(bytes, context, codec);
+        let nuisances: Option<Nuisances> =
+            serde_json::from_slice(&message.nuisances).map_err(|e| wire(e.to_string()))?;
+        nuisances.as_ref().map_or(Ok(()), Nuisances::check).map_err(wire)?;
         Ok(Self {
             name: ModelName::new(message.name)?,
             spec: serde_json::from_slice(&message.spec).map_err(|e| wire(e.to_string()))?,
@@ -110,6 +120,7 @@ impl TrainingRequest {
             or_replace: message.or_replace,
             resume: message.resume,
             shortcuts: serde_json::from_slice(&message.shortcuts).map_err(|e| wire(e.to_string()))?,
+            nuisances: nuisances.map(Arc::new),
         })
     }
 }

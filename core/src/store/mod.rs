@@ -3,6 +3,7 @@
 //! ```text
 //! models/NAME/manifest.json            the published model; replaced atomically, always last
 //! models/NAME/weights-HASH.safetensors its weights, named by their content
+//! models/NAME/evaluation-KIND.json     the last evaluation of a kind, such as a stress test
 //! runs/NAME/run.json                   the last run: enough to resume it
 //! runs/NAME/request.bin                what it was asked to do: enough to resume it without being asked again
 //! runs/NAME/epoch-00007.safetensors    weights and optimizer moments after an epoch
@@ -23,7 +24,7 @@ pub use self::retry::{ATTEMPT_MAX_MS, ATTEMPTS_MAX, SLOW_MS, TOTAL_MAX_MS, WAIT_
 pub use self::tables::{EnvironmentStores, table_runtime};
 use crate::error::{Error, Result, nearest};
 use crate::ids::ModelName;
-use crate::manifest::{FileRef, Manifest, RunRecord};
+use crate::manifest::{EvaluationKind, EvaluationRecord, FileRef, Manifest, RunRecord};
 use crate::state::{ModelState, checksum};
 
 /// A model store. Cheap to clone.
@@ -152,6 +153,25 @@ impl ModelStore {
         ModelState::from_safetensors(&file.path, &bytes, &file.checksum)
     }
 
+    /// The last evaluation of this kind that was run on the model of this name. It may be of weights that are replaced.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Store`].
+    pub async fn evaluation(&self, name: &ModelName, kind: EvaluationKind) -> Result<Option<EvaluationRecord>> {
+        self.read_json(&evaluation_path(name, kind), EvaluationRecord::check).await
+    }
+
+    /// Writes the record of an evaluation, in place of the last one of its kind.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if the record is too large, [`Error::Store`].
+    pub async fn write_evaluation(&self, name: &ModelName, record: &EvaluationRecord) -> Result<()> {
+        record.check().map_err(|reason| Error::Data {
+            message: format!("the evaluation of '{name}' cannot be kept: {reason}"),
+        })?;
+        self.write_json(&evaluation_path(name, record.kind()), record).await
+    }
+
     /// Removes a model and its runs; false when there was none.
     ///
     /// # Errors
@@ -272,6 +292,10 @@ impl ModelStore {
 
 fn manifest_path(name: &ModelName) -> Path {
     Path::from(format!("models/{name}/manifest.json"))
+}
+
+fn evaluation_path(name: &ModelName, kind: EvaluationKind) -> Path {
+    Path::from(format!("models/{name}/evaluation-{}.json", kind.name()))
 }
 
 fn request_path(name: &ModelName) -> Path {

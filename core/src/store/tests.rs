@@ -20,7 +20,7 @@ use object_store::{
 use super::retry::Patience;
 use super::*;
 use crate::ids::RunId;
-use crate::manifest::{DataProfile, ModelDefinition, Preprocessing, RunStatus, Timing};
+use crate::manifest::{DataProfile, EvaluationResult, ModelDefinition, Preprocessing, RunStatus, Timing};
 use crate::options::{Architecture, Loss, ModelSpec, Precision};
 use crate::state::NamedTensor;
 
@@ -350,6 +350,36 @@ async fn a_record_with_invalid_values_is_refused() {
         let message = store.run(&fixture.name).await.unwrap_err().to_string();
         assert!(message.starts_with("runs/m/run.json is damaged: "), "{message}");
     }
+}
+
+#[tokio::test]
+async fn the_last_evaluation_of_each_kind_is_kept_until_the_model_is_dropped() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    let of = |source: &str, result: EvaluationResult| EvaluationRecord {
+        weights: "ab".repeat(32),
+        source: source.to_owned(),
+        rows: 40,
+        skipped: 1,
+        evaluated_unix_ms: 1_764_000_000_000,
+        result,
+    };
+    let stress = || EvaluationResult::Stress { threshold: Some(0.5), changes: Vec::new() };
+    let shortcuts = || EvaluationResult::Shortcuts { images: 40, uses: Vec::new() };
+    for record in [of("old", stress()), of("new", stress()), of("other", shortcuts())] {
+        store.write_evaluation(&fixture.name, &record).await.unwrap();
+    }
+    assert_eq!(fixture.files("models/m"), ["evaluation-shortcuts.json", "evaluation-stress.json"]);
+    let found = store.evaluation(&fixture.name, EvaluationKind::Stress).await.unwrap();
+    assert_eq!(found, Some(of("new", stress())));
+    let message = store.write_evaluation(&fixture.name, &of(&"x".repeat(201), stress())).await.unwrap_err();
+    assert!(message.to_string().contains("the name of its rows has more than 200 characters"), "{message}");
+    let path = fixture.folder.path().join("models/m/evaluation-stress.json");
+    std::fs::write(path, "{}").unwrap();
+    let message = store.evaluation(&fixture.name, EvaluationKind::Stress).await.unwrap_err().to_string();
+    assert!(message.starts_with("models/m/evaluation-stress.json is damaged: "), "{message}");
+    store.drop_model(&fixture.name).await.unwrap();
+    assert_eq!(store.evaluation(&fixture.name, EvaluationKind::Shortcuts).await.unwrap(), None);
 }
 
 #[tokio::test]

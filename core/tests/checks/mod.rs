@@ -9,7 +9,8 @@ use datafusion_proto::physical_plan::{DefaultPhysicalProtoConverter, PhysicalExt
 use tusk_core::codec::{TuskLogicalCodec, TuskPhysicalCodec, decode_plan};
 use tusk_core::ids::WorkerId;
 use tusk_core::job::{
-    ExchangeReport, FitWeightsReport, ProfileReport, RowHashes, Scores, TrainReport, TrainTask, ValidateReport,
+    AdaptReport, ExchangeReport, FitWeightsReport, ProfileReport, RowHashes, Scores, Statistics, TrainReport,
+    TrainTask, ValidateReport,
 };
 use tusk_core::manifest::{Manifest, RunRecord};
 use tusk_core::physical::{REPORT, TaskOutput, output_rows, output_schema, tensor_header};
@@ -42,8 +43,10 @@ pub(crate) fn task_output(bytes: &[u8]) {
                 drop(row.report::<TrainReport>());
                 drop(row.report::<ExchangeReport>());
                 drop(row.report::<ValidateReport>());
+                drop(row.report::<AdaptReport>());
                 drop(RowHashes::default().fold(&row, usize::MAX));
                 drop(Scores::default().fold(&row));
+                drop(Statistics::default().fold(&row));
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use tch::{Device, Kind};
 use tusk_core::augment::{
-    Step, TRANSFORMS, Transform, blur, brightness, contrast, cutout, first, frame, gamma, horizontal_flip, noise,
-    processing, rotate, shear, shift, stretch, zoom,
+    Step, TRANSFORMS, Transform, blur, brightness, contrast, cutout, first, frame, gamma, horizontal_flip, marks,
+    noise, processing, resample, resave, rotate, shear, shift, stretch, zoom,
 };
 use tusk_core::manifest::Preprocessing;
 use tusk_core::options::Augment;
@@ -97,10 +97,36 @@ fn amounts_fill_their_documented_ranges() {
 }
 
 #[test]
+fn amounts_of_files_fill_their_documented_ranges() {
+    assert_drawn(resample::TRANSFORM, [1.0, 2.5], |draw| draw.reduction);
+    let qualities = draws(resave::TRANSFORM).into_iter().filter_map(|draw| draw.quality.map(f64::from));
+    assert_fill(&qualities.collect::<Vec<f64>>(), [20.0, 95.0], "resave");
+    let drawn = draws(marks::TRANSFORM);
+    let counts = drawn.iter().map(|draw| draw.marks.len() as f64).filter(|count| *count > 0.0);
+    assert_fill(&counts.collect::<Vec<f64>>(), [1.0, 3.0], "number of marks");
+    let marks: Vec<&marks::Mark> = drawn.iter().flat_map(|draw| &draw.marks).collect();
+    let assert_marks = |range: [f64; 2], what: &str, amount: fn(&marks::Mark) -> f64| {
+        assert_fill(&marks.iter().map(|mark| amount(mark)).collect::<Vec<f64>>(), range, what);
+    };
+    assert_marks([0.04, 0.2], "width of marks", |mark| mark.width as f64 / SIDE as f64);
+    assert_marks([0.02, 0.1], "height of marks", |mark| mark.height as f64 / SIDE as f64);
+    assert_marks([0.0, 1.0], "column of marks", |mark| mark.left as f64 / (SIDE - mark.width) as f64);
+    assert_marks([0.0, 1.0], "row of marks", |mark| mark.top as f64 / (SIDE - mark.height) as f64);
+    // How far from the nearest border a mark ends.
+    assert_marks([0.02, 0.2], "band of marks", |mark| {
+        let to_end = |from: usize, length: usize| (from + length).min(SIDE - from);
+        to_end(mark.left, mark.width).min(to_end(mark.top, mark.height)) as f64 / SIDE as f64
+    });
+}
+
+#[test]
 fn optional_changes_apply_to_half_of_the_draws() {
     assert_half(stretch::TRANSFORM, |draw| draw.affine[0] != 1.0 || draw.affine[4] != 1.0);
     assert_half(frame::TRANSFORM, |draw| draw.affine[0] != 1.0);
     assert_half(processing::TRANSFORM, |draw| draw.gains[0] != 1.0);
+    assert_half(resample::TRANSFORM, |draw| draw.reduction > 1.0);
+    assert_half(marks::TRANSFORM, |draw| !draw.marks.is_empty());
+    assert_half(resave::TRANSFORM, |draw| draw.quality.is_some());
     assert_half(blur::TRANSFORM, |draw| draw.blur != 0.0);
     assert_half(horizontal_flip::TRANSFORM, |draw| draw.affine[0] < 0.0);
     assert_half(rotate::TRANSFORM, |draw| draw.has_border);

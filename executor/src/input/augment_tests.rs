@@ -1,7 +1,7 @@
 //! Tests of net inputs: they are reproducible, independent of the batch, and recognisable.
 
 use tch::{Device, Kind, Tensor};
-use tusk_core::augment::{TRANSFORMS, Transform, horizontal_flip, shift};
+use tusk_core::augment::{TRANSFORMS, Transform, horizontal_flip, marks, resample, resave, shift};
 use tusk_core::manifest::Preprocessing;
 use tusk_core::options::Augment;
 
@@ -67,6 +67,44 @@ fn changes_depend_on_seed_epoch_and_image_and_not_on_the_batch() {
         let pixels = [disc(5), disc(5)].concat();
         let twice = to_vec(&pipeline_1.input(&images(&pixels), &[5, 6], 2).unwrap()).unwrap();
         assert!(twice[..SIDE * SIDE] != twice[SIDE * SIDE..], "another image gets other changes");
+    }
+}
+
+#[test]
+fn files_of_other_sites_change_the_images_that_draw_it_and_no_bit_of_the_others() {
+    let hashes: Vec<u64> = (0..24).collect();
+    let plain = inputs(&pipeline(Augment::default(), 1), &hashes, 1);
+    for kind in [marks::TRANSFORM, resample::TRANSFORM, resave::TRANSFORM] {
+        let pipeline = pipeline(Augment::of([kind]), 1);
+        let together = inputs(&pipeline, &hashes, 1);
+        assert!(together == inputs(&pipeline, &hashes, 1), "{kind} gives other bits when it is repeated");
+        for ((hash, plain), changed) in hashes.iter().zip(&plain).zip(&together) {
+            let draw = pipeline.draw(*hash, 1);
+            let is_drawn = !draw.marks.is_empty() || draw.reduction > 1.0 || draw.quality.is_some();
+            assert!(is_drawn || changed == plain, "{kind} changes image {hash}");
+            assert!(inputs(&pipeline, &[*hash], 1)[0] == *changed, "{kind}: the other images of the batch matter");
+        }
+        let count = plain.iter().zip(&together).filter(|(plain, changed)| plain != changed).count();
+        assert!((6..=18).contains(&count), "{kind} changed {count} of 24 images");
+    }
+}
+
+#[test]
+fn colours_are_resampled_and_saved_plane_by_plane() {
+    let augment = Augment::of([resample::TRANSFORM, resave::TRANSFORM]);
+    let grey = pipeline(augment.clone(), 1);
+    let preprocessing = Preprocessing::plain(SIDE as u32, 3, 0.25, 0.5);
+    let colour = InputPipeline::new(&preprocessing, augment, 1, Device::Cpu, Kind::Float).unwrap();
+    let planes: Vec<Vec<u8>> = (0..3).map(disc).collect();
+    let pixels: Vec<u8> = (0..SIDE * SIDE).flat_map(|i| [planes[0][i], planes[1][i], planes[2][i]]).collect();
+    let images = on_device(&pixels.repeat(8), &[SIDE as i64, SIDE as i64, 3], Device::Cpu).unwrap();
+    let hashes: Vec<u64> = (0..8).collect();
+    let found = to_vec(&colour.input(&images, &hashes, 1).unwrap()).unwrap();
+    for (hash, image) in hashes.iter().zip(found.chunks_exact(3 * SIDE * SIDE)) {
+        for (plane, found) in planes.iter().zip(image.chunks_exact(SIDE * SIDE)) {
+            let wanted = to_vec(&grey.input(&self::images(plane), &[*hash], 1).unwrap()).unwrap();
+            assert!(found == wanted, "image {hash}");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Runs the jobs. Each job is implemented in the file of its name.
 
+pub(crate) mod adapt;
 pub(crate) mod engine;
 pub(crate) mod exchange;
 mod fit_weights;
@@ -49,6 +50,7 @@ pub(crate) async fn run(work: Work) -> Result<()> {
         Job::Train(job) => train::run(work, job).await,
         Job::Exchange(job) => exchange::run(work, job).await,
         Job::Validate(job) => validate::run(work, job).await,
+        Job::Adapt(job) => adapt::run(work, job).await,
     }
 }
 

@@ -71,6 +71,9 @@ pub(crate) fn score(
             scores.groups.extend(batch.iter().map(|row| row.key));
             scores.probabilities.extend(probabilities);
         }
+        if copier.is_none() {
+            scores.contents.extend(hashes);
+        }
     }
     let timing = Timing { validate: started.elapsed().as_secs_f64(), libtorch: clock.seconds(), ..Timing::default() };
     let task = TaskReport { timing, ..TaskReport::of_rows(rows.len() as u64) };

@@ -30,8 +30,8 @@ impl ConvBn2d {
 
     pub(crate) fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
         match params.folded(self.folded) {
-            Some((weight, bias)) if !pass.trains() => self.conv.convolve(x, weight, Some(bias)),
-            _ => self.bn.forward(params, &self.conv.forward(params, x)?, pass.trains()),
+            Some((weight, bias)) if pass == Pass::Predict => self.conv.convolve(x, weight, Some(bias)),
+            _ => self.bn.forward(params, &self.conv.forward(params, x)?, pass),
         }
     }
 }
@@ -83,24 +83,37 @@ impl BatchNorm2d {
             running_mean: layout.buffer(format!("{name}.running_mean"), &[*features], 0.0),
             running_var: layout.buffer(format!("{name}.running_var"), &[*features], 1.0),
         };
+        layout.normalisation(name, ids);
         Self { ids }
     }
 
-    pub(crate) fn forward(&self, params: &Params, x: &Tensor, train: bool) -> Result<Tensor> {
-        // A frozen layer keeps its running statistics, as in Keras. A single value per channel has no variance:
-        // libtorch would divide by zero, and the running variance would never be finite again.
-        let train = train && params.weight(self.ids.weight).requires_grad();
-        let train = train && x.size().get(1).is_some_and(|channels| x.numel() as i64 > *channels);
-        Ok(x.f_batch_norm(
+    pub(crate) fn forward(&self, params: &Params, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        let (of_batch, momentum) = match pass {
+            Pass::Predict => (false, Self::MOMENTUM),
+            // A frozen layer keeps its running statistics, as in Keras.
+            Pass::Train { .. } => (params.weight(self.ids.weight).requires_grad(), Self::MOMENTUM),
+            Pass::Measure => (true, 1.0),
+        };
+        let values = x.numel() as f64 / x.size().get(1).map_or(1.0, |channels| *channels as f64);
+        // A single value per channel has no variance: libtorch would divide by zero, and the running variance would
+        // never be finite again.
+        let of_batch = of_batch && values > 1.0;
+        let variance = params.buffer(self.ids.running_var);
+        let normalised = x.f_batch_norm(
             Some(params.weight(self.ids.weight)),
             Some(params.weight(self.ids.bias)),
             Some(params.buffer(self.ids.running_mean)),
-            Some(params.buffer(self.ids.running_var)),
-            train,
-            Self::MOMENTUM,
+            Some(variance),
+            of_batch,
+            momentum,
             Self::EPSILON,
             true,
-        )?)
+        )?;
+        if of_batch && pass == Pass::Measure {
+            // libtorch keeps the estimate of the variance of all images. That of the batch itself is smaller.
+            drop(variance.shallow_clone().f_mul_scalar_((values - 1.0) / values)?);
+        }
+        Ok(normalised)
     }
 }
 

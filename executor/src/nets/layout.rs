@@ -76,6 +76,8 @@ pub(crate) struct Layout {
     weights: Vec<Slot>,
     buffers: Vec<Slot>,
     folds: Vec<Fold>,
+    /// The name and the tensors of each batch normalisation.
+    normalisations: Vec<(String, BatchNormIds)>,
 }
 
 impl Layout {
@@ -89,6 +91,11 @@ impl Layout {
     pub(crate) fn buffer(&mut self, name: String, shape: &[i64], value: f32) -> BufferId {
         self.buffers.push(Slot { name, shape: shape.to_vec(), init: Init::Constant(value), decays: false });
         BufferId(self.buffers.len() - 1)
+    }
+
+    /// Records the tensors of a batch normalisation with this name.
+    pub(crate) fn normalisation(&mut self, name: &str, ids: BatchNormIds) {
+        self.normalisations.push((name.to_owned(), ids));
     }
 
     /// Records that batch normalisation directly follows a convolution, so that prediction may fold the two into one.
@@ -143,6 +150,14 @@ pub(crate) struct Params {
     /// The weight and bias of each folded convolution. Empty until [`Self::fold`] is called.
     folded: Vec<(Tensor, Tensor)>,
     compute: Kind,
+}
+
+/// The running statistics of a batch normalisation, per channel.
+pub(crate) struct RunningStatistics<'a> {
+    /// The name of the layer.
+    pub(crate) layer: &'a str,
+    pub(crate) mean: Vec<f32>,
+    pub(crate) variance: Vec<f32>,
 }
 
 impl Params {
@@ -206,6 +221,16 @@ impl Params {
         let weights = self.layout.weights.iter().zip(&self.weights);
         let buffers = self.layout.buffers.iter().zip(&self.buffers);
         weights.chain(buffers).map(|(slot, tensor)| named(&slot.name, tensor)).collect()
+    }
+
+    /// Returns the running statistics of each batch normalisation.
+    pub(crate) fn running_statistics(&self) -> Result<Vec<RunningStatistics<'_>>> {
+        let mut statistics = Vec::with_capacity(self.layout.normalisations.len());
+        for (name, ids) in &self.layout.normalisations {
+            let (mean, variance) = (to_vec(self.buffer(ids.running_mean))?, to_vec(self.buffer(ids.running_var))?);
+            statistics.push(RunningStatistics { layer: name, mean, variance });
+        }
+        Ok(statistics)
     }
 
     /// Replaces the values by those of a state, in place.

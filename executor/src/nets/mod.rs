@@ -31,12 +31,9 @@ pub(crate) enum Pass {
         /// The seed of the pass, which differs between steps.
         seed: u64,
     },
-}
-
-impl Pass {
-    fn trains(self) -> bool {
-        self != Self::Predict
-    }
+    /// Batch normalisation uses the statistics of the batch and replaces the running ones by them, in frozen layers
+    /// too. Nothing is random.
+    Measure,
 }
 
 /// A net: a function of its parameters and a batch of images.

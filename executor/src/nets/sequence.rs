@@ -127,7 +127,7 @@ impl Step {
         Ok(match self {
             Self::Conv2d(conv) => conv.forward(params, &x)?,
             Self::ConvBn2d(layer) => layer.forward(params, &x, pass)?,
-            Self::BatchNorm2d(bn) => bn.forward(params, &x, pass.trains())?,
+            Self::BatchNorm2d(bn) => bn.forward(params, &x, pass)?,
             Self::Relu { in_place: true } => x.f_relu_()?,
             Self::Relu { in_place: false } => x.f_relu()?,
             Self::Silu => x.f_silu()?,

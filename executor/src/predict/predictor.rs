@@ -75,16 +75,27 @@ impl Loaded {
         Predictions {
             classes: Arc::clone(&self.classes),
             decision: self.manifest.definition.positive.zip(self.manifest.threshold),
-            calibration: self.manifest.calibration.clone(),
+            calibration: self.manifest.calibration_of_corrected(),
             probabilities: Vec::with_capacity(images * self.classes.len()),
             valid: Vec::with_capacity(images),
+        }
+    }
+
+    /// Returns the probabilities of an image from the sums of its nets' probabilities: their means, corrected for the
+    /// class frequencies of the site if the model is adapted to these.
+    fn probabilities(&self, sums: &[f32]) -> Vec<f32> {
+        let means: Vec<f32> = sums.iter().map(|sum| sum / self.nets() as f32).collect();
+        match self.manifest.prior() {
+            Some(prior) => prior.apply(&means),
+            None => means,
         }
     }
 
     /// Returns the predicted class of each image from the sums of the nets' probabilities.
     fn decided(&self, sums: &[f32]) -> Vec<i64> {
         let mut predictions = self.predictions(0);
-        predictions.probabilities = sums.iter().map(|sum| sum / self.nets() as f32).collect();
+        let images = sums.chunks_exact(self.classes.len().max(1));
+        predictions.probabilities = images.flat_map(|sums| self.probabilities(sums)).collect();
         let images = sums.len() / self.classes.len().max(1);
         // Without a prediction the heat map is empty for every class, so the class does not matter.
         (0..images).map(|image| predictions.class_of(image).unwrap_or(0) as i64).collect()
@@ -246,7 +257,7 @@ impl TorchPredictor {
                 let mean = is_readable.then(|| means.next()).flatten();
                 predictions.valid.push(mean.is_some());
                 match mean {
-                    Some(sum) => predictions.probabilities.extend(sum.iter().map(|p| p / model.nets() as f32)),
+                    Some(sums) => predictions.probabilities.extend(model.probabilities(sums)),
                     None => predictions.probabilities.extend(std::iter::repeat_n(0.0, classes)),
                 }
             }

@@ -35,13 +35,16 @@ impl Metrics {
         let gauge = |name: &str, help: &str| IntGauge::new(format!("tusk_executor_{name}"), help);
         let seconds = HistogramOpts::new(
             "tusk_executor_phase_seconds",
-            "Seconds of a task by phase: decode, pull (read weights), train, validate, push (send the update), exchange (pull and push, of a whole run).",
+            "Seconds of a task by phase: decode, pull (read weights), train, validate, adapt (measure statistics), push (send the update), exchange (pull and push, of a whole run).",
         );
         let tasks = Opts::new("tusk_executor_tasks_total", "Finished tasks, by phase and outcome.");
         Ok(Self {
             images_decoded: counter("images_decoded_total", "Images decoded into shards.")?,
             images_trained: counter("images_trained_total", "Images trained on.")?,
-            images_scored: counter("images_scored_total", "Images scored for validation.")?,
+            images_scored: counter(
+                "images_scored_total",
+                "Images scored for validation, or measured to adapt a model.",
+            )?,
             shard_hits: counter("shard_hits_total", "Tasks that found their shard in the cache.")?,
             shard_misses: counter("shard_misses_total", "Tasks that had to build their shard.")?,
             report_failures: counter("report_failures_total", "Failed reports to the scheduler.")?,

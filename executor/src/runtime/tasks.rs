@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 use tusk_core::event::{Progress, ProgressSink, SharedProgress};
 use tusk_core::ids::{RunId, WorkerId};
-use tusk_core::job::TrainTask;
+use tusk_core::job::{Job, TrainTask};
 
 use crate::error::{Error, Result};
 use crate::runtime::metrics::Metrics;
@@ -25,6 +25,8 @@ pub(crate) struct Tasks {
 struct Running {
     /// The number of attempts. A task may be retried before its first attempt has noticed that it was cancelled.
     attempts: usize,
+    /// Whether the net is trained. Otherwise it is only applied to the images.
+    trains: bool,
     progress: Option<Progress>,
 }
 
@@ -36,7 +38,11 @@ impl Tasks {
     /// Records the start of a task. The task ends when the returned value is ended or dropped.
     pub(crate) fn begin(self: &Arc<Self>, task: &TrainTask, worker: WorkerId) -> RunningTask {
         let key = (task.run.clone(), worker);
-        self.lock().entry(key.clone()).or_default().attempts += 1;
+        {
+            let mut running = self.lock();
+            let entry = running.entry(key.clone()).or_default();
+            (entry.attempts, entry.trains) = (entry.attempts + 1, !matches!(task.job, Job::Adapt(_)));
+        }
         self.changed.notify_one();
         let (job, epoch) = (task.job.name(), task.job.epoch());
         tracing::info!(run = %task.run, epoch, partition = %worker, phase = job, "task starts");
@@ -65,7 +71,11 @@ impl ProgressSink for Tasks {
                 .images
                 .checked_sub(last)
                 .unwrap_or(progress.images - progress.images_before.min(progress.images));
-            let counter = if progress.epoch == 0 { &self.metrics.images_decoded } else { &self.metrics.images_trained };
+            let counter = match progress.epoch {
+                0 => &self.metrics.images_decoded,
+                _ if running.trains => &self.metrics.images_trained,
+                _ => &self.metrics.images_scored,
+            };
             counter.inc_by(new);
             running.progress = Some(progress.clone());
         }
@@ -124,6 +134,8 @@ impl Drop for RunningTask {
 #[cfg(test)]
 mod tests {
     use tusk_core::event::NoProgress;
+    use tusk_core::job::Adapt;
+    use tusk_core::manifest::FileRef;
     use tusk_core::options::Architecture;
 
     use super::*;
@@ -160,6 +172,22 @@ mod tests {
         running.end(&Ok(()));
         assert!(tasks.progress().is_empty());
         assert_eq!(tasks.metrics.tasks.with_label_values(&["train", "done"]).get(), 1);
+    }
+
+    #[test]
+    fn images_to_adapt_to_are_not_counted_as_trained() {
+        let tasks = tasks();
+        let weights = FileRef { path: String::new(), checksum: String::new() };
+        let job = Adapt { weights, net: 1, batch_size: 8 };
+        let task = TrainTask { job: job.into(), ..task(&definition(Architecture::CNN), 1) };
+        let running = tasks.begin(&task, WorkerId(0));
+        for (epoch, images) in [(0, 24), (1, 8), (1, 24)] {
+            tasks.report(progress(epoch, images));
+        }
+        let totals = tasks.metrics.totals();
+        assert_eq!((totals.images_decoded, totals.images_trained, totals.images_scored), (24, 0, 24));
+        running.end(&Ok(()));
+        assert_eq!(tasks.metrics.tasks.with_label_values(&["adapt", "done"]).get(), 1);
     }
 
     #[test]

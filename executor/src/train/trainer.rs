@@ -26,7 +26,7 @@ use crate::train::mixup::Mixup;
 use crate::train::optimizer::Optimizer;
 
 /// How often a running task reports its progress.
-const REPORT_EVERY: Duration = Duration::from_millis(250);
+pub(crate) const REPORT_EVERY: Duration = Duration::from_millis(250);
 
 /// What a task needs in addition to its shard.
 pub(crate) struct TaskEnvironment<'a> {
@@ -43,7 +43,14 @@ impl TaskEnvironment<'_> {
         if self.cancelled.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    fn report(&self, epoch: u32, (before, images, total): (usize, usize, usize), images_per_second: f64, loss: f64) {
+    /// Reports that `images` of `total` images of the epoch are processed, `before` of them by earlier tasks.
+    pub(crate) fn report(
+        &self,
+        epoch: u32,
+        (before, images, total): (usize, usize, usize),
+        images_per_second: f64,
+        loss: Option<f64>,
+    ) {
         self.progress.report(Progress {
             run: self.task.run.clone(),
             worker: self.worker,
@@ -52,7 +59,7 @@ impl TaskEnvironment<'_> {
             images_before: before as u64,
             images_total: Some(total as u64),
             images_per_second,
-            loss: Some(loss),
+            loss,
         });
     }
 }
@@ -290,7 +297,7 @@ impl Meter {
         if self.reported.elapsed() >= REPORT_EVERY || self.rows >= self.slice.len() {
             let rate = self.rows as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
             let loss = learner.read(&self.loss)? / self.rows.max(1) as f64;
-            learner.env.report(epoch, (self.slice.start, self.slice.start + self.rows, self.total), rate, loss);
+            learner.env.report(epoch, (self.slice.start, self.slice.start + self.rows, self.total), rate, Some(loss));
             self.reported = Instant::now();
         }
         Ok(())

@@ -67,6 +67,11 @@ impl<'a, D: ImageDecoder> ImageFile<'a, D> {
         Ok(Decoded { width, height, channels, samples }.turned(orientation))
     }
 
+    /// Returns the Exif block of the file, if it has one before its pixels.
+    pub(super) fn exif(mut self) -> Option<Vec<u8>> {
+        self.decoder.exif_metadata().ok().flatten()
+    }
+
     /// Returns the decoder, for code specific to a format.
     pub(super) fn into_decoder(self) -> D {
         self.decoder

@@ -9,6 +9,7 @@
 //! transform of a block of 8 x 8 pixels can produce 4 x 4, 2 x 2 or 1 pixel directly ("scaled IDCT"). For grey, only
 //! the luma plane is decoded.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
 use image::codecs::jpeg::JpegEncoder;
@@ -69,6 +70,10 @@ impl Decoder for Jpeg {
     fn reduced(&self, bytes: &[u8], channels: Channels, side: u32) -> Result<Option<Reduced>, DecodeError> {
         let orientation = complete_orientation(bytes)?;
         Ok(with_decompressor(|decompressor| reduced(decompressor, bytes, channels, side, orientation)))
+    }
+
+    fn exif<'a>(&self, bytes: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        header(bytes).ok()?.exif.map(Cow::Borrowed)
     }
 
     fn encoder(&self) -> Option<Encoder> {

@@ -8,6 +8,7 @@ mod png;
 mod tiff;
 mod webp;
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::decoded::{Decoded, Reduced};
@@ -41,6 +42,11 @@ pub(super) trait Decoder: Sync {
     /// Returns `None` if the format or the file does not support reduced decoding.
     fn reduced(&self, _bytes: &[u8], _channels: Channels, _side: u32) -> Result<Option<Reduced>, DecodeError> {
         Ok(None)
+    }
+
+    /// Returns the TIFF structure of the Exif tags, without decoding pixels. `None` if the file or the format has none.
+    fn exif<'a>(&self, _bytes: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        None
     }
 
     /// The encoder, or `None` if the format can only be decoded.
@@ -125,6 +131,11 @@ impl Format {
     /// See [`Decoder::reduced`].
     pub(super) fn reduced(self, bytes: &[u8], channels: Channels, side: u32) -> Result<Option<Reduced>, DecodeError> {
         self.guarded(|| self.0.reduced(bytes, channels, side))
+    }
+
+    /// See [`Decoder::exif`].
+    pub(super) fn exif(self, bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+        self.guarded(|| Ok(self.0.exif(bytes))).ok().flatten()
     }
 
     /// Runs a decoder and turns its panic into an error. The decoders are safe Rust, but assertions and indexing may

@@ -1,5 +1,7 @@
 //! PNG (3rd edition), with 1 to 16 bits a sample.
 
+use std::borrow::Cow;
+
 use image::codecs::png::PngEncoder;
 use image::{ImageEncoder, ImageFormat};
 
@@ -36,6 +38,10 @@ impl Decoder for Png {
 
     fn pixels(&self, bytes: &[u8], _: u32) -> Result<Decoded, DecodeError> {
         image_crate::open(self, ImageFormat::Png, bytes)?.pixels()
+    }
+
+    fn exif<'a>(&self, bytes: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        image_crate::open(self, ImageFormat::Png, bytes).ok()?.exif().map(Cow::Owned)
     }
 
     fn encoder(&self) -> Option<Encoder> {

@@ -1,5 +1,7 @@
 //! TIFF (revision 6.0), with up to 16 bits a sample or with floats. Only the first page is read.
 
+use std::borrow::Cow;
+
 use image::ImageFormat;
 
 use super::{DecodeError, Decoded, Decoder, ImageInfo, image_crate};
@@ -26,6 +28,11 @@ impl Decoder for Tiff {
 
     fn pixels(&self, bytes: &[u8], _: u32) -> Result<Decoded, DecodeError> {
         image_crate::open(self, ImageFormat::Tiff, bytes)?.pixels()
+    }
+
+    /// The directory of the first page has the tags.
+    fn exif<'a>(&self, bytes: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        Some(Cow::Borrowed(bytes))
     }
 
     #[cfg(test)]

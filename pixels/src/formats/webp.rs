@@ -1,5 +1,7 @@
 //! WebP, lossy and lossless. Of an animation, only the first frame is read.
 
+use std::borrow::Cow;
+
 use image::ImageFormat;
 
 use super::{DecodeError, Decoded, Decoder, ImageInfo, image_crate};
@@ -26,6 +28,10 @@ impl Decoder for WebP {
 
     fn pixels(&self, bytes: &[u8], _: u32) -> Result<Decoded, DecodeError> {
         image_crate::open(self, ImageFormat::WebP, bytes)?.pixels()
+    }
+
+    fn exif<'a>(&self, bytes: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        image_crate::open(self, ImageFormat::WebP, bytes).ok()?.exif().map(Cow::Owned)
     }
 
     #[cfg(test)]

@@ -257,6 +257,8 @@ fn session_factory(
         on_event: None,
         tables: tables.clone(),
         url_tables: false,
+        // The service decides by the identity of the client.
+        may_train: false,
     })
 }
 

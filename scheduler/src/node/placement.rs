@@ -51,7 +51,7 @@ enum DeviceUse {
 impl DeviceUse {
     fn of(job: &Job) -> Self {
         match job {
-            Job::Profile(_) | Job::FitWeights(_) | Job::Train(_) => Self::Whole,
+            Job::Profile(_) | Job::FitWeights(_) | Job::Train(_) | Job::Adapt(_) => Self::Whole,
             Job::Exchange(_) => Self::Turns,
             Job::Validate(_) => Self::Guest,
         }

@@ -5,6 +5,7 @@ use tusk_core::manifest::{FORMAT_VERSION, Manifest};
 use tusk_core::state::ModelState;
 
 use super::training::{Run, unix_ms};
+use super::uses::uses_of_run;
 use super::validation::Validation;
 use crate::error::Result;
 
@@ -48,11 +49,13 @@ impl Run {
             best_epoch: self.record.best_epoch.unwrap_or(0),
             epochs: self.record.epochs.clone(),
             data: self.record.data.clone(),
+            uses: uses_of_run(&self.request, &validation, &self.record.definition).await,
             transfer: self.record.transfer.clone(),
             parameters: state.parameters() as u64,
             weights: self.context.store.write_weights(name, &state).await?,
             tusk_version: env!("CARGO_PKG_VERSION").to_owned(),
             members: Vec::new(),
+            adapted: Vec::new(),
         };
         self.context.store.publish(&manifest).await?;
         Ok(manifest)

@@ -1,6 +1,7 @@
 //! The scores of the validation rows: loss, metrics, threshold and calibration.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tusk_core::job::{Scores, ValidateReport};
 use tusk_core::manifest::ModelDefinition;
@@ -8,7 +9,10 @@ use tusk_core::metrics::{
     Calibration, Decision, PROBABILITY_EPSILON, Report, decide, evaluate_binary, evaluate_multi, roc_auc, roc_auc_ovr,
     smooth_threshold,
 };
+use tusk_core::nuisances::Nuisances;
 use tusk_core::options::{Loss, Threshold};
+
+use super::uses::KnownRows;
 
 /// Number of bootstrap resamples for the intervals.
 pub(crate) const RESAMPLES: usize = 1000;
@@ -23,6 +27,8 @@ pub(crate) struct Validation {
     probabilities: Vec<f32>,
     /// The split key of each row.
     groups: Vec<u64>,
+    /// The content hash of each row. Empty if it is not known.
+    contents: Vec<u64>,
     /// The scores of copies of the rows, changed at random as in training. The threshold is chosen on them as well.
     copies: Scores,
     pub(crate) reports: Vec<ValidateReport>,
@@ -31,13 +37,13 @@ pub(crate) struct Validation {
 impl Validation {
     /// Creates a validation from the true class, the probabilities and the split key of each row.
     pub(crate) fn new(truth: Vec<usize>, probabilities: Vec<f32>, groups: Vec<u64>) -> Self {
-        Self { truth, probabilities, groups, copies: Scores::default(), reports: Vec::new() }
+        Self { truth, probabilities, groups, ..Self::default() }
     }
 
     /// Creates a validation from the task outputs of the workers.
     pub(crate) fn of_workers(scores: Scores, reports: Vec<ValidateReport>) -> Self {
         let truth = scores.truth.into_iter().map(|class| class as usize).collect();
-        Self { reports, ..Self::new(truth, scores.probabilities, scores.groups) }
+        Self { reports, contents: scores.contents, ..Self::new(truth, scores.probabilities, scores.groups) }
     }
 
     /// Adds the scores of copies of the rows.
@@ -57,6 +63,7 @@ impl Validation {
             all.truth.extend(validation.truth);
             all.probabilities.extend(validation.probabilities);
             all.groups.extend(validation.groups);
+            all.contents.extend(validation.contents);
             all.copies.extend(validation.copies);
             all.reports.extend(validation.reports);
             all
@@ -144,6 +151,12 @@ impl Validation {
         Calibration::fit(&self.truth, &self.probabilities, definition.classes.len())
     }
 
+    /// Returns the rows whose nuisances are known.
+    pub(crate) fn known(&self, nuisances: &Arc<Nuisances>, definition: &ModelDefinition) -> KnownRows {
+        let (scored, hashes) = ((&*self.truth, &*self.probabilities), (&*self.groups, &*self.contents));
+        KnownRows::new(scored, hashes, Arc::clone(nuisances), definition)
+    }
+
     fn binary(&self, positive: usize) -> (Vec<bool>, Vec<f64>) {
         let truth = self.truth.iter().map(|class| *class == positive).collect();
         let score = (0..self.truth.len()).map(|row| self.row(row, 2).get(positive).copied().map_or(0.0, f64::from));
@@ -211,7 +224,8 @@ mod tests {
         let alone = as_is.decision(&definition).unwrap().threshold;
         // The negative rows are scored far higher when they are changed.
         let truth = truth().into_iter().map(|class| class as u32).collect();
-        let copies = Scores { truth, probabilities: probabilities([0.5, 0.97]), groups: (0..40).collect() };
+        let probabilities = probabilities([0.5, 0.97]);
+        let copies = Scores { truth, probabilities, groups: (0..40).collect(), contents: Vec::new() };
         let with_copies = as_is.with_copies(copies).decision(&definition).unwrap().threshold;
         assert!(alone < 0.4 && with_copies > 0.6, "{alone} alone, {with_copies} with copies");
     }

@@ -6,7 +6,7 @@ use tusk_core::state::ModelState;
 use super::CompositeRun;
 use crate::error::Result;
 use crate::run::children::progress_of;
-use crate::run::{Learned, Run, Validation, unix_ms};
+use crate::run::{Learned, Run, Validation, unix_ms, uses_of_run};
 
 impl CompositeRun {
     /// Trains one net per fold, one after another, so that each can use the whole cluster.
@@ -60,6 +60,7 @@ impl CompositeRun {
         data.leak = folds.iter().filter_map(|run| run.record().data.leak).reduce(Leak::and);
         let validation = Validation::together(validations);
         let decision = validation.decision(&definition);
+        let uses = uses_of_run(&self.request, &validation, &definition).await;
         let state = ModelState::together(states);
         let name = &self.request.name;
         let manifest = Manifest {
@@ -75,11 +76,13 @@ impl CompositeRun {
             best_epoch: 0,
             epochs,
             data,
+            uses,
             transfer: first.transfer.clone(),
             parameters: state.parameters() as u64,
             weights: self.context.store.write_weights(name, &state).await?,
             tusk_version: env!("CARGO_PKG_VERSION").to_owned(),
             members,
+            adapted: Vec::new(),
         };
         self.context.store.publish(&manifest).await?;
         Ok(manifest)

@@ -1,11 +1,13 @@
 //! The training service: starts, watches and cancels the runs of a process by name.
 
+pub(crate) mod adapting;
 pub(crate) mod epoch_rows;
+mod register;
 
 use std::sync::Arc;
 
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tusk_core::event::{RunEvent, SharedProgress};
 use tusk_core::ids::{ModelName, RunId};
@@ -15,18 +17,14 @@ use tusk_core::store::ModelStore;
 
 use crate::error::{Error, Result};
 use crate::executors::SharedExecutors;
-use crate::metrics;
 use crate::opaque::Opaque;
 use crate::parameter_server::ParameterStores;
-use crate::run::active::{ActiveRun, ActiveRuns, Deregister};
+use crate::run::active::{ActiveRuns, Deregister};
 use crate::run::children;
 use crate::run::job_runner::JobRunner;
 use crate::run::{Run, RunContext, explain, unix_ms};
 use crate::search::CompositeRun;
-
-/// The number of events that may wait for a slow watcher. Further events replace the oldest ones. A run sends far fewer
-/// in a minute.
-const EVENTS_WAITING_MAX: usize = 4096;
+use register::Registered;
 
 /// The settings of a training service.
 pub(crate) struct ServiceSettings {
@@ -223,46 +221,14 @@ impl TrainingService {
     /// Returns an error if the model exists and may not be replaced, or is already being trained. If its rows cannot be
     /// used for training, [`RunHandle::finish`] returns the error.
     pub async fn start(&self, request: TrainingRequest) -> Result<RunHandle> {
-        let inner = &self.inner;
-        let name = request.name.clone();
         let run = RunId::starting_at(unix_ms());
-        let (events, watcher) = broadcast::channel(EVENTS_WAITING_MAX);
-        let cancel = CancellationToken::new();
-        let (busy, idle) = watch::channel(());
-        {
-            let mut active = inner.active.lock();
-            if active.contains_key(&name) {
-                return Err(Error::AlreadyTraining { model: name.to_string() });
-            }
-            let summary = RunSummary {
-                model: name.clone(),
-                run: run.clone(),
-                epoch: 0,
-                epochs: request.spec.training.epochs,
-                val_roc_auc: None,
-                started_unix_ms: unix_ms(),
-            };
-            let (events, cancel) = (events.clone(), cancel.clone());
-            active.insert(name.clone(), ActiveRun { run: run.clone(), summary, events, cancel, idle });
-            metrics::RUNS_ACTIVE.set(i64::try_from(active.len()).unwrap_or(i64::MAX));
+        let Registered { context, events, guard } = self.register(&request.name, &run, request.spec.training.epochs)?;
+        if !request.or_replace && self.inner.store.find_manifest(&request.name).await?.is_some() {
+            return Err(tusk_core::Error::ModelExists { name: request.name.to_string() }.into());
         }
-        let guard = Deregister { active: Arc::clone(&inner.active), name: name.clone(), _busy: busy };
-        if !request.or_replace && inner.store.find_manifest(&name).await?.is_some() {
-            return Err(tusk_core::Error::ModelExists { name: name.to_string() }.into());
-        }
-        let context = RunContext {
-            jobs: Arc::clone(&inner.jobs),
-            codec: Arc::clone(&inner.codec),
-            store: inner.store.clone(),
-            events,
-            active: Arc::clone(&inner.active),
-            cancel: cancel.clone(),
-            workers: inner.executors.devices().max(1),
-            threads: inner.executors.threads().unwrap_or(inner.threads),
-            parameters: inner.parameters.clone(),
-        };
+        let cancel = context.cancel.clone();
         let outcome = tokio::spawn(run_to_its_end(context, request, run, guard));
-        Ok(RunHandle { past: Vec::new(), events: watcher, cancel, outcome: Outcome::Task(outcome) })
+        Ok(RunHandle { past: Vec::new(), events, cancel, outcome: Outcome::Task(outcome) })
     }
 
     /// Returns the plan of a train job as text.

@@ -60,6 +60,8 @@ pub struct SessionSettings {
     pub tables: Option<PathBuf>,
     /// Whether a query may read a file by its path in quotes.
     pub url_tables: bool,
+    /// Whether its client may train and change models. If not, EVALUATE keeps no record.
+    pub may_train: bool,
 }
 
 /// A session. Cheap to clone.
@@ -76,6 +78,7 @@ struct Inner {
     training: Option<TrainingService>,
     predictor: Arc<dyn Predictor>,
     on_event: Option<OnEvent>,
+    may_train: bool,
     /// The folder below which its own folder is created.
     tables: Option<PathBuf>,
     /// The folder of its tables. Created with the first table.
@@ -107,7 +110,8 @@ impl Session {
     /// # Errors
     /// Returns an error if the URL of the scheduler is invalid.
     pub async fn open(settings: SessionSettings) -> Result<Self> {
-        let SessionSettings { queries, config, runtime, predictor, training, on_event, tables, url_tables } = settings;
+        let SessionSettings { queries, config, runtime, predictor, training, on_event, tables, url_tables, may_train } =
+            settings;
         let state = session_builder(config, runtime, &predictor);
         let state = match &queries {
             Queries::Cluster(_) => state,
@@ -120,7 +124,8 @@ impl Session {
             Queries::Here(_) => None,
         };
         let folder = Mutex::new(None);
-        Ok(Self { inner: Opaque::new(Inner { local, distributed, training, predictor, on_event, tables, folder }) })
+        let inner = Inner { local, distributed, training, predictor, on_event, may_train, tables, folder };
+        Ok(Self { inner: Opaque::new(inner) })
     }
 
     /// Runs a planned statement of DataFusion.
@@ -194,6 +199,11 @@ impl Session {
     #[must_use]
     pub fn on_event(&self) -> Option<&OnEvent> {
         self.inner.on_event.as_ref()
+    }
+
+    /// Whether the client may train and change models.
+    pub(crate) fn may_train(&self) -> bool {
+        self.inner.may_train
     }
 
     /// Returns the folder of this session's tables. Creates it if necessary.

@@ -122,15 +122,29 @@ impl Rows {
 
     /// Returns the physical plan whose rows training reads.
     pub(super) async fn training_plan(&self, context: &Session, spec: &ModelSpec) -> Result<Arc<dyn ExecutionPlan>> {
+        self.physical_plan(context, [self.image(spec)?, self.label(spec)?, self.group(spec)?]).await
+    }
+
+    /// Returns the physical plan of the images, for jobs that need no labels. All rows have the same label, so that no
+    /// column of labels is read.
+    pub(crate) async fn images_plan(
+        &self,
+        context: &Session,
+        spec: &ModelSpec,
+        label: &str,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.physical_plan(context, [self.image(spec)?, lit(label), null_text()]).await
+    }
+
+    async fn physical_plan(
+        &self,
+        context: &Session,
+        [image, label, group]: [Expr; 3],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         // A join may have two columns of this name. Then neither is used.
         let has_path = self.plan.schema().fields().iter().filter(|field| field.name() == "path").count() == 1;
         let name = if has_path { cast(Expr::Column(Column::from_name("path")), DataType::Utf8) } else { null_text() };
-        let columns = vec![
-            self.image(spec)?.alias("image"),
-            self.label(spec)?.alias("label"),
-            self.group(spec)?.alias("group"),
-            name.alias("name"),
-        ];
+        let columns = vec![image.alias("image"), label.alias("label"), group.alias("group"), name.alias("name")];
         let rows = DataFrame::new(context.local().state(), self.plan.clone()).select(columns)?.into_unoptimized_plan();
         let plan = planned(context, &rows).await?;
         let carries_rows = match encode_plan(Arc::clone(&plan), physical_codec().as_ref()) {

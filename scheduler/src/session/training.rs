@@ -1,14 +1,17 @@
 //! A training run that a statement or a program requests.
 
+use std::sync::Arc;
+
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::{Shortcut, strong_shortcuts};
+use tusk_core::nuisances::Nuisances;
 use tusk_core::options::{ModelSpec, OnShortcut};
 use tusk_core::protocol::TrainingRequest;
 
 use super::Session;
 use super::source::Rows;
 use crate::error::Result;
-use crate::shortcuts::find;
+use crate::shortcuts::{find, nuisances};
 
 /// A training run that is not started yet.
 #[derive(Debug)]
@@ -43,7 +46,7 @@ impl Training {
             }
             None => None,
         };
-        let shortcuts = self.shortcuts(context).await?;
+        let (shortcuts, nuisances) = self.shortcuts(context).await?.unzip();
         Ok(TrainingRequest {
             name: self.name.clone(),
             train: self.train.training_plan(context, &spec).await?,
@@ -53,34 +56,50 @@ impl Training {
             or_replace: self.or_replace,
             resume: self.resume,
             shortcuts,
+            nuisances: nuisances.map(Arc::new),
         })
     }
 
-    /// Measures the shortcuts of the training rows. `None` if they are not to be measured, or cannot be: then training says
-    /// what is wrong with the rows.
-    async fn shortcuts(&self, context: &Session) -> Result<Option<Vec<Shortcut>>> {
+    /// Measures the shortcuts of the training rows, and returns the nuisances of validation rows. `None` if they are not to be
+    /// measured, or cannot be: then training says what is wrong with the rows.
+    async fn shortcuts(&self, context: &Session) -> Result<Option<(Vec<Shortcut>, Nuisances)>> {
         let wanted = self.spec.data.on_shortcut;
         if wanted == OnShortcut::Ignore {
             return Ok(None);
         }
-        let shortcuts = match find(context, &self.train, &self.spec).await {
-            Ok(found) => found.shortcuts,
+        let found = match Box::pin(find(context, &self.train, &self.spec)).await {
+            Ok(found) => found,
             Err(error) if wanted == OnShortcut::Fail => return Err(error),
             Err(error) => {
                 tracing::warn!(model = %self.name, %error, "the shortcuts were not measured");
                 return Ok(None);
             }
         };
-        match strong_shortcuts(&shortcuts) {
-            Some(strong) if wanted == OnShortcut::Fail => {
-                let message = format!(
-                    "what has nothing to do with the subject of the images tells the classes of {} apart: {strong}. SHOW \
-                     SHORTCUTS says what to do; on_shortcut = 'warn' trains in spite of it",
-                    self.train.name
-                );
-                Err(tusk_core::Error::Data { message }.into())
+        if wanted == OnShortcut::Fail
+            && let Some(strong) = strong_shortcuts(&found.shortcuts)
+        {
+            let message = format!(
+                "what has nothing to do with the subject of the images tells the classes of {} apart: {strong}. SHOW \
+                 SHORTCUTS says what to do; on_shortcut = 'warn' trains in spite of it",
+                self.train.name
+            );
+            return Err(tusk_core::Error::Data { message }.into());
+        }
+        let validation = match &self.validate {
+            Some(rows) => self.nuisances(context, rows).await,
+            None => found.validation,
+        };
+        Ok(Some((found.shortcuts, validation)))
+    }
+
+    /// Returns the nuisances of the rows of VALIDATE ON. There are none if they cannot be read: then training says why.
+    async fn nuisances(&self, context: &Session, rows: &Rows) -> Nuisances {
+        match Box::pin(nuisances(context, rows, &self.spec)).await {
+            Ok(found) => found.of_run(0..found.contents.len()),
+            Err(error) => {
+                tracing::warn!(model = %self.name, %error, "the nuisances of the validation rows were not read");
+                Nuisances::default()
             }
-            _ => Ok(Some(shortcuts)),
         }
     }
 }

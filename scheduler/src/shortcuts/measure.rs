@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tusk_core::manifest::Shortcut;
 use tusk_core::metrics::{roc_auc, roc_auc_interval};
+use tusk_core::nuisances::{NuisanceColumn, Nuisances};
 use tusk_core::random::fold_of;
 
 use super::linear::Matrix;
-use super::nuisances::NUISANCES;
+use super::nuisances::advice_of;
 use super::probes::PROBES;
-use super::sample::{Row, Value};
+use super::sample::Row;
 
 /// Resamples of an interval.
 const RESAMPLES: usize = 200;
@@ -17,27 +18,10 @@ const RESAMPLES: usize = 200;
 const SEED: u64 = 42;
 const FOLDS: u32 = 5;
 
-/// What to do about another column of the table.
-const COLUMN: &str =
-    "the classes differ in this column; balance them by it, or report EVALUATE ... OPTIONS (by = ...) for it";
-
-/// Returns all shortcuts, the best first. Those of which no image has a value are left out. `columns` are the names of the
-/// other columns of the table.
-pub(crate) fn measure(rows: &[Row], columns: &[String]) -> Vec<Shortcut> {
+/// Returns all shortcuts, the best first.
+pub(super) fn measure(rows: &[Row], nuisances: &Nuisances) -> Vec<Shortcut> {
     let judge = Judge::new(rows);
-    let (mut found, mut known) = (Vec::new(), Vec::new());
-    for nuisance in NUISANCES {
-        let values: Vec<Option<Value>> = rows.iter().map(|row| (nuisance.value)(&row.image)).collect();
-        found.extend(judge.values(nuisance.name, &values, nuisance.advice));
-        known.push(values);
-    }
-    for (place, name) in columns.iter().enumerate() {
-        let values: Vec<Option<Value>> = rows.iter().map(|row| row.columns.get(place).cloned().flatten()).collect();
-        // `tusk ingest` writes columns of the headers.
-        if !known.contains(&values) {
-            found.extend(judge.values(&format!("column {name}"), &values, COLUMN));
-        }
-    }
+    let mut found: Vec<Shortcut> = nuisances.columns.iter().filter_map(|column| judge.nuisance(column)).collect();
     for probe in PROBES {
         let seen: Vec<Vec<f32>> = rows.iter().map(|row| (probe.seen)(&row.image.thumbnail)).collect();
         let matrix = Matrix::standardised(&seen);
@@ -81,22 +65,20 @@ impl Judge {
         }
     }
 
-    /// Judges a nuisance. Returns `None` if no row has a value.
-    fn values(&self, name: &str, values: &[Option<Value>], advice: &'static str) -> Option<Shortcut> {
-        values.iter().flatten().next()?;
-        let is_word = values.iter().flatten().any(|value| matches!(value, Value::Word(_)));
-        if is_word {
-            let words: Vec<Option<&str>> = values.iter().map(|value| value.as_ref().and_then(word)).collect();
-            return self.best(name, |class| self.word_scores(&words, class), advice);
+    /// Judges a nuisance. A row without a number is below all others, because the lack of a value can be a shortcut, too.
+    fn nuisance(&self, column: &NuisanceColumn) -> Option<Shortcut> {
+        let advice = advice_of(&column.name);
+        if column.is_word() {
+            let words = column.words();
+            return self.best(&column.name, |class| self.word_scores(&words, class), advice);
         }
-        // A row without a value is below all others, because the lack of a value can be a shortcut too.
-        let numbers: Vec<f64> = values.iter().map(|value| value.as_ref().map_or(f64::NEG_INFINITY, number)).collect();
+        let numbers = column.numbers();
         let signed = |class: usize| {
             let truth: Vec<bool> = self.truth.iter().map(|truth| *truth == class).collect();
             let is_low = roc_auc(&truth, &numbers).is_some_and(|auc| auc < 0.5);
             numbers.iter().map(|number| if is_low { -number } else { *number }).collect()
         };
-        self.best(name, signed, advice)
+        self.best(&column.name, signed, advice)
     }
 
     /// Returns the judgement of the class that its scores tell from the others best.
@@ -150,19 +132,5 @@ impl Judge {
             },
             fit,
         )
-    }
-}
-
-fn word(value: &Value) -> Option<&str> {
-    match value {
-        Value::Word(word) => Some(word),
-        Value::Number(_) => None,
-    }
-}
-
-fn number(value: &Value) -> f64 {
-    match value {
-        Value::Number(number) if !number.is_nan() => *number,
-        _ => f64::NEG_INFINITY,
     }
 }

@@ -1,35 +1,40 @@
-//! Reads the rows of a table and measures their shortcuts.
+//! Reads the rows of a table, and measures their shortcuts or returns their nuisances.
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch, StructArray};
-use datafusion::arrow::compute::cast as cast_array;
-use datafusion::arrow::datatypes::{DataType, Float64Type};
+use std::time::Instant;
+
+use datafusion::arrow::datatypes::DataType;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
-use datafusion::execution::FunctionRegistry;
-use datafusion::logical_expr::{Expr, cast, lit};
+use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::{Expr, LogicalPlan, cast, lit};
 use futures::TryStreamExt;
 use tusk_core::Error;
 use tusk_core::manifest::Shortcut;
+use tusk_core::nuisances::Nuisances;
 use tusk_core::options::ModelSpec;
-use tusk_core::random::content_hash;
 
+use super::batch::{is_word, take};
 use super::measure::measure;
-use super::sample::{Image, Row, Sample, Value};
-use super::thumbnail::{SIDE, Thumbnail};
+use super::nuisances::nuisances_of;
+use super::sample::{Row, Sample};
+use super::thumbnail::SIDE;
 use crate::error::Result;
 use crate::session::{Rows, Session};
 
 /// The shortcuts of a table.
-#[derive(Debug, Default)]
-pub(crate) struct Found {
+#[derive(Clone, Debug, Default)]
+pub struct Found {
     /// The shortcuts, the best first.
-    pub(crate) shortcuts: Vec<Shortcut>,
+    pub shortcuts: Vec<Shortcut>,
+    /// The nuisances of the validation rows among the images, as many as a run takes. All rows are validation rows in
+    /// cross-validation.
+    pub validation: Nuisances,
     /// Number of images that were measured.
-    pub(crate) images: u64,
+    pub images: u64,
     /// Number of readable images that were left out, because the table has more than the maximum.
-    pub(crate) left_out: u64,
+    pub left_out: u64,
     /// Number of unreadable images.
-    pub(crate) skipped: u64,
+    pub skipped: u64,
 }
 
 /// Measures the shortcuts of a table.
@@ -37,25 +42,102 @@ pub(crate) struct Found {
 /// # Errors
 /// Returns an error if the rows cannot be read, a label is NULL, or all readable images have the same label.
 pub(crate) async fn find(session: &Session, rows: &Rows, spec: &ModelSpec) -> Result<Found> {
-    let others = other_columns(rows, spec);
-    let sample = sample(session, rows, spec, &others).await?;
-    let (readable, skipped) = (sample.readable, sample.unreadable);
-    let sampled = sample.into_rows();
-    let first = sampled.first().map(|row| row.label.as_str());
-    if sampled.iter().all(|row| Some(row.label.as_str()) == first) {
-        let message = format!(
-            "shortcuts tell classes apart, and the {readable} readable images of {} have {} class; {skipped} images are \
-             unreadable",
-            rows.name,
-            if readable == 0 { "no" } else { "one" }
-        );
-        return Err(Error::Data { message }.into());
+    let query = Query::new(&session.local().state(), rows, spec)?;
+    let sample = query.sample(session.data_frame(query.plan.clone()), None).await?;
+    query.found(sample, spec).await
+}
+
+/// Returns the nuisances of a table. Of a large table, they are those of the images that [`find`] measures.
+///
+/// # Errors
+/// Returns an error if the rows cannot be read, or a label is NULL.
+pub(crate) async fn nuisances(session: &Session, rows: &Rows, spec: &ModelSpec) -> Result<Nuisances> {
+    let query = Query::new(&session.local().state(), rows, spec)?;
+    let sample = query.sample(session.data_frame(query.plan.clone()), None).await?;
+    let others = query.others;
+    on_a_thread(move || nuisances_of(&sample.into_rows(), &others)).await
+}
+
+/// The query that reads what is measured: headers and small copies of the images are computed where the table is read.
+pub(super) struct Query {
+    pub(super) plan: LogicalPlan,
+    /// The other columns of the table.
+    others: Vec<String>,
+    /// The name of the rows in errors.
+    name: String,
+}
+
+impl Query {
+    pub(super) fn new(state: &SessionState, rows: &Rows, spec: &ModelSpec) -> Result<Self> {
+        let others = other_columns(rows, spec);
+        let call = |name: &str, arguments: Vec<Expr>| Ok::<_, DataFusionError>(state.udf(name)?.call(arguments));
+        let image = rows.image(spec)?;
+        let decoded = call("try_decode_image", vec![image.clone(), lit("grey")])?;
+        let side = SIDE as i64;
+        let mut columns = vec![
+            rows.label(spec)?.alias("label"),
+            cast(rows.group(spec)?, DataType::Utf8).alias("group"),
+            call("content_hash", vec![image.clone()])?.alias("content"),
+            call("image_info", vec![image.clone()])?.alias("info"),
+            call("file_info", vec![image.clone()])?.alias("file"),
+            call("image_tags", vec![image])?.alias("tags"),
+            call("resize_image", vec![decoded, lit(side), lit(side), lit("box")])?.alias("small"),
+        ];
+        for (place, name) in others.iter().enumerate() {
+            columns.push(rows.column("column", name)?.alias(format!("column {place}")));
+        }
+        let selected = DataFrame::new(state.clone(), rows.plan.clone()).select(columns)?;
+        Ok(Self { plan: selected.into_unoptimized_plan(), others, name: rows.name.clone() })
     }
-    let images = sampled.len() as u64;
-    // It takes seconds of processor time.
-    let shortcuts = tokio::task::spawn_blocking(move || measure(&sampled, &others)).await;
-    let shortcuts = shortcuts.map_err(|error| DataFusionError::External(Box::new(error)))?;
-    Ok(Found { shortcuts, images, left_out: readable - images, skipped })
+
+    /// Runs the query, until the end of its rows or until this time.
+    pub(super) async fn sample(&self, frame: DataFrame, until: Option<Instant>) -> Result<Sample> {
+        let mut batches = frame.execute_stream().await?;
+        let mut sample = Sample::default();
+        while let Some(batch) = batches.try_next().await? {
+            take(&mut sample, &batch, &self.name)?;
+            if until.is_some_and(|until| Instant::now() >= until) {
+                break;
+            }
+        }
+        Ok(sample)
+    }
+
+    /// Measures the shortcuts of a sample.
+    pub(super) async fn found(self, sample: Sample, spec: &ModelSpec) -> Result<Found> {
+        let (readable, skipped) = (sample.readable, sample.unreadable);
+        let rows = sample.into_rows();
+        let first = rows.first().map(|row| row.label.as_str());
+        if rows.iter().all(|row| Some(row.label.as_str()) == first) {
+            let message = format!(
+                "shortcuts tell classes apart, and the {readable} readable images of {} have {} class; {skipped} images \
+                 are unreadable",
+                self.name,
+                if readable == 0 { "no" } else { "one" }
+            );
+            return Err(Error::Data { message }.into());
+        }
+        let images = rows.len() as u64;
+        let (others, spec) = (self.others, spec.clone());
+        // It takes seconds of processor time.
+        let (shortcuts, validation) = on_a_thread(move || {
+            let nuisances = nuisances_of(&rows, &others);
+            (measure(&rows, &nuisances), nuisances.of_run(validation_rows(&rows, &spec)))
+        })
+        .await?;
+        Ok(Found { shortcuts, validation, images, left_out: readable - images, skipped })
+    }
+}
+
+/// Returns the places of the rows that a run with these options validates.
+fn validation_rows(rows: &[Row], spec: &ModelSpec) -> Vec<usize> {
+    let is_validated = |row: &Row| spec.split.folds.is_some() || spec.is_held_out(row.group);
+    rows.iter().enumerate().filter(|(_, row)| is_validated(row)).map(|(place, _)| place).collect()
+}
+
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| DataFusionError::External(Box::new(error)))?)
 }
 
 /// Returns the columns that are neither image nor label nor group, and whose values are numbers, words, times or booleans. An
@@ -73,108 +155,4 @@ fn other_columns(rows: &Rows, spec: &ModelSpec) -> Vec<String> {
 
 fn is_number(data_type: &DataType) -> bool {
     data_type.is_numeric() || data_type.is_temporal() && !matches!(data_type, DataType::Interval(_))
-}
-
-fn is_word(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Boolean => true,
-        DataType::Dictionary(_, values) => is_word(values),
-        _ => false,
-    }
-}
-
-/// Reads the rows: headers and small copies of the images are computed where the table is read.
-async fn sample(session: &Session, rows: &Rows, spec: &ModelSpec, others: &[String]) -> Result<Sample> {
-    let state = session.local().state();
-    let call = |name: &str, arguments: Vec<Expr>| Ok::<_, DataFusionError>(state.udf(name)?.call(arguments));
-    let image = rows.image(spec)?;
-    let decoded = call("try_decode_image", vec![image.clone(), lit("grey")])?;
-    let side = SIDE as i64;
-    let mut columns = vec![
-        rows.label(spec)?.alias("label"),
-        cast(rows.group(spec)?, DataType::Utf8).alias("group"),
-        call("image_info", vec![image.clone()])?.alias("info"),
-        call("file_info", vec![image])?.alias("file"),
-        call("resize_image", vec![decoded, lit(side), lit(side), lit("box")])?.alias("small"),
-    ];
-    for (place, name) in others.iter().enumerate() {
-        columns.push(rows.column("column", name)?.alias(format!("column {place}")));
-    }
-    let selected = DataFrame::new(state, rows.plan.clone()).select(columns)?;
-    let mut batches = session.data_frame(selected.into_unoptimized_plan()).execute_stream().await?;
-    let mut sample = Sample::default();
-    while let Some(batch) = batches.try_next().await? {
-        take(&mut sample, &batch, &rows.name)?;
-    }
-    Ok(sample)
-}
-
-/// Adds the rows of a batch.
-fn take(sample: &mut Sample, batch: &RecordBatch, rows_name: &str) -> Result<()> {
-    let text = |array: &ArrayRef| cast_array(array, &DataType::Utf8).map_err(DataFusionError::from);
-    let (labels, groups) = (text(batch.column(0))?, text(batch.column(1))?);
-    let (labels, groups) = (labels.as_string::<i32>(), groups.as_string::<i32>());
-    let [info, file, small] = [2, 3, 4].map(|column| batch.column(column).as_struct());
-    let header = |name: &str| numbers(info, name);
-    let [widths, heights, channels, depths] =
-        [header("width")?, header("height")?, header("channels")?, header("bit_depth")?];
-    let [bytes, qualities] = [numbers(file, "bytes")?, numbers(file, "jpeg_quality")?];
-    let formats = text(field(info, "format")?)?;
-    let samples = field(small, "data")?.as_binary::<i32>();
-    let others = (5..batch.num_columns()).map(|column| values(batch.column(column))).collect::<Result<Vec<_>>>()?;
-    for row in 0..batch.num_rows() {
-        if labels.is_null(row) {
-            let message = format!("{rows_name} has rows whose label is NULL; leave them out with WHERE");
-            return Err(Error::Data { message }.into());
-        }
-        let thumbnail = if small.is_null(row) { None } else { Thumbnail::new(samples.value(row)) };
-        let Some(thumbnail) = thumbnail else {
-            sample.unreadable += 1;
-            continue;
-        };
-        let number = |values: &Float64Array| values.is_valid(row).then(|| values.value(row));
-        let formats = formats.as_string::<i32>();
-        let image = Image {
-            width: number(&widths),
-            height: number(&heights),
-            channels: number(&channels),
-            bit_depth: number(&depths),
-            format: formats.is_valid(row).then(|| formats.value(row).to_owned()),
-            bytes: number(&bytes),
-            jpeg_quality: number(&qualities),
-            thumbnail,
-        };
-        // A row without a group is a group of its own.
-        let group = match groups.is_null(row) {
-            true => sample.readable,
-            false => content_hash(groups.value(row).as_bytes()),
-        };
-        let columns = others.iter().map(|values| values.get(row).cloned().flatten()).collect();
-        sample.push(Row { label: labels.value(row).to_owned(), group, image, columns });
-    }
-    Ok(())
-}
-
-fn field<'a>(fields: &'a StructArray, name: &str) -> Result<&'a ArrayRef> {
-    let missing = || DataFusionError::Internal(format!("the column {name} is missing"));
-    Ok(fields.column_by_name(name).ok_or_else(missing)?)
-}
-
-fn numbers(fields: &StructArray, name: &str) -> Result<Float64Array> {
-    let cast = cast_array(field(fields, name)?, &DataType::Float64).map_err(DataFusionError::from)?;
-    Ok(cast.as_primitive::<Float64Type>().clone())
-}
-
-/// Returns the values of another column of the table.
-fn values(column: &ArrayRef) -> Result<Vec<Option<Value>>> {
-    if is_word(column.data_type()) {
-        let words = cast_array(column, &DataType::Utf8).map_err(DataFusionError::from)?;
-        return Ok(words.as_string::<i32>().iter().map(|word| word.map(|word| Value::Word(word.to_owned()))).collect());
-    }
-    let whole = match column.data_type().is_temporal() {
-        true => &cast_array(column, &DataType::Int64).map_err(DataFusionError::from)?,
-        false => column,
-    };
-    let numbers = cast_array(whole, &DataType::Float64).map_err(DataFusionError::from)?;
-    Ok(numbers.as_primitive::<Float64Type>().iter().map(|number| number.map(Value::Number)).collect())
 }

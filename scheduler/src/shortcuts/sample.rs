@@ -2,21 +2,13 @@
 
 use std::collections::BinaryHeap;
 
+use tusk_core::nuisances::Value;
 use tusk_core::random::content_hash;
 
 use super::thumbnail::Thumbnail;
 
 /// Maximum number of images that are measured. They take 64 MB, and as much again for a probe.
 pub(crate) const ROWS_MAX: usize = 10_000;
-
-/// A nuisance of one image.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
-    /// A number, which is not NaN.
-    Number(f64),
-    /// A word.
-    Word(String),
-}
 
 /// An image, as far as it is measured. What is not known is `None`.
 #[derive(Clone, Debug)]
@@ -35,6 +27,16 @@ pub(crate) struct Image {
     pub(crate) bytes: Option<f64>,
     /// Quality of a JPEG, from 1 to 100.
     pub(crate) jpeg_quality: Option<f64>,
+    /// Exif orientation, from 1 to 8.
+    pub(crate) orientation: Option<String>,
+    /// Maker of the device.
+    pub(crate) make: Option<String>,
+    /// Model of the device.
+    pub(crate) model: Option<String>,
+    /// Program that wrote the file.
+    pub(crate) software: Option<String>,
+    /// Resolution in pixels per inch.
+    pub(crate) dots_per_inch: Option<f64>,
     /// A small grey copy.
     pub(crate) thumbnail: Thumbnail,
 }
@@ -44,7 +46,9 @@ pub(crate) struct Image {
 pub(crate) struct Row {
     /// The true class.
     pub(crate) label: String,
-    /// The group. Rows of a group stay together.
+    /// The content hash.
+    pub(crate) content: u64,
+    /// The split key: the hash of the group, or the content hash if there is no group. Rows with the same one stay together.
     pub(crate) group: u64,
     /// The image.
     pub(crate) image: Image,

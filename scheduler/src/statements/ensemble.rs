@@ -80,6 +80,14 @@ async fn combined(
             );
             return Err(Error::Data { message }.into());
         }
+        if model.prior().is_some() {
+            let message = format!(
+                "'{}' is corrected for the class frequencies of a site, which an ensemble would not be; combine models without \
+                 class_prior, and adapt the ensemble",
+                model.name
+            );
+            return Err(Error::ConflictingOptions { message }.into());
+        }
         let state = store.read_state(&model.weights).await?;
         // The members of a member that is an ensemble become members.
         for Member { name, definition } in &model.members {
@@ -130,11 +138,13 @@ async fn combined(
         best_epoch: 0,
         epochs: Vec::new(),
         data: DataProfile::default(),
+        uses: None,
         transfer: None,
         parameters: state.parameters() as u64,
         weights: first.weights.clone(),
         tusk_version: env!("CARGO_PKG_VERSION").to_owned(),
         members,
+        adapted: Vec::new(),
     };
     Ok((manifest, state))
 }

@@ -2,6 +2,7 @@
 //!
 //! [`STATEMENTS`] lists them. All other statements are those of DataFusion.
 
+mod adapt_model;
 mod cancel_training;
 mod create_model;
 mod describe_model;
@@ -40,6 +41,7 @@ static STATEMENTS: &[&Verb] = &[
     &create_model::VERB,
     &explain_create_model::VERB,
     &evaluate_model::VERB,
+    &adapt_model::VERB,
     &show_models::VERB,
     &describe_model::VERB,
     &show_shortcuts::VERB,

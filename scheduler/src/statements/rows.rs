@@ -6,6 +6,7 @@ use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
+use tusk_core::metrics::ClassPrior;
 
 use crate::error::Result;
 
@@ -25,6 +26,12 @@ pub(super) fn text(column: &str, text: &str) -> Result<RecordBatch> {
 /// Returns one row with a status message.
 pub(super) fn status(message: &str) -> Result<RecordBatch> {
     text("status", message)
+}
+
+/// Returns the class frequencies of a site as text, such as `NORMAL: 0.2500, PNEUMONIA: 0.7500`.
+pub(super) fn class_frequencies(classes: &[String], prior: &ClassPrior) -> String {
+    let of = |(class, frequency): (&String, &f64)| format!("{class}: {frequency:.4}");
+    classes.iter().zip(&prior.site).map(of).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the columns of rows.

@@ -42,6 +42,12 @@ fn every_statement_is_recognised_and_parsed_completely() {
         ),
         ("EXPLAIN CREATE MODEL m TRAIN ON t", "EXPLAIN CREATE MODEL", "ExplainCreateModel(CreateModel {"),
         ("EVALUATE MODEL m ON t OPTIONS (threshold = 0.3)", "EVALUATE MODEL", "(\"threshold\", Number(\"0.3\"))"),
+        ("ADAPT MODEL m TO t", "ADAPT MODEL", "renamed: None, options: []"),
+        (
+            "adapt model m to (SELECT image FROM t) as \"m-2\" options (strength = 0.5)",
+            "ADAPT MODEL",
+            "renamed: Some(ModelName(\"m-2\")), options: [(\"strength\", Number(\"0.5\"))]",
+        ),
         ("SHOW MODELS", "SHOW MODELS", "ShowModels"),
         ("SHOW SHORTCUTS FOR t OPTIONS (\"group\" = 'patient')", "SHOW SHORTCUTS", "(\"group\", Text(\"patient\"))"),
         ("SHOW TRAINING m", "SHOW TRAINING", "ModelName(\"m\")"),
@@ -82,6 +88,7 @@ fn a_syntax_error_says_line_column_and_what_was_expected() {
             "syntax error: expected USING, OPTIONS or TRAIN ON, found the end of the statement at line 1, column 15",
         ),
         ("EVALUATE m ON t", "syntax error: expected MODEL, found m at line 1, column 10"),
+        ("ADAPT MODEL m ON t", "syntax error: expected TO, found ON at line 1, column 15"),
         ("SHOW MODELS now", "syntax error: expected ';' or the end of the statement, found now at line 1, column 13"),
         ("SELECT 1; SELECT 2", "expected one statement, found 2 at line 1, column 1"),
     ] {
@@ -97,6 +104,7 @@ fn a_statement_that_changes_something_needs_the_right_to_train() {
         ("CREATE MODEL m TRAIN ON t", Right::Train),
         ("EXPLAIN CREATE MODEL m TRAIN ON t", Right::Query),
         ("EVALUATE MODEL m ON t", Right::Query),
+        ("ADAPT MODEL m TO t AS n", Right::Train),
         ("DROP MODEL m", Right::Train),
         ("SELECT 1", Right::Query),
         ("EXPLAIN SELECT 1", Right::Query),
@@ -116,12 +124,13 @@ fn read(bytes: &[u8]) {
     }
 }
 
-const VALID: [&str; 8] = [
+const VALID: [&str; 9] = [
     "CREATE OR REPLACE MODEL m USING cnn TRAIN ON a.b.c VALIDATE ON (SELECT * FROM v WHERE x > 1)",
     "create model if not exists \"M-1\" using resnet18 options (\"group\" = 'patient', epochs = 3, \
      learning_rate = -1e-3, early_stop = false) train on (select * from t limit 10)",
     "EXPLAIN CREATE MODEL m TRAIN ON t; SHOW MODELS; DESC MODEL \"if\"; SHOW TRAINING m; CANCEL TRAINING m",
     "EVALUATE MODEL m ON 'file.parquet' OPTIONS (threshold = 0.3, positive = 'it''s')",
+    "ADAPT MODEL m TO (SELECT image FROM inbox) AS \"m.site-2\" OPTIONS (strength = 0.5, class_prior = true)",
     "DROP MODEL IF EXISTS m; DROP MODEL if",
     "SELECT path, predict('m', image) FROM inbox WHERE a IN (1, 2) -- a comment\nUNION ALL SELECT 1, 2",
     "CREATE EXTERNAL TABLE x STORED AS IMAGES LOCATION 'a' OPTIONS ('k' 'v'); COPY (SELECT 1) TO 'f.parquet'",

@@ -5,10 +5,12 @@
 
 mod args;
 mod change_image;
+mod content_hash;
 mod decode_image;
 mod encode_image;
 mod file_info;
 mod image_info;
+mod image_tags;
 mod normalize_image;
 mod output;
 mod resize_image;
@@ -23,10 +25,12 @@ use datafusion::logical_expr::{DocSection, ScalarUDF};
 use tusk_pixels::{alternatives, labels};
 
 pub use change_image::ChangeImage;
+pub use content_hash::ContentHash;
 pub use decode_image::DecodeImage;
 pub use encode_image::EncodeImage;
 pub use file_info::FileInfoFunction;
 pub use image_info::ImageInfoFunction;
+pub use image_tags::ImageTags;
 pub use normalize_image::NormalizeImage;
 pub(crate) use normalize_image::tensor_fields;
 pub use resize_image::ResizeImage;
@@ -52,6 +56,8 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
         Arc::new(ScalarUDF::from(EncodeImage::new())),
         Arc::new(ScalarUDF::from(ImageInfoFunction::new())),
         Arc::new(ScalarUDF::from(FileInfoFunction::new())),
+        Arc::new(ScalarUDF::from(ImageTags::new())),
+        Arc::new(ScalarUDF::from(ContentHash::new())),
         Arc::new(ScalarUDF::from(NormalizeImage::new())),
         Arc::new(ScalarUDF::from(ResizeImage::new())),
         Arc::new(ScalarUDF::from(ChangeImage::new())),
@@ -79,6 +85,8 @@ mod tests {
         for call in [
             "image_info(NULL)",
             "file_info(NULL)",
+            "image_tags(NULL)",
+            "content_hash(NULL)",
             "decode_image(NULL)",
             "try_decode_image(NULL, 'rgb')",
             "decode_image(image, CAST(NULL AS VARCHAR))",

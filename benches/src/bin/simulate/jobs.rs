@@ -79,6 +79,7 @@ async fn run(updates: Arc<Updates>, workers: u32) -> Result<Vec<EpochReport>> {
         or_replace: false,
         resume: false,
         shortcuts: None,
+        nuisances: None,
     };
     let mut run = cluster.training().start(request).await?;
     let mut epochs = Vec::new();

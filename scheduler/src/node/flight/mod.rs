@@ -107,7 +107,9 @@ impl TuskFlight {
         Box::pin(async move {
             Self::require_query(identity)?;
             let open = async {
-                let session = Session::open((self.new_session)()).await.map_err(status_of)?;
+                // A session has one client, whose rights do not change.
+                let settings = SessionSettings { may_train: identity.may_train, ..(self.new_session)() };
+                let session = Session::open(settings).await.map_err(status_of)?;
                 self.catalog.register(session.local()).await.map_err(status_of)?;
                 Ok(session)
             };

@@ -104,7 +104,7 @@ fn encoded(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Statu
 #[expect(clippy::needless_pass_by_value, reason = "the error is not used afterwards")]
 pub(crate) fn status_of(error: Error) -> Status {
     let code = match &error {
-        Error::Cancelled { .. } => Code::Cancelled,
+        Error::Cancelled { .. } | Error::AdaptingCancelled { .. } => Code::Cancelled,
         Error::CannotResume { .. } | Error::NotHere { .. } => Code::FailedPrecondition,
         other => match other.kind() {
             CauseKind::Invalid => Code::InvalidArgument,

@@ -1,5 +1,6 @@
 //! The jobs of a run, one file per job: its input, and what the run does with the task outputs.
 
+mod adapt;
 mod exchange;
 mod fit_weights;
 mod profile;
@@ -38,7 +39,9 @@ impl Run {
         let partitions = match &job {
             // All workers run at once. Several share a task if there are more workers than devices.
             Job::Exchange(_) => self.context.workers,
-            Job::Profile(_) | Job::FitWeights(_) | Job::Train(_) | Job::Validate(_) => self.record.workers,
+            Job::Profile(_) | Job::FitWeights(_) | Job::Train(_) | Job::Validate(_) | Job::Adapt(_) => {
+                self.record.workers
+            }
         };
         let task = TrainTask {
             run: self.record.run.clone(),

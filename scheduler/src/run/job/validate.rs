@@ -3,6 +3,7 @@
 use tusk_core::job::{Rows, Scores, Validate, ValidateReport};
 use tusk_core::manifest::FileRef;
 
+use super::source::Source;
 use crate::error::Result;
 use crate::run::training::Run;
 use crate::run::validation::Validation;
@@ -34,10 +35,19 @@ impl Run {
             None => (Rows::HeldOut, &self.train_source),
         };
         let job = Validate { rows, epoch, weights: weights.clone(), copies };
-        let name = format!("validating epoch {epoch}");
+        self.scores_of(&format!("validating epoch {epoch}"), source, job).await
+    }
+
+    /// Scores the rows of a source. `name` is the name of the job in errors.
+    pub(in crate::run) async fn scores_of(
+        &self,
+        name: &str,
+        source: &Source,
+        job: Validate,
+    ) -> Result<(Scores, Vec<ValidateReport>)> {
         self.retrying(|| async {
             let mut scores = Scores::default();
-            let reports = self.outputs(&name, source, job.clone(), |output| Ok(scores.fold(output)?)).await?;
+            let reports = self.outputs(name, source, job.clone(), |output| Ok(scores.fold(output)?)).await?;
             Ok((scores, reports))
         })
         .await

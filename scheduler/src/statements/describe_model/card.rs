@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use tusk_core::manifest::{Manifest, Member, ModelDefinition, strong_shortcuts};
+use tusk_core::manifest::{EvaluationRecord, Manifest, Member, ModelDefinition, strong_shortcuts};
 use tusk_core::metrics::Interval;
 use tusk_core::options::{Architecture, Intensity, Resize, Threshold};
 
-use super::{held_out, started_from};
+use super::robustness::robustness;
+use super::{adaptations, held_out, started_from};
+use crate::statements::rows::class_frequencies;
 
-/// Returns the card of a model.
-pub(super) fn card(manifest: &Manifest) -> String {
+/// Returns the card of a model, with the last evaluations that were run on it.
+pub(super) fn card(manifest: &Manifest, evaluations: &[EvaluationRecord]) -> String {
     let mut card = String::new();
     let sections = [
         (format!("# Model card: {}", manifest.name), summary(manifest)),
@@ -19,10 +21,12 @@ pub(super) fn card(manifest: &Manifest) -> String {
         ("## Data".to_owned(), data(manifest)),
         ("## Preprocessing".to_owned(), all_preprocessing(manifest)),
         ("## Metrics".to_owned(), metrics(manifest)),
+        ("## Robustness".to_owned(), robustness(manifest, evaluations)),
         ("## Training".to_owned(), training(manifest)),
+        ("## Adaptations".to_owned(), adaptations::section(manifest)),
         ("## Limits".to_owned(), limits(manifest)),
     ];
-    for (title, text) in sections {
+    for (title, text) in sections.into_iter().filter(|(_, text)| !text.is_empty()) {
         // Writing to a String does not fail.
         let _always = writeln!(card, "{title}\n\n{text}\n");
     }
@@ -52,8 +56,16 @@ fn summary(manifest: &Manifest) -> String {
         [] => String::new(),
         members => format!(" ({} nets, averaged)", members.len()),
     };
+    let prior = manifest.prior().map_or_else(String::new, |prior| {
+        let site = class_frequencies(&definition.classes, prior);
+        format!(" Probabilities are corrected for the class frequencies of a site ({site}).")
+    });
+    let adapted = match manifest.threshold.filter(|_| !manifest.adapted.is_empty()) {
+        Some(_) => " The threshold was chosen before the model was adapted.",
+        None => "",
+    };
     format!(
-        "A classifier of {classes}: {}, {} parameters{nets}. {decision}",
+        "A classifier of {classes}: {}, {} parameters{nets}. {decision}{adapted}{prior}",
         definition.spec.architecture, manifest.parameters
     )
 }
@@ -245,6 +257,7 @@ fn positive(definition: &ModelDefinition) -> Option<&str> {
     definition.positive.and_then(|positive| definition.classes.get(positive)).map(String::as_str)
 }
 
-fn table<const N: usize>(columns: [&str; N]) -> String {
+/// Returns the head of a table.
+pub(super) fn table<const N: usize>(columns: [&str; N]) -> String {
     format!("| {} |\n|{}\n", columns.join(" | "), "---|".repeat(N))
 }

@@ -1,6 +1,8 @@
 //! DESCRIBE MODEL: shows the properties of a model, or its model card.
 
+mod adaptations;
 mod card;
+mod robustness;
 
 use std::sync::Arc;
 
@@ -9,11 +11,11 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
-use tusk_core::manifest::{Manifest, strong_shortcuts};
+use tusk_core::manifest::{Manifest, strong_shortcuts, summary_of_uses};
 use tusk_core::metrics::Calibration;
 use tusk_core::options::Architecture;
 
-use super::rows::{batch, text};
+use super::rows::{batch, class_frequencies, text};
 use super::{Execute, Executed, Verb};
 use crate::access::users::Right;
 use crate::error::{Result, Results};
@@ -23,7 +25,8 @@ pub(super) const VERB: Verb = Verb {
     name: "DESCRIBE MODEL",
     begins: &["DESCRIBE MODEL", "DESC MODEL"],
     syntax: "{ DESCRIBE | DESC } MODEL name [CARD]",
-    meaning: "Shows what is known about a model. CARD gives a model card in Markdown: intended use, data, metrics, limits.",
+    meaning: "Shows what is known about a model. CARD gives a model card in Markdown: intended use, data, metrics, the last \
+              stress test and the last evaluation of shortcuts, limits.",
     rows: "One row per property, with its value; with CARD one row.",
     right: Right::Query,
     parse: |parser| {
@@ -48,8 +51,12 @@ impl Execute for DescribeModel {
 
     fn execute<'a>(&'a self, session: &'a Session, _: Option<OnEvent>) -> Executed<'a> {
         Box::pin(async move {
-            let manifest = session.training()?.store().manifest(&self.name).await?;
-            let rows = if self.is_card { text("card", &card::card(&manifest))? } else { description(&manifest)? };
+            let store = session.training()?.store();
+            let manifest = store.manifest(&self.name).await?;
+            let rows = match self.is_card {
+                true => text("card", &card::card(&manifest, &robustness::evaluations(store, &manifest).await?))?,
+                false => description(&manifest)?,
+            };
             Ok(Results::of_batch(rows))
         })
     }
@@ -92,6 +99,11 @@ fn description(manifest: &Manifest) -> Result<RecordBatch> {
         (Of::Every, "members", members(manifest)),
         (Of::Every, "temperature", optional(calibration.map(|calibration| calibration.temperature))),
         (Of::Every, "bias", calibration.filter(|c| !c.bias.is_empty()).map_or_else(|| "none".to_owned(), bias)),
+        (
+            Of::Every,
+            "class_frequencies",
+            manifest.prior().map_or_else(|| "none".to_owned(), |prior| class_frequencies(&definition.classes, prior)),
+        ),
         (Of::Trained, "input", format!("{} x {} x {}", input.channels, input.image_size, input.image_size)),
         (Of::Trained, "border_crop", input.border_crop.to_string()),
         (Of::Trained, "resize", input.resize.to_string()),
@@ -117,7 +129,9 @@ fn description(manifest: &Manifest) -> Result<RecordBatch> {
         (Of::Every, "validation_rows", counts(&manifest.data.val_rows)),
         (Of::Trained, "leak", manifest.data.leak.map_or_else(|| "not checked".to_owned(), |leak| leak.to_string())),
         (Of::Trained, "shortcuts", shortcuts(manifest)),
+        (Of::Trained, "uses", manifest.uses.as_deref().map_or_else(|| "not measured".to_owned(), summary_of_uses)),
         (Of::Trained, "started_from", started_from(manifest)),
+        (Of::Every, "adapted", adaptations::property(manifest)),
         (Of::Trained, "skipped", manifest.data.skipped.to_string()),
         (Of::Trained, "workers", manifest.data.rows_per_worker.len().to_string()),
         (

@@ -2,7 +2,9 @@
 
 mod options;
 mod output;
+mod record;
 mod scored;
+mod shortcuts;
 mod stress;
 
 use std::sync::Arc;
@@ -20,13 +22,14 @@ use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::metrics::{Comparison, Judgement, METRICS, Report, Wanted, compare_roc_auc, log_loss, threshold_for};
-use tusk_core::options::OptionValue;
+use tusk_core::options::{ModelSpec, OptionValue};
 use tusk_core::sql::Source;
 use tusk_pixels::Change;
-use tusk_udfs::image::ChangeImage;
+use tusk_udfs::image::{ChangeImage, ContentHash};
 use tusk_udfs::predict::PredictProba;
 
 use self::options::{Cut, Show};
+use self::record::{Kept, keep};
 use self::scored::Scored;
 use super::{Execute, Executed, Verb};
 use crate::access::users::Right;
@@ -42,7 +45,7 @@ pub(super) const VERB: Verb = Verb {
     syntax: "EVALUATE MODEL name ON { table | (query) } [OPTIONS (key = value, ...)]",
     meaning: "Measures a model on labelled rows. docs/evaluation.md lists its options and metrics.",
     rows: "One row of metrics with their 95 % intervals; with the option `show` a curve, a calibration, a \
-           confusion matrix or a stress test.",
+           confusion matrix, a stress test, or how far the scores follow nuisances.",
     right: Right::Query,
     parse: |parser| {
         parser.words("EVALUATE MODEL")?;
@@ -70,7 +73,9 @@ impl Execute for EvaluateModel {
             let rows = Rows::of_source(session, &self.on).await?;
             let options = EvaluateOptions::parse(&self.options)?;
             let manifest = session.training()?.store().manifest(&self.name).await?;
-            Ok(Results::of_batch(result_of(session, &manifest, &rows, &options).await?))
+            let (result, kept) = result_of(session, &manifest, &rows, &options).await?;
+            keep(session, &manifest, &rows, &options, kept).await;
+            Ok(Results::of_batch(result))
         })
     }
 }
@@ -104,12 +109,12 @@ pub async fn evaluate(
     rows: &Rows,
     options: &EvaluateOptions,
 ) -> Result<Evaluation> {
-    let (scored, grouped) = score(context, manifest, None, rows, options, None).await?;
+    let (scored, grouped) = score(context, manifest, rows, options, Asked::default()).await?;
     let threshold = threshold_of(&scored, manifest, options)?;
     Ok(judge(&scored, manifest, grouped, threshold))
 }
 
-/// Returns the rows that the statement returns, depending on its options.
+/// Returns the rows that the statement returns, depending on its options, and what is kept of them for the model's card.
 ///
 /// # Errors
 /// As [`evaluate`]. Also returns an error if an option needs a model of two classes and the model has more.
@@ -118,18 +123,19 @@ async fn result_of(
     manifest: &Manifest,
     rows: &Rows,
     options: &EvaluateOptions,
-) -> Result<RecordBatch> {
-    let parts = match options.show {
-        Show::Stress => stress::parts_of(context, manifest, rows, options).await?,
-        _ => parts_of(context, manifest, rows, options).await?,
+) -> Result<(RecordBatch, Option<Kept>)> {
+    let (parts, kept) = match options.show {
+        Show::Stress => Box::pin(stress::parts_of(context, manifest, rows, options)).await?,
+        Show::Shortcuts => Box::pin(shortcuts::parts_of(context, manifest, rows, options)).await?,
+        _ => (Box::pin(parts_of(context, manifest, rows, options)).await?, None),
     };
     let with_part = |(part, batch): PartRows| match &options.by {
         Some(column) => output::with_part(&batch, column, part.as_deref()),
         None => Ok(batch),
     };
     let batches = parts.into_iter().map(with_part).collect::<Result<Vec<_>>>()?;
-    let Some(first) = batches.first() else { return Ok(RecordBatch::new_empty(Arc::new(Schema::empty()))) };
-    Ok(concat_batches(&first.schema(), &batches).map_err(DataFusionError::from)?)
+    let Some(first) = batches.first() else { return Ok((RecordBatch::new_empty(Arc::new(Schema::empty())), None)) };
+    Ok((concat_batches(&first.schema(), &batches).map_err(DataFusionError::from)?, kept))
 }
 
 /// The value of the column `by` and the rows that the statement returns for it. Without `by`, there is one part.
@@ -149,7 +155,8 @@ async fn parts_of(
     if let Some(other) = &other {
         comparable(manifest, other)?;
     }
-    let (scored, grouped) = score(context, manifest, other.as_ref(), rows, options, None).await?;
+    let asked = Asked { other: other.as_ref(), ..Asked::default() };
+    let (scored, grouped) = score(context, manifest, rows, options, asked).await?;
     let threshold = threshold_of(&scored, manifest, options)?;
     let mut parts = Vec::new();
     for (part, rows) in scored.parts(manifest.definition.classes.len()) {
@@ -166,20 +173,13 @@ async fn parts_of(
 
 /// Scores rows and returns the result as a [`Validation`].
 pub(super) async fn validation(context: &Session, manifest: &Manifest, rows: &Rows) -> Result<Validation> {
-    let (scored, _) = score(context, manifest, None, rows, &EvaluateOptions::default(), None).await?;
+    let (scored, _) = score(context, manifest, rows, &EvaluateOptions::default(), Asked::default()).await?;
     Ok(Validation::new(scored.truth, scored.probabilities, scored.groups))
 }
 
-/// Scores the rows with one model or two, after a change of their images if one is given. Also returns whether the rows
-/// have groups.
-async fn score(
-    context: &Session,
-    manifest: &Manifest,
-    other: Option<&Manifest>,
-    rows: &Rows,
-    options: &EvaluateOptions,
-    change: Option<&Change>,
-) -> Result<(Scored, bool)> {
+/// Returns the model's options with the columns of the statement. If neither has a group, or the rows do not have the model's,
+/// there is none.
+fn spec_of(manifest: &Manifest, rows: &Rows, options: &EvaluateOptions) -> ModelSpec {
     let mut spec = manifest.definition.spec.clone();
     if let Some(image) = &options.image {
         spec.data.image.clone_from(image);
@@ -189,6 +189,29 @@ async fn score(
     }
     let has_group = spec.data.group.as_ref().is_some_and(|group| rows.column("group", group).is_ok());
     spec.data.group = options.group.clone().or(spec.data.group.filter(|_| has_group));
+    spec
+}
+
+/// What else [`score`] computes.
+#[derive(Clone, Copy, Default)]
+struct Asked<'a> {
+    /// The model that is compared.
+    other: Option<&'a Manifest>,
+    /// The change of the images before they are scored.
+    change: Option<&'a Change>,
+    /// Whether to return the content hashes.
+    has_contents: bool,
+}
+
+/// Scores the rows. Also returns whether the rows have groups.
+async fn score(
+    context: &Session,
+    manifest: &Manifest,
+    rows: &Rows,
+    options: &EvaluateOptions,
+    Asked { other, change, has_contents }: Asked<'_>,
+) -> Result<(Scored, bool)> {
+    let spec = spec_of(manifest, rows, options);
     let part = match &options.by {
         Some(column) => rows.column("by", column)?,
         None => lit(ScalarValue::Utf8(None)),
@@ -210,7 +233,10 @@ async fn score(
         cast(part, DataType::Utf8).alias("part"),
         predict.call(vec![lit(manifest.name.as_str()), image.clone()]).alias("probabilities"),
     ];
-    columns.extend(other.map(|other| predict.call(vec![lit(other.name.as_str()), image]).alias("others")));
+    let predicted = |other: &Manifest| predict.call(vec![lit(other.name.as_str()), image.clone()]).alias("others");
+    columns.extend(other.map(predicted));
+    columns
+        .extend(has_contents.then(|| ScalarUDF::from(ContentHash::new()).call(vec![image.clone()]).alias("content")));
     let scored = DataFrame::new(context.local().state(), rows.plan.clone()).select(columns)?;
     let scored = context.data_frame(scored.into_unoptimized_plan());
     let scored = if change.is_some() { stress::in_small_batches(scored) } else { scored };
@@ -249,7 +275,7 @@ fn threshold_of(scored: &Scored, manifest: &Manifest, options: &EvaluateOptions)
 /// are the same.
 fn own_threshold(manifest: &Manifest, calibrated: bool) -> Option<f64> {
     let (positive, threshold) = manifest.definition.positive.zip(manifest.threshold)?;
-    match &manifest.calibration {
+    match manifest.calibration_of_corrected() {
         Some(calibration) if calibrated => {
             let mut raw = [(1.0 - threshold) as f32; 2];
             *raw.get_mut(positive)? = threshold as f32;

@@ -23,16 +23,19 @@ pub enum Show {
     ConfusionMatrix,
     /// One row of metrics for the images as they are, and one per change of them.
     Stress,
+    /// One row per class and nuisance: how far the score follows it.
+    Shortcuts,
 }
 
 impl Show {
-    const WORDS: [(&'static str, Self); 6] = [
+    const WORDS: [(&'static str, Self); 7] = [
         ("summary", Self::Summary),
         ("roc_curve", Self::RocCurve),
         ("pr_curve", Self::PrecisionRecallCurve),
         ("calibration", Self::Calibration),
         ("confusion_matrix", Self::ConfusionMatrix),
         ("stress", Self::Stress),
+        ("shortcuts", Self::Shortcuts),
     ];
 
     pub(super) fn word(self) -> &'static str {
@@ -203,14 +206,14 @@ mod tests {
             assert_eq!(parse(&[("show", word.into())]).unwrap().show, show);
         }
         let message = parse(&[("show", "rock_curve".into())]).unwrap_err();
-        let words = "'summary', 'roc_curve', 'pr_curve', 'calibration', 'confusion_matrix', 'stress'";
+        let words = "'summary', 'roc_curve', 'pr_curve', 'calibration', 'confusion_matrix', 'stress', 'shortcuts'";
         assert!(message.contains(words), "{message}");
         assert!(message.contains("did you mean 'roc_curve'?"), "{message}");
         for word in ["roc_curve", "stress"] {
             let message = parse(&[("against", "b".into()), ("show", word.into())]).unwrap_err();
             assert_eq!(message, format!("against compares two models in one row; leave out show = '{word}'"));
         }
-        for word in ["roc_curve", "pr_curve", "calibration"] {
+        for word in ["roc_curve", "pr_curve", "calibration", "shortcuts"] {
             let message = parse(&[("show", word.into()), ("threshold", 0.3.into())]).unwrap_err();
             assert_eq!(
                 message,

@@ -6,7 +6,7 @@ use datafusion::arrow::array::{ArrayRef, Float64Array, StringArray, UInt64Array}
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
-use tusk_core::manifest::Manifest;
+use tusk_core::manifest::{Manifest, NuisanceUse};
 use tusk_core::metrics::definitions::log_loss;
 use tusk_core::metrics::{
     Comparison, CurvePoint, Interval, RELIABILITY_BINS, ReliabilityBin, curve as points, decide, reliability,
@@ -15,6 +15,7 @@ use tusk_core::metrics::{
 use super::Evaluation;
 use super::options::Show;
 use super::scored::Scored;
+use super::shortcuts::Measured;
 use crate::error::Result;
 
 /// Returns one row of metrics.
@@ -38,6 +39,25 @@ pub(super) fn summary(evaluation: &Evaluation) -> Result<RecordBatch> {
 pub(super) fn stressed(change: &str, score_change: Option<f64>, evaluation: &Evaluation) -> Result<RecordBatch> {
     let first = [("change".to_owned(), text([change])), ("score_change".to_owned(), number([score_change]))];
     batch(first.into_iter().chain(columns(&summary(evaluation)?)).collect())
+}
+
+/// Returns one row per class and nuisance.
+pub(super) fn uses(measured: &Measured) -> Result<RecordBatch> {
+    let Measured { uses, images, left_out, skipped } = measured;
+    let of = |bound: fn(&NuisanceUse) -> Option<f64>| number(uses.iter().map(bound));
+    let same = |value: &u64| count(uses.iter().map(|_| *value));
+    batch(vec![
+        ("nuisance".to_owned(), text(uses.iter().map(|one| one.nuisance.as_str()))),
+        ("class".to_owned(), text(uses.iter().map(|one| one.class.as_str()))),
+        ("rows".to_owned(), count(uses.iter().map(|one| one.rows))),
+        ("correlation".to_owned(), of(|one| one.correlation.value)),
+        ("correlation_low".to_owned(), of(|one| one.correlation.low)),
+        ("correlation_high".to_owned(), of(|one| one.correlation.high)),
+        ("verdict".to_owned(), text(uses.iter().map(|one| one.verdict().text()))),
+        ("images".to_owned(), same(images)),
+        ("left_out".to_owned(), same(left_out)),
+        ("skipped".to_owned(), same(skipped)),
+    ])
 }
 
 /// Returns one row that compares two models on the same rows.

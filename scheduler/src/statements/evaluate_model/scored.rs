@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::arrow::array::{Array, AsArray, StringArray};
-use datafusion::arrow::datatypes::{DataType, Float32Type};
+use datafusion::arrow::datatypes::{DataType, Float32Type, UInt64Type};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use tusk_core::error::Error;
@@ -22,18 +22,21 @@ pub(super) struct Scored {
     pub(super) others: Vec<f32>,
     /// The group of each row.
     pub(super) groups: Vec<u64>,
+    /// The content hash of each row. Empty if it was not asked for.
+    pub(super) contents: Vec<u64>,
     /// The part of each row. Each part is evaluated on its own.
     by: Vec<Option<String>>,
     skipped: BTreeMap<Option<String>, u64>,
 }
 
 impl Scored {
-    /// Adds a batch with the columns truth, group, part, probabilities and, if there is another model, its
-    /// probabilities.
+    /// Adds a batch with the columns truth, group, part, probabilities and, if they were asked for, others (the
+    /// probabilities of another model) and content (the content hash).
     pub(super) fn take(&mut self, batch: &RecordBatch, classes: &[String], rows_name: &str) -> Result<()> {
         let [truth, groups, parts] = [0, 1, 2].map(|column| text(batch, column));
         let (truth, groups, parts) = (truth?, groups?, parts?);
-        let maps = [3, 4].map(|column| (column < batch.num_columns()).then(|| batch.column(column).as_map()));
+        let maps = ["probabilities", "others"].map(|name| batch.column_by_name(name).map(|column| column.as_map()));
+        let contents = batch.column_by_name("content").map(|column| column.as_primitive::<UInt64Type>());
         for row in 0..batch.num_rows() {
             if truth.is_null(row) {
                 let message = format!("{rows_name} has rows whose label is NULL; leave them out with WHERE");
@@ -56,6 +59,7 @@ impl Scored {
                 let Some(map) = map else { continue };
                 kept.extend(map.value(row).column(1).as_primitive::<Float32Type>().values().iter());
             }
+            self.contents.extend(contents.map(|contents| contents.value(row)));
             self.truth.push(class);
             self.by.push(part);
             let group = (!groups.is_null(row)).then(|| content_hash(groups.value(row).as_bytes()));
@@ -97,6 +101,7 @@ impl Scored {
             probabilities: of(&self.probabilities),
             others: of(&self.others),
             groups: rows.iter().map(|row| self.groups[*row]).collect(),
+            contents: rows.iter().filter_map(|row| self.contents.get(*row).copied()).collect(),
             by: vec![name.clone(); rows.len()],
             skipped: self.skipped.get(name).map(|rows| (name.clone(), *rows)).into_iter().collect(),
         }

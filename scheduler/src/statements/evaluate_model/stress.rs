@@ -1,11 +1,13 @@
 //! The stress test of EVALUATE: the same rows, as they are and changed in fixed ways.
 
 use datafusion::dataframe::DataFrame;
-use tusk_core::manifest::Manifest;
+use tusk_core::manifest::{EvaluationResult, Manifest, StressRow};
+use tusk_core::metrics::definitions::{balanced_accuracy, recall, roc_auc, specificity};
 use tusk_pixels::CHANGES;
 
+use super::record::Kept;
 use super::scored::Scored;
-use super::{EvaluateOptions, Evaluation, PartRows, judge, output, score, threshold_of};
+use super::{Asked, EvaluateOptions, Evaluation, PartRows, judge, output, score, threshold_of};
 use crate::error::Result;
 use crate::session::{Rows, Session};
 
@@ -25,7 +27,7 @@ struct Measured {
 }
 
 /// Returns the rows of a stress test, sorted by part: for each part a row for its images as they are, then a row per
-/// change, in the order of [`CHANGES`].
+/// change, in the order of [`CHANGES`]. Also returns what is kept of the first part.
 ///
 /// The threshold is the same for all rows. With `threshold_for` it is chosen on the images as they are.
 pub(super) async fn parts_of(
@@ -33,12 +35,13 @@ pub(super) async fn parts_of(
     manifest: &Manifest,
     rows: &Rows,
     options: &EvaluateOptions,
-) -> Result<Vec<PartRows>> {
-    let (as_is, grouped) = score(context, manifest, None, rows, options, None).await?;
+) -> Result<(Vec<PartRows>, Option<Kept>)> {
+    let (as_is, grouped) = score(context, manifest, rows, options, Asked::default()).await?;
     let threshold = threshold_of(&as_is, manifest, options)?;
     let mut measured = measure(AS_IS, &as_is, manifest, grouped, threshold);
     for change in CHANGES {
-        let (changed, grouped) = score(context, manifest, None, rows, options, Some(change)).await?;
+        let asked = Asked { change: Some(change), ..Asked::default() };
+        let (changed, grouped) = score(context, manifest, rows, options, asked).await?;
         measured.extend(measure(change.name, &changed, manifest, grouped, threshold));
     }
     // The sort is stable, so the changes of a part stay in their order.
@@ -46,11 +49,30 @@ pub(super) async fn parts_of(
     let before = |part: &Option<String>| {
         measured.iter().find(|row| row.change == AS_IS && row.part == *part).and_then(|row| row.score)
     };
+    let change_of = |row: &Measured| row.score.zip(before(&row.part)).map(|(score, before)| score - before);
     let row_of = |row: &Measured| -> Result<PartRows> {
-        let score_change = row.score.zip(before(&row.part)).map(|(score, before)| score - before);
-        Ok((row.part.clone(), output::stressed(row.change, score_change, &row.evaluation)?))
+        Ok((row.part.clone(), output::stressed(row.change, change_of(row), &row.evaluation)?))
     };
-    measured.iter().map(row_of).collect()
+    let parts = measured.iter().map(row_of).collect::<Result<Vec<_>>>()?;
+    let kept = measured.first().map(|first| {
+        let changes = measured.iter().filter(|row| row.part == first.part);
+        let changes = changes.map(|row| stress_row(row, change_of(row))).collect();
+        let Evaluation { rows, skipped, .. } = first.evaluation;
+        Kept { rows, skipped, result: EvaluationResult::Stress { threshold, changes } }
+    });
+    Ok((parts, kept))
+}
+
+fn stress_row(row: &Measured, score_change: Option<f64>) -> StressRow {
+    let report = &row.evaluation.report;
+    StressRow {
+        change: row.change.to_owned(),
+        score_change,
+        balanced_accuracy: report.metric(&balanced_accuracy::METRIC),
+        recall: report.metric(&recall::METRIC),
+        specificity: report.metric(&specificity::METRIC),
+        roc_auc: report.metric(&roc_auc::METRIC),
+    }
 }
 
 fn measure(
