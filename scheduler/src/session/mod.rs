@@ -3,6 +3,7 @@
 //!
 //! The scheduler has one session per SQL client. A program with an embedded cluster has its own.
 
+mod jobs;
 mod source;
 mod tables;
 mod training;
@@ -15,9 +16,12 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as DataFusionStatement;
 use tempfile::TempDir;
 use tusk_core::engine::Predictor;
 use tusk_core::event::OnEvent;
+use tusk_core::physical::YieldingPlanner;
+use tusk_process::threads;
 use tusk_udfs::images_table::ImagesTable;
 use tusk_udfs::session::{aggregate_functions, scalar_functions, session_builder};
 
@@ -57,7 +61,8 @@ pub struct Session {
 }
 
 struct Inner {
-    /// Plans statements, and runs plans that cannot be sent to the cluster. Shares its catalog with `distributed`.
+    /// Plans statements, and runs plans that cannot be sent to the cluster, on the threads of queries. Shares its catalog
+    /// with `distributed`.
     local: SessionContext,
     /// Runs plans on the cluster.
     distributed: SessionContext,
@@ -97,9 +102,11 @@ impl Session {
     pub async fn open(settings: SessionSettings) -> Result<Self> {
         let SessionSettings { scheduler_url, config, runtime, predictor, training, on_event, tables, url_tables } =
             settings;
-        let local = SessionContext::new_with_state(session_builder(config, runtime, &predictor).build());
+        let state = session_builder(config, runtime, &predictor).with_query_planner(Arc::new(YieldingPlanner)).build();
+        let local = SessionContext::new_with_state(state);
         let local = if url_tables { local.enable_url_table() } else { local };
         let distributed = SessionContext::remote_with_state(&scheduler_url, local.state()).await?;
+        let distributed = jobs::cancelling(&distributed, &scheduler_url);
         // The conversion to a session of Ballista drops Tusk's functions.
         scalar_functions(&predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
         aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
@@ -107,12 +114,23 @@ impl Session {
         Ok(Self { inner: Opaque::new(Inner { local, distributed, training, predictor, on_event, tables, folder }) })
     }
 
-    /// Runs a planned statement of DataFusion.
+    /// Plans a statement of DataFusion, on the threads of queries.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be planned.
+    pub(crate) async fn plan(&self, statement: DataFusionStatement) -> Result<LogicalPlan> {
+        let session = self.clone();
+        let planned = async move { session.local().state().statement_to_plan(statement).await };
+        Ok(threads::run(Box::pin(planned)).await??)
+    }
+
+    /// Runs a planned statement of DataFusion, on the threads of queries. It ends when its rows are dropped.
     ///
     /// # Errors
     /// Returns an error if it cannot be started.
     pub async fn execute_plan(&self, plan: LogicalPlan) -> Result<Results> {
-        tables::execute(self, plan).await
+        let session = self.clone();
+        threads::run(Box::pin(async move { tables::execute(&session, plan).await })).await?
     }
 
     /// Returns a query as a DataFrame that runs on the cluster.

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use tusk_core::codec::encode_plan;
 use tusk_core::error::nearest;
 use tusk_core::options::ModelSpec;
+use tusk_core::physical::without_yields;
 use tusk_core::sql::Source;
 use tusk_pixels::{accepted_image_types, is_image_type};
 use tusk_udfs::session::physical_codec;
@@ -130,7 +131,8 @@ impl Rows {
             name.alias("name"),
         ];
         let rows = DataFrame::new(context.local().state(), self.plan.clone()).select(columns)?;
-        let plan = rows.clone().create_physical_plan().await?;
+        // Executors add this operator to plans that they receive.
+        let plan = without_yields(rows.clone().create_physical_plan().await?)?;
         let carries_rows = match encode_plan(Arc::clone(&plan), physical_codec().as_ref()) {
             Ok(bytes) => bytes.len() > PLAN_BYTES_MAX,
             Err(_) => true,
@@ -139,7 +141,7 @@ impl Rows {
             return Ok(plan);
         }
         let table = tables::materialize(context, "training", rows.into_unoptimized_plan()).await?;
-        Ok(context.local().read_table(table)?.create_physical_plan().await?)
+        Ok(without_yields(context.local().read_table(table)?.create_physical_plan().await?)?)
     }
 }
 
