@@ -31,7 +31,7 @@ impl TuskContext {
     pub async fn embedded_with(options: ContextOptions) -> Result<Self> {
         let store = ModelStore::open(&options.store)?;
         let predictor: Arc<dyn Predictor> = Arc::new(TorchPredictor::new(store.clone(), options.threads));
-        let runtime = table_runtime().build_arc()?;
+        let runtime = options.memory.apply(table_runtime(), "this process").build_arc()?;
         let cluster =
             EmbeddedCluster::start(options.threads, options.cache, Arc::clone(&runtime), store, &predictor).await?;
         let session = Session::open(SessionSettings {
