@@ -41,7 +41,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::TrainExec;
 
 /// How long rows are computed before the thread is given back. A batch is always finished.
-const SLICE: Duration = Duration::from_millis(10);
+const SLICE: Duration = Duration::from_millis(5);
 
 /// How many times a window function keeps its input: as batches, and joined to one.
 const WINDOW_COPIES: usize = 2;
