@@ -61,6 +61,10 @@ struct TuskFlags {
     threads: u32,
     #[command(flatten)]
     memory: MemoryFlags,
+    /// Folder for the rows of queries that do not fit into their memory: fast local disk. Default: the system's temporary
+    /// folder.
+    #[arg(long, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
     /// Time that running requests have to finish after SIGTERM. A second signal ends them at once.
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     drain_timeout_seconds: u64,
@@ -150,8 +154,9 @@ pub async fn run(flags: Flags) -> Result<()> {
         (Some(tls), None) => Some(ClientTls { ca: tls.cert.clone(), identity: None }),
         (None, _) => None,
     };
-    let spilled = tempfile::Builder::new().prefix("tusk-scheduler-").tempdir();
-    let spilled = spilled.context("cannot create a folder for the rows of queries; set TMPDIR")?;
+    let work_dir = tusk.work_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let spilled = tempfile::Builder::new().prefix("tusk-scheduler-").tempdir_in(work_dir);
+    let spilled = spilled.context("cannot create a folder for the rows of queries; set --work-dir")?;
     let limits = tusk.memory.limits();
     tracing::info!(
         memory_bytes_max = limits.memory_bytes_max,

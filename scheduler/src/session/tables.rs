@@ -27,7 +27,7 @@ use crate::error::{Error, Result, Results};
 const LIMITS: [(&str, &str); 3] = [
     ("datafusion.runtime.memory_limit", "start it with --memory-limit-bytes"),
     ("datafusion.runtime.max_temp_directory_size", "start it with --spill-limit-bytes"),
-    ("datafusion.runtime.temp_directory", "an executor has --work-dir, other processes the variable TMPDIR"),
+    ("datafusion.runtime.temp_directory", "start it with --work-dir"),
 ];
 
 /// The prefix of the names of sessions' folders.
