@@ -6,6 +6,7 @@ use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::protocol::{ClusterStatus, StatementHelp};
+use tusk_process::memory::MemoryLimits;
 use tusk_process::tls::ClientTls;
 
 use crate::error::{Error, Result, Results};
@@ -24,6 +25,8 @@ pub struct ContextOptions {
     /// How much memory and disk the embedded engine may use for decoded images.
     #[cfg(feature = "embedded")]
     pub cache: tusk_executor::CacheLimits,
+    /// How much memory and disk the queries of the embedded engine may use. A remote cluster has its own limits.
+    pub memory: MemoryLimits,
     /// Called with every event of a run.
     pub on_event: Option<OnEvent>,
     /// The credentials for a remote cluster.
@@ -40,6 +43,7 @@ impl Default for ContextOptions {
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             #[cfg(feature = "embedded")]
             cache: tusk_executor::CacheLimits::default(),
+            memory: MemoryLimits::default(),
             on_event: None,
             credentials: Credentials::Nobody,
             tls: None,
@@ -48,9 +52,9 @@ impl Default for ContextOptions {
 }
 
 impl ContextOptions {
-    /// The defaults, overridden by environment variables: `TUSK_STORE` sets the store. With the feature `embedded`,
-    /// `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR` set the cache. An empty variable counts
-    /// as unset.
+    /// The defaults, overridden by environment variables: `TUSK_STORE` sets the store, `TUSK_MEMORY_LIMIT_BYTES` and
+    /// `TUSK_SPILL_LIMIT_BYTES` the memory and disk of queries. With the feature `embedded`, `TUSK_CACHE_MEMORY_BYTES`,
+    /// `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR` set the cache. An empty variable counts as unset.
     ///
     /// # Errors
     /// When a variable has an invalid value.
@@ -62,6 +66,7 @@ impl ContextOptions {
         };
         Ok(Self {
             store,
+            memory: MemoryLimits::from_env()?,
             #[cfg(feature = "embedded")]
             cache: tusk_executor::CacheLimits::from_env()
                 .map_err(|source| Error::Embedded { source: Box::new(source) })?,

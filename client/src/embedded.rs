@@ -32,10 +32,10 @@ impl TuskContext {
     /// # Errors
     /// When the store cannot be opened.
     pub async fn embedded_with(options: ContextOptions) -> Result<Self> {
-        let ContextOptions { store, threads, cache, on_event, .. } = options;
+        let ContextOptions { store, threads, cache, memory, on_event, .. } = options;
         let store = ModelStore::open(&store)?;
         let predictor: Arc<dyn Predictor> = Arc::new(TorchPredictor::new(store.clone(), threads));
-        let runtime = table_runtime().build_arc()?;
+        let runtime = memory.apply(table_runtime(), "this process").build_arc()?;
         let training = engine(threads, cache, &runtime, store, &predictor)?;
         let session = Session::open(SessionSettings {
             queries: Queries::Here(TaskThreads::start(threads)?),

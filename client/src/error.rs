@@ -32,6 +32,13 @@ pub enum Error {
         /// The values that it accepts.
         expected: &'static str,
     },
+    /// An environment variable has an invalid limit.
+    #[error(transparent)]
+    Limit {
+        /// What is wrong, and what to do.
+        #[from]
+        source: tusk_process::memory::InvalidLimit,
+    },
     /// The scheduler cannot be reached.
     #[error("cannot reach the scheduler at {url}: {reason}. Check that it is running and that the address is correct")]
     Unreachable {

@@ -38,5 +38,6 @@ pub use tusk_core::event::OnEvent;
 pub use tusk_core::metrics;
 #[cfg(feature = "embedded")]
 pub use tusk_executor::CacheLimits;
+pub use tusk_process::memory::MemoryLimits;
 #[cfg(feature = "embedded")]
 pub use tusk_scheduler::Evaluation;

@@ -57,6 +57,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
         store: dir.join("store").display().to_string(),
         remote: RemoteArguments::default(),
         threads: arguments.threads,
+        memory_limit_bytes: None,
     };
     let connection = Connection::open(&cluster).await?;
     let roc_auc = tour(&connection, &dir, arguments.epochs).await?;

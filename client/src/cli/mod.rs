@@ -63,6 +63,10 @@ pub(crate) struct ClusterArguments {
     /// Threads of the embedded engine. Models are bit-identical only for the same number.
     #[arg(long, env = "TUSK_THREADS")]
     pub(crate) threads: Option<usize>,
+    /// Memory of all queries of the embedded engine together, in bytes. A query that needs more writes rows to disk, or
+    /// fails. Default: half of the memory of the machine or container.
+    #[arg(long, value_name = "BYTES", env = "TUSK_MEMORY_LIMIT_BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    memory_limit_bytes: Option<u64>,
 }
 
 /// A remote cluster and its credentials.

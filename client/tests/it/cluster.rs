@@ -32,7 +32,7 @@ impl Cluster {
     pub(crate) async fn start(options: ContextOptions) -> (Self, TuskContext) {
         let store = ModelStore::open(&options.store).unwrap();
         let predictor: Arc<dyn Predictor> = Arc::new(TorchPredictor::new(store.clone(), options.threads));
-        let runtime = table_runtime().build_arc().unwrap();
+        let runtime = options.memory.apply(table_runtime(), "this process").build_arc().unwrap();
         let scheduler = Arc::new(scheduler(&options, Arc::clone(&runtime), store).await);
         let settings = PluginSettings { cache: options.cache, threads: options.threads, ..PluginSettings::default() };
         let progress = scheduler.training().progress();

@@ -30,6 +30,8 @@ mod golden;
 #[cfg(test)]
 mod invariants;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod modes;
 #[cfg(test)]
 mod options;

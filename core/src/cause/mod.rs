@@ -26,6 +26,9 @@ pub use kind::CauseKind;
 /// The words in the message of tokio for a panicked task.
 const PANICKED: &str = "panicked with message ";
 
+/// The setting that DataFusion names when the rows of queries need too much disk. A flag of the process sets it.
+const SPILL_SETTING: &str = "datafusion.runtime.max_temp_directory_size";
+
 /// The cause of a failure, with a message for the user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}{}", hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default())]
@@ -88,6 +91,12 @@ impl Cause {
     fn of_io(error: &std::io::Error, text: &str) -> Self {
         if let Some(coded) = wire::decode(text) {
             return coded;
+        }
+        if text.contains(SPILL_SETTING) {
+            let message = text.split(" Please try").next().unwrap_or(text);
+            let hint =
+                Some("raise --spill-limit-bytes (TUSK_SPILL_LIMIT_BYTES), or sort or group fewer rows".to_owned());
+            return Self { hint, ..Self::new(CauseKind::Exhausted, message.trim_end_matches('.')) };
         }
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => CauseKind::NotFound,

@@ -15,6 +15,7 @@ use datafusion::physical_plan::{
 };
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use futures::future::BoxFuture;
+use tusk_core::physical::yielding;
 use tusk_core::task_models::TaskModels;
 
 use crate::threads::{Open, TaskThreads};
@@ -59,7 +60,7 @@ fn planned<'a>(
             Some(state) => planner.create_physical_plan(plan, &of_one_query(state)).await?,
             None => planner.create_physical_plan(plan, session).await?,
         };
-        Ok(Arc::new(OnThreadsExec::new(plan, threads)) as Arc<dyn ExecutionPlan>)
+        Ok(Arc::new(OnThreadsExec::new(yielding(plan, None)?, threads)) as Arc<dyn ExecutionPlan>)
     })
 }
 

@@ -3,6 +3,7 @@
 //!
 //! The scheduler has one session per SQL client. A program without a cluster has its own.
 
+mod jobs;
 mod local;
 mod source;
 mod tables;
@@ -16,9 +17,12 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as DataFusionStatement;
 use tempfile::TempDir;
 use tusk_core::engine::Predictor;
 use tusk_core::event::OnEvent;
+use tusk_core::physical::YieldingPlanner;
+use tusk_process::threads;
 use tusk_udfs::images_table::ImagesTable;
 use tusk_udfs::session::{aggregate_functions, scalar_functions, session_builder};
 
@@ -71,7 +75,8 @@ pub struct Session {
 }
 
 struct Inner {
-    /// Plans statements, and runs plans that cannot be sent to the cluster. Shares its catalog with `distributed`.
+    /// Plans statements, and runs plans that cannot be sent to the cluster, on the threads of queries. Shares its catalog
+    /// with `distributed`.
     local: SessionContext,
     /// Runs plans on the cluster, if there is one.
     distributed: Option<SessionContext>,
@@ -114,7 +119,7 @@ impl Session {
             settings;
         let state = session_builder(config, runtime, &predictor);
         let state = match &queries {
-            Queries::Cluster(_) => state,
+            Queries::Cluster(_) => state.with_query_planner(Arc::new(YieldingPlanner)),
             Queries::Here(threads) => state.with_query_planner(Arc::new(LocalPlanner::new(threads.clone()))),
         };
         let local = SessionContext::new_with_state(state.build());
@@ -128,12 +133,23 @@ impl Session {
         Ok(Self { inner: Opaque::new(inner) })
     }
 
-    /// Runs a planned statement of DataFusion.
+    /// Plans a statement of DataFusion, on the threads of queries.
+    ///
+    /// # Errors
+    /// Returns an error if it cannot be planned.
+    pub(crate) async fn plan(&self, statement: DataFusionStatement) -> Result<LogicalPlan> {
+        let session = self.clone();
+        let planned = async move { session.local().state().statement_to_plan(statement).await };
+        Ok(threads::run(Box::pin(planned)).await??)
+    }
+
+    /// Runs a planned statement of DataFusion, on the threads of queries. It ends when its rows are dropped.
     ///
     /// # Errors
     /// Returns an error if it cannot be started.
     pub async fn execute_plan(&self, plan: LogicalPlan) -> Result<Results> {
-        tables::execute(self, plan).await
+        let session = self.clone();
+        threads::run(Box::pin(async move { tables::execute(&session, plan).await })).await?
     }
 
     /// Returns a query as a DataFrame.
@@ -228,6 +244,7 @@ impl Session {
 /// Returns a session of DataFusion whose queries run on the cluster of this scheduler. It shares its catalog with `local`.
 async fn distributed(url: &str, local: &SessionContext, predictor: &Arc<dyn Predictor>) -> Result<SessionContext> {
     let distributed = SessionContext::remote_with_state(url, local.state()).await?;
+    let distributed = jobs::cancelling(&distributed, url);
     // The conversion to a session of Ballista drops Tusk's functions.
     scalar_functions(predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
     aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));

@@ -1,8 +1,8 @@
 //! Runs the statements of DataFusion, on the cluster or in this process, and stores the tables of CREATE TABLE.
 //!
 //! Ballista sends plans to other processes, and a table in memory cannot be sent. So CREATE TABLE writes Parquet files
-//! to the session's folder. Plans that still cannot be sent run in this process, with the same functions. Without a
-//! cluster, CREATE TABLE does the same, so that tables may be larger than memory.
+//! to the session's folder. Plans that still cannot be sent run in this process, with the same functions, on the threads
+//! of queries. Without a cluster, CREATE TABLE does the same, so that tables may be larger than memory.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,14 +12,23 @@ use datafusion::dataframe::{DataFrame, DataFrameWriteOptions};
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{CreateMemoryTable, DdlStatement, EmptyRelation, LogicalPlan};
+use datafusion::logical_expr::{CreateMemoryTable, DdlStatement, EmptyRelation, LogicalPlan, Statement};
 use datafusion_proto::logical_plan::AsLogicalPlan;
 use datafusion_proto::protobuf::LogicalPlanNode;
+use prost::Message;
 use tempfile::TempDir;
+use tusk_process::threads;
 use tusk_udfs::session::logical_codec;
 
 use super::Session;
 use crate::error::{Error, Result, Results};
+
+/// The settings of DataFusion that would lift the limits of the process for a session, and what sets them.
+const LIMITS: [(&str, &str); 3] = [
+    ("datafusion.runtime.memory_limit", "start it with --memory-limit-bytes"),
+    ("datafusion.runtime.max_temp_directory_size", "start it with --spill-limit-bytes"),
+    ("datafusion.runtime.temp_directory", "start it with --work-dir"),
+];
 
 /// The prefix of the names of sessions' folders.
 const FOLDER_PREFIX: &str = "tusk-tables-";
@@ -49,6 +58,7 @@ pub(super) async fn execute(context: &Session, plan: LogicalPlan) -> Result<Resu
     match plan {
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => create_table(context, create).await,
         LogicalPlan::Statement(_) => {
+            keep_limits(&plan)?;
             // Statements such as SET apply to both sessions.
             if let Some(distributed) = context.distributed() {
                 distributed.execute_logical_plan(plan.clone()).await?;
@@ -61,10 +71,27 @@ pub(super) async fn execute(context: &Session, plan: LogicalPlan) -> Result<Resu
 }
 
 async fn run(frame: DataFrame) -> Result<Results> {
-    Ok(Results::new(frame.execute_stream().await?))
+    Ok(Results::new(threads::computed(frame.execute_stream().await?)))
 }
 
-/// Returns whether a plan can be sent to the cluster and is worth sending: a plan that reads no table is not.
+/// Refuses statements that would change the limits of the process.
+fn keep_limits(plan: &LogicalPlan) -> Result<()> {
+    let variable = match plan {
+        LogicalPlan::Statement(Statement::SetVariable(set)) => set.variable.to_lowercase(),
+        LogicalPlan::Statement(Statement::ResetVariable(reset)) => reset.variable.to_lowercase(),
+        _ => return Ok(()),
+    };
+    match LIMITS.iter().find(|(limit, _)| *limit == variable) {
+        None => Ok(()),
+        Some((limit, advice)) => {
+            let message = format!("{limit} is a limit of the whole process: {advice}");
+            Err(tusk_core::Error::Data { message }.into())
+        }
+    }
+}
+
+/// Returns whether a plan can be sent to the cluster and is worth sending: a plan that reads no table is not. A plan
+/// whose message is nested more deeply than decoders accept cannot be sent.
 pub(super) fn can_travel(plan: &LogicalPlan) -> bool {
     let mut reads_table = false;
     let walked = plan.apply_with_subqueries(|node| {
@@ -72,7 +99,8 @@ pub(super) fn can_travel(plan: &LogicalPlan) -> bool {
         Ok(if reads_table { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     let codec = logical_codec();
-    walked.is_ok() && reads_table && LogicalPlanNode::try_from_logical_plan(plan, codec.as_ref()).is_ok()
+    let arrives = |node: LogicalPlanNode| LogicalPlanNode::decode(node.encode_to_vec().as_slice()).is_ok();
+    walked.is_ok() && reads_table && LogicalPlanNode::try_from_logical_plan(plan, codec.as_ref()).is_ok_and(arrives)
 }
 
 async fn create_table(context: &Session, create: CreateMemoryTable) -> Result<Results> {
@@ -104,7 +132,8 @@ pub(super) async fn materialize(context: &Session, name: &str, plan: LogicalPlan
     let schema = Arc::new(plan.schema().as_arrow().clone());
     if !matches!(plan, LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, .. })) {
         let options = DataFrameWriteOptions::new();
-        DataFrame::new(context.local().state(), plan).write_parquet(&path, options, None).await?;
+        let (frame, path) = (DataFrame::new(context.local().state(), plan), path.clone());
+        threads::run(Box::pin(async move { frame.write_parquet(&path, options, None).await })).await??;
     }
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
     let config =

@@ -13,6 +13,7 @@ use tusk_core::protocol::{
     STATEMENTS_ACTION, STATUS_ACTION, TRAIN_TICKET, TrainingRequest,
 };
 
+use super::cancel::CANCEL_ACTION;
 use super::stream::{DataStream, of_results, status_of};
 use super::{TuskFlight, watcher};
 use crate::metrics;
@@ -94,6 +95,7 @@ impl TuskFlight {
                 Self::require_query(&identity)?;
                 serde_json::to_vec(&self.training.status()).map_err(invalid)?
             }
+            CANCEL_ACTION => self.cancel_flight_info(&identity, &action.body)?,
             CHECK_ACTION => {
                 Self::require_query(&identity)?;
                 let sql = String::from_utf8(action.body.to_vec()).map_err(invalid)?;

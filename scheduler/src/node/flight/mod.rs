@@ -6,8 +6,10 @@
 //! * `stream`: rows as Flight messages
 //! * `metadata`: what drivers ask about the server
 //! * `actions`: Tusk's own messages, such as the reports of executors and requests for runs
+//! * `cancel`: ends the rows of a statement
 
 mod actions;
+mod cancel;
 mod login;
 mod metadata;
 mod sessions;
@@ -35,6 +37,7 @@ use crate::opaque::Opaque;
 use crate::service::TrainingService;
 use crate::session::{Session, SessionSettings};
 use crate::statements::{Statement, one_statement};
+use cancel::Fetches;
 use sessions::SharedSessions;
 use stream::{EVENTS_WAITING_MAX, status_of};
 
@@ -55,6 +58,7 @@ pub(crate) struct Parts {
     training: TrainingService,
     executors: SharedExecutors,
     sessions: SharedSessions,
+    fetches: Arc<Fetches>,
     users: Option<Arc<Users>>,
     proxy: BallistaFlightProxyService,
     /// Cancelled when the scheduler begins to shut down.
@@ -88,6 +92,7 @@ impl TuskFlight {
             training,
             executors,
             sessions: SharedSessions::default(),
+            fetches: Arc::default(),
             users,
             proxy,
             ending,
@@ -170,9 +175,7 @@ impl TuskFlight {
 /// Returns the plan of a statement of DataFusion.
 async fn plan_of(session: &Session, statement: Statement) -> Result<LogicalPlan, Status> {
     match statement {
-        Statement::DataFusion(statement) => {
-            session.local().state().statement_to_plan(*statement).await.map_err(|e| status_of(e.into()))
-        }
+        Statement::DataFusion(statement) => session.plan(*statement).await.map_err(status_of),
         Statement::Model(_) => Err(Status::invalid_argument("a statement about models has no parameters")),
     }
 }

@@ -8,11 +8,12 @@ use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
-    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-    Any, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
-    CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
-    CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementQuery,
-    CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
+    ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest,
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, CommandGetCatalogs,
+    CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
+    CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo,
+    CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementQuery, CommandStatementUpdate,
+    DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse};
 use arrow_flight::{IpcMessage, SchemaAsIpc, Ticket};
@@ -27,6 +28,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tusk_core::protocol::parameters::PUSH_TYPE_URL;
 use tusk_core::protocol::{EVENTS_HEADER, RunStarted};
 
+use super::cancel::until_cancelled;
 use super::sessions::Prepared;
 use super::stream::{DataStream, of_batch, of_results, status_of};
 use super::{TuskFlight, metadata, plan_of};
@@ -165,8 +167,10 @@ impl FlightSqlService for TuskFlight {
 
     async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> DataResponse {
         let identity = Self::identity(request.extensions())?;
-        let rows = self.sessions.take(&identity.session, &handle_of(&ticket.statement_handle)?)?;
-        Ok(Response::new(of_results(rows.results, rows.events, self.ending.clone())))
+        let handle = handle_of(&ticket.statement_handle)?;
+        let rows = self.sessions.take(&identity.session, &handle)?;
+        let fetch = self.fetches.begin(&identity.session, &handle);
+        Ok(Response::new(until_cancelled(of_results(rows.results, rows.events, self.ending.clone()), fetch)))
     }
 
     async fn do_put_statement_update(
@@ -240,6 +244,17 @@ impl FlightSqlService for TuskFlight {
         let identity = Self::identity(request.extensions())?;
         self.sessions.close_prepared(&identity.session, &handle_of(&query.prepared_statement_handle)?);
         Ok(())
+    }
+
+    async fn do_action_cancel_query(
+        &self,
+        query: ActionCancelQueryRequest,
+        request: Request<Action>,
+    ) -> Result<ActionCancelQueryResult, Status> {
+        let identity = Self::identity(request.extensions())?;
+        let info = FlightInfo::decode(query.info).map_err(|e| Status::invalid_argument(e.to_string()))?;
+        // The numbers of both enumerations are the same.
+        Ok(ActionCancelQueryResult { result: self.cancel(&identity, &info)? as i32 })
     }
 
     async fn get_flight_info_catalogs(
