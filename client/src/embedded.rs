@@ -10,9 +10,7 @@ use tusk_core::engine::Predictor;
 use tusk_core::event::OnEvent;
 use tusk_core::store::{ModelStore, table_runtime};
 use tusk_executor::{CacheLimits, Identity, Plugin, PluginSettings, TorchPredictor};
-use tusk_scheduler::{
-    LocalRuns, LocalSettings, Queries, Session, SessionSettings, TaskThreads, Training, TrainingService,
-};
+use tusk_scheduler::{LocalRuns, LocalSettings, Queries, Session, SessionSettings, Training, TrainingService};
 use tusk_udfs::session::{local_config, physical_codec};
 
 use crate::context::{Cluster, ContextOptions, TuskContext};
@@ -38,7 +36,7 @@ impl TuskContext {
         let runtime = memory.apply(table_runtime(), "this process").build_arc()?;
         let training = engine(threads, cache, &runtime, store, &predictor)?;
         let session = Session::open(SessionSettings {
-            queries: Queries::Here(TaskThreads::start(threads)?),
+            queries: Queries::Here,
             config: local_config().with_target_partitions(threads),
             runtime,
             predictor,
@@ -116,8 +114,7 @@ impl TuskContext {
     }
 }
 
-/// Starts the training engine of this process. Returns the service that trains with it. Its tasks have threads of their own,
-/// so that a query does not wait for an epoch, and an epoch not for a query.
+/// Starts the training engine of this process. Returns the service that trains with it.
 fn engine(
     threads: usize,
     cache: CacheLimits,
@@ -131,9 +128,9 @@ fn engine(
     let plugin = plugin.map_err(DataFusionError::from)?;
     plugin.set_parameter_server(runs.parameter_server());
     let identity = Identity { executor_id: uuid::Uuid::new_v4().to_string(), host: "localhost".to_owned() };
-    Ok(runs.service(LocalSettings {
+    let service = runs.service(LocalSettings {
         store,
-        threads: TaskThreads::start(threads)?,
+        threads,
         context: plugin.task_context(),
         workers: plugin.workers(),
         report: Box::new(move || {
@@ -142,5 +139,6 @@ fn engine(
             report.progress.clear();
             report
         }),
-    }))
+    });
+    Ok(service?)
 }

@@ -14,7 +14,6 @@
 //! * `run`: one run. It submits a profile job, then jobs that train and validate an epoch. It averages the workers'
 //!   task outputs ([`Aggregator`]), decides what comes next, and publishes the model
 //! * `parameter_server`: workers that do not wait for each other exchange weights here
-//! * `threads`: the threads that run queries and training tasks without a cluster
 //! * `access`: users and their rights
 
 mod access;
@@ -31,7 +30,6 @@ mod service;
 mod session;
 mod shortcuts;
 mod statements;
-mod threads;
 
 pub use error::{Error, Result, Results};
 pub use executors::{Executors, SharedExecutors};
@@ -44,4 +42,3 @@ pub use service::{RunHandle, TrainingService};
 pub use session::{Queries, Rows, Session, SessionSettings, Training};
 pub use shortcuts::{Found as FoundShortcuts, shortcuts_of_file};
 pub use statements::{EvaluateOptions, Evaluation, check, evaluate, help};
-pub use threads::TaskThreads;

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
+use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use tusk_core::event::SharedProgress;
 use tusk_core::protocol::ExecutorReport;
 use tusk_core::protocol::parameters::ParameterServer;
 use tusk_core::store::ModelStore;
+use tusk_process::threads::Threads;
 use tusk_udfs::session::physical_codec;
 
+use crate::error::Result;
 use crate::executors::Executors;
 use crate::parameter_server::ParameterStores;
 use crate::run::active::ActiveRuns;
 use crate::run::job_runner::local::LocalRunner;
 use crate::service::{ServiceSettings, TrainingService};
-use crate::threads::TaskThreads;
 
 /// What the training engine of this process needs to know of its runs, before there is a service.
 #[derive(Debug, Default)]
@@ -27,8 +29,8 @@ pub struct LocalRuns {
 pub struct LocalSettings {
     /// The model store.
     pub store: ModelStore,
-    /// The threads that run tasks.
-    pub threads: TaskThreads,
+    /// The number of threads that run tasks. Queries have others, so that neither waits for the other.
+    pub threads: usize,
     /// The context of tasks, with the training engine as an extension.
     pub context: Arc<TaskContext>,
     /// The number of workers that the engine trains at a time.
@@ -50,11 +52,14 @@ impl LocalRuns {
         Arc::new(self.parameters.clone())
     }
 
-    /// Returns the service that trains in this process.
-    #[must_use]
-    pub fn service(self, settings: LocalSettings) -> TrainingService {
+    /// Starts the service that trains in this process.
+    ///
+    /// # Errors
+    /// Returns an error if the system cannot start the threads.
+    pub fn service(self, settings: LocalSettings) -> Result<TrainingService> {
         let LocalSettings { store, threads, context, workers, report } = settings;
-        TrainingService::new(ServiceSettings {
+        let threads = Threads::start("tusk-task", threads).map_err(DataFusionError::IoError)?;
+        Ok(TrainingService::new(ServiceSettings {
             jobs: Arc::new(LocalRunner::new(threads, context, workers)),
             store,
             codec: physical_codec(),
@@ -62,6 +67,6 @@ impl LocalRuns {
             threads: 1,
             parameters: self.parameters,
             active: self.active,
-        })
+        }))
     }
 }

@@ -21,7 +21,7 @@ use tusk_core::options::{Augment, ModelSpec, Precision, architecture};
 use tusk_core::protocol::{DeviceReport, ExecutorReport, TrainingRequest};
 use tusk_core::store::ModelStore;
 use tusk_executor::{CacheLimits, DevicePool, TorchEngine};
-use tusk_scheduler::{LocalRuns, LocalSettings, TaskThreads, TrainingService};
+use tusk_scheduler::{LocalRuns, LocalSettings, TrainingService};
 use tusk_udfs::session::session_config;
 
 /// Epochs that are not counted, because connections are opened and memory is touched for the first time.
@@ -130,9 +130,9 @@ async fn parts(args: &Args, executors: usize) -> Result<Vec<f64>> {
 /// The service that trains in this process, with this engine.
 fn here(engine: Arc<dyn TrainEngine>, store: &str) -> Result<TrainingService> {
     let context = SessionContext::new_with_config(with_engine(session_config(), engine)).task_ctx();
-    Ok(LocalRuns::default().service(LocalSettings {
+    let service = LocalRuns::default().service(LocalSettings {
         store: ModelStore::open(store)?,
-        threads: TaskThreads::start(2)?,
+        threads: 2,
         context,
         workers: 1,
         report: Box::new(|| ExecutorReport {
@@ -140,7 +140,8 @@ fn here(engine: Arc<dyn TrainEngine>, store: &str) -> Result<TrainingService> {
             threads_per_device: 1,
             ..ExecutorReport::default()
         }),
-    }))
+    });
+    Ok(service?)
 }
 
 fn request(args: &Args) -> Result<TrainingRequest> {

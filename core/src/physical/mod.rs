@@ -10,4 +10,4 @@ pub use task_output::{
 };
 pub use train_exec::TrainExec;
 pub use union_exec::TaskUnionExec;
-pub use yield_exec::{YieldExec, YieldingPlanner, without_yields, yielding};
+pub use yield_exec::{YieldExec, yielding};

@@ -17,24 +17,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
 use ballista_core::execution_plans::RuntimeStatsExec;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
-use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::WindowAggExec;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, replace_children_if_necessary,
 };
-use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use futures::{Stream, StreamExt};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -76,29 +71,6 @@ pub fn yielding(plan: Arc<dyn ExecutionPlan>, cancel: Option<&CancellationToken>
         Ok(Transformed::yes(over(&node, false)))
     })?;
     Ok(plan.data)
-}
-
-/// Removes [`YieldExec`] from a plan, which can then be encoded.
-///
-/// # Errors
-/// Returns an error if an operator refuses its new children.
-pub fn without_yields(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
-    let plan = plan.transform_up(|node| {
-        let input = node.downcast_ref::<YieldExec>().map(|node| Arc::clone(&node.input));
-        Ok(input.map_or_else(|| Transformed::no(node), Transformed::yes))
-    })?;
-    Ok(plan.data)
-}
-
-/// Plans the queries that run in this process. EXPLAIN does not show [`YieldExec`], EXPLAIN ANALYZE does.
-#[derive(Debug)]
-pub struct YieldingPlanner;
-
-#[async_trait]
-impl QueryPlanner for YieldingPlanner {
-    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        yielding(DefaultPhysicalPlanner::default().create_physical_plan(plan, session).await?, None)
-    }
 }
 
 impl DisplayAs for YieldExec {
@@ -209,11 +181,10 @@ fn bytes_of(batch: &RecordBatch) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::execution::SessionStateBuilder;
     use datafusion::execution::memory_pool::GreedyMemoryPool;
     use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use datafusion::physical_plan::{collect, displayable};
-    use datafusion::prelude::SessionContext;
+    use datafusion::prelude::{SessionConfig, SessionContext};
     use tokio::time::timeout;
 
     use super::*;
@@ -225,22 +196,18 @@ mod tests {
     /// A session whose queries have this many bytes.
     fn session(bytes: usize) -> SessionContext {
         let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes)));
-        let state = SessionStateBuilder::new()
-            .with_default_features()
-            .with_runtime_env(runtime.build_arc().unwrap())
-            .with_query_planner(Arc::new(YieldingPlanner));
-        SessionContext::new_with_state(state.build())
+        SessionContext::new_with_config_rt(SessionConfig::new(), runtime.build_arc().unwrap())
     }
 
-    async fn plan(session: &SessionContext, sql: &str) -> Arc<dyn ExecutionPlan> {
-        session.sql(sql).await.unwrap().create_physical_plan().await.unwrap()
+    async fn plan(session: &SessionContext, sql: &str, cancel: Option<&CancellationToken>) -> Arc<dyn ExecutionPlan> {
+        yielding(session.sql(sql).await.unwrap().create_physical_plan().await.unwrap(), cancel).unwrap()
     }
 
     /// The only thread of this test runs the query, and the clock that ends it.
     #[tokio::test]
     async fn a_query_of_few_batches_that_takes_hours_can_be_ended() {
         let session = session(usize::MAX);
-        let endless = plan(&session, ENDLESS).await;
+        let endless = plan(&session, ENDLESS, None).await;
         assert!(timeout(Duration::from_millis(200), collect(endless, session.task_ctx())).await.is_err());
     }
 
@@ -248,7 +215,7 @@ mod tests {
     async fn the_tasks_of_a_cancelled_query_end_with_an_error() {
         let session = session(usize::MAX);
         let cancel = CancellationToken::new();
-        let endless = yielding(without_yields(plan(&session, ENDLESS).await).unwrap(), Some(&cancel)).unwrap();
+        let endless = plan(&session, ENDLESS, Some(&cancel)).await;
         let running = tokio::spawn(collect(endless, session.task_ctx()));
         tokio::time::sleep(Duration::from_millis(50)).await;
         cancel.cancel();
@@ -261,7 +228,7 @@ mod tests {
         let sql = "SELECT max(n) AS n FROM (SELECT sum(value) OVER () AS n FROM range(0, 200000))";
         let rows = |bytes| async move {
             let session = session(bytes);
-            collect(plan(&session, sql).await, session.task_ctx()).await
+            collect(plan(&session, sql, None).await, session.task_ctx()).await
         };
         let n = rows(64 << 20).await.unwrap();
         assert_eq!(n[0].column(0).as_primitive::<datafusion::arrow::datatypes::Int64Type>().value(0), 19_999_900_000);
@@ -270,17 +237,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_operator_can_be_removed_and_explain_does_not_show_it() {
+    async fn it_is_above_scans_and_joins_and_below_windows() {
         let session = session(usize::MAX);
-        let text = |plan: &Arc<dyn ExecutionPlan>| displayable(plan.as_ref()).indent(true).to_string();
         let sql =
             "SELECT a.value, sum(b.value) OVER () FROM range(1, 9) AS a JOIN range(1, 9) AS b ON a.value = b.value";
-        let with = plan(&session, sql).await;
-        assert!(text(&with).matches("YieldExec").count() >= 3, "{}", text(&with));
-        let without = without_yields(with).unwrap();
-        assert!(!text(&without).contains("YieldExec"));
-        let explained = collect(plan(&session, &format!("EXPLAIN {sql}")).await, session.task_ctx()).await.unwrap();
-        let explained = datafusion::arrow::util::pretty::pretty_format_batches(&explained).unwrap().to_string();
-        assert!(explained.contains("HashJoinExec") && !explained.contains("YieldExec"), "{explained}");
+        let plan = plan(&session, sql, None).await;
+        let text = displayable(plan.as_ref()).indent(true).to_string();
+        let below = |operator: &str| {
+            let places = text.match_indices(operator).map(|(place, _)| &text[place..]);
+            places.map(|text| text.lines().nth(1).unwrap_or_default().trim().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(below("WindowAggExec"), ["YieldExec"], "{text}");
+        assert!(below("YieldExec").iter().any(|operator| operator.starts_with("HashJoinExec")), "{text}");
+        assert!(text.matches("YieldExec").count() >= 4, "{text}");
     }
 }

@@ -16,11 +16,10 @@ use ballista_executor::executor_server::TERMINATING;
 use ballista_executor::health::ExecutorHealth;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tusk_core::store::table_runtime;
 use tusk_process::memory::MemoryLimits;
-use tusk_process::threads::STACK_BYTES;
+use tusk_process::threads::Threads;
 use tusk_process::{health, logs, metrics, signal};
 
 use crate::node::error::ProcessError;
@@ -179,9 +178,9 @@ async fn serve_http(
     }))
 }
 
-/// Ballista's executor process on its own runtime. Dropping this stops everything that runs on it.
+/// Ballista's executor process on its own threads. Dropping this stops everything that runs on them.
 struct Process {
-    runtime: Option<Runtime>,
+    _threads: Threads,
     task: JoinHandle<Result<(), BallistaError>>,
 }
 
@@ -189,15 +188,9 @@ impl Process {
     fn start(config: &Arc<ExecutorProcessConfig>) -> Result<Self, ProcessError> {
         // The flag may be set by an earlier process.
         TERMINATING.store(false, Ordering::Release);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(SERVER_THREADS)
-            .thread_name("ballista")
-            .thread_stack_size(STACK_BYTES)
-            .enable_all()
-            .build()
-            .map_err(io("cannot start threads"))?;
-        let task = runtime.spawn(start_executor_process(Arc::clone(config)));
-        Ok(Self { runtime: Some(runtime), task })
+        let threads = Threads::start("ballista", SERVER_THREADS).map_err(io("cannot start threads"))?;
+        let task = threads.handle().spawn(start_executor_process(Arc::clone(config)));
+        Ok(Self { _threads: threads, task })
     }
 
     /// Waits until the process ends or gives up, and returns the reason. After some heartbeats without a response,
@@ -225,14 +218,6 @@ impl Process {
                 Err(error) => error.to_string(),
             },
             () = gave_up => "the scheduler did not respond to heartbeats".to_owned(),
-        }
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The Ballista jobs of queries. A job whose rows nobody reads any more is cancelled: Ballista itself would finish it.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ballista_core::JobId;
@@ -10,21 +12,25 @@ use ballista_core::extension::SessionConfigExt;
 use ballista_core::serde::protobuf::CancelJobParams;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::utils::{GrpcClientConfig, create_grpc_client_endpoint};
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::context::QueryPlanner;
-use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder, TaskContext};
+use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::protobuf::LogicalPlanNode;
-use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::{Stream, StreamExt};
 use tokio::time::{Instant, sleep, timeout};
-use tusk_process::threads::read_in_task;
+use tusk_process::threads::queries;
+
+use super::on_threads::OnThreadsExec;
 
 /// The longest wait until a job is planned. Ballista cannot cancel it earlier.
 const PLANNING_MAX: Duration = Duration::from_secs(60);
@@ -48,7 +54,7 @@ pub(super) fn cancelling(session: &SessionContext, scheduler_url: &str) -> Sessi
     SessionContext::new_with_state(state)
 }
 
-/// Ballista's planner, with a [`CancellingExec`] on top of its plans.
+/// Ballista's planner. Its plans run on the threads of queries, and a [`CancellingExec`] cancels their jobs.
 #[derive(Debug)]
 struct CancellingPlanner {
     inner: Arc<dyn QueryPlanner + Send + Sync>,
@@ -79,11 +85,13 @@ fn planned<'a>(
 ) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
     Box::pin(async move {
         let inner = planner.inner.create_physical_plan(plan, session).await?;
-        // A query of the catalog runs here.
-        if query_of(&inner).is_none() {
-            return Ok(inner);
-        }
-        Ok(Arc::new(CancellingExec { inner, url: Arc::clone(&planner.url) }) as Arc<dyn ExecutionPlan>)
+        // A query of the catalog has no job.
+        let has_job = query_of(&inner).is_some();
+        let plan: Arc<dyn ExecutionPlan> = match has_job {
+            true => Arc::new(CancellingExec { inner, url: Arc::clone(&planner.url) }),
+            false => inner,
+        };
+        Ok(Arc::new(OnThreadsExec::new(plan)) as Arc<dyn ExecutionPlan>)
     })
 }
 
@@ -110,7 +118,7 @@ impl ExecutionPlan for CancellingExec {
         "CancellingExec"
     }
 
-    fn schema(&self) -> datafusion::arrow::datatypes::SchemaRef {
+    fn schema(&self) -> SchemaRef {
         self.inner.schema()
     }
 
@@ -136,13 +144,57 @@ impl ExecutionPlan for CancellingExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let config = context.session_config().clone();
-        let rows = self.inner.execute(partition, context)?;
+        let rows = Some(self.inner.execute(partition, context)?);
         let (plan, url) = (Arc::clone(&self.inner), Arc::clone(&self.url));
-        Ok(read_in_task(rows, move |rows| cancel(plan, url, config, rows)))
+        Ok(Box::pin(CancellingRows { rows, is_submitted: false, plan, url, config }))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
         self.inner.metrics()
+    }
+}
+
+/// The rows of a job, which is cancelled when they are dropped before their end.
+struct CancellingRows {
+    /// `None` after their end.
+    rows: Option<SendableRecordBatchStream>,
+    /// Whether they were polled: Ballista's operator submits the job then.
+    is_submitted: bool,
+    plan: Arc<dyn ExecutionPlan>,
+    url: Arc<str>,
+    config: SessionConfig,
+}
+
+impl Stream for CancellingRows {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        let Some(rows) = &mut this.rows else { return Poll::Ready(None) };
+        this.is_submitted = true;
+        let polled = rows.poll_next_unpin(context);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            this.rows = None;
+        }
+        polled
+    }
+}
+
+impl RecordBatchStream for CancellingRows {
+    fn schema(&self) -> SchemaRef {
+        self.plan.schema()
+    }
+}
+
+impl Drop for CancellingRows {
+    fn drop(&mut self) {
+        let is_submitted = self.is_submitted;
+        let Some(rows) = self.rows.take().filter(|_| is_submitted) else { return };
+        let cancelling = cancel(Arc::clone(&self.plan), Arc::clone(&self.url), self.config.clone(), rows);
+        match queries() {
+            Ok(threads) => drop(threads.spawn(cancelling)),
+            Err(error) => tracing::warn!(%error, "cannot cancel a job whose rows nobody reads"),
+        }
     }
 }
 

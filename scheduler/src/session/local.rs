@@ -1,36 +1,24 @@
-//! Queries in this process: they run on the threads for tasks, and each predicts with the same models throughout.
+//! Plans of queries in this process: they run on the threads of queries, end when their rows are dropped, and each predicts
+//! with the same models throughout.
 
-use std::fmt;
 use std::sync::Arc;
 
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
+use datafusion::execution::SessionState;
 use datafusion::execution::context::QueryPlanner;
-use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, Partitioning, PlanProperties,
-};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use futures::future::BoxFuture;
 use tusk_core::physical::yielding;
 use tusk_core::task_models::TaskModels;
 
-use crate::threads::{Open, TaskThreads};
+use super::on_threads::OnThreadsExec;
 
-/// DataFusion's planner for a session without a cluster.
+/// DataFusion's planner for queries in this process. EXPLAIN does not show the operators that it adds, EXPLAIN ANALYZE does.
 #[derive(Debug)]
-pub(super) struct LocalPlanner {
-    threads: TaskThreads,
-}
-
-impl LocalPlanner {
-    pub(super) fn new(threads: TaskThreads) -> Self {
-        Self { threads }
-    }
-}
+pub(super) struct LocalPlanner;
 
 impl QueryPlanner for LocalPlanner {
     // What `async_trait` would generate, except that the block is in another function: see `opaque`.
@@ -45,22 +33,18 @@ impl QueryPlanner for LocalPlanner {
         'life2: 'async_trait,
         Self: 'async_trait,
     {
-        planned(self.threads.clone(), plan, session)
+        planned(plan, session)
     }
 }
 
-fn planned<'a>(
-    threads: TaskThreads,
-    plan: &'a LogicalPlan,
-    session: &'a dyn Session,
-) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
+fn planned<'a>(plan: &'a LogicalPlan, session: &'a dyn Session) -> BoxFuture<'a, Result<Arc<dyn ExecutionPlan>>> {
     Box::pin(async move {
         let planner = DefaultPhysicalPlanner::default();
         let plan = match session.as_any().downcast_ref::<SessionState>() {
             Some(state) => planner.create_physical_plan(plan, &of_one_query(state)).await?,
             None => planner.create_physical_plan(plan, session).await?,
         };
-        Ok(Arc::new(OnThreadsExec::new(yielding(plan, None)?, threads)) as Arc<dyn ExecutionPlan>)
+        Ok(Arc::new(OnThreadsExec::new(yielding(plan, None)?)) as Arc<dyn ExecutionPlan>)
     })
 }
 
@@ -73,81 +57,6 @@ fn of_one_query(state: &SessionState) -> SessionState {
     state
 }
 
-/// Runs each partition of a plan as a task on the threads for tasks, and returns their rows in the order of the partitions.
-/// It is the root of every plan of such a session. Without an ORDER BY, the rows of a table therefore have the same order in
-/// every query, and metrics with resampled intervals are reproducible.
-#[derive(Debug)]
-struct OnThreadsExec {
-    input: Arc<dyn ExecutionPlan>,
-    threads: TaskThreads,
-    properties: Arc<PlanProperties>,
-}
-
-impl OnThreadsExec {
-    fn new(input: Arc<dyn ExecutionPlan>, threads: TaskThreads) -> Self {
-        let properties = match input.output_partitioning().partition_count() {
-            1 => Arc::clone(input.properties()),
-            _ => Arc::new(PlanProperties::new(
-                EquivalenceProperties::new(input.schema()),
-                Partitioning::UnknownPartitioning(1),
-                input.pipeline_behavior(),
-                input.boundedness(),
-            )),
-        };
-        Self { input, threads, properties }
-    }
-}
-
-impl DisplayAs for OnThreadsExec {
-    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OnThreadsExec")
-    }
-}
-
-impl ExecutionPlan for OnThreadsExec {
-    fn name(&self) -> &'static str {
-        "OnThreadsExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn apply_expressions(
-        &self,
-        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        let [input] = children.as_slice() else {
-            return Err(DataFusionError::Internal(format!("OnThreadsExec has one child, not {}", children.len())));
-        };
-        Ok(Arc::new(Self::new(Arc::clone(input), self.threads.clone())))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        if partition != 0 {
-            return Err(DataFusionError::Internal(format!("OnThreadsExec has one partition, there is no {partition}")));
-        }
-        let open = |partition| -> Open {
-            let (input, context) = (Arc::clone(&self.input), Arc::clone(&context));
-            Box::new(move || input.execute(partition, context))
-        };
-        let partitions = 0..self.input.output_partitioning().partition_count();
-        Ok(self.threads.stream(self.schema(), partitions.map(open).collect()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -155,6 +64,7 @@ mod tests {
     use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
     use datafusion::arrow::util::pretty::pretty_format_batches;
     use datafusion::datasource::MemTable;
+    use datafusion::error::DataFusionError;
     use datafusion::execution::SessionStateBuilder;
     use datafusion::prelude::{SessionConfig, SessionContext};
     use tusk_core::engine::{Changes, Explanations, Predictions, Predictor};
@@ -200,11 +110,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_query_predicts_with_one_version_of_a_model_on_the_threads_for_tasks() {
+    async fn a_query_predicts_with_one_version_of_a_model_on_the_threads_of_queries() {
         let counting = Arc::new(Counting::default());
         let predictor: Arc<dyn Predictor> = Arc::clone(&counting) as _;
-        let planner = LocalPlanner::new(TaskThreads::start(1).unwrap());
-        let state = SessionStateBuilder::new().with_default_features().with_query_planner(Arc::new(planner));
+        let state = SessionStateBuilder::new().with_default_features().with_query_planner(Arc::new(LocalPlanner));
         let config = SessionConfig::new().with_target_partitions(1);
         let context = SessionContext::new_with_state(state.with_config(config).build());
         functions(&predictor).iter().for_each(|f| context.register_udf(f.as_ref().clone()));
@@ -221,16 +130,16 @@ mod tests {
             assert_eq!(found, [version]);
         }
         let threads = counting.threads.lock().unwrap();
-        assert_eq!(*threads, ["tusk-task"; 2 * BATCHES]);
+        assert_eq!(*threads, ["tusk-query"; 2 * BATCHES]);
     }
 
     #[tokio::test]
     async fn explain_shows_the_plan_of_datafusion() {
-        let planner = LocalPlanner::new(TaskThreads::start(1).unwrap());
-        let state = SessionStateBuilder::new().with_default_features().with_query_planner(Arc::new(planner));
+        let state = SessionStateBuilder::new().with_default_features().with_query_planner(Arc::new(LocalPlanner));
         let context = SessionContext::new_with_state(state.build());
         let batches = context.sql("EXPLAIN SELECT 1 AS one").await.unwrap().collect().await.unwrap();
         let text = pretty_format_batches(&batches).unwrap().to_string();
-        assert!(text.contains("PlaceholderRowExec") && !text.contains("OnThreadsExec"), "{text}");
+        assert!(text.contains("PlaceholderRowExec"), "{text}");
+        assert!(!text.contains("OnThreadsExec") && !text.contains("YieldExec"), "{text}");
     }
 }

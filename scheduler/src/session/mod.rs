@@ -5,6 +5,8 @@
 
 mod jobs;
 mod local;
+mod on_threads;
+mod partitions;
 mod source;
 mod tables;
 mod training;
@@ -21,7 +23,6 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use tempfile::TempDir;
 use tusk_core::engine::Predictor;
 use tusk_core::event::OnEvent;
-use tusk_core::physical::YieldingPlanner;
 use tusk_process::threads;
 use tusk_udfs::images_table::ImagesTable;
 use tusk_udfs::session::{aggregate_functions, scalar_functions, session_builder};
@@ -29,7 +30,6 @@ use tusk_udfs::session::{aggregate_functions, scalar_functions, session_builder}
 use crate::error::{Error, Result, Results};
 use crate::opaque::Opaque;
 use crate::service::TrainingService;
-use crate::threads::TaskThreads;
 use local::LocalPlanner;
 
 pub use source::Rows;
@@ -41,8 +41,8 @@ pub use training::Training;
 pub enum Queries {
     /// On the cluster of the scheduler with this URL, as `http://host:port` or `df://host:port`.
     Cluster(String),
-    /// In this process, on these threads.
-    Here(TaskThreads),
+    /// In this process.
+    Here,
 }
 
 /// The settings of a session.
@@ -117,16 +117,12 @@ impl Session {
     pub async fn open(settings: SessionSettings) -> Result<Self> {
         let SessionSettings { queries, config, runtime, predictor, training, on_event, tables, url_tables, may_train } =
             settings;
-        let state = session_builder(config, runtime, &predictor);
-        let state = match &queries {
-            Queries::Cluster(_) => state.with_query_planner(Arc::new(YieldingPlanner)),
-            Queries::Here(threads) => state.with_query_planner(Arc::new(LocalPlanner::new(threads.clone()))),
-        };
-        let local = SessionContext::new_with_state(state.build());
+        let state = session_builder(config, runtime, &predictor).with_query_planner(Arc::new(LocalPlanner)).build();
+        let local = SessionContext::new_with_state(state);
         let local = if url_tables { local.enable_url_table() } else { local };
         let distributed = match queries {
             Queries::Cluster(url) => Some(distributed(&url, &local, &predictor).await?),
-            Queries::Here(_) => None,
+            Queries::Here => None,
         };
         let folder = Mutex::new(None);
         let inner = Inner { local, distributed, training, predictor, on_event, may_train, tables, folder };

@@ -17,7 +17,6 @@ use datafusion_proto::logical_plan::AsLogicalPlan;
 use datafusion_proto::protobuf::LogicalPlanNode;
 use prost::Message;
 use tempfile::TempDir;
-use tusk_process::threads;
 use tusk_udfs::session::logical_codec;
 
 use super::Session;
@@ -71,7 +70,7 @@ pub(super) async fn execute(context: &Session, plan: LogicalPlan) -> Result<Resu
 }
 
 async fn run(frame: DataFrame) -> Result<Results> {
-    Ok(Results::new(threads::computed(frame.execute_stream().await?)))
+    Ok(Results::new(frame.execute_stream().await?))
 }
 
 /// Refuses statements that would change the limits of the process.
@@ -132,8 +131,7 @@ pub(super) async fn materialize(context: &Session, name: &str, plan: LogicalPlan
     let schema = Arc::new(plan.schema().as_arrow().clone());
     if !matches!(plan, LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, .. })) {
         let options = DataFrameWriteOptions::new();
-        let (frame, path) = (DataFrame::new(context.local().state(), plan), path.clone());
-        threads::run(Box::pin(async move { frame.write_parquet(&path, options, None).await })).await??;
+        DataFrame::new(context.local().state(), plan).write_parquet(&path, options, None).await?;
     }
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension(".parquet");
     let config =

@@ -19,18 +19,18 @@ use tusk_core::job::Job;
 use tusk_core::manifest::FileRef;
 use tusk_core::physical::TrainExec;
 use tusk_core::state::ModelState;
+use tusk_process::threads::Threads;
 
 use super::output::{Output, OutputMemory};
 use super::{JobRows, JobRunner};
 use crate::error::{Error, Result};
-use crate::threads::TaskThreads;
 
 /// Runs jobs on the threads for tasks.
 ///
 /// As on an executor, one task per worker that can train runs at a time, and the others wait for it. A validation task may
 /// run beside it, since workers that exchange weights train until the end of their run.
 pub(crate) struct LocalRunner {
-    threads: TaskThreads,
+    threads: Threads,
     /// The session of tasks, with the training engine as an extension.
     context: Arc<TaskContext>,
     training: Arc<Semaphore>,
@@ -81,7 +81,7 @@ impl JobRunner for LocalRunner {
 
 impl LocalRunner {
     /// Makes a runner whose engine trains this many workers at a time.
-    pub(crate) fn new(threads: TaskThreads, context: Arc<TaskContext>, workers: usize) -> Self {
+    pub(crate) fn new(threads: Threads, context: Arc<TaskContext>, workers: usize) -> Self {
         let slots = || Arc::new(Semaphore::new(workers.max(1)));
         Self { threads, context, training: slots(), validation: slots(), running: AtomicUsize::new(0) }
     }

@@ -138,7 +138,7 @@ impl ExecutionPlan for Counting {
 }
 
 fn runner(workers: usize) -> LocalRunner {
-    LocalRunner::new(TaskThreads::start(2).unwrap(), SessionContext::new().task_ctx(), workers)
+    LocalRunner::new(Threads::start("tusk-task", 2).unwrap(), SessionContext::new().task_ctx(), workers)
 }
 
 /// The values of a job's rows, in their order.

@@ -1,4 +1,4 @@
-//! The threads of this process that run queries and training tasks, if there is no cluster.
+//! The rows of the partitions of a plan, which the threads of queries compute at the same time.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -6,16 +6,14 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{FutureExt, StreamExt, stream};
-use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tusk_core::cause::Cause;
-
-use crate::error::Result;
+use tusk_process::threads::queries;
 
 /// Maximum number of batches that wait to be read, of the partition that is being read.
 const BATCHES_WAITING_MAX: usize = 2;
@@ -24,96 +22,58 @@ const BATCHES_WAITING_MAX: usize = 2;
 const LATER_KIB_MAX: u32 = 64 << 10;
 
 /// Opens the rows of a partition.
-pub(crate) type Open = Box<dyn FnOnce() -> DataFusionResult<SendableRecordBatchStream> + Send>;
+pub(super) type Open = Box<dyn FnOnce() -> Result<SendableRecordBatchStream> + Send>;
 
-/// Threads for queries or training tasks, apart from those of the program. A batch of predictions keeps a thread busy for up
-/// to seconds, in which the program's own threads must be able to notice Ctrl-C.
+/// Returns the rows of these partitions, one partition after the other. From the first poll on, all are computed at the same
+/// time on the threads of queries, each as a task, until too many rows wait to be read. Dropping the stream stops the tasks
+/// after their current batches.
 ///
-/// Cheap to clone. The threads end when all clones, and the rows that they compute, are dropped.
-#[derive(Clone, Debug)]
-pub struct TaskThreads(Arc<Threads>);
-
-#[derive(Debug)]
-struct Threads {
-    /// `None` only while this is dropped.
-    runtime: Option<Runtime>,
-    handle: Handle,
+/// # Errors
+/// Returns an error if the threads cannot be started.
+pub(super) fn in_order(schema: SchemaRef, partitions: Vec<Open>) -> Result<SendableRecordBatchStream> {
+    within(LATER_KIB_MAX, schema, partitions)
 }
 
-impl Drop for Threads {
-    fn drop(&mut self) {
-        // A runtime must not be dropped where it would block other tasks.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+fn within(later_kib_max: u32, schema: SchemaRef, partitions: Vec<Open>) -> Result<SendableRecordBatchStream> {
+    let (turn, turns) = watch::channel(0);
+    let of_this_turn = Arc::new(Semaphore::new(BATCHES_WAITING_MAX));
+    let later_kib = Arc::new(Semaphore::new(later_kib_max as usize));
+    let (mut tasks, mut partitions_left) = (JoinSet::new(), VecDeque::new());
+    // The tasks wait for the first poll. They have the plan, which is dropped on their large stacks even if nobody reads it.
+    for (partition, open) in (1..).zip(partitions) {
+        let (rows, waiting) = mpsc::unbounded_channel();
+        let (of_this_turn, later_kib) = (Arc::clone(&of_this_turn), Arc::clone(&later_kib));
+        let task = Task { partition, rows, turns: turns.clone(), of_this_turn, later_kib, later_kib_max };
+        tasks.spawn_on(task.run(open), queries()?);
+        partitions_left.push_back(waiting);
     }
-}
-
-impl TaskThreads {
-    /// Starts this many threads, at least one.
-    ///
-    /// # Errors
-    /// Returns an error if the system cannot start them.
-    pub fn start(count: usize) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(count.max(1))
-            .thread_name("tusk-task")
-            .enable_all()
-            .build()
-            .map_err(DataFusionError::IoError)?;
-        let handle = runtime.handle().clone();
-        Ok(Self(Arc::new(Threads { runtime: Some(runtime), handle })))
-    }
-
-    /// Spawns tasks on these threads.
-    pub(crate) fn handle(&self) -> &Handle {
-        &self.0.handle
-    }
-
-    /// Returns the rows of these partitions, one partition after the other. All are computed at the same time on these
-    /// threads, each as a task, until too many rows wait to be read. Dropping the stream stops the tasks after their current
-    /// batches.
-    pub(crate) fn stream(&self, schema: SchemaRef, partitions: Vec<Open>) -> SendableRecordBatchStream {
-        self.stream_within(LATER_KIB_MAX, schema, partitions)
-    }
-
-    fn stream_within(&self, later_kib_max: u32, schema: SchemaRef, partitions: Vec<Open>) -> SendableRecordBatchStream {
-        let (turn, turns) = watch::channel(0);
-        let of_this_turn = Arc::new(Semaphore::new(BATCHES_WAITING_MAX));
-        let later_kib = Arc::new(Semaphore::new(later_kib_max as usize));
-        let (mut tasks, mut partitions_left) = (JoinSet::new(), VecDeque::new());
-        for (partition, open) in partitions.into_iter().enumerate() {
-            let (rows, waiting) = mpsc::unbounded_channel();
-            let (of_this_turn, later_kib) = (Arc::clone(&of_this_turn), Arc::clone(&later_kib));
-            let task = Task { partition, rows, turns: turns.clone(), of_this_turn, later_kib, later_kib_max };
-            tasks.spawn_on(task.run(open), self.handle());
-            partitions_left.push_back(waiting);
-        }
-        let reader = Reader { partitions_left, turn, _tasks: tasks, _threads: self.clone() };
-        let rows = stream::unfold(reader, |mut reader| async move {
-            let batch = reader.next().await?;
-            Some((batch, reader))
-        });
-        Box::pin(RecordBatchStreamAdapter::new(schema, rows))
-    }
+    let reader = Reader { partitions_left, turn, _tasks: tasks };
+    let rows = stream::unfold(reader, |mut reader| async move {
+        let batch = reader.next().await?;
+        Some((batch, reader))
+    });
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
 }
 
 /// A batch or the error after the last one, and its place among those that wait to be read.
-type Waiting = (DataFusionResult<RecordBatch>, Option<OwnedSemaphorePermit>);
+type Waiting = (Result<RecordBatch>, Option<OwnedSemaphorePermit>);
 
 /// Reads the partitions in turn.
 struct Reader {
     partitions_left: VecDeque<mpsc::UnboundedReceiver<Waiting>>,
-    /// The partition that is being read.
+    /// The partition that is being read, from 1. 0 before the first poll.
     turn: watch::Sender<usize>,
     /// Aborts the tasks when it is dropped.
     _tasks: JoinSet<()>,
-    /// Dropped after the tasks are aborted.
-    _threads: TaskThreads,
 }
 
 impl Reader {
-    async fn next(&mut self) -> Option<DataFusionResult<RecordBatch>> {
+    async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        self.turn.send_if_modified(|turn| {
+            let is_first = *turn == 0;
+            *turn = (*turn).max(1);
+            is_first
+        });
         loop {
             if let Some((batch, _place)) = self.partitions_left.front_mut()?.recv().await {
                 return Some(batch);
@@ -136,6 +96,10 @@ struct Task {
 
 impl Task {
     async fn run(mut self, open: Open) {
+        let is_abandoned = self.turns.wait_for(|turn| *turn > 0).await.is_err();
+        if is_abandoned {
+            return;
+        }
         let computing = async {
             let mut rows = open()?;
             while let Some(batch) = rows.next().await.transpose()? {
@@ -173,6 +137,7 @@ impl Task {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread::current;
 
     use datafusion::arrow::array::{ArrayRef, StringArray};
@@ -187,31 +152,31 @@ mod tests {
         RecordBatch::try_from_iter([("text", column)]).unwrap()
     }
 
-    fn rows(of: impl Iterator<Item = DataFusionResult<RecordBatch>> + Send + 'static) -> SendableRecordBatchStream {
+    fn rows(of: impl Iterator<Item = Result<RecordBatch>> + Send + 'static) -> SendableRecordBatchStream {
         adapted(stream::iter(of))
     }
 
-    fn adapted(rows: impl Stream<Item = DataFusionResult<RecordBatch>> + Send + 'static) -> SendableRecordBatchStream {
+    fn adapted(rows: impl Stream<Item = Result<RecordBatch>> + Send + 'static) -> SendableRecordBatchStream {
         Box::pin(RecordBatchStreamAdapter::new(batch("").schema(), rows))
     }
 
-    fn one(open: impl FnOnce() -> SendableRecordBatchStream + Send + 'static) -> Vec<Open> {
-        vec![Box::new(move || Ok(open()))]
+    fn one(open: impl FnOnce() -> SendableRecordBatchStream + Send + 'static) -> SendableRecordBatchStream {
+        read(vec![Box::new(move || Ok(open()))])
+    }
+
+    fn read(partitions: Vec<Open>) -> SendableRecordBatchStream {
+        in_order(batch("").schema(), partitions).unwrap()
     }
 
     #[tokio::test]
-    async fn rows_are_computed_on_the_threads_and_survive_their_owner() {
-        let threads = TaskThreads::start(1).unwrap();
+    async fn rows_are_computed_on_the_threads_of_queries() {
         let open = || rows([Ok(batch(current().name().unwrap_or_default())), Ok(batch("b"))].into_iter());
-        let stream = threads.stream(batch("").schema(), one(open));
-        drop(threads);
-        let batches: Vec<RecordBatch> = stream.try_collect().await.unwrap();
-        assert_eq!(batches, [batch("tusk-task"), batch("b")]);
+        let batches: Vec<RecordBatch> = one(open).try_collect().await.unwrap();
+        assert_eq!(batches, [batch("tusk-query"), batch("b")]);
     }
 
     #[tokio::test]
     async fn partitions_are_computed_at_the_same_time_and_read_in_their_order() {
-        let threads = TaskThreads::start(2).unwrap();
         // Each begins only when the others have begun, and the last ends first.
         let begun = Arc::new(Barrier::new(3));
         let partition = |number: u64| -> Open {
@@ -224,31 +189,31 @@ mod tests {
                     }
                     number
                 });
-                let row_of = |number: u64, row: i32| -> DataFusionResult<_> { Ok(batch(&format!("{number} {row}"))) };
+                let row_of = |number: u64, row: i32| -> Result<_> { Ok(batch(&format!("{number} {row}"))) };
                 let of_number = move |number: u64| stream::iter(0..5).map(move |row| row_of(number, row));
                 Ok(adapted(rows.flat_map(of_number)))
             })
         };
-        let read = threads.stream(batch("").schema(), (0..3).map(partition).collect());
-        let batches: Vec<RecordBatch> = read.try_collect().await.unwrap();
+        let batches: Vec<RecordBatch> = read((0..3).map(partition).collect()).try_collect().await.unwrap();
         let wanted: Vec<RecordBatch> =
             (0..3).flat_map(|number| (0..5).map(move |row| batch(&format!("{number} {row}")))).collect();
         assert_eq!(batches, wanted);
-        assert!(threads.stream(batch("").schema(), Vec::new()).next().await.is_none());
+        assert!(read(Vec::new()).next().await.is_none());
     }
 
     #[tokio::test]
     async fn a_later_partition_with_too_many_rows_waits_for_its_turn() {
-        let threads = TaskThreads::start(2).unwrap();
         let large = "x".repeat(3 << 10);
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, mut receiver) = mpsc::unbounded_channel::<()>();
         let first: Open = Box::new(move || {
-            // Waits until the other partition has sent a row.
-            let first = std::iter::once_with(move || receiver.recv().map(|()| batch("first")).map_err(external));
-            Ok(rows(first))
+            Ok(adapted(stream::once(async move {
+                // Waits until the other partition has sent a row.
+                assert_eq!(receiver.recv().await, Some(()));
+                Ok(batch("first"))
+            })))
         });
         let second: Open = Box::new(move || {
-            let second = (0..10).map(move |row| -> DataFusionResult<RecordBatch> {
+            let second = (0..10).map(move |row| -> Result<RecordBatch> {
                 if row == 1 {
                     sender.send(()).map_err(external)?;
                 }
@@ -256,21 +221,19 @@ mod tests {
             });
             Ok(rows(second))
         });
-        let read = threads.stream_within(8, batch("").schema(), vec![first, second]);
+        let read = within(8, batch("").schema(), vec![first, second]).unwrap();
         let batches: Vec<RecordBatch> = read.try_collect().await.unwrap();
         assert_eq!((batches.len(), &batches[0]), (11, &batch("first")));
     }
 
     #[tokio::test]
     async fn an_error_and_a_panic_end_the_rows() {
-        let threads = TaskThreads::start(1).unwrap();
         let failing = || rows([Ok(batch("a")), Err(DataFusionError::Execution("x-ray 7 is bad".into()))].into_iter());
-        let mut stream = threads.stream(batch("").schema(), one(failing));
+        let mut stream = one(failing);
         assert_eq!(stream.next().await.unwrap().unwrap(), batch("a"));
         assert_eq!(Cause::of(&stream.next().await.unwrap().unwrap_err()).message, "x-ray 7 is bad");
         assert!(stream.next().await.is_none());
-        let panicking = || rows([1].into_iter().map(|_| -> DataFusionResult<_> { panic!("x-ray 8 is worse") }));
-        let mut stream = threads.stream(batch("").schema(), one(panicking));
+        let mut stream = one(|| rows([1].into_iter().map(|_| -> Result<_> { panic!("x-ray 8 is worse") })));
         let error = stream.next().await.unwrap().unwrap_err();
         assert_eq!(Cause::of(&error).message, "a task panicked: x-ray 8 is worse");
         assert!(stream.next().await.is_none());
@@ -278,15 +241,29 @@ mod tests {
 
     #[tokio::test]
     async fn rows_that_are_dropped_are_no_longer_computed() {
-        let threads = TaskThreads::start(1).unwrap();
         let (sender, receiver) = std::sync::mpsc::channel();
         let endless =
             move || rows(std::iter::repeat_with(move || sender.send(()).map(|()| batch("a")).map_err(external)));
-        let mut stream = threads.stream(batch("").schema(), one(endless));
+        let mut stream = one(endless);
         stream.next().await.unwrap().unwrap();
         drop(stream);
         // Ends when the sender is dropped, with the computation.
         tokio::task::spawn_blocking(move || while receiver.recv().is_ok() {}).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn rows_that_nobody_reads_are_not_computed() {
+        let begun = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&begun);
+        let unread = one(move || {
+            begins.store(true, Ordering::Relaxed);
+            rows([Ok(batch("a"))].into_iter())
+        });
+        drop(unread);
+        while Arc::strong_count(&begun) > 1 {
+            yield_now().await;
+        }
+        assert!(!begun.load(Ordering::Relaxed));
     }
 
     fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
