@@ -89,7 +89,7 @@ impl LocalRunner {
     /// Runs the tasks of a job and returns their outputs, in the order of the partitions.
     async fn outputs(&self, phase: &str, plan: Arc<dyn ExecutionPlan>) -> Result<Vec<Output>> {
         let slots = if validates(&plan) { &self.validation } else { &self.training };
-        let memory = Arc::new(OutputMemory::default());
+        let memory = Arc::new(OutputMemory::of_job(&self.context.runtime_env()));
         let mut tasks = JoinSet::new();
         for partition in 0..plan.output_partitioning().partition_count() {
             let task = Task {
@@ -129,7 +129,7 @@ impl Task {
         // The semaphore is never closed.
         let _slot = self.slots.acquire_owned().await;
         let output = match self.plan.execute(self.partition, Arc::clone(&self.context)) {
-            Ok(rows) => Output::collect(rows, &self.memory, self.context.runtime_env()).await,
+            Ok(rows) => Output::collect(rows, self.memory, self.context.runtime_env()).await,
             Err(error) => Err(error),
         };
         (self.partition, output)

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, SpillMetrics};
 use datafusion::physical_plan::spill::SpillManager;
@@ -18,33 +19,41 @@ use crate::error::Error;
 /// Maximum bytes of the outputs of a job that are kept in memory. The rest is written to temporary files.
 const MEMORY_BYTES_MAX: usize = 256 << 20;
 
-/// The memory that is left for the outputs of a job.
+/// The memory of the outputs of a job. It is part of the memory of queries.
 #[derive(Debug)]
 pub(super) struct OutputMemory {
     bytes_left: AtomicUsize,
-}
-
-impl Default for OutputMemory {
-    fn default() -> Self {
-        Self::of_bytes(MEMORY_BYTES_MAX)
-    }
+    reservation: MemoryReservation,
 }
 
 impl OutputMemory {
-    pub(super) fn of_bytes(bytes: usize) -> Self {
-        Self { bytes_left: AtomicUsize::new(bytes) }
+    pub(super) fn of_job(runtime: &RuntimeEnv) -> Self {
+        Self::of_bytes(MEMORY_BYTES_MAX, runtime)
+    }
+
+    fn of_bytes(bytes: usize, runtime: &RuntimeEnv) -> Self {
+        let consumer = MemoryConsumer::new("TaskOutput").with_can_spill(true);
+        Self { bytes_left: AtomicUsize::new(bytes), reservation: consumer.register(&runtime.memory_pool) }
     }
 
     /// Takes some of the memory. Returns whether it was left.
     fn take(&self, bytes: usize) -> bool {
         let left = |left: usize| left.checked_sub(bytes);
         self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
+            && self.reservation.try_grow(bytes).is_ok()
+    }
+
+    /// Gives memory back to the queries.
+    fn free(&self, bytes: usize) {
+        self.reservation.shrink(bytes);
     }
 }
 
 /// The rows that a task has returned.
 pub(super) struct Output {
     batches: Vec<RecordBatch>,
+    /// The memory of these batches.
+    memory: Arc<OutputMemory>,
     /// The rows after them, in a temporary file.
     rest: Option<SendableRecordBatchStream>,
 }
@@ -53,24 +62,27 @@ impl Output {
     /// Reads all rows of a task.
     pub(super) async fn collect(
         mut rows: SendableRecordBatchStream,
-        memory: &OutputMemory,
+        memory: Arc<OutputMemory>,
         runtime: Arc<RuntimeEnv>,
     ) -> DataFusionResult<Self> {
         let mut batches = Vec::new();
         while let Some(batch) = rows.next().await.transpose()? {
             if !memory.take(batch.get_array_memory_size()) {
                 let rest = Some(spilled(batch, rows, runtime).await?);
-                return Ok(Self { batches, rest });
+                return Ok(Self { batches, memory, rest });
             }
             batches.push(batch);
         }
-        Ok(Self { batches, rest: None })
+        Ok(Self { batches, memory, rest: None })
     }
 
     /// Returns what reads the rows, each once. Memory and file are freed on the way.
     pub(super) fn into_fetch(self) -> Fetch {
         Box::new(move || {
-            let batches = stream::iter(self.batches).map(Ok);
+            let batches = stream::iter(self.batches).map(move |batch| {
+                self.memory.free(batch.get_array_memory_size());
+                Ok(batch)
+            });
             batches.chain(stream::iter(self.rest).flatten()).map(|batch| batch.map_err(Error::from)).boxed()
         })
     }
@@ -97,6 +109,8 @@ async fn spilled(
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::{ArrayRef, Int64Array};
+    use datafusion::execution::memory_pool::GreedyMemoryPool;
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 
     use super::*;
@@ -110,14 +124,24 @@ mod tests {
     async fn what_does_not_fit_in_memory_is_read_from_a_file_in_the_same_order() {
         let batches: Vec<RecordBatch> = (0..5).map(batch).collect();
         let bytes = batches[0].get_array_memory_size();
-        for (fit, left) in [(0, 0), (2, 5), (5, 0)] {
-            let memory = OutputMemory::of_bytes(fit * bytes + left);
+        // The memory of the job, and the memory of all queries.
+        for (fit, of_job, of_queries) in [
+            (0, 0, usize::MAX),
+            (2, 2 * bytes + 5, usize::MAX),
+            (2, usize::MAX, 2 * bytes + 5),
+            (5, 5 * bytes, 5 * bytes),
+        ] {
+            let pool = Arc::new(GreedyMemoryPool::new(of_queries));
+            let runtime = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().unwrap();
+            let memory = Arc::new(OutputMemory::of_bytes(of_job, &runtime));
             let rows = stream::iter(batches.clone().into_iter().map(Ok));
             let rows = Box::pin(RecordBatchStreamAdapter::new(batches[0].schema(), rows));
-            let output = Output::collect(rows, &memory, Arc::default()).await.unwrap();
+            let output = Output::collect(rows, memory, Arc::clone(&runtime)).await.unwrap();
             assert_eq!((output.batches.len(), output.rest.is_some()), (fit, fit < batches.len()));
+            assert_eq!(runtime.memory_pool.reserved(), fit * bytes);
             let read: Vec<RecordBatch> = output.into_fetch()().map(Result::unwrap).collect().await;
             assert_eq!(read, batches);
+            assert_eq!(runtime.memory_pool.reserved(), 0);
         }
     }
 }
