@@ -8,7 +8,7 @@ use image::{GrayImage, ImageFormat, Luma};
 use regex::Regex;
 use tempfile::TempDir;
 use tusk::ingest::{IngestOptions, ingest};
-use tusk::{CacheLimits, ContextOptions, TuskContext};
+use tusk::{CacheLimits, ContextOptions, MemoryLimits, TuskContext};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::store::ModelStore;
@@ -101,15 +101,21 @@ impl Fixture {
 
     /// A fixture with the given classes and cache limits.
     pub(crate) async fn with(classes: &[&str], cache: CacheLimits) -> Self {
-        Self::prepared(Engine::chosen(), classes, cache).await
+        Self::prepared(Engine::chosen(), classes, (cache, MemoryLimits::default())).await
     }
 
     /// A fixture with two classes on this engine.
     pub(crate) async fn on(engine: Engine) -> Self {
-        Self::prepared(engine, TWO, CacheLimits::default()).await
+        Self::prepared(engine, TWO, Default::default()).await
     }
 
-    async fn prepared(engine: Engine, classes: &[&str], cache: CacheLimits) -> Self {
+    /// A fixture with two classes, whose queries have this much memory.
+    pub(crate) async fn limited(memory_bytes_max: u64) -> Self {
+        let memory = MemoryLimits { memory_bytes_max, ..MemoryLimits::default() };
+        Self::prepared(Engine::chosen(), TWO, (CacheLimits::default(), memory)).await
+    }
+
+    async fn prepared(engine: Engine, classes: &[&str], limits: (CacheLimits, MemoryLimits)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let images = dir.path().join("pictures");
         draw(&images, classes, PER_CLASS);
@@ -117,11 +123,11 @@ impl Fixture {
         options.group_regex = Some(Regex::new(r"person\d+").unwrap());
         let summary = ingest(&options, &mut |_| {}).unwrap();
         assert_eq!(summary.rows as u64, PER_CLASS * classes.len() as u64);
-        Self::open(engine, dir, cache).await
+        Self::open(engine, dir, limits).await
     }
 
-    async fn open(engine: Engine, dir: TempDir, cache: CacheLimits) -> Self {
-        let options = context_options(dir.path(), cache);
+    async fn open(engine: Engine, dir: TempDir, (cache, memory): (CacheLimits, MemoryLimits)) -> Self {
+        let options = ContextOptions { memory, ..context_options(dir.path(), cache) };
         let (context, cluster) = match engine {
             Engine::Embedded => (TuskContext::embedded_with(options).await.unwrap(), None),
             Engine::Cluster => {
@@ -139,7 +145,7 @@ impl Fixture {
         let engine = self.engine();
         let Self { dir, context, cluster } = self;
         drop((context, cluster));
-        Self::open(engine, dir, CacheLimits::default()).await
+        Self::open(engine, dir, Default::default()).await
     }
 
     /// What runs the statements.

@@ -2,33 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
-use tusk::{CacheLimits, ContextOptions, MemoryLimits, Results, TuskContext};
+use tusk::{Results, TuskContext};
 
-use crate::fixture::{Engine, Fixture, cells, context_options};
+use crate::fixture::{Engine, Fixture};
 
 /// The longest time until a statement that is not needed any more has ended.
 const END_MAX: Duration = Duration::from_secs(30);
 
-/// A context without tables, whose queries have this much memory.
-async fn context(memory_bytes_max: u64) -> (TempDir, TuskContext) {
-    let dir = tempfile::tempdir().unwrap();
-    let memory = MemoryLimits { memory_bytes_max, ..MemoryLimits::default() };
-    let options = ContextOptions { memory, ..context_options(dir.path(), CacheLimits::default()) };
-    (dir, TuskContext::embedded_with(options).await.unwrap())
-}
-
-async fn cell(context: &TuskContext, sql: &str) -> tusk::Result<String> {
-    let rows = cells(&context.sql(sql).await?.collect().await?);
-    assert_eq!((rows.len(), rows.first().map_or(0, Vec::len)), (1, 1), "{rows:?}");
-    Ok(rows[0][0].clone())
-}
-
 /// The stacks of this test's own threads are too small for these statements: Tusk runs them on others.
 #[tokio::test(flavor = "multi_thread")]
 async fn deep_statements_are_computed_or_refused() {
-    let (_dir, context) = context(1 << 30).await;
+    let fixture = Fixture::new().await;
     let cases: String = (0..3000).map(|n| format!(" WHEN {n} THEN {}", n + 1)).collect();
     let union = "SELECT 1 AS n UNION ALL ".repeat(100);
     let mut nested = "SELECT 7 AS n".to_owned();
@@ -42,13 +27,13 @@ async fn deep_statements_are_computed_or_refused() {
         (nested, "7"),
         (format!("SELECT sum(n) FROM ({union} SELECT 1)"), "101"),
     ] {
-        assert_eq!(cell(&context, &sql).await.unwrap(), expected, "{sql:.60}");
+        assert_eq!(fixture.cell(&sql).await, expected, "{sql:.60}");
     }
     for (sql, message) in [
         (format!("SELECT 1{}", "+1".repeat(50_000)), "the statement is too long a chain of operations"),
         (format!("SELECT {}1{}", "(".repeat(500), ")".repeat(500)), "nested too deeply"),
     ] {
-        let error = cell(&context, &sql).await.unwrap_err().to_string();
+        let error = fixture.refusal(&sql).await;
         assert!(error.contains(message), "{error}");
     }
 }
@@ -67,23 +52,23 @@ async fn a_statement_about_models_may_be_deep_as_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sort_that_does_not_fit_into_memory_is_written_to_disk_and_a_join_is_refused_with_the_limit() {
-    let (_dir, context) = context(64 << 20).await;
+    let fixture = Fixture::limited(64 << 20).await;
     // 120 MB of text.
     let sql = "SELECT CAST(max(r) AS BIGINT) + CAST(max(character_length(t)) AS BIGINT) FROM \
                (SELECT t, row_number() OVER (ORDER BY value % 1000) AS r FROM \
                (SELECT value, repeat('x', 1000 + value % 2) AS t FROM range(0, 120000)))";
-    assert_eq!(cell(&context, sql).await.unwrap(), "121001");
+    assert_eq!(fixture.cell(sql).await, "121001");
     for sql in [
         "SELECT count(*) FROM range(0, 9000000) a JOIN range(0, 9000000) b ON a.value = b.value",
         "SELECT max(n) FROM (SELECT sum(value) OVER () AS n FROM range(0, 9000000))",
     ] {
-        let error = cell(&context, sql).await.unwrap_err().to_string();
+        let error = fixture.refusal(sql).await;
         for part in ["not enough memory: ", "64.0 MB", "--memory-limit-bytes", "TUSK_MEMORY_LIMIT_BYTES"] {
             assert!(error.contains(part), "{part}: {error}");
         }
     }
     // What the queries had is free again.
-    assert_eq!(cell(&context, "SELECT count(*) FROM range(0, 9)").await.unwrap(), "9");
+    assert_eq!(fixture.cell("SELECT count(*) FROM range(0, 9)").await, "9");
 }
 
 async fn wait_for_jobs(context: &TuskContext, what: &str, holds: impl Fn(usize) -> bool) {
@@ -115,15 +100,15 @@ async fn the_job_of_rows_that_are_dropped_is_cancelled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_only_computes_delays_no_other_and_ends_with_its_rows() {
-    let (_dir, context) = context(1 << 30).await;
+    let fixture = Fixture::new().await;
     let endless = "SELECT sum(a.value % (b.value + 1)) FROM range(1, 100000) a CROSS JOIN range(1, 1000000000) b";
     let mut rows = Vec::new();
     for _ in 0..4 {
-        let mut started = context.sql(endless).await.unwrap();
+        let mut started = fixture.context.sql(endless).await.unwrap();
         assert!(timeout(Duration::from_millis(100), started.next()).await.is_err());
         rows.push(started);
     }
-    assert_eq!(cell(&context, "SELECT 1 + 1 AS n").await.unwrap(), "2");
+    assert_eq!(fixture.cell("SELECT 1 + 1 AS n").await, "2");
     drop(rows);
-    assert_eq!(cell(&context, "SELECT 1 + 2 AS n").await.unwrap(), "3");
+    assert_eq!(fixture.cell("SELECT 1 + 2 AS n").await, "3");
 }
