@@ -19,7 +19,7 @@ def modules(*names):
         return [importlib.import_module(name) for name in names]
 
 
-results, paper, ablation, study_shift = modules("results", "paper", "ablation", "study_shift")
+results, paper, ablation, study_shift, common = modules("results", "paper", "ablation", "study_shift", "common")
 
 
 def figured(module, run, environment="a machine"):
@@ -98,33 +98,38 @@ def test_the_paper_experiment_skips_runs_with_a_result_and_shows_all(monkeypatch
 
 
 def test_the_ablation_skips_runs_with_a_result_and_shows_all(monkeypatch, tmp_path, trained):
-    # The shifted copies exist.
-    monkeypatch.setattr(ablation, "SHIFTED", tmp_path)
-    run = {"row": "without TTA", "options": ablation.options("without TTA"), "seed": "42"}
-    there = figured(ablation, run, environment="another machine") | {"roc_auc": "0.9957"}
+    monkeypatch.setattr(ablation, "split_by_acquisition", lambda: None)
+    run = {"row": "without class weights", "options": ablation.options("without class weights"), "seed": "42"}
+    there = figured(ablation, run, environment="another machine") | {"balanced_accuracy": "0.9357"}
     results.add(tmp_path / "ablation.csv", ablation.FIELDS, there)
-    results.add(tmp_path / "ablation.csv", ablation.FIELDS, there | {"row": "with mixup", "roc_auc": "0.7001"})
-    words = ["--seeds", "42,43", "--only", "without TTA", "with mixup"]
+    results.add(tmp_path / "ablation.csv", ablation.FIELDS, there | {"row": "with mixup", "balanced_accuracy": "0.7001"})
+    words = ["--seeds", "42,43", "--only", "without class weights", "with mixup"]
     runs, page = trained(ablation, *words)
-    wanted = [("without TTA", "43"), ("with mixup", "42"), ("with mixup", "43")]
+    wanted = [("without class weights", "43"), ("with mixup", "42"), ("with mixup", "43")]
     assert [(run["row"], run["seed"]) for run in runs] == wanted
-    assert "tta" not in runs[0]["options"] and "mixup = 0.2" in runs[1]["options"]
-    first, second = rows_of(page, "without TTA")
-    assert (first[1], first[2], first[3], first[-1]) == (f"`{run['options']}`", "42", "0.9957", "0.25 (1)")
+    assert "class_weights = 'none'" in runs[0]["options"] and "mixup = 0.2" in runs[1]["options"]
+    first, second = rows_of(page, "without class weights")
+    assert (first[1], first[2], first[3], first[-1]) == (f"`{run['options']}`", "42", "0.9357", "0.25 (1)")
     assert (second[2], second[3], second[-1]) == ("43", "0.25", "0.25 (2)")
     assert len(rows_of(page, "with mixup")) == 2 and "0.7001" not in page
     assert "another machine (1); this machine (2)" in page
     assert trained(ablation, *words)[0] == []
 
 
+def test_the_best_threshold_of_scores_is_between_the_classes():
+    scores = [(0.1, False), (0.15, False), (0.2, False), (0.6, False), (0.4, True), (0.8, True), (0.9, True)]
+    assert common.best_threshold(scores) == pytest.approx(0.3)
+    assert common.best_threshold([(0.5, False), (0.5, True), (0.7, True)]) == pytest.approx(0.6)
+
+
 def test_the_study_of_shifts_skips_runs_with_a_result_and_shows_means(monkeypatch, tmp_path):
     fitted = []
 
-    def fit(options, seed, table):
+    def fit(_, options, seed, table):
         fitted.append((options, seed, table))
         return 60.0
 
-    metrics = {"rows": "466", "balanced_accuracy": "0.9", "roc_auc": "0.98", "threshold": "0.5"}
+    metrics = {"rows": "466", "balanced_accuracy": "0.9", "roc_auc": "0.98", "threshold": "0.5", "best_threshold": "0.4"}
     monkeypatch.setattr(study_shift, "ingest", lambda images: None)
     monkeypatch.setattr(study_shift, "split_by_acquisition", lambda: None)
     monkeypatch.setattr(study_shift, "fit", fit)
@@ -143,6 +148,7 @@ def test_the_study_of_shifts_skips_runs_with_a_result_and_shows_means(monkeypatc
     text = page.read_text()
     assert f"| {rows[0]} | 2 | 0.9000 ± 0.0000 | 0.9600 ± 0.0000 | 0.9000 ± 0.0000 | 0.9400 ± 0.0000 |" in text
     assert "0.9900 ± 0.0000 | 60 |" in text and "| wide | 0.900 / 0.940 | 0.900 / 0.940 |" in text
+    assert "| wide | 0.500 / 0.400 | 0.500 / 0.400 |" in text
     # The options of a row have changed: its results are not those of the row.
     monkeypatch.setitem(study_shift.ROWS, rows[0], "epochs = 1")
     fitted.clear()

@@ -50,4 +50,6 @@ mod stress;
 #[cfg(test)]
 mod transfer;
 #[cfg(test)]
+mod unlearned;
+#[cfg(test)]
 mod uses;

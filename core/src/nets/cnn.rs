@@ -16,7 +16,7 @@ pub(super) static CNN: Net = Net {
     summary: "the default: ResNet's basic blocks behind a stem that folds 4 x 4 pixels into channels",
     paper: None,
     names: TensorNames::Own,
-    defaults: Defaults { image_size: 128, learning_rate: 3e-3, ..Defaults::COMMON },
+    defaults: Defaults { image_size: 128, epochs: 24, learning_rate: 3e-3, ..Defaults::COMMON },
     layers,
 };
 

@@ -83,6 +83,8 @@ pub enum TensorNames {
 pub struct Defaults {
     /// Side of the net input, in pixels.
     pub image_size: u32,
+    /// Passes over the training rows.
+    pub epochs: u32,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// The optimizer.
@@ -99,6 +101,7 @@ impl Defaults {
     /// The defaults of most nets.
     pub const COMMON: Self = Self {
         image_size: 224,
+        epochs: 20,
         learning_rate: 1e-3,
         optimizer: Optimizer::Adamw,
         weight_decay: 0.05,

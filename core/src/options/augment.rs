@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::augment::{Step, Transform, blur, brightness, contrast, cutout, gamma, noise, rotate, shift, zoom};
+use crate::augment::{
+    Step, Transform, blur, brightness, contrast, cutout, frame, gamma, noise, processing, rotate, shift, stretch, zoom,
+};
 
 /// The transforms of a model, in a fixed order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,13 +14,17 @@ use crate::augment::{Step, Transform, blur, brightness, contrast, cutout, gamma,
 pub struct Augment(Vec<Transform>);
 
 impl Augment {
-    /// The transforms that leave the diagnosis of a chest X-ray as it is. Shear, flips, and the changes of other sites are not among them.
+    /// The transforms that leave the diagnosis of a chest X-ray as it is, and the changes of other sites that were of use for it
+    /// (docs/study-shift.md).
     #[must_use]
     pub fn xray() -> Self {
         Self(vec![
             rotate::TRANSFORM,
             shift::TRANSFORM,
             zoom::TRANSFORM,
+            stretch::TRANSFORM,
+            frame::TRANSFORM,
+            processing::TRANSFORM,
             brightness::TRANSFORM,
             contrast::TRANSFORM,
             gamma::TRANSFORM,

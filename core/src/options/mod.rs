@@ -115,7 +115,7 @@ impl ModelSpec {
             net: NetOptions::default(),
             data: DataOptions::default(),
             input: InputOptions { image_size: net.image_size, ..InputOptions::default() },
-            training: TrainingOptions::default(),
+            training: TrainingOptions { epochs: net.epochs, ..TrainingOptions::default() },
             optimizer: OptimizerOptions {
                 algorithm: net.optimizer,
                 learning_rate: net.learning_rate,

@@ -13,7 +13,7 @@ options! {
     /// How long a run trains, and which loss it minimises.
     "Training" training: TrainingOptions {
         /// Passes over the training rows.
-        epochs: u32 = 20, Whole::Within(1, 10_000);
+        epochs: u32 = 20, Whole::Within(1, 10_000), [PerNet];
         /// Rows per step and worker.
         batch_size: u32 = 32, Whole::Within(1, 65_536);
         /// Seed of all random numbers of the run, including the split.
@@ -26,7 +26,7 @@ options! {
         /// Whether to stop when validation stops improving.
         early_stop: bool = true, Flag;
         /// Epochs without improvement before an early stop.
-        patience: u32 = 5, Whole::Within(1, 10_000);
+        patience: u32 = 10, Whole::Within(1, 10_000);
     }
 }
 

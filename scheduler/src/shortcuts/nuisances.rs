@@ -21,10 +21,10 @@ const COLUMN: &str =
 
 /// What a net does not see: images are decoded and resized first.
 const UNSEEN: &str = "the net does not see it, but what it comes with; find out how the classes were collected";
-const SHAPE: &str = "train with augment 'stretch' in the list, or resize = 'pad' or 'crop'; see also the probes";
+const SHAPE: &str = "train with 'stretch' in augment, as by default, or resize = 'pad' or 'crop'; see also the probes";
 const LEVELS: &str = "train with brightness, contrast and gamma in augment, or intensity = 'stretch' or 'clahe'";
-const BORDER: &str = "train with 'frame' in augment, or border_crop";
-const DETAIL: &str = "train with 'processing' and 'blur' in augment";
+const BORDER: &str = "train with 'frame' in augment, as by default, and 'marks', or border_crop";
+const DETAIL: &str = "train with 'processing' and 'blur' in augment, as by default, and 'resample'";
 
 /// All nuisances, in the order of the documentation.
 const NUISANCES: &[Nuisance] = &[
@@ -35,12 +35,12 @@ const NUISANCES: &[Nuisance] = &[
     Nuisance {
         name: "bytes per pixel",
         value: |image| number(image.bytes? / (image.width? * image.height?)),
-        advice: "save all images again with the same quality; train with 'processing' and 'blur' in augment",
+        advice: "save all images again with the same quality; train with 'resave' in augment",
     },
     Nuisance {
         name: "JPEG quality",
         value: |image| number(image.jpeg_quality),
-        advice: "save all images again with the lowest quality; train with 'processing' and 'blur' in augment",
+        advice: "save all images again with the lowest quality; train with 'resave' in augment",
     },
     Nuisance { name: "format", value: |image| word(image.format.as_ref()), advice: UNSEEN },
     Nuisance { name: "channels", value: |image| number(image.channels), advice: "train with channels = 1" },

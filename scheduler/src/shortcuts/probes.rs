@@ -14,7 +14,7 @@ pub(super) struct Probe {
     pub(super) advice: &'static str,
 }
 
-const FRAME: &str = "check marks and framing at the borders (SELECT path, image ...); train with 'frame' and 'stretch' in augment, \
+const FRAME: &str = "check marks and framing at the borders (SELECT path, image ...); train with 'frame' and 'stretch' in augment, as by default, and 'marks', \
                      or border_crop";
 
 /// All probes, in the order of the documentation.
@@ -25,13 +25,13 @@ pub(super) const PROBES: &[Probe] = &[
         name: "probe: 8 x 8 pixels",
         seen: |thumbnail| thumbnail.reduced(8),
         may_be_subject: true,
-        advice: "the coarse layout tells the classes apart, which may be the subject; train with 'frame' and 'stretch' in augment",
+        advice: "the coarse layout tells the classes apart, which may be the subject; train with 'frame' and 'stretch' in augment, as by default",
     },
     Probe {
         name: "probe: spectrum",
         seen: Thumbnail::spectrum,
         may_be_subject: false,
-        advice: "train with 'processing' and 'blur' in augment; save all images again with the same quality",
+        advice: "train with 'processing' and 'blur' in augment, as by default, and 'resave'; save all images again with the same quality",
     },
 ];
 
