@@ -3,6 +3,7 @@
 //!
 //! The scheduler has one session per SQL client. A program with an embedded cluster has its own.
 
+mod parameters;
 mod source;
 mod tables;
 mod training;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ballista::extension::SessionContextExt;
+use datafusion::common::ParamValues;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
@@ -25,6 +27,7 @@ use crate::error::{Error, Result, Results};
 use crate::opaque::Opaque;
 use crate::service::TrainingService;
 
+pub(crate) use parameters::{ParameterRows, insert_of};
 pub use source::Rows;
 pub(crate) use tables::leftovers;
 pub use training::Training;
@@ -54,6 +57,8 @@ pub struct SessionSettings {
 #[derive(Clone)]
 pub struct Session {
     inner: Opaque<Inner>,
+    /// The values of the parameters of its statements.
+    parameters: Option<Arc<ParamValues>>,
 }
 
 struct Inner {
@@ -104,7 +109,8 @@ impl Session {
         scalar_functions(&predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
         aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
         let folder = Mutex::new(None);
-        Ok(Self { inner: Opaque::new(Inner { local, distributed, training, predictor, on_event, tables, folder }) })
+        let inner = Inner { local, distributed, training, predictor, on_event, tables, folder };
+        Ok(Self { inner: Opaque::new(inner), parameters: None })
     }
 
     /// Runs a planned statement of DataFusion.

@@ -43,7 +43,8 @@ impl Rows {
             }
             Source::Query(query) => {
                 let statement = DfStatement::Statement(Box::new(SqlStatement::Query(query.clone())));
-                Self { plan: state.statement_to_plan(statement).await?, name: "the query".to_owned() }
+                let plan = context.bind(state.statement_to_plan(statement).await?)?;
+                Self { plan, name: "the query".to_owned() }
             }
         })
     }

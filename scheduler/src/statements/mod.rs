@@ -203,7 +203,7 @@ impl Session {
             Statement::Model(statement) => statement.statement.execute(self, on_event).await,
             Statement::DataFusion(statement) => {
                 let plan = self.local().state().statement_to_plan(*statement).await?;
-                self.execute_plan(plan).await
+                self.execute_plan(self.bind(plan)?).await
             }
         }
     }
