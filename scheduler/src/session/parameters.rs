@@ -39,6 +39,11 @@ impl ParameterRows {
         self.batches.iter().map(RecordBatch::num_rows).sum()
     }
 
+    /// Their size in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.batches.iter().map(RecordBatch::get_array_memory_size).sum()
+    }
+
     /// The number of values in a row.
     pub(crate) fn columns(&self) -> usize {
         self.batches.first().map_or(0, RecordBatch::num_columns)

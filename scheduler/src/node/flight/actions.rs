@@ -13,13 +13,14 @@ use tusk_core::protocol::{
     STATEMENTS_ACTION, STATUS_ACTION, TRAIN_TICKET, TrainingRequest,
 };
 
-use super::stream::{DataStream, of_results, status_of};
+use super::stream::{DataStream, of_results};
 use super::{TuskFlight, watcher};
 use crate::executors::Executors;
 use crate::metrics;
 use crate::service::TrainingService;
 use crate::service::epoch_rows::{Seen, epoch_rows};
 use crate::statements::{check, help};
+use crate::status::{NO_RIGHT, PROTOCOL, status_of};
 
 /// The maximum size of a report in bytes.
 const REPORT_BYTES_MAX: usize = 1 << 20;
@@ -44,7 +45,7 @@ impl TuskFlight {
         let (on_event, events) = if with_events { watcher() } else { (None, None) };
         let run = match message.type_url.as_str() {
             TRAIN_TICKET => {
-                self.require_train(identity.may_train)?;
+                Self::require_train(&identity)?;
                 let session = self.session(&identity).await?;
                 let codec = self.training.codec();
                 let context = session.local().task_ctx();
@@ -64,13 +65,14 @@ impl TuskFlight {
             // A ticket of Ballista is not an `Any`, so its type URL is none of those above.
             _ => {
                 if !identity.is_node {
-                    self.require_train(identity.may_train)?;
+                    Self::require_train(&identity)?;
                 }
                 return self.proxy.do_get(request).await;
             }
         };
         let (name, run, seen) = run;
-        Ok(Response::new(of_results(epoch_rows(name, run, on_event, seen), events, self.ending.clone())))
+        let in_use = self.sessions.in_use(&identity.session);
+        Ok(Response::new(of_results(epoch_rows(name, run, on_event, seen), events, self.ending.clone(), in_use)))
     }
 
     /// Handles an action that is not one of Flight SQL.
@@ -117,17 +119,13 @@ impl TuskFlight {
         let result = ActionResult { body: body.into() };
         Ok(Response::new(stream::once(async move { Ok(result) }).boxed()))
     }
-
-    fn require_train(&self, may_train: bool) -> Result<(), Status> {
-        if may_train { Ok(()) } else { Err(refused("this client may only query")) }
-    }
 }
 
 fn refused(message: &str) -> Status {
     metrics::REFUSED.inc();
-    Status::permission_denied(message)
+    NO_RIGHT.status(message)
 }
 
 fn invalid(error: impl std::fmt::Display) -> Status {
-    Status::invalid_argument(format!("the message cannot be read: {error}"))
+    PROTOCOL.status(format!("the message cannot be read: {error}"))
 }
