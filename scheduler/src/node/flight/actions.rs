@@ -13,6 +13,7 @@ use tusk_core::protocol::{
     STATEMENTS_ACTION, STATUS_ACTION, TRAIN_TICKET, TrainingRequest,
 };
 
+use super::options::{CLOSE_SESSION, GET_SESSION_OPTIONS, SET_SESSION_OPTIONS};
 use super::stream::{DataStream, of_results};
 use super::{TuskFlight, watcher};
 use crate::executors::Executors;
@@ -114,6 +115,9 @@ impl TuskFlight {
                 Self::require_query(&identity)?;
                 serde_json::to_vec(&help()).map_err(invalid)?
             }
+            GET_SESSION_OPTIONS => self.session_options(&identity).await?,
+            SET_SESSION_OPTIONS => self.set_session_options(&identity, &action.body).await?,
+            CLOSE_SESSION => self.close_session(&identity),
             other => return Err(Status::invalid_argument(format!("there is no action '{other}'"))),
         };
         let result = ActionResult { body: body.into() };

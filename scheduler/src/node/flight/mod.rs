@@ -2,7 +2,7 @@
 //!
 //! * `sql`: the calls of Flight SQL
 //! * `execute`: statements, with the values of their parameters; `transactions` refuses some
-//! * `sessions`: what is kept between two calls of a client
+//! * `sessions`: what is kept between two calls of a client; `options` has the current catalog and schema
 //! * `login`: user names and passwords
 //! * `stream`: results as Flight messages, which `encode` and `wire` make of rows
 //! * `incoming`: rows that clients send
@@ -16,6 +16,7 @@ mod incoming;
 mod kept;
 mod login;
 mod metadata;
+mod options;
 mod sessions;
 mod sql;
 mod stream;
