@@ -3,6 +3,7 @@
 //!
 //! The scheduler has one session per SQL client. A program with an embedded cluster has its own.
 
+mod ingest;
 mod parameters;
 mod source;
 mod tables;
@@ -27,6 +28,7 @@ use crate::error::{Error, Result, Results};
 use crate::opaque::Opaque;
 use crate::service::TrainingService;
 
+pub(crate) use ingest::{IfExists, IfMissing, Ingest};
 pub(crate) use parameters::{ParameterRows, insert_of};
 pub use source::Rows;
 pub(crate) use tables::leftovers;

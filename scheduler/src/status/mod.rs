@@ -141,7 +141,7 @@ const WORDS: &[(&[&str], Kind)] = &[
     (&["No table named '"], UNDEFINED_TABLE),
     (&["failed to resolve schema: "], UNDEFINED_SCHEMA),
     (&["failed to resolve catalog: "], UNDEFINED_CATALOG),
-    (&["exists; use CREATE OR REPLACE TABLE"], DUPLICATE_TABLE),
+    (&["table '", "' exists"], DUPLICATE_TABLE),
     (&["able '", "' already exists"], DUPLICATE_TABLE),
     (&["No field named "], UNDEFINED_COLUMN),
     (&["column '", "' not found"], UNDEFINED_COLUMN),

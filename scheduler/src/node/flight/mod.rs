@@ -5,7 +5,7 @@
 //! * `sessions`: what is kept between two calls of a client; `options` has the current catalog and schema
 //! * `login`: user names and passwords
 //! * `stream`: results as Flight messages, which `encode` and `wire` make of rows
-//! * `incoming`: rows that clients send
+//! * `incoming`: rows that clients send; `ingest` makes tables of them
 //! * `metadata`: what drivers ask about the server
 //! * `actions`: Tusk's own messages, such as the reports of executors and requests for runs
 
@@ -13,6 +13,7 @@ mod actions;
 mod encode;
 mod execute;
 mod incoming;
+mod ingest;
 mod kept;
 mod login;
 mod metadata;
