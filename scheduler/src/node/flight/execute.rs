@@ -3,9 +3,11 @@
 use arrow_flight::FlightDescriptor;
 use arrow_flight::sql::TicketStatementQuery;
 use datafusion::arrow::array::AsArray;
+use datafusion::arrow::compute::concat_batches;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef, UInt64Type};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::ParamValues;
+use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use futures::future::BoxFuture;
@@ -63,10 +65,14 @@ impl TuskFlight {
         with_events: bool,
     ) -> BoxFuture<'a, Result<Started, Status>> {
         Box::pin(async move {
-            let kind = kind_of(&prepared);
+            let (kind, is_change) = (kind_of(&prepared), is_change(&prepared.statement));
             let session = self.session(identity).await?;
             let (on_event, events) = if with_events { watcher() } else { (None, None) };
-            let results = started(&session, prepared, on_event).await;
+            let results = match started(&session, prepared, on_event).await {
+                // Most clients do not fetch its rows.
+                Ok(results) if is_change => finished(results).await,
+                results => results,
+            };
             count(kind, results.is_ok());
             Ok((results.map_err(status_of)?, events))
         })
@@ -216,6 +222,13 @@ async fn all_started(session: &Session, prepared: Prepared) -> Result<i64> {
     Ok(changed)
 }
 
+/// Runs a statement to its end and returns its rows, which are few.
+async fn finished(results: Results) -> Result<Results> {
+    let schema = results.schema();
+    let batches = results.collect().await?;
+    Ok(Results::of_batch(concat_batches(&schema, &batches).map_err(DataFusionError::from)?))
+}
+
 /// Reads all rows. Returns their number, or that of the changed rows which they tell.
 async fn ended(mut results: Results, is_change: bool) -> Result<i64> {
     let mut rows = 0;
@@ -230,6 +243,7 @@ async fn ended(mut results: Results, is_change: bool) -> Result<i64> {
 fn is_change(statement: &Statement) -> bool {
     let Statement::DataFusion(statement) = statement else { return false };
     match statement.as_ref() {
+        // COPY writes rows, and returns their number.
         DataFusionStatement::CopyTo(_) => true,
         DataFusionStatement::Statement(statement) => matches!(
             statement.as_ref(),
