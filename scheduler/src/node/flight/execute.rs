@@ -67,6 +67,7 @@ impl TuskFlight {
         Box::pin(async move {
             let (kind, is_change) = (kind_of(&prepared), is_change(&prepared.statement));
             let session = self.session(identity).await?;
+            let _in_use = self.sessions.in_use(&identity.session);
             let (on_event, events) = if with_events { watcher() } else { (None, None) };
             let results = match started(&session, prepared, on_event).await {
                 // Most clients do not fetch its rows.
