@@ -30,6 +30,7 @@ mod service;
 mod session;
 mod shortcuts;
 mod statements;
+mod status;
 
 pub use error::{Error, Result, Results};
 pub use executors::{Executors, SharedExecutors};

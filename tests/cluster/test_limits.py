@@ -87,9 +87,10 @@ def wait_idle(cluster):
 
 
 @contextlib.contextmanager
-def querying(cluster, sql):
+def querying(cluster, sql, before="SELECT 1"):
     """A connection and its cursor, which fetches the rows of a query in a thread. The cursor must fail."""
     with cluster.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(before).fetchall()
         failures = []
 
         def fetch():
@@ -124,6 +125,19 @@ def test_a_query_ends_when_its_cursor_is_cancelled(limited, sql):
     wait_idle(limited)
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [f"INSERT INTO numbers {IN_PROCESS}", f"COPY ({ON_EXECUTORS}) TO '{{folder}}/numbers.parquet'"],
+    ids=["INSERT", "COPY"],
+)
+def test_a_statement_that_writes_rows_ends_when_its_cursor_is_cancelled(limited, tmp_path, sql):
+    """Such a statement is finished before its rows can be fetched."""
+    sql = sql.format(folder=tmp_path)
+    with querying(limited, sql, before="CREATE TABLE numbers (n BIGINT)") as cursor:
+        cursor.adbc_cancel()
+    wait_idle(limited)
+
+
 def field(number, data):
     """A field of a message of protobuf."""
     length, size = b"", len(data)
@@ -137,9 +151,9 @@ def test_a_query_ends_with_the_action_of_flight(limited):
     # The session is that of a token.
     options = pyarrow.flight.FlightCallOptions(headers=[(b"authorization", b"Bearer 1234")])
     url = b"type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery"
-    command = field(1, url) + field(2, field(1, ON_EXECUTORS.encode()))
 
-    def started():
+    def started(sql=ON_EXECUTORS):
+        command = field(1, url) + field(2, field(1, sql.encode()))
         return client.get_flight_info(pyarrow.flight.FlightDescriptor.for_command(command), options)
 
     def cancel(info):
@@ -169,6 +183,9 @@ def test_a_query_ends_with_the_action_of_flight(limited):
     assert cancel(info) == cancelled
     with pytest.raises(Exception, match="no such statement"):
         cancel(info)
+    # A statement that has written its rows cannot be cancelled any more.
+    started("CREATE TABLE numbers (n BIGINT)")
+    assert cancel(started("INSERT INTO numbers VALUES (1)")) == bytes([1 << 3, 3])
     client.close()
 
 

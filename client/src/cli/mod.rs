@@ -85,7 +85,8 @@ pub(crate) struct RemoteArguments {
     /// Bearer token instead of a user. Prefer the environment variable.
     #[arg(long, env = "TUSK_TOKEN", hide_env_values = true, conflicts_with = "user")]
     token: Option<String>,
-    /// CA that signed the scheduler's certificate, PEM. If set, the connection uses TLS.
+    /// CA that signed the scheduler's certificate, or the certificate if it is self-signed, PEM. If set, the connection
+    /// uses TLS.
     #[arg(long, value_name = "FILE", env = "TUSK_TLS_CA")]
     tls_ca: Option<PathBuf>,
     /// Client certificate, PEM.

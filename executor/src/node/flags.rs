@@ -54,8 +54,9 @@ pub struct TuskFlags {
     /// Private key of the certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// CA that signs the cluster's certificates, PEM. If set, the executor connects to the scheduler with TLS. With
-    /// --tls-cert, its ports also accept TLS only, and only clients with a certificate from this CA.
+    /// CA that signs the cluster's certificates, or self-signed certificates of the nodes, PEM. If set, the executor
+    /// connects to the scheduler with TLS. With --tls-cert, its ports also accept TLS only, and only clients with a
+    /// certificate from this CA or in this file.
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
     /// Time that running tasks have to finish after SIGTERM. Tasks that do not finish run again on other executors.

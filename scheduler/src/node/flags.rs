@@ -50,7 +50,8 @@ struct TuskFlags {
     /// Private key of the certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// CA that signs the certificates of executors, PEM. If set, executors must present one (mTLS).
+    /// CA that signs the certificates of executors, or their self-signed certificates, PEM. If set, executors must
+    /// present one (mTLS).
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
     /// Allow addresses other than loopback without users and certificates.

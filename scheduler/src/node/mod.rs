@@ -49,7 +49,7 @@ use crate::error::{Error, Result};
 use crate::executors::{Executors, SharedExecutors};
 use crate::metrics;
 use crate::node::catalog::Catalog;
-use crate::node::flight::{SessionFactory, TuskFlight};
+use crate::node::flight::{MESSAGE_BYTES_MAX, SessionFactory, TuskFlight};
 use crate::node::placement::StickyPlacement;
 use crate::node::planner::JobPlanner;
 use crate::parameter_server::ParameterStores;
@@ -295,7 +295,9 @@ fn router(scheduler: Scheduler, flight: TuskFlight, gate: Arc<AccessControl>, ex
             .max_encoding_message_size(encoding),
     );
     grpc.add_service(
-        FlightServiceServer::new(flight).max_decoding_message_size(decoding).max_encoding_message_size(encoding),
+        FlightServiceServer::new(flight)
+            .max_decoding_message_size(decoding.max(MESSAGE_BYTES_MAX))
+            .max_encoding_message_size(encoding.max(MESSAGE_BYTES_MAX)),
     );
     let not_found = || async { (StatusCode::NOT_FOUND, "not found\n") };
     let grpc = grpc.routes().into_axum_router().fallback(not_found);

@@ -3,9 +3,11 @@
 //!
 //! The scheduler has one session per SQL client. A program without a cluster has its own.
 
+mod ingest;
 mod jobs;
 mod local;
 mod on_threads;
+mod parameters;
 mod partitions;
 mod source;
 mod tables;
@@ -15,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ballista::extension::SessionContextExt;
+use datafusion::common::ParamValues;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
@@ -32,6 +35,8 @@ use crate::opaque::Opaque;
 use crate::service::TrainingService;
 use local::LocalPlanner;
 
+pub(crate) use ingest::{IfExists, IfMissing, Ingest};
+pub(crate) use parameters::{ParameterRows, insert_of};
 pub use source::Rows;
 pub(crate) use tables::leftovers;
 pub use training::Training;
@@ -72,6 +77,8 @@ pub struct SessionSettings {
 #[derive(Clone)]
 pub struct Session {
     inner: Opaque<Inner>,
+    /// The values of the parameters of its statements.
+    parameters: Option<Arc<ParamValues>>,
 }
 
 struct Inner {
@@ -126,17 +133,20 @@ impl Session {
         };
         let folder = Mutex::new(None);
         let inner = Inner { local, distributed, training, predictor, on_event, may_train, tables, folder };
-        Ok(Self { inner: Opaque::new(inner) })
+        Ok(Self { inner: Opaque::new(inner), parameters: None })
     }
 
-    /// Plans a statement of DataFusion, on the threads of queries.
+    /// Plans a statement of DataFusion with the session's values of its parameters, on the threads of queries.
     ///
     /// # Errors
     /// Returns an error if it cannot be planned.
     pub(crate) async fn plan(&self, statement: DataFusionStatement) -> Result<LogicalPlan> {
         let session = self.clone();
-        let planned = async move { session.local().state().statement_to_plan(statement).await };
-        Ok(threads::run(Box::pin(planned)).await??)
+        let planned = async move {
+            let plan = session.local().state().statement_to_plan(statement).await?;
+            session.bind(plan)
+        };
+        threads::run(Box::pin(planned)).await?
     }
 
     /// Runs a planned statement of DataFusion, on the threads of queries. It ends when its rows are dropped.

@@ -37,15 +37,15 @@ pub struct Rows {
 impl Rows {
     /// Returns the rows of a source. A query is planned from its syntax tree, without parsing its text again.
     pub(crate) async fn of_source(context: &Session, source: &Source) -> Result<Self> {
-        let state = context.local().state();
         Ok(match source {
             Source::Table(table) => {
+                let state = context.local().state();
                 let plan = state.create_logical_plan(&format!("SELECT * FROM {table}")).await?;
                 Self { plan, name: table.to_string() }
             }
             Source::Query(query) => {
                 let statement = DfStatement::Statement(Box::new(SqlStatement::Query(query.clone())));
-                Self { plan: state.statement_to_plan(statement).await?, name: "the query".to_owned() }
+                Self { plan: context.plan(statement).await?, name: "the query".to_owned() }
             }
         })
     }

@@ -7,12 +7,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::dataframe::{DataFrame, DataFrameWriteOptions};
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{CreateMemoryTable, DdlStatement, EmptyRelation, LogicalPlan, Statement};
+use datafusion::prelude::SessionContext;
 use datafusion_proto::logical_plan::AsLogicalPlan;
 use datafusion_proto::protobuf::LogicalPlanNode;
 use prost::Message;
@@ -31,6 +33,12 @@ const LIMITS: [(&str, &str); 3] = [
 
 /// The prefix of the names of sessions' folders.
 const FOLDER_PREFIX: &str = "tusk-tables-";
+
+/// The characters of a table's name that are in the name of its folder.
+const TABLE_FOLDER_CHARACTERS_MAX: usize = 64;
+
+/// The maximum number of tables of a schema.
+const TABLES_MAX: usize = 10_000;
 
 /// Creates a folder for the tables of a session. It is removed when the returned value is dropped.
 pub(super) fn session_folder(parent: Option<&Path>) -> std::io::Result<TempDir> {
@@ -113,7 +121,7 @@ async fn create_table(context: &Session, create: CreateMemoryTable) -> Result<Re
             return Err(tusk_core::Error::Data { message }.into());
         }
         (true, false, true) => drop(session.deregister_table(name.clone())?),
-        (false, _, _) => {}
+        (false, _, _) => refuse_too_many(session, &name)?,
     }
     let table = materialize(context, &name.to_string(), input.as_ref().clone()).await?;
     session.register_table(name, table)?;
@@ -122,11 +130,22 @@ async fn create_table(context: &Session, create: CreateMemoryTable) -> Result<Re
 
 /// Writes the rows of a plan to Parquet files in the session's folder and returns the table that reads them.
 pub(super) async fn materialize(context: &Session, name: &str, plan: LogicalPlan) -> Result<Arc<ListingTable>> {
-    let folder = tempfile::Builder::new()
-        .prefix(&format!("{}-", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")))
-        .tempdir_in(context.folder().map_err(io_error)?)
-        .map_err(io_error)?
-        .keep();
+    let folder = table_folder(context, name)?;
+    let table = Box::pin(written(context, folder.path(), plan)).await?;
+    drop(folder.keep());
+    Ok(table)
+}
+
+/// Creates a folder for the files of a table. It is removed when the returned value is dropped.
+pub(super) fn table_folder(context: &Session, name: &str) -> Result<TempDir> {
+    let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+    let name: String = name.chars().take(TABLE_FOLDER_CHARACTERS_MAX).collect();
+    let parent = context.folder().map_err(io_error)?;
+    tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(parent).map_err(io_error)
+}
+
+/// Writes the rows of a plan to Parquet files in a folder and returns the table that reads them.
+pub(super) async fn written(context: &Session, folder: &Path, plan: LogicalPlan) -> Result<Arc<ListingTable>> {
     let path = format!("{}/", folder.display());
     let schema = Arc::new(plan.schema().as_arrow().clone());
     if !matches!(plan, LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, .. })) {
@@ -137,6 +156,15 @@ pub(super) async fn materialize(context: &Session, name: &str, plan: LogicalPlan
     let config =
         ListingTableConfig::new(ListingTableUrl::parse(&path)?).with_listing_options(options).with_schema(schema);
     Ok(Arc::new(ListingTable::try_new(config)?))
+}
+
+/// Returns an error if the schema of a new table is full.
+pub(super) fn refuse_too_many(session: &SessionContext, table: &TableReference) -> Result<()> {
+    if session.state().schema_for_ref(table.clone())?.table_names().len() < TABLES_MAX {
+        return Ok(());
+    }
+    let message = format!("the schema of '{table}' has {TABLES_MAX} tables, which is the maximum. DROP some of them");
+    Err(tusk_core::Error::Data { message }.into())
 }
 
 async fn nothing(context: &Session) -> Result<Results> {

@@ -14,11 +14,13 @@ use tusk_core::protocol::{
 };
 
 use super::cancel::CANCEL_ACTION;
-use super::stream::{DataStream, of_results, status_of};
+use super::options::{CLOSE_SESSION, GET_SESSION_OPTIONS, SET_SESSION_OPTIONS};
+use super::stream::{DataStream, of_results};
 use super::{TuskFlight, watcher};
 use crate::metrics;
 use crate::service::epoch_rows::{Seen, epoch_rows};
 use crate::statements::{check, help};
+use crate::status::{NO_RIGHT, PROTOCOL, status_of};
 
 /// The maximum size of a report in bytes.
 const REPORT_BYTES_MAX: usize = 1 << 20;
@@ -37,7 +39,7 @@ impl TuskFlight {
         let (on_event, events) = if with_events { watcher() } else { (None, None) };
         let run = match message.type_url.as_str() {
             TRAIN_TICKET => {
-                self.require_train(identity.may_train)?;
+                Self::require_train(&identity)?;
                 let session = self.session(&identity).await?;
                 let codec = self.training.codec();
                 let context = session.local().task_ctx();
@@ -57,13 +59,14 @@ impl TuskFlight {
             // A ticket of Ballista is not an `Any`, so its type URL is none of those above.
             _ => {
                 if !identity.is_node {
-                    self.require_train(identity.may_train)?;
+                    Self::require_train(&identity)?;
                 }
                 return self.proxy.do_get(request).await;
             }
         };
         let (name, run, seen) = run;
-        Ok(Response::new(of_results(epoch_rows(name, run, on_event, seen), events, self.ending.clone())))
+        let in_use = self.sessions.in_use(&identity.session);
+        Ok(Response::new(of_results(epoch_rows(name, run, on_event, seen), events, self.ending.clone(), in_use)))
     }
 
     /// Handles an action that is not one of Flight SQL.
@@ -106,22 +109,21 @@ impl TuskFlight {
                 Self::require_query(&identity)?;
                 serde_json::to_vec(&help()).map_err(invalid)?
             }
+            GET_SESSION_OPTIONS => self.session_options(&identity).await?,
+            SET_SESSION_OPTIONS => self.set_session_options(&identity, &action.body).await?,
+            CLOSE_SESSION => self.close_session(&identity),
             other => return Err(Status::invalid_argument(format!("there is no action '{other}'"))),
         };
         let result = ActionResult { body: body.into() };
         Ok(Response::new(stream::once(async move { Ok(result) }).boxed()))
     }
-
-    fn require_train(&self, may_train: bool) -> Result<(), Status> {
-        if may_train { Ok(()) } else { Err(refused("this client may only query")) }
-    }
 }
 
 fn refused(message: &str) -> Status {
     metrics::REFUSED.inc();
-    Status::permission_denied(message)
+    NO_RIGHT.status(message)
 }
 
 fn invalid(error: impl std::fmt::Display) -> Status {
-    Status::invalid_argument(format!("the message cannot be read: {error}"))
+    PROTOCOL.status(format!("the message cannot be read: {error}"))
 }

@@ -13,6 +13,7 @@ use tonic::Status;
 use super::TuskFlight;
 use super::stream::DataStream;
 use crate::access::users::Identity;
+use crate::status::{CANCELLED, NO_RESULT, PROTOCOL};
 
 /// The name of the action.
 pub(super) const CANCEL_ACTION: &str = "CancelFlightInfo";
@@ -63,7 +64,7 @@ pub(super) fn until_cancelled(rows: DataStream, fetch: Fetch) -> DataStream {
         let (mut rows, fetch) = sent?;
         tokio::select! {
             biased;
-            () = fetch.cancel.cancelled() => Some((Err(Status::cancelled("the statement was cancelled")), None)),
+            () = fetch.cancel.cancelled() => Some((Err(CANCELLED.status("the statement was cancelled")), None)),
             row = rows.next() => row.map(|row| (row, Some((rows, fetch)))),
         }
     }))
@@ -73,7 +74,7 @@ impl TuskFlight {
     /// Cancels the statement of an action's message, and returns the answer's.
     pub(super) fn cancel_flight_info(&self, identity: &Identity, message: &[u8]) -> Result<Vec<u8>, Status> {
         let request = CancelFlightInfoRequest::decode(message).map_err(invalid)?;
-        let info = request.info.ok_or_else(|| Status::invalid_argument("the message has no FlightInfo"))?;
+        let info = request.info.ok_or_else(|| PROTOCOL.status("the message has no FlightInfo"))?;
         Ok(CancelFlightInfoResult::new(self.cancel(identity, &info)?).encode_to_vec())
     }
 
@@ -81,23 +82,24 @@ impl TuskFlight {
     pub(super) fn cancel(&self, identity: &Identity, info: &FlightInfo) -> Result<CancelStatus, Status> {
         Self::require_query(identity)?;
         let ticket = info.endpoint.first().and_then(|endpoint| endpoint.ticket.as_ref());
-        let ticket = ticket.ok_or_else(|| Status::invalid_argument("the FlightInfo has no ticket"))?;
+        let ticket = ticket.ok_or_else(|| PROTOCOL.status("the FlightInfo has no ticket"))?;
         let ticket = Any::decode(&*ticket.ticket).map_err(invalid)?;
         let Some(statement) = ticket.unpack::<TicketStatementQuery>().map_err(invalid)? else {
             return Ok(CancelStatus::NotCancellable);
         };
         let handle = std::str::from_utf8(&statement.statement_handle).map_err(invalid)?;
-        // Rows that were not fetched are dropped with what computes them.
-        let was_waiting = self.sessions.take(&identity.session, handle).map(drop).is_ok();
-        match was_waiting || self.fetches.cancel(&identity.session, handle) {
-            true => Ok(CancelStatus::Cancelled),
-            false => Err(Status::not_found("there is no such statement, or it has ended")),
+        match self.sessions.take(&identity.session, handle) {
+            Ok(rows) if rows.is_done => Ok(CancelStatus::NotCancellable),
+            // Rows that were not fetched are dropped with what computes them.
+            Ok(_) => Ok(CancelStatus::Cancelled),
+            Err(_) if self.fetches.cancel(&identity.session, handle) => Ok(CancelStatus::Cancelled),
+            Err(_) => Err(NO_RESULT.status("there is no such statement, or it has ended")),
         }
     }
 }
 
 fn invalid(error: impl std::fmt::Display) -> Status {
-    Status::invalid_argument(format!("the message cannot be read: {error}"))
+    PROTOCOL.status(format!("the message cannot be read: {error}"))
 }
 
 #[cfg(test)]
