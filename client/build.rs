@@ -1,4 +1,4 @@
-//! Passes the link arguments of libtorch if the build includes the embedded cluster.
+//! Passes the link arguments of libtorch if the build includes the embedded engine.
 
 #[path = "../executor/build.rs"]
 mod libtorch;

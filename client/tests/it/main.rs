@@ -1,4 +1,5 @@
-//! Tests of the public API: statements on an embedded cluster, over images that the tests generate.
+//! Tests of the public API: statements over images that the tests generate. They run in the embedded engine, and with
+//! `TUSK_TEST_ENGINE=cluster` on a Ballista cluster in this process.
 
 #[cfg(test)]
 mod adapt;
@@ -7,11 +8,15 @@ mod bad_images;
 #[cfg(test)]
 mod bad_statements;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod codec;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod dataframe;
+#[cfg(test)]
+mod engines;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
@@ -24,6 +29,8 @@ mod folds_and_trials;
 mod golden;
 #[cfg(test)]
 mod invariants;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod modes;
 #[cfg(test)]

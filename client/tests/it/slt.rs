@@ -1,7 +1,8 @@
 //! Runs the `.slt` files. Each has its own context over the fixture's images.
 //!
 //! `{dir}` stands for the fixture's folder. Values in statements about models that differ between machines (floats,
-//! times, hashes) are replaced by `#`.
+//! times, hashes) are replaced by `#`. What differs between the engines is marked with `onlyif embedded` or `onlyif
+//! cluster`.
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ use sqllogictest::{
     default_validator,
 };
 
-use crate::fixture::{Fixture, cells, is_update};
+use crate::fixture::{Engine, Fixture, cells, is_update};
 
 struct Database {
     fixture: Fixture,
@@ -80,7 +81,10 @@ impl AsyncDB for Database {
     async fn shutdown(&mut self) {}
 
     fn engine_name(&self) -> &str {
-        "tusk"
+        match self.fixture.engine() {
+            Engine::Embedded => "embedded",
+            Engine::Cluster => "cluster",
+        }
     }
 }
 

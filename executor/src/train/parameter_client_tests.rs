@@ -25,7 +25,8 @@ use crate::job::exchange::{Turns, exchange};
 use crate::nets::loaded::initial_state;
 use crate::runtime::devices::DevicePool;
 use crate::testing::{definition, environment, epoch, squares_shard, task};
-use crate::train::parameter_client::{ParameterClient, SchedulerAddress, is_transient, take};
+use crate::train::flight_link::{SchedulerAddress, is_transient, take};
+use crate::train::parameter_client::{ParameterClient, ParameterServerAt};
 
 type MessageStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -135,9 +136,9 @@ async fn listener() -> (TcpListener, String) {
 }
 
 fn client(url: &str, cancelled: &Arc<AtomicBool>) -> ParameterClient {
-    let scheduler = SchedulerAddress { url: url.to_owned(), endpoint: None };
+    let server = ParameterServerAt::Scheduler(SchedulerAddress { url: url.to_owned(), endpoint: None });
     let (session, run) = (SessionKey("secret".to_owned()), RunId::from("run-1".to_owned()));
-    ParameterClient::new(&scheduler, session, run, WorkerId(0), Arc::clone(cancelled)).unwrap()
+    ParameterClient::new(&server, session, run, WorkerId(0), Arc::clone(cancelled)).unwrap()
 }
 
 fn tensor(name: &str, data: &[f32]) -> NamedTensor {

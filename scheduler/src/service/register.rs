@@ -52,7 +52,8 @@ impl TrainingService {
         }
         let guard = Deregister { active: Arc::clone(&inner.active), name: name.clone(), _busy: busy };
         let context = RunContext {
-            jobs: inner.jobs.clone(),
+            jobs: Arc::clone(&inner.jobs),
+            codec: Arc::clone(&inner.codec),
             store: inner.store.clone(),
             events,
             active: Arc::clone(&inner.active),
