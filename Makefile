@@ -15,12 +15,9 @@ PREFIX ?= $(HOME)/.local
 PYTHON_DIR := $(CARGO_TARGET_DIR)/python
 CLUSTER := $(ENV) TUSK_TORCH=$(TUSK_TORCH) docker/cluster.sh
 
-# A workspace of its own; its Cargo.toml says why.
-SUITE_MANIFEST := tests/datafusion/Cargo.toml
-
 FUZZ_SECONDS ?= 600
 
-.PHONY: help setup build dist install demo test test-datafusion test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders paper ablation study-shift illustrations training-modes torchvision-weights fuzz docs clean
+.PHONY: help setup build dist install demo test test-faults cluster cluster-demo cluster-down lint bench bench-scale bench-peers peers-folders paper ablation study-shift illustrations training-modes torchvision-weights fuzz docs clean
 
 help: ## Show this help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,16 +41,9 @@ demo: setup ## Train, evaluate and use a CNN on synthetic X-rays: about 3 minute
 	@$(ENV) cargo build -p tusk --bin tusk
 	@"$(DEV)/tusk" demo
 
-test: build ## Run all tests: of the crates, a part of DataFusion's suite, then of clusters of processes and containers.
+test: build ## Run all tests: of the crates, then of clusters of processes and containers.
 	@$(ENV) cargo test --workspace
-	@$(ENV) TUSK_TEST_ENGINE=cluster cargo test -p tusk --test it
-	@$(ENV) cargo test --manifest-path $(SUITE_MANIFEST)
-	@$(MAKE) --no-print-directory test-datafusion SUITE=--subset
 	@$(MAKE) --no-print-directory test-faults
-
-test-datafusion: build ## Run DataFusion's own test suite: writes docs/datafusion-suite.md. SUITE='--files joins.slt,array/' selects.
-	@$(ENV) cargo build -p tusk-benches --bin pipe
-	@$(ENV) TUSK_BIN="$(DEV)" cargo run --manifest-path $(SUITE_MANIFEST) -- $(SUITE)
 
 test-faults: build ## Run only the cluster tests, with killed processes and networks. PYTEST='-k NAME' selects.
 	@scripts/python.sh "$(PYTHON_DIR)"
@@ -74,8 +64,6 @@ lint: setup ## Check the formatting, the lints and the documentation's links.
 	@$(ENV) cargo clippy --workspace --all-targets -- -D warnings
 	@$(ENV) cargo clippy -q -p tusk-executor --lib --no-default-features -- -D warnings
 	@$(ENV) cargo clippy -q -p tusk --no-default-features -- -D warnings
-	@cargo fmt --manifest-path $(SUITE_MANIFEST) --check
-	@$(ENV) cargo clippy -q --manifest-path $(SUITE_MANIFEST) --all-targets -- -D warnings
 
 bench: setup ## Run the micro-benchmarks of the release build.
 	@$(ENV) cargo bench -p tusk-benches --bench micro --profile dist

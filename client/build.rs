@@ -1,4 +1,4 @@
-//! Passes the link arguments of libtorch if the build includes the embedded engine.
+//! Passes the link arguments of libtorch if the build includes the embedded cluster.
 
 #[path = "../executor/build.rs"]
 mod libtorch;

@@ -7,9 +7,6 @@
 Cargo compiles a dependency once for each set of features. Without this crate `cargo test -p tusk-core` would compile half of
 DataFusion again, with fewer features than `make build`. It depends on each package whose features differ between the
 whole workspace and one of its crates, and asks for those of the whole workspace, tests included.
-
-DataFusion's suite (tests/datafusion) is a workspace of its own, since it needs a DataFusion with more features than Tusk's. It
-depends on this crate too. What it needs of other packages, the workspace asks for as well, so that they are compiled once.
 """
 
 import argparse
@@ -22,9 +19,6 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MANIFEST = ROOT / "features" / "Cargo.toml"
 NAME = "tusk-features"
-SUITE = ROOT / "tests" / "datafusion"
-# What the suite needs of these is not for Tusk.
-SUITE_ALONE = {"datafusion"}
 HEAD = """# Written by scripts/features.py, which says what it is for. Run it again when dependencies change.
 [package]
 name = "tusk-features"
@@ -63,16 +57,6 @@ def packages(*selection):
     return found
 
 
-def lock_suite():
-    """Gives the suite the versions in the workspace's lock file, and leaves it the packages that it alone has."""
-    mark = "[[package]]\n"
-    head, *blocks = (ROOT / "Cargo.lock").read_text().split(mark)
-    names = {block.partition("\n")[0] for block in blocks}
-    alone = (SUITE / "Cargo.lock").read_text().split(mark)[1:]
-    blocks += [block for block in alone if block.partition("\n")[0] not in names]
-    (SUITE / "Cargo.lock").write_text(mark.join([head, *[block.rstrip("\n") + "\n\n" for block in blocks]]))
-
-
 def manifest():
     members = json.loads(cargo("metadata", "--format-version=1", "--no-deps"))["packages"]
     whole = packages("--workspace", "--edges=normal,dev")
@@ -83,10 +67,6 @@ def manifest():
                 one = packages("--package", member["name"], f"--edges={edges}")
                 differ |= {key for key, features in one.items() if features != whole[key]}
     differ |= {key for key, features in packages("--workspace", "--edges=normal").items() if features != whole[key]}
-    for key, features in packages("--manifest-path", str(SUITE / "Cargo.toml"), "--edges=normal").items():
-        if key in whole and key[0] not in SUITE_ALONE and not features <= whole[key]:
-            whole[key] |= features
-            differ.add(key)
     lines = []
     for name, version in sorted(differ):
         features = ", ".join(f'"{feature}"' for feature in sorted(whole[name, version] - {"default"}))
@@ -109,8 +89,6 @@ def main():
         # What it asked for before must not hide a difference.
         MANIFEST.write_text(HEAD)
     for _ in range(5):
-        if not args.check:
-            lock_suite()
         more = manifest()
         if args.check:
             if more:
@@ -125,8 +103,6 @@ def main():
     head, lines = written.split("[dependencies]\n")
     newest = {line.split(" = ")[0]: line for line in lines.splitlines()}
     MANIFEST.write_text(head + "[dependencies]\n" + "".join(newest[key] + "\n" for key in sorted(newest)))
-    lock_suite()
-    cargo("tree", "--manifest-path", str(SUITE / "Cargo.toml"), "--depth=0")
     print("features: features/Cargo.toml " + ("is unchanged" if MANIFEST.read_text() == before else "was updated"))
 
 

@@ -45,7 +45,7 @@ if ! "$python" -c 'import ensurepip' 2>/dev/null; then
     $sudo apt-get update -qq || fail "apt-get update failed (its message is above). Check the network."
     $sudo apt-get install -y -qq --no-install-recommends python3-venv || fail "apt-get could not install python3-venv."
 fi
-echo "python: installing what the tests of the cluster need into $dir (1.1 GB on disk)"
+echo "python: installing what the tests of the cluster need into $dir (700 MB on disk)"
 rm -rf "$dir"
 "$python" -m venv "$dir" || fail "cannot create $dir (the message is above)."
 "$dir/bin/pip" install --quiet --require-hashes -r tests/cluster/requirements.txt ||

@@ -12,9 +12,8 @@ use futures::{StreamExt, stream};
 use tusk_core::engine::TrainEngine;
 use tusk_core::ids::WorkerId;
 use tusk_core::job::{Job, TrainReport, TrainTask, ValidateReport};
-use tusk_core::manifest::{FileRef, Timing};
+use tusk_core::manifest::Timing;
 use tusk_core::physical::{TaskOutput, output_schema};
-use tusk_core::state::ModelState;
 
 /// One task of a job that trains or validates an epoch.
 #[derive(Clone, Debug)]
@@ -72,10 +71,6 @@ impl<E: TrainEngine> TrainEngine for SpannedEngine<E> {
             Some((batch, recorded))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(output_schema(), recorded)))
-    }
-
-    fn offer(&self, file: &FileRef, state: &Arc<ModelState>) {
-        self.engine.offer(file, state);
     }
 }
 

@@ -1,32 +1,33 @@
-//! [`TuskContext`]: SQL, tables and models in this process or on a remote cluster.
+//! [`TuskContext`]: SQL, tables and models on an embedded or a remote cluster.
 
 use std::ffi::OsString;
+#[cfg(feature = "embedded")]
+use std::sync::Arc;
 
 use tusk_core::event::OnEvent;
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
 use tusk_core::protocol::{ClusterStatus, StatementHelp};
-use tusk_process::memory::MemoryLimits;
 use tusk_process::tls::ClientTls;
 
+#[cfg(feature = "embedded")]
+use crate::cluster::EmbeddedCluster;
 use crate::error::{Error, Result, Results};
 use crate::remote::{Credentials, Remote};
 
-/// The variable that names the store of the embedded engine.
+/// The variable that names the store of the embedded cluster.
 const STORE: &str = "TUSK_STORE";
 
 /// The settings of a context.
 #[derive(Clone)]
 pub struct ContextOptions {
-    /// Where the embedded engine keeps models: a path or a URL. A remote cluster uses its own store.
+    /// Where the embedded cluster keeps models: a path or a URL. A remote cluster uses its own store.
     pub store: String,
-    /// Threads of all workers together, and the number of partitions of a query.
+    /// Threads per worker, and the number of tasks that the embedded executor runs at a time.
     pub threads: usize,
-    /// How much memory and disk the embedded engine may use for decoded images.
+    /// How much memory and disk the embedded executor may use for decoded images.
     #[cfg(feature = "embedded")]
     pub cache: tusk_executor::CacheLimits,
-    /// How much memory and disk the queries of the embedded engine may use. A remote cluster has its own limits.
-    pub memory: MemoryLimits,
     /// Called with every event of a run.
     pub on_event: Option<OnEvent>,
     /// The credentials for a remote cluster.
@@ -43,7 +44,6 @@ impl Default for ContextOptions {
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             #[cfg(feature = "embedded")]
             cache: tusk_executor::CacheLimits::default(),
-            memory: MemoryLimits::default(),
             on_event: None,
             credentials: Credentials::Nobody,
             tls: None,
@@ -52,9 +52,9 @@ impl Default for ContextOptions {
 }
 
 impl ContextOptions {
-    /// The defaults, overridden by environment variables: `TUSK_STORE` sets the store, `TUSK_MEMORY_LIMIT_BYTES` and
-    /// `TUSK_SPILL_LIMIT_BYTES` the memory and disk of queries. With the feature `embedded`, `TUSK_CACHE_MEMORY_BYTES`,
-    /// `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR` set the cache. An empty variable counts as unset.
+    /// The defaults, overridden by environment variables: `TUSK_STORE` sets the store. With the feature `embedded`,
+    /// `TUSK_CACHE_MEMORY_BYTES`, `TUSK_CACHE_DISK_BYTES` and `TUSK_CACHE_DIR` set the cache. An empty variable counts
+    /// as unset.
     ///
     /// # Errors
     /// When a variable has an invalid value.
@@ -66,7 +66,6 @@ impl ContextOptions {
         };
         Ok(Self {
             store,
-            memory: MemoryLimits::from_env()?,
             #[cfg(feature = "embedded")]
             cache: tusk_executor::CacheLimits::from_env()
                 .map_err(|source| Error::Embedded { source: Box::new(source) })?,
@@ -93,9 +92,9 @@ impl std::fmt::Debug for ContextOptions {
     }
 }
 
-/// The entry point: a session with its tables, what runs its queries, and its models. Cheap to clone.
+/// The entry point: a session with its tables, a cluster that runs its queries, and its models. Cheap to clone.
 ///
-/// On a remote cluster, the scheduler runs [`Self::sql`] on its own tables. The feature `embedded` adds an engine in
+/// On a remote cluster, the scheduler runs [`Self::sql`] on its own tables. The feature `embedded` adds a cluster in
 /// this process, and DataFrames. DataFrames are planned in this process, so the executors of a remote cluster must be
 /// able to read the same files.
 #[derive(Clone)]
@@ -107,12 +106,10 @@ pub struct TuskContext {
     pub(crate) on_event: Option<OnEvent>,
 }
 
-/// What runs queries and training.
 #[derive(Clone, Debug)]
 pub(crate) enum Cluster {
-    /// This process.
     #[cfg(feature = "embedded")]
-    Embedded(tusk_scheduler::TrainingService),
+    Embedded(Arc<EmbeddedCluster>),
     Remote(Box<Remote>),
 }
 
@@ -168,7 +165,7 @@ impl TuskContext {
     }
 
     /// Checks that a text is one statement, without running it.
-    ///
+    /// Checks that a text is one statement, without running it.
     /// # Errors
     /// When it does not parse (with line and column), or when there is more than one.
     pub async fn check(&self, sql: &str) -> Result<()> {
@@ -198,19 +195,19 @@ impl TuskContext {
     pub async fn manifest(&self, name: &ModelName) -> Result<Manifest> {
         match &self.cluster {
             #[cfg(feature = "embedded")]
-            Cluster::Embedded(training) => Ok(training.store().manifest(name).await?),
+            Cluster::Embedded(cluster) => Ok(cluster.training().store().manifest(name).await?),
             Cluster::Remote(remote) => remote.manifest(name).await,
         }
     }
 
-    /// The current activity of the cluster, or of this process.
+    /// The current activity of the cluster.
     ///
     /// # Errors
     /// When the scheduler does not answer.
     pub async fn cluster_status(&self) -> Result<ClusterStatus> {
         match &self.cluster {
             #[cfg(feature = "embedded")]
-            Cluster::Embedded(training) => Ok(training.status()),
+            Cluster::Embedded(cluster) => Ok(cluster.status()),
             Cluster::Remote(remote) => remote.cluster_status().await,
         }
     }

@@ -1,62 +1,55 @@
-//! The methods of a context with the feature `embedded`: the embedded engine, and DataFrames.
+//! The methods of a context with the feature `embedded`: a cluster in this process, and DataFrames.
 
 use std::sync::Arc;
 
 use datafusion::dataframe::DataFrame;
-use datafusion::error::DataFusionError;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
 use tusk_core::engine::Predictor;
-use tusk_core::event::OnEvent;
 use tusk_core::store::{ModelStore, table_runtime};
-use tusk_executor::{CacheLimits, Identity, Plugin, PluginSettings, TorchPredictor};
-use tusk_scheduler::{LocalRuns, LocalSettings, Queries, Session, SessionSettings, Training, TrainingService};
-use tusk_udfs::session::{local_config, physical_codec};
+use tusk_executor::TorchPredictor;
+use tusk_scheduler::{Session, SessionSettings, Training};
+use tusk_udfs::session::{physical_codec, session_config};
 
+use crate::cluster::EmbeddedCluster;
 use crate::context::{Cluster, ContextOptions, TuskContext};
 use crate::error::{Result, Results};
 
 impl TuskContext {
-    /// A context that runs everything in this process, with the options of [`ContextOptions::from_env`].
+    /// A context on a new cluster in this process, with the options of [`ContextOptions::from_env`].
     ///
     /// # Errors
-    /// When an environment variable is invalid, or the store cannot be opened.
+    /// When an environment variable is invalid, the store cannot be opened, or no port of the loopback interface is
+    /// free.
     pub async fn embedded() -> Result<Self> {
         Self::embedded_with(ContextOptions::from_env()?).await
     }
 
-    /// A context that runs everything in this process: queries in DataFusion, and training on its threads. It opens no port.
+    /// A context on a new cluster in this process.
     ///
     /// # Errors
-    /// When the store cannot be opened.
+    /// When the store cannot be opened or no port of the loopback interface is free.
     pub async fn embedded_with(options: ContextOptions) -> Result<Self> {
-        let ContextOptions { store, threads, cache, memory, on_event, .. } = options;
-        let store = ModelStore::open(&store)?;
-        let predictor: Arc<dyn Predictor> = Arc::new(TorchPredictor::new(store.clone(), threads));
-        let runtime = memory.apply(table_runtime(), "this process").build_arc()?;
-        let training = engine(threads, cache, &runtime, store, &predictor)?;
+        let store = ModelStore::open(&options.store)?;
+        let predictor: Arc<dyn Predictor> = Arc::new(TorchPredictor::new(store.clone(), options.threads));
+        let runtime = table_runtime().build_arc()?;
+        let cluster =
+            EmbeddedCluster::start(options.threads, options.cache, Arc::clone(&runtime), store, &predictor).await?;
         let session = Session::open(SessionSettings {
-            queries: Queries::Here,
-            config: local_config().with_target_partitions(threads),
+            scheduler_url: cluster.scheduler_url(),
+            config: session_config().with_target_partitions(options.threads),
             runtime,
             predictor,
-            training: Some(training.clone()),
-            on_event: on_event.clone(),
+            training: Some(cluster.training().clone()),
+            on_event: options.on_event.clone(),
             tables: None,
             url_tables: true,
             may_train: true,
         });
-        Ok(Self { session: session.await?, cluster: Cluster::Embedded(training), on_event })
+        let cluster = Cluster::Embedded(Arc::new(cluster));
+        Ok(Self { session: session.await?, cluster, on_event: options.on_event })
     }
 
-    /// A context of parts that a program has put together, such as a session whose queries run on a cluster of its own.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn from_parts(session: Session, training: TrainingService, on_event: Option<OnEvent>) -> Self {
-        Self { session, cluster: Cluster::Embedded(training), on_event }
-    }
-
-    /// A query as a DataFrame.
+    /// A query as a DataFrame that runs on the cluster.
     ///
     /// # Errors
     /// When the query cannot be planned.
@@ -80,17 +73,27 @@ impl TuskContext {
         Ok(self.session.read_images(location)?)
     }
 
-    /// The DataFusion session. Its queries run in this process, or on the remote cluster.
+    /// The address of the embedded cluster's scheduler, as `http://host:port`. Other contexts on this machine can
+    /// connect to it with [`Self::remote`]. `None` on a remote cluster.
     #[must_use]
-    pub fn session(&self) -> &SessionContext {
-        self.session.queries()
+    pub fn scheduler_url(&self) -> Option<String> {
+        match &self.cluster {
+            Cluster::Embedded(cluster) => Some(cluster.scheduler_url()),
+            Cluster::Remote(_) => None,
+        }
     }
 
-    /// The model store of the embedded engine. `None` on a remote cluster.
+    /// The DataFusion session. Its queries run on the cluster.
+    #[must_use]
+    pub fn session(&self) -> &SessionContext {
+        self.session.distributed()
+    }
+
+    /// The model store of the embedded cluster. `None` on a remote cluster.
     #[must_use]
     pub fn store(&self) -> Option<&ModelStore> {
         match &self.cluster {
-            Cluster::Embedded(training) => Some(training.store()),
+            Cluster::Embedded(cluster) => Some(cluster.training().store()),
             Cluster::Remote(_) => None,
         }
     }
@@ -105,40 +108,11 @@ impl TuskContext {
         let request = training.request(&self.session).await?;
         let on_event = self.on_event.clone();
         match &self.cluster {
-            Cluster::Embedded(training) => Ok(training.start_watched(request, on_event).await?.failing_with()),
+            Cluster::Embedded(cluster) => Ok(cluster.training().start_watched(request, on_event).await?.failing_with()),
             Cluster::Remote(remote) => {
                 let bytes = request.encode(physical_codec().as_ref())?;
                 remote.train(request.name, bytes, on_event).await
             }
         }
     }
-}
-
-/// Starts the training engine of this process. Returns the service that trains with it.
-fn engine(
-    threads: usize,
-    cache: CacheLimits,
-    runtime: &Arc<RuntimeEnv>,
-    store: ModelStore,
-    predictor: &Arc<dyn Predictor>,
-) -> Result<TrainingService> {
-    let runs = LocalRuns::default();
-    let settings = PluginSettings { cache, threads, ..PluginSettings::default() };
-    let plugin = Plugin::with(&settings, predictor, Some(Arc::clone(runtime)), runs.progress());
-    let plugin = plugin.map_err(DataFusionError::from)?;
-    plugin.set_parameter_server(runs.parameter_server());
-    let identity = Identity { executor_id: uuid::Uuid::new_v4().to_string(), host: "localhost".to_owned() };
-    let service = runs.service(LocalSettings {
-        store,
-        threads,
-        context: plugin.task_context(),
-        workers: plugin.workers(),
-        report: Box::new(move || {
-            let mut report = plugin.report(&identity);
-            // It goes to the runs directly.
-            report.progress.clear();
-            report
-        }),
-    });
-    Ok(service?)
 }

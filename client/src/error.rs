@@ -32,13 +32,6 @@ pub enum Error {
         /// The values that it accepts.
         expected: &'static str,
     },
-    /// An environment variable has an invalid limit.
-    #[error(transparent)]
-    Limit {
-        /// What is wrong, and what to do.
-        #[from]
-        source: tusk_process::memory::InvalidLimit,
-    },
     /// The scheduler cannot be reached.
     #[error("cannot reach the scheduler at {url}: {reason}. Check that it is running and that the address is correct")]
     Unreachable {
@@ -61,10 +54,10 @@ pub enum Error {
         /// The number of epochs that have a checkpoint.
         epochs: usize,
     },
-    /// The embedded engine refused a statement, failed in a run, or cannot start.
+    /// The embedded cluster refused a statement, failed in a run, or cannot start.
     #[error(transparent)]
     Embedded {
-        /// The error of the engine.
+        /// The error of the cluster.
         source: Box<dyn StdError + Send + Sync>,
     },
 }

@@ -1,4 +1,4 @@
-//! Tusk: train and use image classifiers with SQL, in this process or on a Ballista cluster.
+//! Tusk: train and use image classifiers with SQL on a Ballista cluster.
 //!
 //! ```no_run
 //! # async fn run() -> tusk::Result<()> {
@@ -10,17 +10,19 @@
 //! # }
 //! ```
 //!
-//! * [`TuskContext`]: SQL, tables and models, in this process or on a remote cluster
+//! * [`TuskContext`]: SQL, tables and models, on an embedded or a remote cluster
 //! * `ImageClassifier`, `Model`: the same from Rust, with an API like that of Spark ML
 //! * [`metrics`]: the metrics of an `Evaluation`
 //! * [`ingest`]: converts folders of images to Parquet
 //! * [`synthetic`]: synthetic X-rays, for demos and tests
 //!
-//! The feature `embedded`, on by default, adds an engine that runs queries and training in this process. It needs
-//! libtorch. A build without it is a client for remote clusters: SQL, models and ingest.
+//! The feature `embedded`, on by default, adds a cluster in this process. It needs libtorch. A build without it is a
+//! client for remote clusters: SQL, models and ingest.
 
 #[cfg(feature = "embedded")]
 mod classifier;
+#[cfg(feature = "embedded")]
+mod cluster;
 mod context;
 #[cfg(feature = "embedded")]
 mod embedded;
@@ -38,6 +40,5 @@ pub use tusk_core::event::OnEvent;
 pub use tusk_core::metrics;
 #[cfg(feature = "embedded")]
 pub use tusk_executor::CacheLimits;
-pub use tusk_process::memory::MemoryLimits;
 #[cfg(feature = "embedded")]
 pub use tusk_scheduler::Evaluation;

@@ -11,10 +11,8 @@ use datafusion::prelude::SessionConfig;
 
 use crate::ids::{ModelName, WorkerId};
 use crate::job::TrainTask;
-use crate::manifest::FileRef;
 use crate::metrics::{Calibration, decide};
 use crate::options::Augment;
-use crate::state::ModelState;
 use crate::task_models::TaskModels;
 
 /// Runs a job for one worker.
@@ -31,10 +29,6 @@ pub trait TrainEngine: Debug + Send + Sync {
         source: Arc<dyn ExecutionPlan>,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream>;
-
-    /// Offers the content of a checkpoint that tasks will read, so that an engine in the process of the run need not read
-    /// the file.
-    fn offer(&self, _file: &FileRef, _state: &Arc<ModelState>) {}
 }
 
 /// The engine as a session extension.

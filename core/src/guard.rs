@@ -9,9 +9,6 @@ use datafusion::error::Result;
 use crate::error::Error;
 use crate::tables_check::check_tables;
 
-/// The words of prost for a message with too many messages in each other, with `Debug` and with `Display`.
-const TOO_DEEP: [&str; 2] = ["RecursionLimitReached", "recursion limit reached"];
-
 pub(crate) fn wire(what: &'static str, reason: &dyn Display) -> Error {
     Error::Wire { what, reason: reason.to_string() }
 }
@@ -21,14 +18,7 @@ pub(crate) fn wire(what: &'static str, reason: &dyn Display) -> Error {
 /// printed to stderr. The closure leaves no state behind that a panic could corrupt.
 pub(crate) fn guarded<T>(what: &'static str, bytes: &[u8], read: impl FnOnce() -> Result<T>) -> Result<T> {
     check_tables(bytes).map_err(|reason| wire(what, &reason))?;
-    caught(what, read).map_err(|error| {
-        let text = error.to_string();
-        if !TOO_DEEP.iter().any(|words| text.contains(words)) {
-            return error;
-        }
-        let reason = "it is nested more deeply than messages may be; split the query, for example with CREATE TABLE";
-        wire(what, &reason).into()
-    })
+    caught(what, read)
 }
 
 /// Decodes bytes that have been checked.

@@ -14,12 +14,11 @@ const MODELS_MAX: usize = 8;
 
 type Kept = Arc<dyn Any + Send + Sync>;
 
-/// The models of the tasks that were launched at once: tasks of one stage of one query, or a whole query.
+/// The models of the tasks that an executor was given at once: tasks of one stage of one query.
 ///
-/// An executor makes one for every launch, in the session of its tasks. The embedded engine makes one for every query.
-/// Functions find it in the options that they are called with. A function knows neither its query nor its task: without this
-/// it could not tell a batch of the same query from one of the next, which must see a model that was replaced. Copies share
-/// what they keep.
+/// An executor makes one for every launch, in the session of its tasks, and functions find it in the options that they
+/// are called with. A function knows neither its query nor its task: without this it could not tell a batch of the same
+/// query from one of the next, which must see a model that was replaced. Copies share what they keep.
 #[derive(Clone, Debug, Default)]
 pub struct TaskModels(Arc<Mutex<HashMap<ModelName, Kept>>>);
 

@@ -89,10 +89,10 @@ pub enum Error {
         source: prometheus::Error,
     },
     /// The parameter server could not be reached, or it refused a request.
-    #[error("cannot exchange weights with the parameter server {place}: {reason}")]
+    #[error("cannot exchange weights with the parameter server at {url}: {reason}")]
     Parameters {
-        /// Where the parameter server is: `at` its address, or `of this process`.
-        place: String,
+        /// The parameter server's address.
+        url: String,
         /// The reason.
         reason: String,
     },

@@ -24,29 +24,13 @@ pub(crate) struct Known {
     pub(crate) at: Instant,
 }
 
-/// Returns the current state of the engine of this process.
-pub(crate) type ReportHere = Box<dyn Fn() -> ExecutorReport + Send + Sync>;
-
 /// Collects the reports of the executors.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Executors {
     known: Mutex<BTreeMap<String, Known>>,
-    /// The engine of this process, which is asked instead of reporting.
-    here: Option<ReportHere>,
-}
-
-impl std::fmt::Debug for Executors {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Executors").field("known", &self.known).finish_non_exhaustive()
-    }
 }
 
 impl Executors {
-    /// Makes the executors of a process without a cluster: its own engine, which is asked when its state is needed.
-    pub(crate) fn here(report: ReportHere) -> Self {
-        Self { here: Some(report), ..Self::default() }
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,9 +81,6 @@ impl Executors {
     /// Returns the last reports of the executors that have reported recently, by id.
     #[must_use]
     pub fn alive(&self) -> Vec<ExecutorReport> {
-        if let Some(report) = &self.here {
-            return vec![report()];
-        }
         let known = self.lock();
         known.values().filter(|k| k.at.elapsed() < REPORT_AGE_MAX).map(|k| k.report.clone()).collect()
     }
@@ -164,13 +145,6 @@ mod tests {
         assert_eq!((executors.devices(), executors.threads(), executors.slots("a")), (5, Some(2), 4));
         assert_eq!(executors.holders()["s0"], ["a", "b"]);
         assert_eq!(executors.holders()["s1"], ["b"]);
-    }
-
-    #[test]
-    fn the_engine_of_this_process_is_asked() {
-        let executors = Executors::here(Box::new(|| report("here", 2, 3, &["s0"])));
-        assert_eq!((executors.devices(), executors.threads()), (2, Some(3)));
-        assert_eq!(executors.alive()[0].shards, ["s0"]);
     }
 
     #[test]

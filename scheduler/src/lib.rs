@@ -4,7 +4,6 @@
 //!
 //! * `node`: a [`SchedulerNode`] is Ballista's scheduler together with what Tusk adds, such as Flight SQL on the same
 //!   port and the placement of tasks
-//! * `local`: the training service of a process without a cluster
 //! * `statements`: the statements about models, one file per statement
 //! * `shortcuts`: what tells the classes apart and has nothing to do with the subject. It reads the rows of a session, and
 //!   `session` uses it when a run is requested
@@ -19,7 +18,6 @@
 mod access;
 mod error;
 mod executors;
-mod local;
 mod metrics;
 mod node;
 mod opaque;
@@ -30,16 +28,14 @@ mod service;
 mod session;
 mod shortcuts;
 mod statements;
-mod status;
 
 pub use error::{Error, Result, Results};
 pub use executors::{Executors, SharedExecutors};
-pub use local::{LocalRuns, LocalSettings};
 pub use node::catalog::Catalog;
 pub use node::flags;
 pub use node::{NodeSettings, SchedulerNode};
 pub use run::aggregator::Aggregator;
 pub use service::{RunHandle, TrainingService};
-pub use session::{Queries, Rows, Session, SessionSettings, Training};
+pub use session::{Rows, Session, SessionSettings, Training};
 pub use shortcuts::{Found as FoundShortcuts, shortcuts_of_file};
 pub use statements::{EvaluateOptions, Evaluation, check, evaluate, help};

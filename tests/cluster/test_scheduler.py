@@ -8,7 +8,7 @@ from cluster import create_model
 
 
 # What the scheduler gives requests under way by default.
-DRAIN_SECONDS = 10
+DRAIN_SECONDS = 30
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
@@ -53,7 +53,7 @@ def test_a_scheduler_that_is_asked_to_end_does_not_wait_for_those_who_watch_a_ru
     cluster.wait_epoch("m", 1)
     started = time.monotonic()
     assert cluster.scheduler.stop(60) == 0
-    assert time.monotonic() - started < DRAIN_SECONDS
+    assert time.monotonic() - started < DRAIN_SECONDS / 2
     assert client.is_running(), client.log_tail()
     cluster.restart(cluster.scheduler)
     assert client.popen.wait(90) == 0, client.log_tail()

@@ -3,12 +3,10 @@
 import contextlib
 import subprocess
 
-import pyarrow as pa
 import pytest
 from adbc_driver_flightsql import DatabaseOptions
 
 from cluster import BIN, REFUSED, create_model, free_ports, wait_for
-from conftest import openssl
 
 PASSWORD = "correct horse battery staple"
 
@@ -50,8 +48,6 @@ def test_users_have_their_rights_and_no_others(new_cluster, users):
             with pytest.raises(REFUSED, match="right"):
                 cursor.execute(sql)
                 cursor.fetchall()
-        with pytest.raises(REFUSED, match="right"):
-            cursor.adbc_ingest("t", pa.table({"a": [1]}))
     strangers = [
         {},
         {"username": "alice", "password": "wrong"},
@@ -120,33 +116,6 @@ def test_everything_goes_over_tls_when_it_is_set_up_and_a_stranger_is_refused(ne
         with pytest.raises(REFUSED), cluster.connect(**wrong) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT 1")
             cursor.fetchall()
-
-
-def test_a_self_signed_certificate_is_its_own_authority(new_cluster, tmp_path):
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-keyout", "key.pem", "-out", "cert.pem", "-subj", "/CN=localhost",
-            "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", cwd=tmp_path)  # fmt: skip
-    certificate = tmp_path / "cert.pem"
-    tls = [f"--tls-cert={certificate}", f"--tls-key={tmp_path / 'key.pem'}", "--external-host=localhost"]
-    cluster = new_cluster(
-        ca=certificate,
-        scheduler_flags=[*tls, f"--tls-client-ca={certificate}"],
-        executor_flags=[*tls, f"--tls-ca={certificate}", "--scheduler-host=localhost"],
-    )
-    uri = f"grpc+tls://localhost:{cluster.scheduler.port}"
-    options = {"uri": uri, DatabaseOptions.TLS_ROOT_CERTS.value: certificate.read_text()}
-    with cluster.connect(**options) as connection, connection.cursor() as cursor:
-        cursor.execute(create_model("m", epochs=1))
-        assert len(cursor.fetchall()) == 1
-    command = [BIN / "tusk", "sql", "--scheduler", uri, "--format", "csv", "-c", "SELECT count(*) AS n FROM xrays"]
-    done = subprocess.run([*command, "--tls-ca", certificate], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["n", "400"], done.stderr
-    other = tmp_path / "other"
-    other.mkdir()
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key.pem",
-            "-out", "cert.pem", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", cwd=other)  # fmt: skip
-    refused = subprocess.run([*command, "--tls-ca", other / "cert.pem"], capture_output=True, text=True, timeout=60)
-    assert refused.returncode != 0 and "certificate" in refused.stderr
 
 
 def test_without_tls_or_users_only_this_machine_is_listened_to_and_the_log_says_so(tmp_path, data):

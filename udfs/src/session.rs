@@ -45,24 +45,13 @@ pub fn physical_codec() -> Arc<TuskPhysicalCodec> {
     Arc::new(TuskPhysicalCodec::new(vec![Arc::new(ImagesExtension)]))
 }
 
-/// The default session configuration of a cluster: that of Ballista, with the codecs of Tusk and smaller batches.
+/// The default session configuration: that of Ballista, with the codecs of Tusk and smaller batches.
 pub fn session_config() -> SessionConfig {
     SessionConfig::new_with_ballista()
         .with_information_schema(true)
         .with_batch_size(BATCH_ROWS)
         .with_ballista_logical_extension_codec(logical_codec())
         .with_ballista_physical_extension_codec(physical_codec())
-}
-
-/// The configuration of a session without a cluster: that of DataFusion, with smaller batches. Text has the same types as on
-/// a cluster, and the rows of a table are in the same partitions.
-pub fn local_config() -> SessionConfig {
-    SessionConfig::new()
-        .with_information_schema(true)
-        .with_batch_size(BATCH_ROWS)
-        .with_round_robin_repartition(false)
-        .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
-        .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false)
 }
 
 /// A session with the functions and tables of DataFusion, Ballista and Tusk.

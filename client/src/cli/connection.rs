@@ -5,7 +5,6 @@ use std::time::Instant;
 use anyhow::Result;
 use tusk::{ContextOptions, Results, TuskContext};
 use tusk_core::protocol::epoch_schema;
-use tusk_process::threads;
 
 use super::ClusterArguments;
 use super::format::{Format, Printer};
@@ -45,9 +44,6 @@ impl Connection {
         if let Some(threads) = arguments.threads {
             options.threads = threads.max(1);
         }
-        if let Some(bytes) = arguments.memory_limit_bytes {
-            options.memory.memory_bytes_max = bytes;
-        }
         arguments.remote.put_into(&mut options);
         let context = match &arguments.remote.scheduler {
             Some(url) => TuskContext::remote_with(url, options).await?,
@@ -67,11 +63,8 @@ impl Connection {
     }
 
     async fn run_and_print(&self, sql: &str, format: Format) -> Result<(usize, bool)> {
-        let (context, sql) = (self.context.clone(), sql.to_owned());
-        // On the threads of queries, so that Ctrl-C is noticed whatever the statement computes.
-        let started = threads::run(Box::pin(async move { context.sql(&sql).await }));
         let mut results = tokio::select! {
-            results = started => results??,
+            results = self.context.sql(sql) => results?,
             _ = tokio::signal::ctrl_c() => {
                 self.progress.interrupted();
                 return Err(Interrupted.into());
@@ -129,5 +122,5 @@ async fn embedded(options: ContextOptions) -> Result<TuskContext> {
 #[cfg(not(feature = "embedded"))]
 #[expect(clippy::unused_async, reason = "the variant with the feature is async")]
 async fn embedded(_options: ContextOptions) -> Result<TuskContext> {
-    anyhow::bail!(super::NO_EMBEDDED_ENGINE)
+    anyhow::bail!(super::NO_EMBEDDED_CLUSTER)
 }

@@ -41,7 +41,7 @@ pub(crate) struct DemoArguments {
 
 /// Runs the demo. It fails when the ROC AUC on the test patients is too low.
 pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
-    ensure!(cfg!(feature = "embedded"), "{}", super::NO_EMBEDDED_ENGINE);
+    ensure!(cfg!(feature = "embedded"), "{}", super::NO_EMBEDDED_CLUSTER);
     let start = Instant::now();
     let dir = arguments.dir;
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
@@ -57,7 +57,6 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<()> {
         store: dir.join("store").display().to_string(),
         remote: RemoteArguments::default(),
         threads: arguments.threads,
-        memory_limit_bytes: None,
     };
     let connection = Connection::open(&cluster).await?;
     let roc_auc = tour(&connection, &dir, arguments.epochs).await?;

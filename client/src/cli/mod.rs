@@ -26,9 +26,9 @@ use tusk::{ContextOptions, Credentials};
 use tusk_core::cause::Cause;
 use tusk_process::tls::ClientTls;
 
-/// The error of a build without the feature `embedded` when a command needs the embedded engine.
-const NO_EMBEDDED_ENGINE: &str =
-    "this build of tusk has no embedded engine; use --scheduler, or a build with the feature `embedded`";
+/// The error of a build without the feature `embedded` when a command needs an embedded cluster.
+const NO_EMBEDDED_CLUSTER: &str =
+    "this build of tusk has no embedded cluster; use --scheduler, or a build with the feature `embedded`";
 
 /// Train and use image classifiers with SQL on a Ballista cluster.
 #[derive(Debug, Parser)]
@@ -55,25 +55,21 @@ enum Command {
 /// The model store and the cluster.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ClusterArguments {
-    /// Model store of the embedded engine: a folder or a URL.
+    /// Model store of the embedded cluster: a folder or a URL.
     #[arg(long, env = "TUSK_STORE", default_value = "tusk-store")]
     pub(crate) store: String,
     #[command(flatten)]
     pub(crate) remote: RemoteArguments,
-    /// Threads of the embedded engine. Models are bit-identical only for the same number.
+    /// Threads of the embedded executor. Models are bit-identical only for the same number.
     #[arg(long, env = "TUSK_THREADS")]
     pub(crate) threads: Option<usize>,
-    /// Memory of all queries of the embedded engine together, in bytes. A query that needs more writes rows to disk, or
-    /// fails. Default: half of the memory of the machine or container.
-    #[arg(long, value_name = "BYTES", env = "TUSK_MEMORY_LIMIT_BYTES", value_parser = clap::value_parser!(u64).range(1..))]
-    memory_limit_bytes: Option<u64>,
 }
 
 /// A remote cluster and its credentials.
 #[derive(Clone, Default, clap::Args)]
 #[command(next_help_heading = "Remote cluster options")]
 pub(crate) struct RemoteArguments {
-    /// Address of a scheduler (df://host:50050) to use instead of the embedded engine.
+    /// Address of a scheduler (df://host:50050) to use instead of the embedded cluster.
     #[arg(long, value_name = "URL", env = "TUSK_SCHEDULER")]
     pub(crate) scheduler: Option<String>,
     /// User name.
@@ -85,8 +81,7 @@ pub(crate) struct RemoteArguments {
     /// Bearer token instead of a user. Prefer the environment variable.
     #[arg(long, env = "TUSK_TOKEN", hide_env_values = true, conflicts_with = "user")]
     token: Option<String>,
-    /// CA that signed the scheduler's certificate, or the certificate if it is self-signed, PEM. If set, the connection
-    /// uses TLS.
+    /// CA that signed the scheduler's certificate, PEM. If set, the connection uses TLS.
     #[arg(long, value_name = "FILE", env = "TUSK_TLS_CA")]
     tls_ca: Option<PathBuf>,
     /// Client certificate, PEM.

@@ -41,8 +41,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The interval of keep-alive probes and the longest wait for their answer. They detect a frozen scheduler.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// The largest gRPC message, in bytes. A scheduler sends no larger one.
-const MESSAGE_BYTES_MAX: usize = 512 << 20;
+/// The largest gRPC message, in bytes.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// The credentials of a client.
 #[derive(Clone, Default)]

@@ -7,7 +7,7 @@ use ballista_core::extension::SessionConfigExt;
 use tusk_core::event::OnEvent;
 use tusk_core::store::table_runtime;
 use tusk_process::tls::ClientTls;
-use tusk_scheduler::{Queries, Session, SessionSettings};
+use tusk_scheduler::{Session, SessionSettings};
 use tusk_udfs::predict::PlanOnly;
 use tusk_udfs::session::session_config;
 
@@ -36,7 +36,7 @@ pub(crate) async fn remote_session(url: &str, remote: &Remote, options: Options<
             .with_ballista_override_create_grpc_client_endpoint(tls.endpoint_override().map_err(failed)?);
     }
     let session = Session::open(SessionSettings {
-        queries: Queries::Cluster(http_url(url)),
+        scheduler_url: http_url(url),
         config,
         runtime: table_runtime().build_arc()?,
         predictor: Arc::new(PlanOnly),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tusk::{CacheLimits, TuskContext};
 use tusk_core::state::{ModelState, checksum, is_running_statistic};
 
-use crate::fixture::{Engine, Fixture, cells, context_options, create};
+use crate::fixture::{Fixture, cells, context_options, create};
 
 /// Options of a model that learns the bars well in a few epochs. Its statistics are those of the images as they are.
 const EASY: &str = ", augment = 'none', learning_rate = 0.003, early_stop = false";
@@ -225,10 +225,11 @@ async fn a_dropped_statement_leaves_the_model_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_remote_client_adapts_a_model_too() {
-    let fixture = Fixture::on(Engine::Cluster).await;
+    let fixture = Fixture::new().await;
     fixture.train("m", 1, "", "xrays").await;
+    let url = fixture.context.scheduler_url().unwrap();
     let options = context_options(&fixture.path(""), CacheLimits::default());
-    let remote = TuskContext::remote_with(&fixture.url(), options).await.unwrap();
+    let remote = TuskContext::remote_with(&url, options).await.unwrap();
     let run = async |sql: &str| remote.sql(&fixture.fill(sql)).await.unwrap().collect().await.unwrap();
     run("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '{dir}/xrays.parquet'").await;
     let row = cells(&run("ADAPT MODEL m TO t AS n").await).remove(0);

@@ -1,10 +1,10 @@
-//! The Rust API, and contexts on the cluster of another.
+//! The Rust API, and contexts on an existing cluster.
 
 use datafusion::prelude::{col, lit};
 use tusk::metrics::definitions::accuracy;
 use tusk::{CacheLimits, ImageClassifier, Model, TuskContext};
 
-use crate::fixture::{Engine, Fixture, SIDE, cells, context_options};
+use crate::fixture::{Fixture, SIDE, cells, context_options};
 
 fn tiny() -> ImageClassifier {
     ImageClassifier::cnn()
@@ -69,10 +69,11 @@ async fn a_folder_of_images_is_a_frame_and_a_wrong_option_is_refused_by_fit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_remote_context_trains_and_predicts_on_the_cluster_of_another() {
-    let fixture = Fixture::on(Engine::Cluster).await;
-    let url = fixture.url().replace("http://", "df://");
+    let fixture = Fixture::new().await;
+    let url = fixture.context.scheduler_url().unwrap().replace("http://", "df://");
     let options = context_options(&fixture.path(""), CacheLimits::default());
     let remote = TuskContext::remote_with(&url, options).await.unwrap();
+    assert_eq!(remote.scheduler_url(), None);
     let run = async |sql: &str| cells(&remote.sql(&fixture.fill(sql)).await.unwrap().collect().await.unwrap());
     run("CREATE EXTERNAL TABLE far STORED AS PARQUET LOCATION '{dir}/xrays.parquet'").await;
     let epochs = run(&crate::fixture::create("m", 2, "", "far")).await;

@@ -2,7 +2,7 @@
 
 use tusk::{CacheLimits, TuskContext};
 
-use crate::fixture::{Engine, Fixture, cells, context_options, create};
+use crate::fixture::{Fixture, cells, context_options, create};
 
 /// Statements whose tasks fail, and the expected messages.
 const FAILURES: [(&str, &str); 6] = [
@@ -50,12 +50,13 @@ async fn prepare(fixture: &Fixture, context: &TuskContext) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_task_shows_its_cause_once_in_queries_flight_sql_and_runs() {
-    let embedded = Fixture::on(Engine::Embedded).await;
-    let cluster = Fixture::on(Engine::Cluster).await;
-    let remote = remote(&cluster).await;
-    for (fixture, context) in [(&embedded, &embedded.context), (&cluster, &cluster.context), (&cluster, &remote)] {
-        std::fs::write(fixture.path("broken.csv"), "1\nx\"y\n").unwrap();
-        prepare(fixture, context).await;
+    let fixture = Fixture::new().await;
+    std::fs::write(fixture.path("broken.csv"), "1\nx\"y\n").unwrap();
+    let url = fixture.context.scheduler_url().unwrap();
+    let options = context_options(&fixture.path(""), CacheLimits::default());
+    let remote = TuskContext::remote_with(&url, options).await.unwrap();
+    for context in [&fixture.context, &remote] {
+        prepare(&fixture, context).await;
         for (sql, message) in FAILURES {
             let found = fixture.normalise(&refusal(context, sql).await);
             assert!(found.starts_with(message), "{sql}: {found}");
@@ -69,16 +70,12 @@ async fn a_failed_task_shows_its_cause_once_in_queries_flight_sql_and_runs() {
     }
 }
 
-/// A context that connects to the scheduler of a cluster.
-async fn remote(cluster: &Fixture) -> TuskContext {
-    let options = context_options(&cluster.path(""), CacheLimits::default());
-    TuskContext::remote_with(&cluster.url(), options).await.unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_remote_scheduler_gets_a_statement_unchanged() {
-    let fixture = Fixture::on(Engine::Cluster).await;
-    let remote = remote(&fixture).await;
+    let fixture = Fixture::new().await;
+    let url = fixture.context.scheduler_url().unwrap();
+    let options = context_options(&fixture.path(""), CacheLimits::default());
+    let remote = TuskContext::remote_with(&url, options).await.unwrap();
     let run = async |sql: &str| remote.sql(&fixture.fill(sql)).await.unwrap().collect().await.unwrap();
     run("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '{dir}/xrays.parquet'").await;
     run("COPY (SELECT path, label FROM t) TO '{dir}/labels.csv'").await;
@@ -92,8 +89,10 @@ async fn a_remote_scheduler_gets_a_statement_unchanged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_gets_the_run_of_a_statement_from_the_scheduler() {
-    let fixture = Fixture::on(Engine::Cluster).await;
-    let remote = remote(&fixture).await;
+    let fixture = Fixture::new().await;
+    let url = fixture.context.scheduler_url().unwrap();
+    let options = context_options(&fixture.path(""), CacheLimits::default());
+    let remote = TuskContext::remote_with(&url, options).await.unwrap();
     let table = fixture.fill("CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION '{dir}/xrays.parquet'");
     let rows = remote.sql(&table).await.unwrap();
     assert!(rows.model().is_none() && rows.cancellation().is_none());

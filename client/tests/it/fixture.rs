@@ -1,4 +1,4 @@
-//! Images that a net can classify, a table of them, and a context that trains on it: in this process, or on a cluster.
+//! Images that a net can classify, a table of them, and a context that trains on it.
 
 use std::path::{Path, PathBuf};
 
@@ -8,15 +8,9 @@ use image::{GrayImage, ImageFormat, Luma};
 use regex::Regex;
 use tempfile::TempDir;
 use tusk::ingest::{IngestOptions, ingest};
-use tusk::{CacheLimits, ContextOptions, MemoryLimits, TuskContext};
+use tusk::{CacheLimits, ContextOptions, TuskContext};
 use tusk_core::ids::ModelName;
 use tusk_core::manifest::Manifest;
-use tusk_core::store::ModelStore;
-
-use crate::cluster::Cluster;
-
-/// The variable that chooses the engine of the fixtures: `embedded`, the default, or `cluster`.
-const ENGINE: &str = "TUSK_TEST_ENGINE";
 
 /// Side of the images, in pixels.
 pub(crate) const SIDE: u32 = 32;
@@ -66,31 +60,10 @@ pub(crate) fn draw(folder: &Path, classes: &[&str], per_class: u64) {
     }
 }
 
-/// What runs the statements of a fixture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Engine {
-    /// This process.
-    Embedded,
-    /// A Ballista cluster.
-    Cluster,
-}
-
-impl Engine {
-    /// The engine that the environment chooses. All scenarios are the same on both.
-    fn chosen() -> Self {
-        match std::env::var(ENGINE).as_deref() {
-            Err(_) | Ok("" | "embedded") => Self::Embedded,
-            Ok("cluster") => Self::Cluster,
-            Ok(other) => panic!("{ENGINE} is '{other}'; it takes embedded or cluster"),
-        }
-    }
-}
-
 /// A folder of images, a Parquet file of them (the table `xrays`), a model store and a context.
 pub(crate) struct Fixture {
     dir: TempDir,
     pub(crate) context: TuskContext,
-    cluster: Option<Cluster>,
 }
 
 impl Fixture {
@@ -101,21 +74,6 @@ impl Fixture {
 
     /// A fixture with the given classes and cache limits.
     pub(crate) async fn with(classes: &[&str], cache: CacheLimits) -> Self {
-        Self::prepared(Engine::chosen(), classes, (cache, MemoryLimits::default())).await
-    }
-
-    /// A fixture with two classes on this engine.
-    pub(crate) async fn on(engine: Engine) -> Self {
-        Self::prepared(engine, TWO, Default::default()).await
-    }
-
-    /// A fixture with two classes, whose queries have this much memory.
-    pub(crate) async fn limited(memory_bytes_max: u64) -> Self {
-        let memory = MemoryLimits { memory_bytes_max, ..MemoryLimits::default() };
-        Self::prepared(Engine::chosen(), TWO, (CacheLimits::default(), memory)).await
-    }
-
-    async fn prepared(engine: Engine, classes: &[&str], limits: (CacheLimits, MemoryLimits)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let images = dir.path().join("pictures");
         draw(&images, classes, PER_CLASS);
@@ -123,44 +81,21 @@ impl Fixture {
         options.group_regex = Some(Regex::new(r"person\d+").unwrap());
         let summary = ingest(&options, &mut |_| {}).unwrap();
         assert_eq!(summary.rows as u64, PER_CLASS * classes.len() as u64);
-        Self::open(engine, dir, limits).await
+        Self::open(dir, cache).await
     }
 
-    async fn open(engine: Engine, dir: TempDir, (cache, memory): (CacheLimits, MemoryLimits)) -> Self {
-        let options = ContextOptions { memory, ..context_options(dir.path(), cache) };
-        let (context, cluster) = match engine {
-            Engine::Embedded => (TuskContext::embedded_with(options).await.unwrap(), None),
-            Engine::Cluster => {
-                let (cluster, context) = Box::pin(Cluster::start(options)).await;
-                (context, Some(cluster))
-            }
-        };
-        let fixture = Self { dir, context, cluster };
+    async fn open(dir: TempDir, cache: CacheLimits) -> Self {
+        let context = TuskContext::embedded_with(context_options(dir.path(), cache)).await.unwrap();
+        let fixture = Self { dir, context };
         fixture.run("CREATE EXTERNAL TABLE xrays STORED AS PARQUET LOCATION '{dir}/xrays.parquet'").await;
         fixture
     }
 
     /// Opens the same folder in a new context, which knows only what the store holds.
     pub(crate) async fn reopen(self) -> Self {
-        let engine = self.engine();
-        let Self { dir, context, cluster } = self;
-        drop((context, cluster));
-        Self::open(engine, dir, Default::default()).await
-    }
-
-    /// What runs the statements.
-    pub(crate) fn engine(&self) -> Engine {
-        if self.cluster.is_some() { Engine::Cluster } else { Engine::Embedded }
-    }
-
-    /// The address of the cluster's scheduler, as `http://host:port`.
-    pub(crate) fn url(&self) -> String {
-        self.cluster.as_ref().unwrap().url()
-    }
-
-    /// The model store.
-    pub(crate) fn store(&self) -> &ModelStore {
-        self.context.store().unwrap()
+        let Self { dir, context } = self;
+        drop(context);
+        Self::open(dir, CacheLimits::default()).await
     }
 
     pub(crate) fn path(&self, relative: &str) -> PathBuf {

@@ -41,7 +41,7 @@ async fn each_row_is_tested_out_of_fold_and_the_model_is_the_mean_of_the_folds()
     let sql = "SELECT predict_proba('m', image, 'PNEUMONIA') FROM xrays ORDER BY path";
     let whole: Vec<f64> = fixture.rows(sql).await.iter().map(|row| number(&row[0])).collect();
     let mut mean = vec![0.0; whole.len()];
-    let store = fixture.store();
+    let store = fixture.context.store().unwrap();
     let state = store.read_state(&manifest.weights).await.unwrap();
     for member in &manifest.members {
         let mut alone = manifest.clone();

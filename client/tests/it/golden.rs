@@ -2,7 +2,7 @@
 
 use datafusion::physical_plan::displayable;
 
-use crate::fixture::{Engine, Fixture, assert_golden, create};
+use crate::fixture::{Fixture, assert_golden, create};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_plan_of_an_epoch_reads_four_columns_below_the_training_operator() {
@@ -14,8 +14,8 @@ async fn the_plan_of_an_epoch_reads_four_columns_below_the_training_operator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_plan_of_a_query_on_a_cluster_predicts_next_to_its_scan() {
-    let fixture = Fixture::on(Engine::Cluster).await;
+async fn the_plan_of_a_query_predicts_next_to_its_scan() {
+    let fixture = Fixture::new().await;
     let sql = "SELECT label, predict('m', image) AS class, count(*) FROM xrays WHERE width > 10 GROUP BY label, class";
     let state = fixture.context.session().state();
     let logical = fixture.context.query(sql).await.unwrap().into_optimized_plan().unwrap();

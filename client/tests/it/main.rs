@@ -1,5 +1,4 @@
-//! Tests of the public API: statements over images that the tests generate. They run in the embedded engine, and with
-//! `TUSK_TEST_ENGINE=cluster` on a Ballista cluster in this process.
+//! Tests of the public API: statements on an embedded cluster, over images that the tests generate.
 
 #[cfg(test)]
 mod adapt;
@@ -8,15 +7,11 @@ mod bad_images;
 #[cfg(test)]
 mod bad_statements;
 #[cfg(test)]
-mod cluster;
-#[cfg(test)]
 mod codec;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
 mod dataframe;
-#[cfg(test)]
-mod engines;
 #[cfg(test)]
 mod errors;
 #[cfg(test)]
@@ -29,8 +24,6 @@ mod folds_and_trials;
 mod golden;
 #[cfg(test)]
 mod invariants;
-#[cfg(test)]
-mod limits;
 #[cfg(test)]
 mod modes;
 #[cfg(test)]

@@ -25,7 +25,7 @@ async fn auc(fixture: &Fixture, name: &str) -> f64 {
 
 /// The progress of the workers of a model's run.
 async fn exchange_of(fixture: &Fixture, name: &str) -> ExchangeRecord {
-    let record = fixture.store().run(&ModelName::new(name).unwrap()).await.unwrap();
+    let record = fixture.context.store().unwrap().run(&ModelName::new(name).unwrap()).await.unwrap();
     record.unwrap().exchange.unwrap()
 }
 

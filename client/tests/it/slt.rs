@@ -1,8 +1,7 @@
 //! Runs the `.slt` files. Each has its own context over the fixture's images.
 //!
 //! `{dir}` stands for the fixture's folder. Values in statements about models that differ between machines (floats,
-//! times, hashes) are replaced by `#`. What differs between the engines is marked with `onlyif embedded` or `onlyif
-//! cluster`.
+//! times, hashes) are replaced by `#`.
 
 use std::path::Path;
 
@@ -14,7 +13,7 @@ use sqllogictest::{
     default_validator,
 };
 
-use crate::fixture::{Engine, Fixture, cells, is_update};
+use crate::fixture::{Fixture, cells, is_update};
 
 struct Database {
     fixture: Fixture,
@@ -81,10 +80,7 @@ impl AsyncDB for Database {
     async fn shutdown(&mut self) {}
 
     fn engine_name(&self) -> &str {
-        match self.fixture.engine() {
-            Engine::Embedded => "embedded",
-            Engine::Cluster => "cluster",
-        }
+        "tusk"
     }
 }
 

@@ -11,7 +11,6 @@ pub(crate) mod kind;
 mod tests;
 mod wire;
 
-use std::any::Any;
 use std::error::Error as StdError;
 use std::sync::Arc;
 
@@ -25,9 +24,6 @@ pub use kind::CauseKind;
 
 /// The words in the message of tokio for a panicked task.
 const PANICKED: &str = "panicked with message ";
-
-/// The setting that DataFusion names when the rows of queries need too much disk. A flag of the process sets it.
-const SPILL_SETTING: &str = "datafusion.runtime.max_temp_directory_size";
 
 /// The cause of a failure, with a message for the user.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,12 +88,6 @@ impl Cause {
         if let Some(coded) = wire::decode(text) {
             return coded;
         }
-        if text.contains(SPILL_SETTING) {
-            let message = text.split(" Please try").next().unwrap_or(text);
-            let hint =
-                Some("raise --spill-limit-bytes (TUSK_SPILL_LIMIT_BYTES), or sort or group fewer rows".to_owned());
-            return Self { hint, ..Self::new(CauseKind::Exhausted, message.trim_end_matches('.')) };
-        }
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => CauseKind::NotFound,
             std::io::ErrorKind::PermissionDenied => CauseKind::Invalid,
@@ -138,14 +128,6 @@ impl Cause {
             BallistaError::IoError(inner) => Self::of_io(inner, &error.to_string()),
             other => Self::of_text(&other.to_string()),
         }
-    }
-
-    /// Makes the cause for a task that panicked with this payload.
-    #[must_use]
-    pub fn of_panic(payload: &(dyn Any + Send)) -> Self {
-        let text = payload.downcast_ref::<&str>().copied();
-        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self::panicked(text.unwrap_or("no reason is given"))
     }
 
     /// Makes the cause for a task that panicked with this message.

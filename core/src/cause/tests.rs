@@ -86,17 +86,6 @@ fn a_panic_caught_by_ballista_is_reported_as_a_panic() {
 }
 
 #[test]
-fn a_full_spill_folder_names_the_flag_of_its_limit() {
-    let text = "The used disk space during the spilling process has exceeded the allowable limit of 2.0 MB. Please try \
-                increasing the config: `datafusion.runtime.max_temp_directory_size`.";
-    let cause = Cause::of(&DataFusionError::IoError(std::io::Error::other(text)));
-    assert_eq!(cause.kind, CauseKind::Exhausted);
-    let message = cause.to_string();
-    assert!(message.contains("limit of 2.0 MB; raise --spill-limit-bytes (TUSK_SPILL_LIMIT_BYTES)"), "{message}");
-    assert!(!message.contains("datafusion.runtime"), "{message}");
-}
-
-#[test]
 fn other_text_is_not_changed() {
     for text in [
         "no executor",

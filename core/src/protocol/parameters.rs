@@ -8,18 +8,14 @@
 //!
 //! **Tensors** travel in pieces of at most [`PIECE_BYTES_MAX`]: one message each, with a [`Piece`] as JSON in its
 //! `app_metadata` and little-endian f32 values in its body. The pieces of a tensor follow each other in order.
-//!
-//! Workers in the process of the parameter server call it directly, as a [`ParameterServer`].
 
 use std::fmt;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{RunId, WorkerId};
 use crate::manifest::Timing;
 use crate::physical::MESSAGE_BYTES_MAX;
-use crate::state::NamedTensor;
 
 /// The type of a pull's `Any`.
 pub const PULL_TYPE_URL: &str = "type.googleapis.com/tusk.Pull";
@@ -145,41 +141,6 @@ pub struct Pushed {
     pub step: u64,
     /// Whether the worker must stop.
     pub stop: bool,
-}
-
-/// A tensor of the parameter server. Its values are shared until a push replaces them.
-#[derive(Clone, Debug)]
-pub struct SharedTensor {
-    /// The name, as in torchvision.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<usize>,
-    /// Its values; as many as the product of the shape.
-    pub data: Arc<Vec<f32>>,
-}
-
-/// A pull or a push that the parameter server refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct Refused {
-    /// Why, and what to do.
-    pub reason: String,
-}
-
-/// The parameter server, for workers in its process. Its calls block while other calls have the turn.
-pub trait ParameterServer: fmt::Debug + Send + Sync {
-    /// Answers a pull. The tensors are those that [`PulledWeights::Follow`] announces; otherwise there are none.
-    ///
-    /// # Errors
-    /// Returns an error if the run is not active, or the worker's task was started again.
-    fn pull(&self, pull: &Pull) -> Result<(Pulled, Vec<SharedTensor>), Refused>;
-
-    /// Applies a push. A repeated push is acknowledged and not applied again.
-    ///
-    /// # Errors
-    /// As [`Self::pull`]. Also returns an error if the push is not the worker's next one, or its tensors would damage the
-    /// weights.
-    fn push(&self, push: &Push, tensors: Vec<NamedTensor>) -> Result<Pushed, Refused>;
 }
 
 /// The header of a message with values.

@@ -5,9 +5,7 @@
 //! `range(low, high)` or `candidates(a, b, ...)`.
 
 mod limits;
-mod parameters;
 mod parser;
 mod tokens;
 
-pub use parameters::{PARAMETERS_MAX, Parameters};
 pub use parser::{Parser, Source, parse};

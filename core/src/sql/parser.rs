@@ -10,7 +10,6 @@ use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::limits::check_limits;
-use super::parameters::number;
 use super::tokens::{is_word, tokens};
 use crate::error::{Error, Result};
 use crate::ids::ModelName;
@@ -30,9 +29,8 @@ pub enum Source {
 /// # Errors
 /// [`Error::Syntax`] with line, column, and what was expected; the errors of `statement`.
 pub fn parse<S>(sql: &str, mut statement: impl FnMut(&mut Parser<'_>) -> Result<S>) -> Result<Vec<S>> {
-    let mut tokens = tokens(sql).map_err(|e| syntax_of(&e))?;
+    let tokens = tokens(sql).map_err(|e| syntax_of(&e))?;
     check_limits(&tokens)?;
-    number(&mut tokens)?;
     let dialect = GenericDialect {};
     let parser = DFParserBuilder::new(tokens).with_dialect(&dialect).build().map_err(|e| syntax_of(&e))?;
     let mut parser = Parser { parser, end: end_of(sql) };
@@ -258,7 +256,7 @@ fn syntax_of_sqlparser(error: &ParserError) -> Error {
     }
 }
 
-pub(super) fn syntax_of(error: &DataFusionError) -> Error {
+fn syntax_of(error: &DataFusionError) -> Error {
     match error.find_root() {
         DataFusionError::SQL(parser_error, _) => syntax_of_sqlparser(parser_error),
         other => syntax_of_message(&other.strip_backtrace()),

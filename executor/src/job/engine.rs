@@ -5,17 +5,16 @@ use std::sync::{Arc, OnceLock};
 
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, SendableRecordBatchStream};
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use futures::StreamExt;
+use tusk_core::codec::{decode_plan, encode_plan};
 use tusk_core::engine::TrainEngine;
 use tusk_core::event::{Progress, ProgressSink, SharedProgress};
 use tusk_core::ids::WorkerId;
 use tusk_core::job::TrainTask;
-use tusk_core::manifest::FileRef;
 use tusk_core::physical::output_schema;
-use tusk_core::state::ModelState;
 
 use crate::error::{Error, Result};
 use crate::job::worker::{Shared, Worker};
@@ -25,7 +24,7 @@ use crate::runtime::devices::DevicePool;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::tasks::Tasks;
 use crate::shard::{CacheLimits, Shard, ShardBuilder, ShardCache, ShardKey};
-use crate::train::parameter_client::ParameterServerAt;
+use crate::train::parameter_client::SchedulerAddress;
 
 /// The number of source rows that are decoded at a time. It limits the encoded bytes in memory.
 const SOURCE_BATCH_ROWS: usize = 64;
@@ -49,22 +48,28 @@ impl Drop for CancelOnDrop {
 }
 
 impl TorchEngine {
-    /// Creates an engine with a shard cache of these limits. It computes on `devices` and reports to `progress`.
+    /// Creates an engine with a shard cache of these limits. It copies plans with `codec`, computes on `devices` and
+    /// reports to `progress`.
     ///
     /// # Errors
     /// When its metrics cannot be created.
-    pub fn new(limits: CacheLimits, devices: DevicePool, progress: SharedProgress) -> Result<Self> {
+    pub fn new(
+        limits: CacheLimits,
+        codec: Arc<dyn PhysicalExtensionCodec>,
+        devices: DevicePool,
+        progress: SharedProgress,
+    ) -> Result<Self> {
         let cache = Arc::new(ShardCache::new(limits));
         let tasks = Arc::new(Tasks::new(Metrics::new()?, progress, devices.changed()));
         let devices = Arc::new(devices);
-        let (parameter_server, checkpoint_cache) = (OnceLock::new(), CheckpointCache::default());
-        let shared = Shared { cache, tasks, devices, parameter_server, checkpoint_cache };
+        let scheduler = OnceLock::new();
+        let shared = Shared { cache, codec, tasks, devices, scheduler, checkpoint_cache: CheckpointCache::default() };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Sets the parameter server, for workers that exchange weights with it. Later calls have no effect.
-    pub(crate) fn set_parameter_server(&self, server: ParameterServerAt) {
-        let _first = self.shared.parameter_server.set(server);
+    /// Sets the address of the scheduler, for workers that exchange weights with it. Later calls have no effect.
+    pub(crate) fn set_scheduler(&self, address: SchedulerAddress) {
+        let _first = self.shared.scheduler.set(address);
     }
 
     /// The tasks that run.
@@ -104,10 +109,6 @@ impl TrainEngine for TorchEngine {
         });
         Ok(stream.build())
     }
-
-    fn offer(&self, file: &FileRef, state: &Arc<ModelState>) {
-        self.shared.checkpoint_cache.put(&file.checksum, state);
-    }
 }
 
 impl Worker {
@@ -133,7 +134,8 @@ impl Worker {
     async fn build(&self, source: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Shard> {
         // Each build needs its own copy of the plan. The scans of a plan share the list of the files left to read, so a
         // second reader of the same plan would get no rows.
-        let source = reset_plan_states(source)?;
+        let codec = self.engine.codec.as_ref();
+        let source = decode_plan(&encode_plan(source, codec)?, &context, codec)?;
         let mut builder = ShardBuilder::new(
             Arc::clone(&self.engine.cache),
             (self.id, self.task.workers),
@@ -196,64 +198,41 @@ fn with_small_batches(context: &Arc<TaskContext>) -> Arc<TaskContext> {
 #[cfg(test)]
 mod tests {
     use datafusion::datasource::memory::MemorySourceConfig;
-    use datafusion::physical_plan::Partitioning;
     use datafusion::physical_plan::common::collect;
-    use datafusion::physical_plan::empty::EmptyExec;
-    use datafusion::physical_plan::repartition::RepartitionExec;
     use datafusion::prelude::SessionContext;
+    use datafusion_proto::physical_plan::DefaultPhysicalExtensionCodec;
     use tusk_core::event::NoProgress;
     use tusk_core::job::{Profile, ProfileReport, Rows, Selection};
     use tusk_core::options::Architecture;
-    use tusk_core::physical::TaskOutput;
+    use tusk_core::physical::{TaskOutput, TaskUnionExec};
 
     use super::*;
     use crate::testing::{definition, squares, table, task};
 
-    /// The number of images.
-    const IMAGES: u32 = 8;
-
-    fn engine() -> TorchEngine {
-        let limits = CacheLimits { memory_bytes_max: 1 << 30, ..CacheLimits::default() };
-        TorchEngine::new(limits, DevicePool::new("cpu", 1).unwrap(), Arc::new(NoProgress)).unwrap()
-    }
-
-    /// A plan that returns the images in one batch.
-    fn source() -> Arc<dyn ExecutionPlan> {
-        let rows = table(&squares(IMAGES));
-        MemorySourceConfig::try_new_exec(&[vec![rows.clone()]], rows.schema(), None).unwrap()
-    }
-
-    /// Profiles the rows of a worker. Returns the numbers of its rows and of the images that it decoded.
-    async fn profile(
-        engine: &TorchEngine,
-        (worker, workers): (u32, u32),
-        source: &Arc<dyn ExecutionPlan>,
-    ) -> (u64, u64) {
-        let job = Profile { selection: Selection { rows: Rows::All, dropped: Vec::new() } };
-        let task = TrainTask { job: job.into(), workers, ..task(&definition(Architecture::CNN), 1) };
-        let context = SessionContext::new().task_ctx();
-        let stream = engine.run(Arc::new(task), WorkerId(worker), Arc::clone(source), context);
-        let batches = collect(stream.unwrap()).await.unwrap();
-        let report = TaskOutput::rows(&batches[0]).unwrap().next().unwrap().report::<ProfileReport>();
-        let report = report.unwrap().unwrap();
-        (report.task.rows, report.task.decoded)
-    }
-
     #[tokio::test]
     async fn a_worker_with_a_cached_shard_does_not_read_the_source() {
-        let engine = engine();
-        assert_eq!(profile(&engine, (0, 1), &source()).await, (8, 8));
-        let empty: Arc<dyn ExecutionPlan> = Arc::new(EmptyExec::new(source().schema()));
-        assert_eq!(profile(&engine, (0, 1), &empty).await, (8, 0));
-    }
-
-    #[tokio::test]
-    async fn workers_that_share_a_plan_each_read_all_of_its_rows() {
-        let engine = engine();
-        // A repartition gives its rows to the first reader of each partition.
-        let shared = RepartitionExec::try_new(source(), Partitioning::RoundRobinBatch(2)).unwrap();
-        let shared: Arc<dyn ExecutionPlan> = Arc::new(shared);
-        let (one, other) = (profile(&engine, (0, 2), &shared).await, profile(&engine, (1, 2), &shared).await);
-        assert_eq!(one.0 + other.0, u64::from(IMAGES));
+        let limits = CacheLimits { memory_bytes_max: 1 << 30, ..CacheLimits::default() };
+        let codec = Arc::new(DefaultPhysicalExtensionCodec {});
+        let devices = DevicePool::new("cpu", 1).unwrap();
+        let engine = TorchEngine::new(limits, codec, devices, Arc::new(NoProgress)).unwrap();
+        let rows = table(&squares(8));
+        let source: Arc<dyn ExecutionPlan> =
+            MemorySourceConfig::try_new_exec(&[vec![rows.clone()]], rows.schema(), None).unwrap();
+        // The codec cannot encode this plan.
+        let children = vec![Arc::clone(&source), Arc::clone(&source)];
+        let union: Arc<dyn ExecutionPlan> = Arc::new(TaskUnionExec::try_new(children).unwrap());
+        let job = Profile { selection: Selection { rows: Rows::All, dropped: Vec::new() } };
+        let task = Arc::new(TrainTask { job: job.into(), ..task(&definition(Architecture::CNN), 1) });
+        let context = SessionContext::new().task_ctx();
+        let decoded = async |source: &Arc<dyn ExecutionPlan>| {
+            let stream = engine.run(Arc::clone(&task), WorkerId(0), Arc::clone(source), Arc::clone(&context));
+            let batches = collect(stream.unwrap()).await?;
+            let report = TaskOutput::rows(&batches[0]).unwrap().next().unwrap().report::<ProfileReport>();
+            let report = report.unwrap().unwrap();
+            Ok::<_, DataFusionError>((report.task.rows, report.task.decoded))
+        };
+        assert!(decoded(&union).await.is_err(), "a source that cannot be encoded was read");
+        assert_eq!(decoded(&source).await.unwrap(), (8, 8));
+        assert_eq!(decoded(&union).await.unwrap(), (8, 0));
     }
 }

@@ -44,13 +44,15 @@ pub(super) async fn run(work: Work, job: Exchange) -> Result<()> {
 
 /// Creates the worker's client of the parameter server.
 fn client(worker: &Worker, job: &Exchange) -> Result<ParameterClient> {
-    let Some(server) = worker.engine.parameter_server.get() else {
-        let reason =
-            format!("worker {} has to exchange weights, but it is not known where the parameter server is", worker.id);
+    let Some(scheduler) = worker.engine.scheduler.get() else {
+        let reason = format!(
+            "worker {} has to exchange weights, but the address of the parameter server is not known",
+            worker.id
+        );
         return Err(tusk_core::Error::Wire { what: "training task", reason }.into());
     };
     let (session, run, cancelled) = (job.session.clone(), worker.task.run.clone(), Arc::clone(&worker.cancelled));
-    ParameterClient::new(server, session, run, worker.id, cancelled)
+    ParameterClient::new(scheduler, session, run, worker.id, cancelled)
 }
 
 /// The times during which a worker holds its device.

@@ -1,4 +1,4 @@
-//! Runs an executor inside another process, such as that of a test or a benchmark.
+//! Runs an executor inside another process.
 
 use std::net::{Ipv4Addr, TcpListener as StdListener};
 use std::sync::Arc;

@@ -6,7 +6,6 @@ use ballista_core::config::TaskSchedulingPolicy;
 use ballista_executor::config::Config;
 use clap::{Arg, Command};
 use tusk_process::logs::LogFormat;
-use tusk_process::memory::MemoryFlags;
 use tusk_process::tls::{ClientTls, ServerTls};
 
 use crate::node::plugin::PluginSettings;
@@ -45,18 +44,14 @@ pub struct TuskFlags {
     /// Folder of the disk cache. Default: the system's temporary folder.
     #[arg(long, value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
-    /// The memory of queries.
-    #[command(flatten)]
-    pub memory: MemoryFlags,
     /// Certificate of this executor, PEM, for the name or address in --external-host.
     #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
     pub tls_cert: Option<PathBuf>,
     /// Private key of the certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
-    /// CA that signs the cluster's certificates, or self-signed certificates of the nodes, PEM. If set, the executor
-    /// connects to the scheduler with TLS. With --tls-cert, its ports also accept TLS only, and only clients with a
-    /// certificate from this CA or in this file.
+    /// CA that signs the cluster's certificates, PEM. If set, the executor connects to the scheduler with TLS. With
+    /// --tls-cert, its ports also accept TLS only, and only clients with a certificate from this CA.
     #[arg(long, value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
     /// Time that running tasks have to finish after SIGTERM. Tasks that do not finish run again on other executors.
@@ -85,8 +80,6 @@ pub fn adjust(command: Command) -> Command {
         .mut_arg("bind_health_port", |arg| arg.help("Port for /healthz, /readyz and /metrics"))
         .mut_arg("task_scheduling_policy", |arg| arg.hide(true).value_parser(pushed))
         .mut_arg("concurrent_tasks", |arg| arg.hide(true).value_parser(no_concurrent_tasks))
-        .mut_arg("memory_pool_size", |arg| arg.hide(true).value_parser(no_memory_pool_size))
-        .mut_arg("memory_pool_fraction", |arg| arg.hide(true).value_parser(no_memory_pool_fraction))
         .mut_arg("log_dir", |arg| arg.hide(true).value_parser(no_log_dir))
         .mut_arg("log_level_setting", |arg| arg.hide(true).value_parser(no_log_level_setting))
         .mut_arg("log_rotation_policy", |arg| arg.hide(true))
@@ -102,15 +95,6 @@ fn pushed(text: &str) -> Result<TaskSchedulingPolicy, String> {
 
 fn no_concurrent_tasks(_: &str) -> Result<usize, String> {
     Err("use --vcores".to_owned())
-}
-
-fn no_memory_pool_size(_: &str) -> Result<u64, String> {
-    Err("use --memory-limit-bytes".to_owned())
-}
-
-fn no_memory_pool_fraction(text: &str) -> Result<f64, String> {
-    // Ballista's default is parsed, too.
-    text.parse().ok().filter(|_| text == "0.7").ok_or_else(|| "use --memory-limit-bytes".to_owned())
 }
 
 fn no_log_dir(_: &str) -> Result<String, String> {
@@ -175,9 +159,6 @@ mod tests {
         for (flag, reason) in [
             ("--task-scheduling-policy=pull-staged", "require push scheduling"),
             ("--concurrent-tasks=2", "use --vcores"),
-            ("--memory-pool-size=8GB", "use --memory-limit-bytes"),
-            ("--memory-pool-fraction=0.5", "use --memory-limit-bytes"),
-            ("--memory-limit-bytes=0", "is not in 1"),
             ("--log-dir=/tmp", "logs go to stderr"),
             ("--log-level-setting=DEBUG", "use --log-level"),
             ("--tls-cert=a.pem", "--tls-key"),

@@ -1,5 +1,5 @@
-//! The Tusk plugin, which lets a Ballista executor train and predict. `tusk-executor`, custom executors and the embedded
-//! engine all use it.
+//! The Tusk plugin, which lets a Ballista executor train and predict. `tusk-executor`, the embedded executor and custom
+//! executors all use it.
 
 use std::sync::Arc;
 
@@ -17,7 +17,6 @@ use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tusk_core::engine::{Predictor, with_engine};
 use tusk_core::event::{NoProgress, SharedProgress};
 use tusk_core::plans::CheckedCodec;
-use tusk_core::protocol::parameters::ParameterServer;
 use tusk_core::store::{EnvironmentStores, ModelStore, table_runtime};
 use tusk_core::task_models::TaskModels;
 use tusk_process::tls::ClientTls;
@@ -29,8 +28,7 @@ use crate::node::stage::EncodingEngine;
 use crate::predict::predictor::TorchPredictor;
 use crate::runtime::devices::DevicePool;
 use crate::shard::CacheLimits;
-use crate::train::flight_link::SchedulerAddress;
-use crate::train::parameter_client::ParameterServerAt;
+use crate::train::parameter_client::SchedulerAddress;
 
 /// The settings of the plugin.
 #[derive(Clone, Debug)]
@@ -71,7 +69,7 @@ pub struct Plugin {
     pub(crate) functions: Arc<BallistaFunctionRegistry>,
     pub(crate) threads_per_worker: usize,
     pub(crate) endpoint: Option<EndpointOverrideFn>,
-    /// The context in which plans are decoded, and in which tasks run that no executor runs.
+    /// The context in which plans are decoded.
     pub(crate) context: Arc<TaskContext>,
     logical: Arc<dyn LogicalExtensionCodec>,
     pub(crate) physical: Arc<dyn PhysicalExtensionCodec>,
@@ -108,7 +106,7 @@ impl Plugin {
         let physical: Arc<dyn PhysicalExtensionCodec> = physical_codec();
         let devices = DevicePool::new(&settings.devices, settings.workers_per_device)?;
         let threads_per_worker = (settings.threads / devices.workers().max(1)).max(1);
-        let engine = Arc::new(TorchEngine::new(settings.cache.clone(), devices, progress)?);
+        let engine = Arc::new(TorchEngine::new(settings.cache.clone(), Arc::clone(&physical), devices, progress)?);
         let mut config = session_config().with_target_partitions(settings.threads.max(1));
         let endpoint = match &settings.tls {
             None => None,
@@ -123,10 +121,9 @@ impl Plugin {
             Some(runtime) => Arc::clone(runtime),
             None => table_runtime().build_arc()?,
         };
-        let config = with_engine(config, Arc::clone(&engine) as _);
         let state = session_builder(config.clone(), for_plans, predictor).build();
         Ok(Self {
-            config,
+            config: with_engine(config, Arc::clone(&engine) as _),
             engine,
             runtime,
             functions: Arc::new((&state).into()),
@@ -144,12 +141,6 @@ impl Plugin {
         self.engine.devices().workers()
     }
 
-    /// The context of tasks that run without an executor, in the process of the scheduler.
-    #[must_use]
-    pub fn task_context(&self) -> Arc<TaskContext> {
-        Arc::clone(&self.context)
-    }
-
     /// Registers the plugin's metrics with a Prometheus registry.
     ///
     /// # Errors
@@ -160,13 +151,7 @@ impl Plugin {
 
     /// Sets the address of the scheduler, as `http://host:port`.
     pub(crate) fn set_scheduler(&self, url: String) {
-        let address = SchedulerAddress { url, endpoint: self.endpoint.clone() };
-        self.engine.set_parameter_server(ParameterServerAt::Scheduler(address));
-    }
-
-    /// Sets the parameter server of this process, for workers of asynchronous and hogwild runs that are trained in it.
-    pub fn set_parameter_server(&self, server: Arc<dyn ParameterServer>) {
-        self.engine.set_parameter_server(ParameterServerAt::Here(server));
+        self.engine.set_scheduler(SchedulerAddress { url, endpoint: self.endpoint.clone() });
     }
 
     /// The codec of plans.

@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,10 +15,8 @@ use ballista_executor::executor_server::TERMINATING;
 use ballista_executor::health::ExecutorHealth;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
-use tusk_core::store::table_runtime;
-use tusk_process::memory::MemoryLimits;
-use tusk_process::threads::Threads;
 use tusk_process::{health, logs, metrics, signal};
 
 use crate::node::error::ProcessError;
@@ -56,8 +53,7 @@ pub async fn run(flags: Flags) -> Result<(), ProcessError> {
     let connect_seconds = flags.ballista.scheduler_connect_timeout_seconds;
     let mut config: ExecutorProcessConfig =
         flags.ballista.try_into().map_err(|e| ProcessError::Ballista { source: Box::new(e) })?;
-    let folders = Folders::create(&mut config)?;
-    limit_memory(&mut config, &flags.tusk.memory.limits(), folders.spilled.path())?;
+    let _work_dir = work_dir(&mut config)?;
     let mut config = install(config, &plugin);
     // The scheduler reserves a vcore for each worker, so that queries and training do not wait for each other.
     config.vcores = threads + plugin.workers();
@@ -89,47 +85,16 @@ pub async fn run(flags: Flags) -> Result<(), ProcessError> {
     result
 }
 
-/// The folders of this process on disk. They are deleted when this is dropped, except a configured one.
-struct Folders {
-    /// The rows of queries that do not fit into memory.
-    spilled: TempDir,
-    _temporary: Option<TempDir>,
-}
-
-impl Folders {
-    /// Creates the folders, in `--work-dir` or in a temporary folder. Shuffle files are in a folder of their own, since
-    /// Ballista removes everything from it.
-    fn create(config: &mut ExecutorProcessConfig) -> Result<Self, ProcessError> {
-        let failed = || io("cannot create a folder for shuffle files and rows; set --work-dir");
-        let temporary = match &config.work_dir {
-            Some(_) => None,
-            None => Some(tempfile::Builder::new().prefix("tusk-executor-").tempdir().map_err(failed())?),
-        };
-        let folder = match (&config.work_dir, &temporary) {
-            (None, Some(temporary)) => temporary.path().to_owned(),
-            (configured, _) => PathBuf::from(configured.clone().unwrap_or_default()),
-        };
-        let shuffle = folder.join("shuffle");
-        std::fs::create_dir_all(&shuffle).map_err(failed())?;
-        let spilled = tempfile::Builder::new().prefix("spill-").tempdir_in(folder).map_err(failed())?;
-        config.work_dir = Some(shuffle.display().to_string());
-        Ok(Self { spilled, _temporary: temporary })
+/// Creates the folder for shuffle files: the configured one, or a temporary one that is deleted when the process ends.
+fn work_dir(config: &mut ExecutorProcessConfig) -> Result<Option<TempDir>, ProcessError> {
+    if let Some(folder) = &config.work_dir {
+        std::fs::create_dir_all(folder).map_err(io("cannot create --work-dir"))?;
+        return Ok(None);
     }
-}
-
-/// Makes all tasks share one runtime with these limits, which writes rows to `spilled`.
-fn limit_memory(config: &mut ExecutorProcessConfig, limits: &MemoryLimits, spilled: &Path) -> Result<(), ProcessError> {
-    let runtime = limits.apply(table_runtime(), "tusk-executor").with_temp_file_path(spilled).build_arc();
-    let runtime = runtime.map_err(crate::Error::from)?;
-    tracing::info!(
-        memory_bytes_max = limits.memory_bytes_max,
-        spill_bytes_max = limits.spill_bytes_max,
-        "the memory of queries is limited"
-    );
-    // Ballista's own pool would divide the memory into parts, one per vcore.
-    config.memory_pool_size = Some(0);
-    config.override_runtime_producer = Some(Arc::new(move |_| Ok(Arc::clone(&runtime))));
-    Ok(())
+    let folder = tempfile::Builder::new().prefix("tusk-executor-").tempdir();
+    let folder = folder.map_err(io("cannot create a folder for shuffle files; set --work-dir"))?;
+    config.work_dir = Some(folder.path().display().to_string());
+    Ok(Some(folder))
 }
 
 fn bind_address(config: &ExecutorProcessConfig) -> Result<IpAddr, ProcessError> {
@@ -178,9 +143,9 @@ async fn serve_http(
     }))
 }
 
-/// Ballista's executor process on its own threads. Dropping this stops everything that runs on them.
+/// Ballista's executor process on its own runtime. Dropping this stops everything that runs on it.
 struct Process {
-    _threads: Threads,
+    runtime: Option<Runtime>,
     task: JoinHandle<Result<(), BallistaError>>,
 }
 
@@ -188,9 +153,14 @@ impl Process {
     fn start(config: &Arc<ExecutorProcessConfig>) -> Result<Self, ProcessError> {
         // The flag may be set by an earlier process.
         TERMINATING.store(false, Ordering::Release);
-        let threads = Threads::start("ballista", SERVER_THREADS).map_err(io("cannot start threads"))?;
-        let task = threads.handle().spawn(start_executor_process(Arc::clone(config)));
-        Ok(Self { _threads: threads, task })
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(SERVER_THREADS)
+            .thread_name("ballista")
+            .enable_all()
+            .build()
+            .map_err(io("cannot start threads"))?;
+        let task = runtime.spawn(start_executor_process(Arc::clone(config)));
+        Ok(Self { runtime: Some(runtime), task })
     }
 
     /// Waits until the process ends or gives up, and returns the reason. After some heartbeats without a response,
@@ -218,6 +188,14 @@ impl Process {
                 Err(error) => error.to_string(),
             },
             () = gave_up => "the scheduler did not respond to heartbeats".to_owned(),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }

@@ -1,12 +1,10 @@
-//! Converts the errors of tasks to [`Cause`]s before Ballista converts them to text, and ends tasks that are cancelled.
+//! Converts the errors of tasks to [`Cause`]s before Ballista converts them to text.
 //!
 //! Ballista sends a task's error to the scheduler as Debug text. The execution engine in this module wraps another
 //! engine and encodes each error as a [`Cause`] in a form that survives the quoting. Errors that Ballista must
 //! recognise to retry a task, such as failed fetches of rows and I/O errors, keep their types.
-//!
-//! Ballista cancels a task by dropping its future. The tasks of tokio that read its rows would go on; the operators that
-//! this engine adds to the plan end them ([`yielding`]).
 
+use std::any::Any;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -23,13 +21,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
 use futures::FutureExt;
-use tokio_util::sync::CancellationToken;
 use tusk_core::cause::Cause;
-use tusk_core::physical::yielding;
 
 use crate::node::connections::Connections;
 
-/// Runs stages with another engine, encodes their errors, and ends them when they are cancelled.
+/// Runs stages with another engine and encodes their errors.
 pub(crate) struct EncodingEngine(Arc<dyn ExecutionEngine>);
 
 impl EncodingEngine {
@@ -62,24 +58,18 @@ impl ExecutionEngine for EncodingEngine {
         config: &SessionConfig,
     ) -> Result<Arc<dyn QueryStageExecutor>> {
         let ids = global_output_partition_ids;
-        let cancel = CancellationToken::new();
-        let plan = yielding(plan, Some(&cancel)).map_err(encoded)?;
         let stage = self.0.create_query_stage_exec(job_id, stage_id, task_id, ids, plan, work_dir, config);
-        Ok(Arc::new(EncodingStage { stage: stage.map_err(encoded)?, cancel }))
+        Ok(Arc::new(EncodingStage(stage.map_err(encoded)?)))
     }
 }
 
 /// A stage whose errors are encoded.
 #[derive(Debug)]
-struct EncodingStage {
-    stage: Arc<dyn QueryStageExecutor>,
-    /// Ends the rows of its plan.
-    cancel: CancellationToken,
-}
+struct EncodingStage(Arc<dyn QueryStageExecutor>);
 
 impl fmt::Display for EncodingStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stage.fmt(f)
+        self.0.fmt(f)
     }
 }
 
@@ -90,27 +80,30 @@ impl QueryStageExecutor for EncodingStage {
         task_id: usize,
         context: Arc<TaskContext>,
     ) -> Result<Vec<ShuffleWritePartition>> {
-        // A stage is executed once.
-        let _cancelled_when_dropped = self.cancel.clone().drop_guard();
-        let running = AssertUnwindSafe(self.stage.execute_query_stage(task_id, context)).catch_unwind();
-        running.await.unwrap_or_else(|panic| Err(Cause::of_panic(panic.as_ref()).into())).map_err(encoded)
+        let running = AssertUnwindSafe(self.0.execute_query_stage(task_id, context)).catch_unwind();
+        running.await.unwrap_or_else(|panic| Err(Cause::panicked(panic_text(panic.as_ref())).into())).map_err(encoded)
     }
 
     fn collect_plan_metrics(&self) -> Vec<MetricsSet> {
-        self.stage.collect_plan_metrics()
+        self.0.collect_plan_metrics()
     }
 
     fn collect_runtime_stats_reports(&self) -> Vec<RuntimeStatsReport> {
-        self.stage.collect_runtime_stats_reports()
+        self.0.collect_runtime_stats_reports()
     }
 
     fn collect_window_state_reports(&self) -> Result<Vec<WindowStateReport>> {
-        self.stage.collect_window_state_reports().map_err(encoded)
+        self.0.collect_window_state_reports().map_err(encoded)
     }
 
     fn collect_column_stats(&self) -> Vec<TaskColumnStats> {
-        self.stage.collect_column_stats()
+        self.0.collect_column_stats()
     }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no reason is given")
 }
 
 /// Encodes an error, unless Ballista must recognise it.

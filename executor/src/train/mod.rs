@@ -1,9 +1,7 @@
 //! Trains nets: training steps, the optimizers, the moving average of the weights, and the client of the parameter
 //! server.
 
-pub(crate) mod direct_link;
 pub(crate) mod ema;
-pub(crate) mod flight_link;
 pub(crate) mod mixup;
 #[cfg(test)]
 mod mixup_tests;

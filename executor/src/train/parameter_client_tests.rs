@@ -25,8 +25,7 @@ use crate::job::exchange::{Turns, exchange};
 use crate::nets::loaded::initial_state;
 use crate::runtime::devices::DevicePool;
 use crate::testing::{definition, environment, epoch, squares_shard, task};
-use crate::train::flight_link::{SchedulerAddress, is_transient, take};
-use crate::train::parameter_client::{ParameterClient, ParameterServerAt};
+use crate::train::parameter_client::{ParameterClient, SchedulerAddress, is_transient, take};
 
 type MessageStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -136,9 +135,9 @@ async fn listener() -> (TcpListener, String) {
 }
 
 fn client(url: &str, cancelled: &Arc<AtomicBool>) -> ParameterClient {
-    let server = ParameterServerAt::Scheduler(SchedulerAddress { url: url.to_owned(), endpoint: None });
+    let scheduler = SchedulerAddress { url: url.to_owned(), endpoint: None };
     let (session, run) = (SessionKey("secret".to_owned()), RunId::from("run-1".to_owned()));
-    ParameterClient::new(&server, session, run, WorkerId(0), Arc::clone(cancelled)).unwrap()
+    ParameterClient::new(&scheduler, session, run, WorkerId(0), Arc::clone(cancelled)).unwrap()
 }
 
 fn tensor(name: &str, data: &[f32]) -> NamedTensor {

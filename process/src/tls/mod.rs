@@ -2,7 +2,6 @@
 //!
 //! Every port of the cluster is served through [`Listener`]. Clients connect with [`ClientTls::endpoint_override`].
 
-mod listed;
 mod listener;
 #[cfg(test)]
 mod tests;
@@ -13,16 +12,13 @@ use std::time::Duration;
 
 use ballista_core::extension::EndpointOverrideFn;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
-use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
-use tonic::transport::{ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
-use listed::Listed;
 pub use listener::{Listener, Peer};
 
 /// The time limit for opening a connection.
@@ -87,8 +83,7 @@ pub struct ServerTls {
     pub cert: PathBuf,
     /// The private key.
     pub key: PathBuf,
-    /// The authorities that sign client certificates, or the certificates of the clients. Without it, clients are not
-    /// asked for a certificate.
+    /// The authority that signs client certificates. Without it, clients are not asked for a certificate.
     pub client_ca: Option<PathBuf>,
     /// Whether a client without a certificate is refused.
     pub client_certificate_required: bool,
@@ -108,9 +103,8 @@ impl ServerTls {
             None => builder.with_no_client_auth(),
             Some(ca) => {
                 let authority = |source| TlsError::Authority { path: ca.display().to_string(), source };
-                let listed = certificates(ca)?;
                 let mut roots = RootCertStore::empty();
-                for certificate in listed.iter().cloned() {
+                for certificate in certificates(ca)? {
                     roots
                         .add(certificate)
                         .map_err(|source| TlsError::Unusable { path: ca.display().to_string(), source })?;
@@ -118,8 +112,7 @@ impl ServerTls {
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
                 let verifier =
                     if self.client_certificate_required { verifier } else { verifier.allow_unauthenticated() };
-                let verifier = Listed::new(verifier.build().map_err(authority)?, listed);
-                builder.with_client_cert_verifier(Arc::new(verifier))
+                builder.with_client_cert_verifier(verifier.build().map_err(authority)?)
             }
         };
         let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?);
@@ -133,16 +126,20 @@ impl ServerTls {
 /// The certificate files of a client, in PEM format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientTls {
-    /// The authorities that sign server certificates, or the certificates of the servers.
+    /// The authority that signs server certificates.
     pub ca: PathBuf,
     /// The certificate and private key of the client.
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl ClientTls {
-    /// Returns the configuration for tonic, without the authority.
-    fn config(&self) -> Result<ClientTlsConfig, TlsError> {
-        let config = ClientTlsConfig::new();
+    /// Returns the TLS configuration for tonic.
+    ///
+    /// # Errors
+    /// Returns an error if a file cannot be read or contains no certificate.
+    pub fn config(&self) -> Result<ClientTlsConfig, TlsError> {
+        certificates(&self.ca)?;
+        let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read(&self.ca)?));
         Ok(match &self.identity {
             None => config,
             Some((cert, key)) => {
@@ -152,25 +149,13 @@ impl ClientTls {
         })
     }
 
-    /// Returns what decides about the certificate of a server.
-    fn verifier(&self) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-        let listed = certificates(&self.ca)?;
-        let mut roots = RootCertStore::empty();
-        // A bundle of a system may have certificates of a form that rustls does not read.
-        roots.add_parsable_certificates(listed.iter().cloned());
-        let provider = Arc::new(ring::default_provider());
-        let signed = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        let authority = |source| TlsError::Authority { path: self.ca.display().to_string(), source };
-        Ok(Arc::new(Listed::new(signed.map_err(authority)?, listed)))
-    }
-
     /// Returns a function that makes every Ballista endpoint use TLS. Ballista writes most addresses with `http`, for
     /// which tonic would not use TLS.
     ///
     /// # Errors
-    /// Returns an error if a file cannot be read or contains no certificate.
+    /// The same as [`Self::config`].
     pub fn endpoint_override(&self) -> Result<EndpointOverrideFn, TlsError> {
-        let (config, verifier) = (self.config()?, self.verifier()?);
+        let config = self.config()?;
         Ok(Arc::new(move |endpoint: Endpoint| {
             let address = endpoint.uri().to_string();
             let endpoint = match address.strip_prefix("http://") {
@@ -182,7 +167,7 @@ impl ClientTls {
                     .tcp_keepalive(endpoint.get_tcp_keepalive()),
             };
             let endpoint = endpoint.http2_keep_alive_interval(KEEP_ALIVE).keep_alive_while_idle(true);
-            Ok(endpoint.tls_config_with_verifier(config.clone(), Arc::clone(&verifier))?)
+            Ok(endpoint.tls_config(config.clone())?)
         }))
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::routing::get;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -62,51 +62,6 @@ impl Certificates {
         } else {
             builder.with_no_client_auth()
         };
-        TlsConnector::from(Arc::new(config))
-    }
-}
-
-/// A certificate for `name` that signs itself, as `openssl req -x509` makes it.
-struct SelfSigned {
-    folder: TempDir,
-}
-
-impl SelfSigned {
-    fn new(name: &str, is_ca: IsCa, last_year: i32) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.is_ca = is_ca;
-        params.not_before = date_time_ymd(2000, 1, 1);
-        params.not_after = date_time_ymd(last_year, 12, 31);
-        std::fs::write(folder.path().join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
-        Self { folder }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// A server that accepts clients with this certificate only.
-    fn server(&self) -> ServerTls {
-        let cert = self.file("cert.pem");
-        let client_ca = Some(cert.clone());
-        ServerTls { cert, key: self.file("key.pem"), client_ca, client_certificate_required: true }
-    }
-
-    /// A client that accepts servers with this certificate only.
-    fn connector(&self) -> TlsConnector {
-        let identity = Some((self.file("cert.pem"), self.file("key.pem")));
-        let tls = ClientTls { ca: self.file("cert.pem"), identity };
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.file("key.pem")).unwrap()).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(tls.verifier().unwrap())
-            .with_client_auth_cert(certificates(&self.file("cert.pem")).unwrap(), key)
-            .unwrap();
         TlsConnector::from(Arc::new(config))
     }
 }
@@ -174,35 +129,6 @@ async fn a_listener_that_requires_certificates_refuses_clients_without_one() {
     assert!(ask(&certificates.connector(false), address).await.is_err());
     assert!(ask(&Certificates::new().connector(true), address).await.is_err());
     server.abort();
-}
-
-#[tokio::test]
-async fn a_self_signed_certificate_is_accepted_by_those_who_list_it_and_by_nobody_else() {
-    for is_ca in [IsCa::Ca(BasicConstraints::Unconstrained), IsCa::ExplicitNoCa, IsCa::NoCa] {
-        let certificate = SelfSigned::new("localhost", is_ca, 2999);
-        let (socket, address) = socket().await;
-        let listener = Listener::tls(socket, certificate.server().acceptor().unwrap()).unwrap();
-        let server = tokio::spawn(async { axum::serve(listener, app()).await });
-        let answer = ask(&certificate.connector(), address).await.unwrap();
-        assert!(answer.ends_with("certificate: true"), "{answer}");
-        let stranger = SelfSigned::new("localhost", is_ca, 2999);
-        assert!(ask(&stranger.connector(), address).await.is_err());
-        server.abort();
-    }
-}
-
-#[tokio::test]
-async fn a_listed_certificate_is_refused_under_another_name_and_after_its_last_day() {
-    for (name, last_year) in [("elsewhere", 2999), ("localhost", 2001)] {
-        let certificate = SelfSigned::new(name, IsCa::Ca(BasicConstraints::Unconstrained), last_year);
-        let (socket, address) = socket().await;
-        let server = ServerTls { client_ca: None, ..certificate.server() };
-        let listener = Listener::tls(socket, server.acceptor().unwrap()).unwrap();
-        let server = tokio::spawn(async { axum::serve(listener, app()).await });
-        let error = ask(&certificate.connector(), address).await.unwrap_err().to_string();
-        assert!(error.contains("certificate"), "{error}");
-        server.abort();
-    }
 }
 
 #[tokio::test]

@@ -14,7 +14,6 @@ use tusk_process::tls::Peer;
 
 use crate::access::users::{Identity, Users};
 use crate::metrics;
-use crate::status::{NO_RIGHT, UNAUTHENTICATED};
 
 /// Paths that need no authentication: health, and metrics, which contain no data of users.
 const OPEN: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -109,12 +108,12 @@ pub(crate) async fn authorize(State(gate): State<Arc<AccessControl>>, mut reques
         metrics::REFUSED.inc();
         tracing::info!(path, peer = ?peer.map(|p| p.addr), "rejected an unauthenticated request");
         let what = "authentication required: send a user name and password, or a bearer token";
-        return refusal(is_rest, StatusCode::UNAUTHORIZED, UNAUTHENTICATED.status(what));
+        return refusal(is_rest, StatusCode::UNAUTHORIZED, Status::unauthenticated(what));
     };
     if let Some(missing) = missing(&identity, request.method(), &path) {
         metrics::REFUSED.inc();
         tracing::info!(path, user = identity.user, peer = ?peer.map(|p| p.addr), missing, "rejected a request");
-        return refusal(is_rest, StatusCode::FORBIDDEN, NO_RIGHT.status(missing));
+        return refusal(is_rest, StatusCode::FORBIDDEN, Status::permission_denied(missing));
     }
     request.extensions_mut().insert(identity);
     next.run(request).await

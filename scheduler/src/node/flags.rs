@@ -10,7 +10,6 @@ use clap::{Args, Command, Parser};
 use tokio::net::TcpListener;
 use tusk_core::store::{ModelStore, table_runtime};
 use tusk_process::logs::LogFormat;
-use tusk_process::memory::MemoryFlags;
 use tusk_process::tls::{ClientTls, ServerTls};
 use tusk_udfs::session::session_config;
 
@@ -50,8 +49,7 @@ struct TuskFlags {
     /// Private key of the certificate, PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// CA that signs the certificates of executors, or their self-signed certificates, PEM. If set, executors must
-    /// present one (mTLS).
+    /// CA that signs the certificates of executors, PEM. If set, executors must present one (mTLS).
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_client_ca: Option<PathBuf>,
     /// Allow addresses other than loopback without users and certificates.
@@ -60,14 +58,8 @@ struct TuskFlags {
     /// Threads of a worker, used until an executor reports its own number.
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: u32,
-    #[command(flatten)]
-    memory: MemoryFlags,
-    /// Folder for the rows of queries that do not fit into their memory: fast local disk. Default: the system's temporary
-    /// folder.
-    #[arg(long, value_name = "DIR")]
-    work_dir: Option<PathBuf>,
-    /// Time that running requests have to finish after SIGTERM. A second signal ends them at once.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    /// Time that running requests have to finish after SIGTERM.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain_timeout_seconds: u64,
     /// Format of the log on stderr.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -155,20 +147,10 @@ pub async fn run(flags: Flags) -> Result<()> {
         (Some(tls), None) => Some(ClientTls { ca: tls.cert.clone(), identity: None }),
         (None, _) => None,
     };
-    let work_dir = tusk.work_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let spilled = tempfile::Builder::new().prefix("tusk-scheduler-").tempdir_in(work_dir);
-    let spilled = spilled.context("cannot create a folder for the rows of queries; set --work-dir")?;
-    let limits = tusk.memory.limits();
-    tracing::info!(
-        memory_bytes_max = limits.memory_bytes_max,
-        spill_bytes_max = limits.spill_bytes_max,
-        "the memory of queries is limited"
-    );
-    let runtime = limits.apply(table_runtime(), "tusk-scheduler").with_temp_file_path(spilled.path());
     let settings = NodeSettings {
         ballista: ballista.try_into().map_err(|e| anyhow::anyhow!("{e}"))?,
         session: session_config(),
-        runtime: runtime.build_arc()?,
+        runtime: table_runtime().build_arc()?,
         store,
         threads: tusk.threads,
         catalog: tusk.data.as_deref().map(Catalog::open).transpose()?.unwrap_or_default(),
@@ -193,10 +175,7 @@ pub async fn run(flags: Flags) -> Result<()> {
     }
     tusk_process::signal::terminated().await?;
     tracing::info!("draining");
-    tokio::select! {
-        () = node.drain(Duration::from_secs(tusk.drain_timeout_seconds)) => {}
-        _ = tusk_process::signal::terminated() => tracing::info!("stopped at once"),
-    }
+    node.drain(Duration::from_secs(tusk.drain_timeout_seconds)).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A scheduler that serves everything on one port: Ballista's gRPC, Flight and Flight SQL, REST, health, metrics and
 //! runs.
 //!
-//! `tusk-scheduler` starts one from its flags.
+//! `tusk-scheduler` starts one from its flags. An embedded cluster starts one inside its own process.
 
 pub(crate) mod catalog;
 pub mod flags;
@@ -49,14 +49,13 @@ use crate::error::{Error, Result};
 use crate::executors::{Executors, SharedExecutors};
 use crate::metrics;
 use crate::node::catalog::Catalog;
-use crate::node::flight::{MESSAGE_BYTES_MAX, SessionFactory, TuskFlight};
+use crate::node::flight::{SessionFactory, TuskFlight, cluster_status};
 use crate::node::placement::StickyPlacement;
 use crate::node::planner::JobPlanner;
-use crate::parameter_server::ParameterStores;
 use crate::run::active::ActiveRuns;
-use crate::run::job_runner::ballista::{BallistaRunner, Scheduler};
+use crate::run::job_runner::Scheduler;
 use crate::service::{ServiceSettings, TrainingService};
-use crate::session::{Queries, SessionSettings};
+use crate::session::SessionSettings;
 
 /// The settings of a scheduler.
 pub struct NodeSettings {
@@ -136,15 +135,14 @@ impl SchedulerNode {
             let cluster = BallistaCluster::new_memory(ballista.scheduler_endpoint(), session_builder, config_producer);
             create_scheduler(cluster, Arc::new(ballista)).await.map_err(|e| failed(&e))?
         };
-        let training = TrainingService::new(ServiceSettings {
-            jobs: Arc::new(BallistaRunner::new(scheduler.clone()).await?),
+        let service = ServiceSettings {
+            scheduler: scheduler.clone(),
             store: settings.store.clone(),
             codec: physical,
             executors: Arc::clone(&executors),
             threads: settings.threads,
-            parameters: ParameterStores::default(),
-            active: Arc::new(ActiveRuns::default()),
-        });
+        };
+        let training = TrainingService::new(service, Arc::new(ActiveRuns::default())).await?;
         let users = settings.users.as_deref().map(Users::read).transpose()?.map(Arc::new);
         let gate = AccessControl {
             users: users.clone(),
@@ -193,7 +191,7 @@ impl SchedulerNode {
     /// The current state of the cluster.
     #[must_use]
     pub fn status(&self) -> ClusterStatus {
-        self.training.status()
+        cluster_status(&self.executors, &self.training)
     }
 
     /// Receives a report from an executor in this process.
@@ -249,7 +247,7 @@ fn session_factory(
     let url = format!("http://{host}:{}", address.port());
     let (runtime, tables, training) = (Arc::clone(&settings.runtime), settings.tables.clone(), training.clone());
     Arc::new(move || SessionSettings {
-        queries: Queries::Cluster(url.clone()),
+        scheduler_url: url.clone(),
         config: config.clone(),
         runtime: Arc::clone(&runtime),
         predictor: Arc::clone(&predictor),
@@ -295,9 +293,7 @@ fn router(scheduler: Scheduler, flight: TuskFlight, gate: Arc<AccessControl>, ex
             .max_encoding_message_size(encoding),
     );
     grpc.add_service(
-        FlightServiceServer::new(flight)
-            .max_decoding_message_size(decoding.max(MESSAGE_BYTES_MAX))
-            .max_encoding_message_size(encoding.max(MESSAGE_BYTES_MAX)),
+        FlightServiceServer::new(flight).max_decoding_message_size(decoding).max_encoding_message_size(encoding),
     );
     let not_found = || async { (StatusCode::NOT_FOUND, "not found\n") };
     let grpc = grpc.routes().into_axum_router().fallback(not_found);

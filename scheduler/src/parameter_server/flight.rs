@@ -16,12 +16,12 @@ use tokio::time::timeout;
 use tonic::Status;
 use tusk_core::protocol::WIRE_VERSION;
 use tusk_core::protocol::parameters::{
-    HEADER_BYTES_MAX, PULL_TYPE_URL, PUSH_TYPE_URL, Piece, Pull, Push, SharedTensor, piece_of, pieces,
+    HEADER_BYTES_MAX, PULL_TYPE_URL, PUSH_TYPE_URL, Piece, Pull, Push, piece_of, pieces,
 };
 
 use super::incoming::Incoming;
-use super::store::ParameterStore;
-use super::{ParameterStores, Refusal, attempt};
+use super::store::{ParameterStore, SharedTensor};
+use super::{ParameterStores, Refusal};
 use crate::metrics;
 
 /// Maximum time that a pull or push waits for a permit. After that it is refused, and the worker retries it.
@@ -104,6 +104,12 @@ async fn turn(semaphore: &Arc<Semaphore>, reason: &'static str) -> Result<OwnedS
         Ok(Ok(permit)) => Ok(permit),
         Ok(Err(_)) | Err(_) => Err(Refusal::Busy { reason }),
     }
+}
+
+/// Returns an attempt number that no other attempt of a task has.
+fn attempt() -> u64 {
+    // 53 bits, so that every JSON reader reads it exactly.
+    uuid::Uuid::new_v4().as_u64_pair().0 >> 11
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Status> {

@@ -52,37 +52,8 @@ impl<'a> Incoming<'a> {
         Ok(this)
     }
 
-    /// Checks the tensors of a push that did not travel in pieces, and returns them.
-    pub(super) fn whole(
-        store: &'a ParameterStore,
-        push: &Push,
-        tensors: Vec<NamedTensor>,
-    ) -> Result<Vec<NamedTensor>, Refusal> {
-        let mut incoming = Self::new(store, push)?;
-        for tensor in tensors {
-            let numel = incoming.admit(&tensor.name, &tensor.shape)?;
-            if tensor.data.len() != numel {
-                return Err(incoming.miscounted(&tensor));
-            }
-            if let Some(index) = first_damaging(&tensor.name, &tensor.data) {
-                return Err(incoming.damaging(&tensor.name, index, tensor.data[index]));
-            }
-            incoming.done.push(tensor);
-        }
-        incoming.finish()
-    }
-
     fn malformed(&self, reason: &str) -> Refusal {
         Refusal::Malformed { what: "push", reason: format!("worker {}: {reason}", self.worker) }
-    }
-
-    fn miscounted(&self, tensor: &NamedTensor) -> Refusal {
-        self.malformed(&format!("wrong number of values: {} has shape {:?}", tensor.name, tensor.shape))
-    }
-
-    fn damaging(&self, name: &str, index: usize, value: f32) -> Refusal {
-        let reason = format!("value {index} of {name} is {value}; lower the learning rate");
-        Refusal::Values { worker: self.worker, reason }
     }
 
     /// Receives the next piece.
@@ -102,20 +73,10 @@ impl<'a> Incoming<'a> {
     }
 
     fn begin(&mut self, name: String, shape: Vec<usize>) -> Result<(), Refusal> {
-        let numel = self.admit(&name, &shape)?;
-        // Before the start push there is no model to check shapes against. Memory then grows with the received values.
-        let capacity = if self.kind == PushKind::Update { numel } else { 0 };
-        let data = Vec::with_capacity(capacity);
-        self.current = Some(Current { tensor: NamedTensor { name, shape, data }, numel, pieces: 0 });
-        Ok(())
-    }
-
-    /// Checks the name and the shape of the next tensor. Returns the number of its values.
-    fn admit(&mut self, name: &str, shape: &[usize]) -> Result<usize, Refusal> {
-        if self.names.len() >= self.wanted || !self.names.insert(name.to_owned()) {
+        if self.names.len() >= self.wanted || !self.names.insert(name.clone()) {
             return Err(self.malformed(&format!("tensor {name} is repeated or unexpected")));
         }
-        match self.store.shape(name) {
+        match self.store.shape(&name) {
             None if self.kind == PushKind::Update => {
                 return Err(self.malformed(&format!("the model has no tensor {name}")));
             }
@@ -132,22 +93,31 @@ impl<'a> Incoming<'a> {
             self.malformed(&format!("with {name} of shape {shape:?}, it is larger than {MODEL_BYTES_MAX} bytes"))
         })?;
         self.values += numel;
-        Ok(numel)
+        // Before the start push there is no model to check shapes against. Memory then grows with the received values.
+        let capacity = if self.kind == PushKind::Update { numel } else { 0 };
+        let data = Vec::with_capacity(capacity);
+        self.current = Some(Current { tensor: NamedTensor { name, shape, data }, numel, pieces: 0 });
+        Ok(())
     }
 
     fn fill(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let Some(mut current) = self.current.take() else {
             return Err(self.malformed("its values came before their tensor"));
         };
+        let name = &current.tensor.name;
         let (chunks, _) = bytes.as_chunks::<4>();
-        let received = current.tensor.data.len();
-        if received + chunks.len() > current.numel || (chunks.is_empty() && current.numel > 0) {
-            return Err(self.miscounted(&current.tensor));
+        if current.tensor.data.len() + chunks.len() > current.numel || (chunks.is_empty() && current.numel > 0) {
+            return Err(self.malformed(&format!("wrong number of values: {name} has shape {:?}", current.tensor.shape)));
         }
-        current.tensor.data.extend(chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)));
-        if let Some(index) = first_damaging(&current.tensor.name, &current.tensor.data[received..]) {
-            let index = received + index;
-            return Err(self.damaging(&current.tensor.name, index, current.tensor.data[index]));
+        let is_variance = name.ends_with(".running_var");
+        for chunk in chunks {
+            let value = f32::from_le_bytes(*chunk);
+            if !value.is_finite() || (is_variance && value < 0.0) {
+                let index = current.tensor.data.len();
+                let reason = format!("value {index} of {name} is {value}; lower the learning rate");
+                return Err(Refusal::Values { worker: self.worker, reason });
+            }
+            current.tensor.data.push(value);
         }
         current.pieces += 1;
         if current.tensor.data.len() == current.numel {
@@ -165,11 +135,4 @@ impl<'a> Incoming<'a> {
         }
         Ok(self.done)
     }
-}
-
-/// Returns the index of the first value of a tensor that would damage the weights: one that is not finite, or a negative
-/// variance.
-fn first_damaging(name: &str, values: &[f32]) -> Option<usize> {
-    let is_variance = name.ends_with(".running_var");
-    values.iter().position(|value| !value.is_finite() || (is_variance && *value < 0.0))
 }

@@ -4,12 +4,11 @@
 //! * `ledger`: the progress of the workers, which pushes are applied, and how stale they are, as a pure state machine
 //! * `store`: the weights of one run, and how a push changes them
 //! * `incoming`: receives a push piece by piece, and refuses it at its first error
-//! * `flight`: the service over Arrow Flight; `direct`: the calls of workers in this process
+//! * `flight`: the service over Arrow Flight
 //!
 //! Memory is bounded. It holds the weights once, and once more for each active push, of which there are at most
 //! [`OPEN_PUSHES_MAX`]. A pull shares the weights until a push replaces them.
 
-mod direct;
 mod flight;
 #[cfg(test)]
 mod flight_tests;
@@ -99,14 +98,8 @@ pub(crate) enum Refusal {
     },
 }
 
-/// Returns an attempt number that no other attempt of a task has.
-fn attempt() -> u64 {
-    // 53 bits, so that every JSON reader reads it exactly.
-    uuid::Uuid::new_v4().as_u64_pair().0 >> 11
-}
-
 /// The parameter stores of the active runs of this process, by run. Cheap to clone. The Flight service of the scheduler
-/// passes pulls and pushes to it, or the workers call it if they are in this process.
+/// passes pulls and pushes to it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ParameterStores {
     runs: Arc<Mutex<HashMap<RunId, Arc<ParameterStore>>>>,

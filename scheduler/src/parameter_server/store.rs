@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, watch};
 use tusk_core::manifest::{EpochTally, ExchangeRecord};
-use tusk_core::protocol::parameters::{Pull, Pulled, PulledWeights, Push, PushKind, Pushed, SessionKey, SharedTensor};
+use tusk_core::protocol::parameters::{Pull, Pulled, PulledWeights, Push, PushKind, Pushed, SessionKey};
 use tusk_core::state::{ModelState, NamedTensor, is_running_statistic};
 
 use super::ledger::{Admission, Ledger};
@@ -42,6 +42,14 @@ pub(crate) struct ExchangeSettings {
     pub(crate) rows: Vec<u64>,
     /// The progress of the workers.
     pub(crate) record: ExchangeRecord,
+}
+
+/// A tensor of a pull.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedTensor {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Arc<Vec<f32>>,
 }
 
 #[derive(Debug)]

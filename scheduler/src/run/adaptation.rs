@@ -117,7 +117,7 @@ fn unrecorded(context: RunContext, request: &AdaptRequest, run: RunId) -> Result
     };
     let workers = request.workers.unwrap_or(context.workers);
     let record = RunRecord { workers, definition, ..begun(&context, &training, run) };
-    let train_source = Source::new(&request.images, context.codec.as_ref())?;
+    let train_source = Source::new(&request.images, context.jobs.codec().as_ref())?;
     Ok(Run { context, request: training, record, train_source, validate_source: None, child: None })
 }
 

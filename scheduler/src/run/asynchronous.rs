@@ -128,7 +128,6 @@ impl Run {
             taken.map_err(|e| failed(e.to_string()))?.map_err(|refusal| failed(refusal.to_string()))?;
         let Some(last) = epochs.last_mut() else { return Ok(()) };
         let file = self.context.store.write_checkpoint(&self.record.model, last.epoch, &state).await?;
-        self.context.jobs.offer(&file, state);
         last.timing.checkpoint = started.elapsed().as_secs_f64();
         observe(&self.record.model, &record);
         let exchange = self.record.exchange.get_or_insert_default();

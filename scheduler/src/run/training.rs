@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tusk_core::event::RunEvent;
@@ -26,9 +25,7 @@ use crate::run::job_runner::JobRunner;
 /// The services and settings that a run uses.
 #[derive(Clone, Debug)]
 pub(crate) struct RunContext {
-    pub(crate) jobs: Arc<dyn JobRunner>,
-    /// The codec of plans.
-    pub(crate) codec: Arc<dyn PhysicalExtensionCodec>,
+    pub(crate) jobs: JobRunner,
     pub(crate) store: ModelStore,
     pub(crate) events: broadcast::Sender<RunEvent>,
     pub(crate) active: Arc<ActiveRuns>,
@@ -92,7 +89,7 @@ impl Run {
         if let Some(previous) = &previous {
             (record.run, record.workers, record.threads) = (previous.run.clone(), previous.workers, previous.threads);
         }
-        let source = |plan| Source::new(plan, context.codec.as_ref());
+        let source = |plan| Source::new(plan, context.jobs.codec().as_ref());
         let train_source = source(&request.train)?;
         let validate_source = request.validate.as_ref().map(source).transpose()?;
         let mut this = Self { context, request, record, train_source, validate_source, child };
@@ -103,7 +100,7 @@ impl Run {
                 // Written before the rows are read, so that a scheduler that is killed now resumes this run after a
                 // restart.
                 if this.child.is_none() {
-                    let bytes = this.request.encode(this.context.codec.as_ref())?;
+                    let bytes = this.request.encode(this.context.jobs.codec().as_ref())?;
                     this.context.store.write_request(&this.record.model, bytes).await?;
                 }
                 this.context.store.write_run(&this.record).await?;
@@ -238,7 +235,6 @@ impl Run {
                 true => store.write_checkpoint(model, epoch, &trained.state).await?,
                 false => store.write_part(model, epoch, index, &trained.state).await?,
             };
-            self.context.jobs.offer(&file, trained.state);
             // The checkpoints of earlier slices are not needed.
             store.keep_checkpoints(model, &[self.checkpoints(), vec![&file]].concat()).await?;
             tally.timing.checkpoint += checkpoint_started.elapsed().as_secs_f64();

@@ -56,7 +56,7 @@ impl CompositeRun {
                 if let Some(before) = &before {
                     drop_children(&context.store, before).await?;
                 }
-                let bytes = request.encode(context.codec.as_ref())?;
+                let bytes = request.encode(context.jobs.codec().as_ref())?;
                 context.store.write_request(&request.name, bytes).await?;
                 RunRecord { children: children(&request.spec), ..begun(&context, &request, run) }
             }

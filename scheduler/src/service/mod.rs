@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tusk_core::event::{RunEvent, SharedProgress};
 use tusk_core::ids::{ModelName, RunId};
 use tusk_core::manifest::{EpochReport, Manifest, RunRecord, RunStatus};
-use tusk_core::protocol::{ClusterStatus, RunSummary, TrainingRequest};
+use tusk_core::protocol::{RunSummary, TrainingRequest};
 use tusk_core::store::ModelStore;
 
 use crate::error::{Error, Result};
@@ -21,15 +21,15 @@ use crate::opaque::Opaque;
 use crate::parameter_server::ParameterStores;
 use crate::run::active::{ActiveRuns, Deregister};
 use crate::run::children;
-use crate::run::job_runner::JobRunner;
+use crate::run::job_runner::{JobRunner, Scheduler};
 use crate::run::{Run, RunContext, explain, unix_ms};
 use crate::search::CompositeRun;
 use register::Registered;
 
 /// The settings of a training service.
 pub(crate) struct ServiceSettings {
-    /// Runs jobs.
-    pub(crate) jobs: Arc<dyn JobRunner>,
+    /// The scheduler that runs jobs.
+    pub(crate) scheduler: Scheduler,
     /// The model store.
     pub(crate) store: ModelStore,
     /// The codec of plans.
@@ -38,10 +38,6 @@ pub(crate) struct ServiceSettings {
     pub(crate) executors: SharedExecutors,
     /// Threads per worker, used until an executor reports its own number.
     pub(crate) threads: u32,
-    /// The parameter stores of active runs, with which workers exchange weights.
-    pub(crate) parameters: ParameterStores,
-    /// The active runs. They receive the progress of the executors.
-    pub(crate) active: Arc<ActiveRuns>,
 }
 
 /// A handle of a run. Dropping it does not stop the run.
@@ -101,9 +97,8 @@ pub struct TrainingService {
 
 #[derive(Debug)]
 struct Inner {
-    jobs: Arc<dyn JobRunner>,
+    jobs: JobRunner,
     store: ModelStore,
-    codec: Arc<dyn PhysicalExtensionCodec>,
     executors: SharedExecutors,
     threads: u32,
     parameters: ParameterStores,
@@ -111,9 +106,12 @@ struct Inner {
 }
 
 impl TrainingService {
-    pub(crate) fn new(settings: ServiceSettings) -> Self {
-        let ServiceSettings { jobs, store, codec, executors, threads, parameters, active } = settings;
-        Self { inner: Opaque::new(Inner { jobs, store, codec, executors, threads, parameters, active }) }
+    /// Creates a service that registers its runs in `active`, which receives the progress of the executors.
+    pub(crate) async fn new(settings: ServiceSettings, active: Arc<ActiveRuns>) -> Result<Self> {
+        let ServiceSettings { scheduler, store, codec, executors, threads } = settings;
+        let jobs = JobRunner::new(scheduler, codec).await?;
+        let parameters = ParameterStores::default();
+        Ok(Self { inner: Opaque::new(Inner { jobs, store, executors, threads, parameters, active }) })
     }
 
     /// Receives the progress of tasks from executors in this process.
@@ -134,14 +132,12 @@ impl TrainingService {
 
     /// The codec of plans.
     pub(crate) fn codec(&self) -> &Arc<dyn PhysicalExtensionCodec> {
-        &self.inner.codec
+        self.inner.jobs.codec()
     }
 
-    /// The current state of the cluster, or of this process if there is none.
-    #[must_use]
-    pub fn status(&self) -> ClusterStatus {
-        let (jobs_running, jobs_queued) = self.inner.jobs.counts();
-        ClusterStatus { executors: self.inner.executors.alive(), runs: self.summaries(), jobs_running, jobs_queued }
+    /// Returns the numbers of running and of waiting jobs.
+    pub(crate) fn jobs(&self) -> (usize, usize) {
+        self.inner.jobs.counts()
     }
 
     /// Returns a summary of each active run, sorted by model.

@@ -52,8 +52,7 @@ impl TrainingService {
         }
         let guard = Deregister { active: Arc::clone(&inner.active), name: name.clone(), _busy: busy };
         let context = RunContext {
-            jobs: Arc::clone(&inner.jobs),
-            codec: Arc::clone(&inner.codec),
+            jobs: inner.jobs.clone(),
             store: inner.store.clone(),
             events,
             active: Arc::clone(&inner.active),

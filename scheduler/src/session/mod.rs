@@ -1,14 +1,8 @@
-//! A session: a catalog and settings, and what runs its queries: a cluster, or DataFusion in this process. The statements
-//! about models are in `statements`.
+//! A session: a catalog and settings, and a connection to the cluster that runs its queries. The statements about
+//! models are in `statements`.
 //!
-//! The scheduler has one session per SQL client. A program without a cluster has its own.
+//! The scheduler has one session per SQL client. A program with an embedded cluster has its own.
 
-mod ingest;
-mod jobs;
-mod local;
-mod on_threads;
-mod parameters;
-mod partitions;
 mod source;
 mod tables;
 mod training;
@@ -17,43 +11,28 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ballista::extension::SessionContextExt;
-use datafusion::common::ParamValues;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
-use datafusion::sql::parser::Statement as DataFusionStatement;
 use tempfile::TempDir;
 use tusk_core::engine::Predictor;
 use tusk_core::event::OnEvent;
-use tusk_process::threads;
 use tusk_udfs::images_table::ImagesTable;
 use tusk_udfs::session::{aggregate_functions, scalar_functions, session_builder};
 
 use crate::error::{Error, Result, Results};
 use crate::opaque::Opaque;
 use crate::service::TrainingService;
-use local::LocalPlanner;
 
-pub(crate) use ingest::{IfExists, IfMissing, Ingest};
-pub(crate) use parameters::{ParameterRows, insert_of};
 pub use source::Rows;
 pub(crate) use tables::leftovers;
 pub use training::Training;
 
-/// Where the queries of a session run.
-#[derive(Clone, Debug)]
-pub enum Queries {
-    /// On the cluster of the scheduler with this URL, as `http://host:port` or `df://host:port`.
-    Cluster(String),
-    /// In this process.
-    Here,
-}
-
 /// The settings of a session.
 pub struct SessionSettings {
-    /// Where queries run.
-    pub queries: Queries,
+    /// The URL of the scheduler that runs queries, as `http://host:port` or `df://host:port`.
+    pub scheduler_url: String,
     /// The initial configuration.
     pub config: SessionConfig,
     /// Object stores and memory.
@@ -77,16 +56,13 @@ pub struct SessionSettings {
 #[derive(Clone)]
 pub struct Session {
     inner: Opaque<Inner>,
-    /// The values of the parameters of its statements.
-    parameters: Option<Arc<ParamValues>>,
 }
 
 struct Inner {
-    /// Plans statements, and runs plans that cannot be sent to the cluster, on the threads of queries. Shares its catalog
-    /// with `distributed`.
+    /// Plans statements, and runs plans that cannot be sent to the cluster. Shares its catalog with `distributed`.
     local: SessionContext,
-    /// Runs plans on the cluster, if there is one.
-    distributed: Option<SessionContext>,
+    /// Runs plans on the cluster.
+    distributed: SessionContext,
     training: Option<TrainingService>,
     predictor: Arc<dyn Predictor>,
     on_event: Option<OnEvent>,
@@ -122,43 +98,37 @@ impl Session {
     /// # Errors
     /// Returns an error if the URL of the scheduler is invalid.
     pub async fn open(settings: SessionSettings) -> Result<Self> {
-        let SessionSettings { queries, config, runtime, predictor, training, on_event, tables, url_tables, may_train } =
-            settings;
-        let state = session_builder(config, runtime, &predictor).with_query_planner(Arc::new(LocalPlanner)).build();
-        let local = SessionContext::new_with_state(state);
+        let SessionSettings {
+            scheduler_url,
+            config,
+            runtime,
+            predictor,
+            training,
+            on_event,
+            tables,
+            url_tables,
+            may_train,
+        } = settings;
+        let local = SessionContext::new_with_state(session_builder(config, runtime, &predictor).build());
         let local = if url_tables { local.enable_url_table() } else { local };
-        let distributed = match queries {
-            Queries::Cluster(url) => Some(distributed(&url, &local, &predictor).await?),
-            Queries::Here => None,
-        };
+        let distributed = SessionContext::remote_with_state(&scheduler_url, local.state()).await?;
+        // The conversion to a session of Ballista drops Tusk's functions.
+        scalar_functions(&predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
+        aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
         let folder = Mutex::new(None);
         let inner = Inner { local, distributed, training, predictor, on_event, may_train, tables, folder };
-        Ok(Self { inner: Opaque::new(inner), parameters: None })
+        Ok(Self { inner: Opaque::new(inner) })
     }
 
-    /// Plans a statement of DataFusion with the session's values of its parameters, on the threads of queries.
-    ///
-    /// # Errors
-    /// Returns an error if it cannot be planned.
-    pub(crate) async fn plan(&self, statement: DataFusionStatement) -> Result<LogicalPlan> {
-        let session = self.clone();
-        let planned = async move {
-            let plan = session.local().state().statement_to_plan(statement).await?;
-            session.bind(plan)
-        };
-        threads::run(Box::pin(planned)).await?
-    }
-
-    /// Runs a planned statement of DataFusion, on the threads of queries. It ends when its rows are dropped.
+    /// Runs a planned statement of DataFusion.
     ///
     /// # Errors
     /// Returns an error if it cannot be started.
     pub async fn execute_plan(&self, plan: LogicalPlan) -> Result<Results> {
-        let session = self.clone();
-        threads::run(Box::pin(async move { tables::execute(&session, plan).await })).await?
+        tables::execute(self, plan).await
     }
 
-    /// Returns a query as a DataFrame.
+    /// Returns a query as a DataFrame that runs on the cluster.
     ///
     /// # Errors
     /// Returns an error if the query cannot be planned.
@@ -185,19 +155,14 @@ impl Session {
         Ok(self.data_frame(frame.into_unoptimized_plan()))
     }
 
-    /// The session of DataFusion that runs queries: on the cluster, or in this process if there is none.
+    /// The session of DataFusion whose queries run on the cluster.
     #[must_use]
-    pub fn queries(&self) -> &SessionContext {
-        self.distributed().unwrap_or(&self.inner.local)
-    }
-
-    /// The session of DataFusion whose queries run on the cluster, if there is one.
-    fn distributed(&self) -> Option<&SessionContext> {
-        self.inner.distributed.as_ref()
+    pub fn distributed(&self) -> &SessionContext {
+        &self.inner.distributed
     }
 
     /// The session of DataFusion that plans statements and runs plans that cannot be sent to the cluster. It shares its
-    /// catalog with [`Self::queries`].
+    /// catalog with [`Self::distributed`].
     #[must_use]
     pub fn local(&self) -> &SessionContext {
         &self.inner.local
@@ -238,21 +203,11 @@ impl Session {
         Ok(folder.insert(made).path().to_owned())
     }
 
-    /// Returns a plan as a DataFrame. It runs on the cluster if there is one, the plan reads a table and it can be sent
-    /// there, otherwise in this process.
+    /// Returns a plan as a DataFrame. It runs on the cluster if the plan reads a table and can be sent there, otherwise
+    /// in this process.
     #[must_use]
     pub fn data_frame(&self, plan: LogicalPlan) -> DataFrame {
-        let session = self.distributed().filter(|_| tables::can_travel(&plan)).unwrap_or(&self.inner.local);
+        let session = if tables::can_travel(&plan) { &self.inner.distributed } else { &self.inner.local };
         DataFrame::new(session.state(), plan)
     }
-}
-
-/// Returns a session of DataFusion whose queries run on the cluster of this scheduler. It shares its catalog with `local`.
-async fn distributed(url: &str, local: &SessionContext, predictor: &Arc<dyn Predictor>) -> Result<SessionContext> {
-    let distributed = SessionContext::remote_with_state(url, local.state()).await?;
-    let distributed = jobs::cancelling(&distributed, url);
-    // The conversion to a session of Ballista drops Tusk's functions.
-    scalar_functions(predictor).iter().for_each(|f| distributed.register_udf(f.as_ref().clone()));
-    aggregate_functions().iter().for_each(|f| distributed.register_udaf(f.as_ref().clone()));
-    Ok(distributed)
 }

@@ -7,14 +7,12 @@ use datafusion::common::{Column, ScalarValue};
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, LogicalPlan, cast, lit};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use tusk_core::codec::encode_plan;
 use tusk_core::error::nearest;
 use tusk_core::options::ModelSpec;
 use tusk_core::sql::Source;
-use tusk_core::task_models::TaskModels;
 use tusk_pixels::{accepted_image_types, is_image_type};
 use tusk_udfs::session::physical_codec;
 
@@ -37,15 +35,15 @@ pub struct Rows {
 impl Rows {
     /// Returns the rows of a source. A query is planned from its syntax tree, without parsing its text again.
     pub(crate) async fn of_source(context: &Session, source: &Source) -> Result<Self> {
+        let state = context.local().state();
         Ok(match source {
             Source::Table(table) => {
-                let state = context.local().state();
                 let plan = state.create_logical_plan(&format!("SELECT * FROM {table}")).await?;
                 Self { plan, name: table.to_string() }
             }
             Source::Query(query) => {
                 let statement = DfStatement::Statement(Box::new(SqlStatement::Query(query.clone())));
-                Self { plan: context.plan(statement).await?, name: "the query".to_owned() }
+                Self { plan: state.statement_to_plan(statement).await?, name: "the query".to_owned() }
             }
         })
     }
@@ -145,8 +143,8 @@ impl Rows {
         let has_path = self.plan.schema().fields().iter().filter(|field| field.name() == "path").count() == 1;
         let name = if has_path { cast(Expr::Column(Column::from_name("path")), DataType::Utf8) } else { null_text() };
         let columns = vec![image.alias("image"), label.alias("label"), group.alias("group"), name.alias("name")];
-        let rows = DataFrame::new(context.local().state(), self.plan.clone()).select(columns)?.into_unoptimized_plan();
-        let plan = planned(context, &rows).await?;
+        let rows = DataFrame::new(context.local().state(), self.plan.clone()).select(columns)?;
+        let plan = rows.clone().create_physical_plan().await?;
         let carries_rows = match encode_plan(Arc::clone(&plan), physical_codec().as_ref()) {
             Ok(bytes) => bytes.len() > PLAN_BYTES_MAX,
             Err(_) => true,
@@ -154,24 +152,9 @@ impl Rows {
         if !carries_rows {
             return Ok(plan);
         }
-        let table = tables::materialize(context, "training", rows).await?;
-        planned(context, &context.local().read_table(table)?.into_unoptimized_plan()).await
+        let table = tables::materialize(context, "training", rows.into_unoptimized_plan()).await?;
+        Ok(context.local().read_table(table)?.create_physical_plan().await?)
     }
-}
-
-/// Plans training rows. The plan can be encoded, because a run records it. It does not distribute the rows of a partition
-/// over others, because a worker reads one partition after the other, and has no filters that a first reader changes.
-async fn planned(context: &Session, rows: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
-    let mut state = context.local().state();
-    let config = state.config().clone().with_option_extension(TaskModels::default());
-    *state.config_mut() = config
-        .with_round_robin_repartition(false)
-        .set_bool("datafusion.optimizer.enable_dynamic_filter_pushdown", false)
-        .set_bool("datafusion.optimizer.enable_physical_uncorrelated_scalar_subquery", false);
-    state.mark_start_execution();
-    let rows = state.optimize(rows)?;
-    // Not the planner of the session, which may add an operator for this process.
-    Ok(DefaultPhysicalPlanner::default().create_physical_plan(&rows, &state).await?)
 }
 
 fn null_text() -> Expr {

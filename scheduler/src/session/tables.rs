@@ -1,44 +1,27 @@
 //! Runs the statements of DataFusion, on the cluster or in this process, and stores the tables of CREATE TABLE.
 //!
 //! Ballista sends plans to other processes, and a table in memory cannot be sent. So CREATE TABLE writes Parquet files
-//! to the session's folder. Plans that still cannot be sent run in this process, with the same functions, on the threads
-//! of queries. Without a cluster, CREATE TABLE does the same, so that tables may be larger than memory.
+//! to the session's folder. Plans that still cannot be sent run in this process, with the same functions.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::dataframe::{DataFrame, DataFrameWriteOptions};
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{CreateMemoryTable, DdlStatement, EmptyRelation, LogicalPlan, Statement};
-use datafusion::prelude::SessionContext;
+use datafusion::logical_expr::{CreateMemoryTable, DdlStatement, EmptyRelation, LogicalPlan};
 use datafusion_proto::logical_plan::AsLogicalPlan;
 use datafusion_proto::protobuf::LogicalPlanNode;
-use prost::Message;
 use tempfile::TempDir;
 use tusk_udfs::session::logical_codec;
 
 use super::Session;
 use crate::error::{Error, Result, Results};
 
-/// The settings of DataFusion that would lift the limits of the process for a session, and what sets them.
-const LIMITS: [(&str, &str); 3] = [
-    ("datafusion.runtime.memory_limit", "start it with --memory-limit-bytes"),
-    ("datafusion.runtime.max_temp_directory_size", "start it with --spill-limit-bytes"),
-    ("datafusion.runtime.temp_directory", "start it with --work-dir"),
-];
-
 /// The prefix of the names of sessions' folders.
 const FOLDER_PREFIX: &str = "tusk-tables-";
-
-/// The characters of a table's name that are in the name of its folder.
-const TABLE_FOLDER_CHARACTERS_MAX: usize = 64;
-
-/// The maximum number of tables of a schema.
-const TABLES_MAX: usize = 10_000;
 
 /// Creates a folder for the tables of a session. It is removed when the returned value is dropped.
 pub(super) fn session_folder(parent: Option<&Path>) -> std::io::Result<TempDir> {
@@ -65,11 +48,8 @@ pub(super) async fn execute(context: &Session, plan: LogicalPlan) -> Result<Resu
     match plan {
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => create_table(context, create).await,
         LogicalPlan::Statement(_) => {
-            keep_limits(&plan)?;
             // Statements such as SET apply to both sessions.
-            if let Some(distributed) = context.distributed() {
-                distributed.execute_logical_plan(plan.clone()).await?;
-            }
+            context.distributed().execute_logical_plan(plan.clone()).await?;
             run(context.local().execute_logical_plan(plan).await?).await
         }
         LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) => run(context.local().execute_logical_plan(plan).await?).await,
@@ -81,24 +61,7 @@ async fn run(frame: DataFrame) -> Result<Results> {
     Ok(Results::new(frame.execute_stream().await?))
 }
 
-/// Refuses statements that would change the limits of the process.
-fn keep_limits(plan: &LogicalPlan) -> Result<()> {
-    let variable = match plan {
-        LogicalPlan::Statement(Statement::SetVariable(set)) => set.variable.to_lowercase(),
-        LogicalPlan::Statement(Statement::ResetVariable(reset)) => reset.variable.to_lowercase(),
-        _ => return Ok(()),
-    };
-    match LIMITS.iter().find(|(limit, _)| *limit == variable) {
-        None => Ok(()),
-        Some((limit, advice)) => {
-            let message = format!("{limit} is a limit of the whole process: {advice}");
-            Err(tusk_core::Error::Data { message }.into())
-        }
-    }
-}
-
-/// Returns whether a plan can be sent to the cluster and is worth sending: a plan that reads no table is not. A plan
-/// whose message is nested more deeply than decoders accept cannot be sent.
+/// Returns whether a plan can be sent to the cluster and is worth sending: a plan that reads no table is not.
 pub(super) fn can_travel(plan: &LogicalPlan) -> bool {
     let mut reads_table = false;
     let walked = plan.apply_with_subqueries(|node| {
@@ -106,8 +69,7 @@ pub(super) fn can_travel(plan: &LogicalPlan) -> bool {
         Ok(if reads_table { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     let codec = logical_codec();
-    let arrives = |node: LogicalPlanNode| LogicalPlanNode::decode(node.encode_to_vec().as_slice()).is_ok();
-    walked.is_ok() && reads_table && LogicalPlanNode::try_from_logical_plan(plan, codec.as_ref()).is_ok_and(arrives)
+    walked.is_ok() && reads_table && LogicalPlanNode::try_from_logical_plan(plan, codec.as_ref()).is_ok()
 }
 
 async fn create_table(context: &Session, create: CreateMemoryTable) -> Result<Results> {
@@ -121,7 +83,7 @@ async fn create_table(context: &Session, create: CreateMemoryTable) -> Result<Re
             return Err(tusk_core::Error::Data { message }.into());
         }
         (true, false, true) => drop(session.deregister_table(name.clone())?),
-        (false, _, _) => refuse_too_many(session, &name)?,
+        (false, _, _) => {}
     }
     let table = materialize(context, &name.to_string(), input.as_ref().clone()).await?;
     session.register_table(name, table)?;
@@ -130,22 +92,11 @@ async fn create_table(context: &Session, create: CreateMemoryTable) -> Result<Re
 
 /// Writes the rows of a plan to Parquet files in the session's folder and returns the table that reads them.
 pub(super) async fn materialize(context: &Session, name: &str, plan: LogicalPlan) -> Result<Arc<ListingTable>> {
-    let folder = table_folder(context, name)?;
-    let table = Box::pin(written(context, folder.path(), plan)).await?;
-    drop(folder.keep());
-    Ok(table)
-}
-
-/// Creates a folder for the files of a table. It is removed when the returned value is dropped.
-pub(super) fn table_folder(context: &Session, name: &str) -> Result<TempDir> {
-    let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-    let name: String = name.chars().take(TABLE_FOLDER_CHARACTERS_MAX).collect();
-    let parent = context.folder().map_err(io_error)?;
-    tempfile::Builder::new().prefix(&format!("{name}-")).tempdir_in(parent).map_err(io_error)
-}
-
-/// Writes the rows of a plan to Parquet files in a folder and returns the table that reads them.
-pub(super) async fn written(context: &Session, folder: &Path, plan: LogicalPlan) -> Result<Arc<ListingTable>> {
+    let folder = tempfile::Builder::new()
+        .prefix(&format!("{}-", name.replace(|c: char| !c.is_ascii_alphanumeric(), "_")))
+        .tempdir_in(context.folder().map_err(io_error)?)
+        .map_err(io_error)?
+        .keep();
     let path = format!("{}/", folder.display());
     let schema = Arc::new(plan.schema().as_arrow().clone());
     if !matches!(plan, LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, .. })) {
@@ -156,15 +107,6 @@ pub(super) async fn written(context: &Session, folder: &Path, plan: LogicalPlan)
     let config =
         ListingTableConfig::new(ListingTableUrl::parse(&path)?).with_listing_options(options).with_schema(schema);
     Ok(Arc::new(ListingTable::try_new(config)?))
-}
-
-/// Returns an error if the schema of a new table is full.
-pub(super) fn refuse_too_many(session: &SessionContext, table: &TableReference) -> Result<()> {
-    if session.state().schema_for_ref(table.clone())?.table_names().len() < TABLES_MAX {
-        return Ok(());
-    }
-    let message = format!("the schema of '{table}' has {TABLES_MAX} tables, which is the maximum. DROP some of them");
-    Err(tusk_core::Error::Data { message }.into())
 }
 
 async fn nothing(context: &Session) -> Result<Results> {

@@ -11,7 +11,7 @@ use tusk_core::engine::Predictor;
 use tusk_core::options::{Architecture, ModelSpec};
 use tusk_core::store::table_runtime;
 use tusk_udfs::predict::PlanOnly;
-use tusk_udfs::session::{local_config, session_builder};
+use tusk_udfs::session::{session_builder, session_config};
 
 use super::read::{Found, Query};
 use crate::error::Result;
@@ -37,7 +37,7 @@ pub async fn shortcuts_of_file(file: &Path, threads: usize) -> Result<Found> {
         return Err(Error::Data { message }.into());
     };
     let until = Instant::now() + TIME_MAX;
-    let mut config = local_config().with_target_partitions(threads.max(1)).with_batch_size(BATCH_ROWS);
+    let mut config = session_config().with_target_partitions(threads.max(1)).with_batch_size(BATCH_ROWS);
     // The file is read from its start by one reader, so that the same images are measured each time.
     config.options_mut().optimizer.repartition_file_scans = false;
     let predictor: Arc<dyn Predictor> = Arc::new(PlanOnly);

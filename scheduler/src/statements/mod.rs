@@ -29,7 +29,6 @@ use tusk_core::Error;
 use tusk_core::event::OnEvent;
 use tusk_core::protocol::StatementHelp;
 use tusk_core::sql::Parser;
-use tusk_process::threads::{on_large_stack, with_large_stack};
 
 use crate::access::users::Right;
 use crate::error::{Result, Results};
@@ -114,7 +113,7 @@ impl ModelStatement {
     }
 }
 
-/// Parses the statements of a script, which are separated by semicolons. The caller needs a large stack to free them.
+/// Parses the statements of a script, which are separated by semicolons.
 fn parse(sql: &str) -> tusk_core::Result<Vec<Statement>> {
     tusk_core::sql::parse(sql, |parser| {
         let recognised = |verb: &&&Verb| verb.begins.iter().any(|words| parser.begins(words));
@@ -128,17 +127,15 @@ fn parse(sql: &str) -> tusk_core::Result<Vec<Statement>> {
 
 /// Parses a text that must contain one statement.
 pub(crate) fn one_statement(sql: &str) -> tusk_core::Result<Statement> {
-    with_large_stack(|| {
-        let mut statements = parse(sql)?;
-        match (statements.pop(), statements.is_empty()) {
-            (Some(statement), true) => Ok(statement),
-            (found, _) => Err(Error::Syntax {
-                message: format!("expected one statement, found {}", statements.len() + usize::from(found.is_some())),
-                line: 1,
-                column: 1,
-            }),
-        }
-    })
+    let mut statements = parse(sql)?;
+    match (statements.pop(), statements.is_empty()) {
+        (Some(statement), true) => Ok(statement),
+        (found, _) => Err(Error::Syntax {
+            message: format!("expected one statement, found {}", statements.len() + usize::from(found.is_some())),
+            line: 1,
+            column: 1,
+        }),
+    }
 }
 
 /// Checks that a text is one statement, without running it.
@@ -146,7 +143,7 @@ pub(crate) fn one_statement(sql: &str) -> tusk_core::Result<Statement> {
 /// # Errors
 /// [`tusk_core::Error::Syntax`] with line and column.
 pub fn check(sql: &str) -> tusk_core::Result<()> {
-    with_large_stack(|| one_statement(sql).map(drop))
+    one_statement(sql).map(drop)
 }
 
 /// Returns the help of the statements about models, for clients.
@@ -202,12 +199,12 @@ impl Session {
     /// # Errors
     /// Returns an error if it cannot be planned or started.
     pub(crate) async fn execute(&self, statement: Statement, on_event: Option<OnEvent>) -> Result<Results> {
-        let executed: Executed<'_> = Box::pin(async move {
-            match statement {
-                Statement::Model(statement) => statement.statement.execute(self, on_event).await,
-                Statement::DataFusion(statement) => self.execute_plan(self.plan(*statement).await?).await,
+        match statement {
+            Statement::Model(statement) => statement.statement.execute(self, on_event).await,
+            Statement::DataFusion(statement) => {
+                let plan = self.local().state().statement_to_plan(*statement).await?;
+                self.execute_plan(plan).await
             }
-        });
-        on_large_stack(executed).await
+        }
     }
 }

@@ -9,23 +9,28 @@ use tonic::{Request, Response, Status};
 use tusk_core::ids::ModelName;
 use tusk_core::protocol::parameters::PULL_TYPE_URL;
 use tusk_core::protocol::{
-    CHECK_ACTION, EVENTS_HEADER, ExecutorReport, FOLLOW_TICKET, Follow, MANIFEST_ACTION, REPORT_ACTION,
+    CHECK_ACTION, ClusterStatus, EVENTS_HEADER, ExecutorReport, FOLLOW_TICKET, Follow, MANIFEST_ACTION, REPORT_ACTION,
     STATEMENTS_ACTION, STATUS_ACTION, TRAIN_TICKET, TrainingRequest,
 };
 
-use super::cancel::CANCEL_ACTION;
-use super::options::{CLOSE_SESSION, GET_SESSION_OPTIONS, SET_SESSION_OPTIONS};
-use super::stream::{DataStream, of_results};
+use super::stream::{DataStream, of_results, status_of};
 use super::{TuskFlight, watcher};
+use crate::executors::Executors;
 use crate::metrics;
+use crate::service::TrainingService;
 use crate::service::epoch_rows::{Seen, epoch_rows};
 use crate::statements::{check, help};
-use crate::status::{NO_RIGHT, PROTOCOL, status_of};
 
 /// The maximum size of a report in bytes.
 const REPORT_BYTES_MAX: usize = 1 << 20;
 
 type ActionStream = <TuskFlight as FlightService>::DoActionStream;
+
+/// Returns the current state of the cluster.
+pub(crate) fn cluster_status(executors: &Executors, training: &TrainingService) -> ClusterStatus {
+    let (jobs_running, jobs_queued) = training.jobs();
+    ClusterStatus { executors: executors.alive(), runs: training.summaries(), jobs_running, jobs_queued }
+}
 
 impl TuskFlight {
     /// Handles a ticket that is not one of Flight SQL.
@@ -39,7 +44,7 @@ impl TuskFlight {
         let (on_event, events) = if with_events { watcher() } else { (None, None) };
         let run = match message.type_url.as_str() {
             TRAIN_TICKET => {
-                Self::require_train(&identity)?;
+                self.require_train(identity.may_train)?;
                 let session = self.session(&identity).await?;
                 let codec = self.training.codec();
                 let context = session.local().task_ctx();
@@ -59,14 +64,13 @@ impl TuskFlight {
             // A ticket of Ballista is not an `Any`, so its type URL is none of those above.
             _ => {
                 if !identity.is_node {
-                    Self::require_train(&identity)?;
+                    self.require_train(identity.may_train)?;
                 }
                 return self.proxy.do_get(request).await;
             }
         };
         let (name, run, seen) = run;
-        let in_use = self.sessions.in_use(&identity.session);
-        Ok(Response::new(of_results(epoch_rows(name, run, on_event, seen), events, self.ending.clone(), in_use)))
+        Ok(Response::new(of_results(epoch_rows(name, run, on_event, seen), events, self.ending.clone())))
     }
 
     /// Handles an action that is not one of Flight SQL.
@@ -96,9 +100,8 @@ impl TuskFlight {
             }
             STATUS_ACTION => {
                 Self::require_query(&identity)?;
-                serde_json::to_vec(&self.training.status()).map_err(invalid)?
+                serde_json::to_vec(&cluster_status(&self.executors, &self.training)).map_err(invalid)?
             }
-            CANCEL_ACTION => self.cancel_flight_info(&identity, &action.body)?,
             CHECK_ACTION => {
                 Self::require_query(&identity)?;
                 let sql = String::from_utf8(action.body.to_vec()).map_err(invalid)?;
@@ -109,21 +112,22 @@ impl TuskFlight {
                 Self::require_query(&identity)?;
                 serde_json::to_vec(&help()).map_err(invalid)?
             }
-            GET_SESSION_OPTIONS => self.session_options(&identity).await?,
-            SET_SESSION_OPTIONS => self.set_session_options(&identity, &action.body).await?,
-            CLOSE_SESSION => self.close_session(&identity),
             other => return Err(Status::invalid_argument(format!("there is no action '{other}'"))),
         };
         let result = ActionResult { body: body.into() };
         Ok(Response::new(stream::once(async move { Ok(result) }).boxed()))
     }
+
+    fn require_train(&self, may_train: bool) -> Result<(), Status> {
+        if may_train { Ok(()) } else { Err(refused("this client may only query")) }
+    }
 }
 
 fn refused(message: &str) -> Status {
     metrics::REFUSED.inc();
-    NO_RIGHT.status(message)
+    Status::permission_denied(message)
 }
 
 fn invalid(error: impl std::fmt::Display) -> Status {
-    PROTOCOL.status(format!("the message cannot be read: {error}"))
+    Status::invalid_argument(format!("the message cannot be read: {error}"))
 }

@@ -10,7 +10,6 @@ use tonic::metadata::MetadataMap;
 
 use super::TuskFlight;
 use crate::metrics;
-use crate::status::UNAUTHENTICATED;
 
 /// Base64 with or without padding: Arrow's Go library, and so ADBC's driver, omits it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -36,7 +35,7 @@ impl TuskFlight {
         let Some(users) = &self.users else { return Ok(uuid::Uuid::new_v4().simple().to_string()) };
         let refused = || {
             metrics::REFUSED.inc();
-            UNAUTHENTICATED.status("the user name or the password is wrong")
+            Status::unauthenticated("the user name or the password is wrong")
         };
         let (name, password) = basic(metadata).ok_or_else(refused)?;
         let users = Arc::clone(users);

@@ -13,8 +13,8 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{LogicalPlan, TableType};
 use datafusion::prelude::SessionContext;
 use tonic::Status;
-use tusk_core::sql::Parameters;
 
+use super::stream::status_of;
 use crate::session::Session;
 
 /// The types of tables and their names in JDBC.
@@ -36,9 +36,8 @@ pub(super) fn sql_info() -> Result<SqlInfoData, Status> {
     info.append(SqlInfo::FlightSqlServerSql, true);
     info.append(SqlInfo::FlightSqlServerSubstrait, false);
     info.append(SqlInfo::FlightSqlServerTransaction, SqlSupportedTransaction::None as i32);
-    info.append(SqlInfo::FlightSqlServerCancel, true);
-    info.append(SqlInfo::FlightSqlServerBulkIngestion, true);
-    info.append(SqlInfo::FlightSqlServerIngestTransactionsSupported, false);
+    info.append(SqlInfo::FlightSqlServerCancel, false);
+    info.append(SqlInfo::FlightSqlServerBulkIngestion, false);
     info.append(SqlInfo::SqlDdlCatalog, false);
     info.append(SqlInfo::SqlDdlSchema, true);
     info.append(SqlInfo::SqlDdlTable, true);
@@ -142,15 +141,16 @@ pub(super) async fn tables(session: &Session, query: CommandGetTables) -> Result
     rows.build().map_err(failed)
 }
 
-/// Returns the columns of a statement's parameters, in order. A type that the planner does not know is that of NULL.
-pub(super) fn parameter_schema(parameters: &Parameters, plan: Option<&LogicalPlan>) -> Schema {
-    // A parameter that stands for columns of different types has none.
-    let known = plan.and_then(|plan| plan.get_parameter_fields().ok()).unwrap_or_default();
-    let fields = parameters.names().into_iter().map(|name| match known.get(&name) {
-        Some(Some(field)) => field.as_ref().clone().with_name(name).with_nullable(true),
-        _ => Field::new(name, DataType::Null, true),
+/// Returns the parameters of a plan, in order.
+pub(super) fn parameter_schema(plan: &LogicalPlan) -> Result<Schema, Status> {
+    let parameters = plan.get_parameter_fields().map_err(|e| status_of(e.into()))?;
+    let mut named: Vec<_> = parameters.into_iter().collect();
+    named.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<usize>().unwrap_or(usize::MAX));
+    let fields = named.into_iter().map(|(name, field)| match field {
+        Some(field) => field.as_ref().clone().with_name(name),
+        None => Field::new(name, DataType::Null, true),
     });
-    Schema::new(fields.collect::<Vec<_>>())
+    Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Returns the types of tables.

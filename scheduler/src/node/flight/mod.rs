@@ -1,55 +1,47 @@
 //! Arrow Flight on the scheduler's port: Flight SQL for all clients, Tusk's own messages, and Ballista's partitions.
 //!
 //! * `sql`: the calls of Flight SQL
-//! * `execute`: statements, with the values of their parameters; `transactions` refuses some
-//! * `sessions`: what is kept between two calls of a client; `options` has the current catalog and schema
+//! * `sessions`: what is kept between two calls of a client
 //! * `login`: user names and passwords
-//! * `stream`: results as Flight messages, which `encode` and `wire` make of rows
-//! * `incoming`: rows that clients send; `ingest` makes tables of them
+//! * `stream`: rows as Flight messages
 //! * `metadata`: what drivers ask about the server
 //! * `actions`: Tusk's own messages, such as the reports of executors and requests for runs
-//! * `cancel`: ends the rows of a statement
 
 mod actions;
-mod cancel;
-mod encode;
-mod execute;
-mod incoming;
-mod ingest;
-mod kept;
 mod login;
 mod metadata;
-mod options;
 mod sessions;
 mod sql;
 mod stream;
-mod transactions;
-mod wire;
 
 use std::sync::Arc;
 
 use arrow_flight::sql::metadata::{SqlInfoData, XdbcTypeInfoData};
 use ballista_core::flight_proxy_service::BallistaFlightProxyService;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::LogicalPlan;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Status};
 use tusk_core::event::{OnEvent, RunEvent};
 
-pub(crate) use encode::MESSAGE_BYTES_MAX;
+pub(crate) use actions::cluster_status;
 
-use crate::access::users::{Identity, Users};
-use crate::error::{Error, Result};
+use crate::access::users::{Identity, Right, Users};
+use crate::error::{Error, Result, Results};
 use crate::executors::SharedExecutors;
 use crate::metrics;
 use crate::node::catalog::Catalog;
 use crate::opaque::Opaque;
 use crate::service::TrainingService;
 use crate::session::{Session, SessionSettings};
-use crate::status::{UNAUTHENTICATED, status_of};
-use cancel::Fetches;
-use sessions::{SharedSessions, shared_sessions};
-use stream::EVENTS_WAITING_MAX;
+use crate::statements::{Statement, one_statement};
+use sessions::SharedSessions;
+use stream::{EVENTS_WAITING_MAX, status_of};
+
+/// The rows of a statement, and the events of its run if the client asks for them.
+type Started = (Results, Option<mpsc::Receiver<RunEvent>>);
 
 /// Returns the settings of a new session.
 pub(crate) type SessionFactory = Arc<dyn Fn() -> SessionSettings + Send + Sync>;
@@ -65,7 +57,6 @@ pub(crate) struct Parts {
     training: TrainingService,
     executors: SharedExecutors,
     sessions: SharedSessions,
-    fetches: Arc<Fetches>,
     users: Option<Arc<Users>>,
     proxy: BallistaFlightProxyService,
     /// Cancelled when the scheduler begins to shut down.
@@ -98,8 +89,7 @@ impl TuskFlight {
             catalog,
             training,
             executors,
-            sessions: shared_sessions(),
-            fetches: Arc::default(),
+            sessions: SharedSessions::default(),
             users,
             proxy,
             ending,
@@ -110,8 +100,7 @@ impl TuskFlight {
 
     /// Returns the identity of the client. The router adds it to every request that it does not refuse.
     fn identity(extensions: &Extensions) -> Result<Identity, Status> {
-        let identity = extensions.get::<Identity>().cloned();
-        identity.ok_or_else(|| UNAUTHENTICATED.status("the client is not authenticated"))
+        extensions.get::<Identity>().cloned().ok_or_else(|| Status::unauthenticated("the client is not authenticated"))
     }
 
     /// Returns the client's session. The future is boxed, like every future that holds a plan or a session across an
@@ -136,7 +125,57 @@ impl TuskFlight {
             return Ok(());
         }
         metrics::REFUSED.inc();
-        Err(UNAUTHENTICATED.status("log in with a user name and password, or send a valid bearer token"))
+        Err(Status::unauthenticated("log in with a user name and password, or send a valid bearer token"))
+    }
+
+    /// Parses a statement and checks that the client may run it.
+    fn statement(identity: &Identity, sql: &str) -> Result<Statement, Status> {
+        let statement = one_statement(sql).map_err(|e| status_of(e.into()))?;
+        if identity.may_train || statement.right() == Right::Query {
+            return Ok(statement);
+        }
+        metrics::REFUSED.inc();
+        let user = identity.user.as_deref().unwrap_or("this client");
+        Err(Status::permission_denied(format!(
+            "{user} may only query: it has no right to train or to change anything. Ask the cluster's administrator \
+             for rights = [\"query\", \"train\"]"
+        )))
+    }
+
+    /// Starts a statement, which the client must be allowed to run.
+    fn start<'a>(
+        &'a self,
+        identity: &'a Identity,
+        statement: Statement,
+        parameters: Vec<ScalarValue>,
+        with_events: bool,
+    ) -> BoxFuture<'a, Result<Started, Status>> {
+        Box::pin(async move {
+            let kind = if matches!(statement, Statement::Model(_)) { "model" } else { "query" };
+            let session = self.session(identity).await?;
+            let (on_event, events) = if with_events { watcher() } else { (None, None) };
+            let results = match statement {
+                Statement::DataFusion(_) if !parameters.is_empty() => {
+                    let plan = plan_of(&session, statement).await?;
+                    let plan = plan.with_param_values(parameters).map_err(|e| status_of(e.into()))?;
+                    session.execute_plan(plan).await
+                }
+                statement => session.execute(statement, on_event).await,
+            };
+            let outcome = if results.is_ok() { "started" } else { "refused" };
+            metrics::STATEMENTS.with_label_values(&[kind, outcome]).inc();
+            Ok((results.map_err(status_of)?, events))
+        })
+    }
+}
+
+/// Returns the plan of a statement of DataFusion.
+async fn plan_of(session: &Session, statement: Statement) -> Result<LogicalPlan, Status> {
+    match statement {
+        Statement::DataFusion(statement) => {
+            session.local().state().statement_to_plan(*statement).await.map_err(|e| status_of(e.into()))
+        }
+        Statement::Model(_) => Err(Status::invalid_argument("a statement about models has no parameters")),
     }
 }
 

@@ -2,43 +2,47 @@
 
 use std::pin::Pin;
 
+use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::sql::server::{DoPutError, FlightSqlService, PeekableFlightDataStream};
+use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
-    ActionBeginTransactionRequest, ActionBeginTransactionResult, ActionCancelQueryRequest, ActionCancelQueryResult,
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
-    ActionEndTransactionRequest, Any, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas,
-    CommandGetExportedKeys, CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes,
-    CommandGetTables, CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate,
-    CommandStatementIngest, CommandStatementQuery, CommandStatementUpdate, DoPutPreparedStatementResult,
-    ProstMessageExt, SqlInfo, TicketStatementQuery,
+    Any, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
+    CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
+    CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementQuery,
+    CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse};
 use arrow_flight::{IpcMessage, SchemaAsIpc, Ticket};
-use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
-use futures::{Stream, stream};
+use datafusion::common::ScalarValue;
+use futures::future::BoxFuture;
+use futures::{Stream, TryStreamExt, stream};
 use prost::Message;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use tusk_core::protocol::parameters::PUSH_TYPE_URL;
+use tusk_core::protocol::{EVENTS_HEADER, RunStarted};
 
-use super::cancel::until_cancelled;
-use super::encode::encoded;
-use super::incoming::read_values;
-use super::stream::{DataStream, of_batch, of_results};
-use super::transactions::{no_transactions, refuse_request};
-use super::{TuskFlight, metadata};
+use super::sessions::Prepared;
+use super::stream::{DataStream, of_batch, of_results, status_of};
+use super::{TuskFlight, metadata, plan_of};
+use crate::access::users::Identity;
 use crate::session::Session;
-use crate::status::PROTOCOL;
+use crate::statements::Statement;
+
+/// The maximum number of rows of parameters that are bound to a prepared statement at once.
+const PARAMETER_ROWS_MAX: usize = 1;
 
 type HandshakeStream = Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>;
+type InfoResponse = Result<Response<FlightInfo>, Status>;
 type DataResponse = Result<Response<DataStream>, Status>;
 
-/// Where the rows of a request are fetched.
-pub(super) type InfoResponse = Result<Response<FlightInfo>, Status>;
-
 /// Returns where rows are fetched: from this server, with this ticket.
-pub(super) fn info(schema: &Schema, ticket: &impl ProstMessageExt, descriptor: FlightDescriptor) -> InfoResponse {
+fn info(schema: &Schema, ticket: &impl ProstMessageExt, descriptor: FlightDescriptor) -> InfoResponse {
     let ticket = Ticket::new(ticket.as_any().encode_to_vec());
     let info = FlightInfo::new().try_with_schema(schema).map_err(|e| Status::internal(e.to_string()))?;
     let endpoint = FlightEndpoint::new().with_ticket(ticket);
@@ -51,18 +55,74 @@ fn schema_bytes(schema: &Schema) -> Result<bytes::Bytes, Status> {
 }
 
 fn handle_of(bytes: &[u8]) -> Result<String, Status> {
-    String::from_utf8(bytes.to_vec()).map_err(|_| PROTOCOL.status("the statement's handle is not UTF-8"))
+    String::from_utf8(bytes.to_vec()).map_err(|_| Status::invalid_argument("the statement's handle is not UTF-8"))
+}
+
+fn wants_events(metadata: &MetadataMap) -> bool {
+    metadata.contains_key(EVENTS_HEADER)
 }
 
 impl TuskFlight {
+    /// Starts a statement. Returns where its rows are fetched, and the run whose epochs they are, if it starts one.
+    async fn run(
+        &self,
+        identity: &Identity,
+        statement: Statement,
+        parameters: Vec<ScalarValue>,
+        request: Request<FlightDescriptor>,
+    ) -> InfoResponse {
+        let (results, events) = self.start(identity, statement, parameters, wants_events(request.metadata())).await?;
+        let schema = results.schema();
+        let run = results.model().map(|model| serde_json::to_vec(&RunStarted { model: model.clone() })).transpose();
+        let run = run.map_err(|e| Status::internal(e.to_string()))?.unwrap_or_default();
+        let handle = self.sessions.keep(&identity.session, results, events)?;
+        let ticket = TicketStatementQuery { statement_handle: handle.into() };
+        let info = info(&schema, &ticket, request.into_inner())?.into_inner();
+        Ok(Response::new(info.with_app_metadata(run)))
+    }
+
+    /// Runs a statement to its end, for clients that do not fetch its rows. Returns the number of rows.
+    async fn run_to_end(
+        &self,
+        identity: &Identity,
+        statement: Statement,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<i64, Status> {
+        let (mut results, _) = self.start(identity, statement, parameters, false).await?;
+        let mut rows = 0;
+        while let Some(batch) = results.next().await.map_err(status_of)? {
+            rows += batch.num_rows() as i64;
+        }
+        Ok(rows)
+    }
+
+    /// Returns the columns of a statement's rows and of its parameters, without running it.
+    fn describe<'a>(
+        &'a self,
+        identity: &'a Identity,
+        statement: &'a Statement,
+    ) -> BoxFuture<'a, Result<(Schema, Schema), Status>> {
+        Box::pin(async move {
+            let session = self.session(identity).await?;
+            match statement {
+                Statement::Model(statement) => Ok((statement.schema().as_ref().clone(), Schema::empty())),
+                Statement::DataFusion(_) => {
+                    let plan = plan_of(&session, statement.clone()).await?;
+                    Ok((plan.schema().as_arrow().clone(), metadata::parameter_schema(&plan)?))
+                }
+            }
+        })
+    }
+
     async fn metadata_session(&self, extensions: &tonic::Extensions) -> Result<Session, Status> {
         self.session(&Self::identity(extensions)?).await
     }
 }
 
 /// Returns no rows, for calls about keys: DataFusion's tables have none.
-fn no_rows(schema: &SchemaRef) -> DataResponse {
-    Ok(Response::new(encoded(schema, stream::empty())))
+fn no_rows(schema: std::sync::Arc<Schema>) -> DataResponse {
+    let rows = FlightDataEncoderBuilder::new().with_schema(schema).build(stream::empty::<Result<_, FlightError>>());
+    Ok(Response::new(Box::pin(rows.map_err(|e| Status::internal(e.to_string())))))
 }
 
 #[tonic::async_trait]
@@ -88,9 +148,8 @@ impl FlightSqlService for TuskFlight {
         request: Request<FlightDescriptor>,
     ) -> InfoResponse {
         let identity = Self::identity(request.extensions())?;
-        refuse_request(query.transaction_id.as_ref())?;
         let statement = Self::statement(&identity, &query.query)?;
-        self.run(&identity, statement, request).await
+        self.run(&identity, statement, Vec::new(), request).await
     }
 
     async fn get_flight_info_prepared_statement(
@@ -101,17 +160,13 @@ impl FlightSqlService for TuskFlight {
         let identity = Self::identity(request.extensions())?;
         let handle = handle_of(&query.prepared_statement_handle)?;
         let prepared = self.sessions.prepared(&identity.session, &handle)?;
-        self.run(&identity, prepared, request).await
+        self.run(&identity, prepared.statement, prepared.parameters, request).await
     }
 
     async fn do_get_statement(&self, ticket: TicketStatementQuery, request: Request<Ticket>) -> DataResponse {
         let identity = Self::identity(request.extensions())?;
-        let handle = handle_of(&ticket.statement_handle)?;
-        let rows = self.sessions.take(&identity.session, &handle)?;
-        let in_use = self.sessions.in_use(&identity.session);
-        let fetch = self.fetches.begin(&identity.session, &handle);
-        let rows = of_results(rows.results, rows.events, self.ending.clone(), in_use);
-        Ok(Response::new(until_cancelled(rows, fetch)))
+        let rows = self.sessions.take(&identity.session, &handle_of(&ticket.statement_handle)?)?;
+        Ok(Response::new(of_results(rows.results, rows.events, self.ending.clone())))
     }
 
     async fn do_put_statement_update(
@@ -120,18 +175,8 @@ impl FlightSqlService for TuskFlight {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         let identity = Self::identity(request.extensions())?;
-        refuse_request(command.transaction_id.as_ref())?;
         let statement = Self::statement(&identity, &command.query)?;
-        self.run_to_end(&identity, statement).await
-    }
-
-    async fn do_put_statement_ingest(
-        &self,
-        command: CommandStatementIngest,
-        request: Request<PeekableFlightDataStream>,
-    ) -> Result<i64, Status> {
-        let identity = Self::identity(request.extensions())?;
-        self.ingest(&identity, command, request.into_inner()).await
+        self.run_to_end(&identity, statement, Vec::new()).await
     }
 
     async fn do_put_prepared_statement_update(
@@ -141,13 +186,8 @@ impl FlightSqlService for TuskFlight {
     ) -> Result<i64, Status> {
         let identity = Self::identity(request.extensions())?;
         let handle = handle_of(&command.prepared_statement_handle)?;
-        let mut prepared = self.sessions.prepared(&identity.session, &handle)?;
-        let values = read_values(request.into_inner()).await?;
-        // Some clients send the values here, and some before.
-        if values.columns() > 0 {
-            prepared.bound = values;
-        }
-        self.run_to_end(&identity, prepared).await
+        let prepared = self.sessions.prepared(&identity.session, &handle)?;
+        self.run_to_end(&identity, prepared.statement, prepared.parameters).await
     }
 
     async fn do_put_prepared_statement_query(
@@ -157,8 +197,21 @@ impl FlightSqlService for TuskFlight {
     ) -> Result<DoPutPreparedStatementResult, Status> {
         let identity = Self::identity(request.extensions())?;
         let handle = handle_of(&command.prepared_statement_handle)?;
-        let values = read_values(request.into_inner()).await?;
-        self.sessions.bind(&identity.session, &handle, values)?;
+        let rows = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
+        let mut batches = FlightRecordBatchStream::new_from_flight_data(rows);
+        let mut parameters = Vec::new();
+        let mut count = 0;
+        while let Some(batch) = batches.try_next().await.map_err(|e| Status::invalid_argument(e.to_string()))? {
+            count += batch.num_rows();
+            if count > PARAMETER_ROWS_MAX {
+                return Err(Status::unimplemented("bind one row of parameters at a time"));
+            }
+            if batch.num_rows() == 1 {
+                let values = batch.columns().iter().map(|column| ScalarValue::try_from_array(column, 0));
+                parameters = values.collect::<Result<_, _>>().map_err(|e| status_of(e.into()))?;
+            }
+        }
+        self.sessions.bind(&identity.session, &handle, parameters)?;
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(command.prepared_statement_handle) })
     }
 
@@ -168,9 +221,9 @@ impl FlightSqlService for TuskFlight {
         request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let identity = Self::identity(request.extensions())?;
-        refuse_request(query.transaction_id.as_ref())?;
-        let prepared = Self::statement(&identity, &query.query)?;
-        let (rows, parameters) = self.describe(&identity, &prepared).await?;
+        let statement = Self::statement(&identity, &query.query)?;
+        let (rows, parameters) = self.describe(&identity, &statement).await?;
+        let prepared = Prepared { statement, parameters: Vec::new() };
         let handle = self.sessions.prepare(&identity.session, prepared)?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: handle.into(),
@@ -187,33 +240,6 @@ impl FlightSqlService for TuskFlight {
         let identity = Self::identity(request.extensions())?;
         self.sessions.close_prepared(&identity.session, &handle_of(&query.prepared_statement_handle)?);
         Ok(())
-    }
-
-    async fn do_action_cancel_query(
-        &self,
-        query: ActionCancelQueryRequest,
-        request: Request<Action>,
-    ) -> Result<ActionCancelQueryResult, Status> {
-        let identity = Self::identity(request.extensions())?;
-        let info = FlightInfo::decode(query.info).map_err(|e| PROTOCOL.status(e.to_string()))?;
-        // The numbers of both enumerations are the same.
-        Ok(ActionCancelQueryResult { result: self.cancel(&identity, &info)? as i32 })
-    }
-
-    async fn do_action_begin_transaction(
-        &self,
-        _query: ActionBeginTransactionRequest,
-        _request: Request<Action>,
-    ) -> Result<ActionBeginTransactionResult, Status> {
-        Err(no_transactions())
-    }
-
-    async fn do_action_end_transaction(
-        &self,
-        _query: ActionEndTransactionRequest,
-        _request: Request<Action>,
-    ) -> Result<(), Status> {
-        Err(no_transactions())
     }
 
     async fn get_flight_info_catalogs(
@@ -299,7 +325,7 @@ impl FlightSqlService for TuskFlight {
     }
 
     async fn do_get_primary_keys(&self, _query: CommandGetPrimaryKeys, _request: Request<Ticket>) -> DataResponse {
-        no_rows(&metadata::primary_key_schema())
+        no_rows(metadata::primary_key_schema())
     }
 
     async fn get_flight_info_exported_keys(
@@ -311,7 +337,7 @@ impl FlightSqlService for TuskFlight {
     }
 
     async fn do_get_exported_keys(&self, _query: CommandGetExportedKeys, _request: Request<Ticket>) -> DataResponse {
-        no_rows(&metadata::foreign_key_schema())
+        no_rows(metadata::foreign_key_schema())
     }
 
     async fn get_flight_info_imported_keys(
@@ -323,7 +349,7 @@ impl FlightSqlService for TuskFlight {
     }
 
     async fn do_get_imported_keys(&self, _query: CommandGetImportedKeys, _request: Request<Ticket>) -> DataResponse {
-        no_rows(&metadata::foreign_key_schema())
+        no_rows(metadata::foreign_key_schema())
     }
 
     async fn get_flight_info_cross_reference(
@@ -339,7 +365,7 @@ impl FlightSqlService for TuskFlight {
         _query: CommandGetCrossReference,
         _request: Request<Ticket>,
     ) -> DataResponse {
-        no_rows(&metadata::foreign_key_schema())
+        no_rows(metadata::foreign_key_schema())
     }
 
     async fn do_get_fallback(&self, request: Request<Ticket>, message: Any) -> DataResponse {
@@ -352,23 +378,10 @@ impl FlightSqlService for TuskFlight {
         message: Any,
     ) -> Result<Response<<Self as FlightService>::DoPutStream>, Status> {
         if message.type_url != PUSH_TYPE_URL {
-            return Err(PROTOCOL.status(format!("there is no command '{}'", message.type_url)));
+            return Err(Status::invalid_argument(format!("there is no command '{}'", message.type_url)));
         }
         let pushed = self.training.parameters().do_put(request.into_inner()).await?;
         Ok(Response::new(Box::pin(stream::once(async { Ok(pushed) }))))
-    }
-
-    async fn do_put_error_callback(
-        &self,
-        _request: Request<PeekableFlightDataStream>,
-        error: DoPutError,
-    ) -> Result<Response<<Self as FlightService>::DoPutStream>, Status> {
-        Err(PROTOCOL.status(match error {
-            DoPutError::MissingCommand => {
-                "no rows and no columns were sent. Send at least one batch, which may be empty"
-            }
-            DoPutError::MissingFlightDescriptor => "the first message of the rows has no command",
-        }))
     }
 
     async fn do_action_fallback(

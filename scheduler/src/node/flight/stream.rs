@@ -3,46 +3,45 @@
 use std::pin::Pin;
 
 use arrow_flight::FlightData;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
 use bytes::Bytes;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
+use tusk_core::cause::CauseKind;
 use tusk_core::event::RunEvent;
 use tusk_core::protocol::ENDING;
 
-use super::encode::encoded;
-use super::sessions::InUse;
-use crate::error::Results;
-use crate::status::status_of;
+use crate::error::{Error, Results};
 
 /// The number of events that may wait for a slow client. Further events are dropped.
-pub(super) const EVENTS_WAITING_MAX: usize = 256;
+pub(crate) const EVENTS_WAITING_MAX: usize = 256;
 
 /// A stream of Flight messages.
-pub(super) type DataStream = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
+pub(crate) type DataStream = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
 
 /// Returns the stream of a batch.
-pub(super) fn of_batch(batch: RecordBatch) -> Response<DataStream> {
+pub(crate) fn of_batch(batch: RecordBatch) -> Response<DataStream> {
     let schema = batch.schema();
-    Response::new(encoded(&schema, stream::once(async move { Ok(batch) })))
+    Response::new(encoded(schema, stream::once(async move { Ok(batch) })))
 }
 
-/// Returns the stream of rows, which may still be computed, and of events, if any are requested. The session of the rows
-/// stays open until the stream ends.
+/// Returns the stream of rows, which may still be computed, and of events, if any are requested.
 ///
 /// When `ending` is cancelled, the rows of a run end with an error: they may take hours, the run continues in the next
 /// scheduler, and the client can follow it there.
-pub(super) fn of_results(
+pub(crate) fn of_results(
     results: Results,
     events: Option<mpsc::Receiver<RunEvent>>,
     ending: CancellationToken,
-    in_use: InUse,
 ) -> DataStream {
     let schema = results.schema();
     let is_run = results.cancellation().is_some();
-    let rows = stream::try_unfold((results, ending, in_use), move |(mut results, ending, in_use)| async move {
+    let rows = stream::try_unfold((results, ending), move |(mut results, ending)| async move {
         let batch = tokio::select! {
             biased;
             batch = results.next() => batch.map_err(status_of)?,
@@ -50,9 +49,9 @@ pub(super) fn of_results(
                 return Err(Status::unavailable(ENDING));
             }
         };
-        Ok(batch.map(|batch| (batch, (results, ending, in_use))))
+        Ok(batch.map(|batch| (batch, (results, ending))))
     });
-    let rows = encoded(&schema, rows);
+    let rows = encoded(schema, rows);
     match events {
         None => rows,
         Some(events) => Box::pin(stream::unfold((rows, events, true), with_events)),
@@ -92,10 +91,36 @@ fn event_message(event: &RunEvent) -> FlightData {
     FlightData { data_header: Bytes::from_static(NO_MESSAGE), app_metadata: Bytes::from(json), ..FlightData::default() }
 }
 
+fn encoded(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static) -> DataStream {
+    let rows = rows.map_err(|status| FlightError::Tonic(Box::new(status)));
+    let encoded = FlightDataEncoderBuilder::new().with_schema(schema).build(rows);
+    Box::pin(encoded.map_err(|error| match error {
+        FlightError::Tonic(status) => *status,
+        other => Status::internal(other.to_string()),
+    }))
+}
+
+/// Converts an error to a gRPC status with the same message.
+#[expect(clippy::needless_pass_by_value, reason = "the error is not used afterwards")]
+pub(crate) fn status_of(error: Error) -> Status {
+    let code = match &error {
+        Error::Cancelled { .. } | Error::AdaptingCancelled { .. } => Code::Cancelled,
+        Error::CannotResume { .. } | Error::NotHere { .. } => Code::FailedPrecondition,
+        other => match other.kind() {
+            CauseKind::Invalid => Code::InvalidArgument,
+            CauseKind::NotFound => Code::NotFound,
+            CauseKind::Exists => Code::AlreadyExists,
+            CauseKind::Exhausted => Code::ResourceExhausted,
+            CauseKind::Unavailable => Code::Unavailable,
+            _ => Code::Internal,
+        },
+    };
+    Status::new(code, error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use arrow_flight::decode::{DecodedPayload, FlightDataDecoder};
-    use futures::TryStreamExt;
     use tusk_core::ids::{ModelName, RunId};
 
     use super::*;

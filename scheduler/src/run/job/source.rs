@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use tusk_core::codec::encode_plan;
 use tusk_core::state::checksum;
@@ -13,7 +13,7 @@ use crate::error::Result;
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(super) plan: Arc<dyn ExecutionPlan>,
-    /// The checksum of the plan. It identifies the shards of the source.
+    /// The checksum of the encoded plan. It identifies the shards of the source.
     pub(super) checksum: String,
 }
 
@@ -23,10 +23,6 @@ impl Source {
     /// # Errors
     /// If the plan cannot be encoded.
     pub(crate) fn new(plan: &Arc<dyn ExecutionPlan>, codec: &dyn PhysicalExtensionCodec) -> Result<Self> {
-        // The encoding has the rows of in-memory tables and the names of all files. The text has what the encoding drops,
-        // such as the filter of a window function.
-        let mut bytes = encode_plan(Arc::clone(plan), codec)?;
-        bytes.extend(displayable(plan.as_ref()).indent(true).to_string().into_bytes());
-        Ok(Self { plan: Arc::clone(plan), checksum: checksum(&bytes) })
+        Ok(Self { plan: Arc::clone(plan), checksum: checksum(&encode_plan(Arc::clone(plan), codec)?) })
     }
 }

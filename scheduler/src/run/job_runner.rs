@@ -1,4 +1,4 @@
-//! Runs a physical plan as a Ballista job: submits it, waits for it, and fetches its rows from the executors.
+//! Runs a physical plan as a Ballista job: submits it, waits for it, and streams its rows partition by partition.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionContext;
-use futures::future::BoxFuture;
+use datafusion_proto::physical_plan::PhysicalExtensionCodec;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use tusk_core::cause::Cause;
 use tusk_core::plans::{LogicalMessage, PhysicalMessage};
 
-use super::{Fetch, Fetched, JobRows, JobRunner};
 use crate::error::{Error, Result};
 
 /// Ballista's scheduler, which decodes plans with Tusk's checks.
@@ -34,6 +33,9 @@ const FETCH_RETRY_WAIT_MS: u64 = 500;
 /// Maximum time without a message from an executor while its rows are fetched. A frozen executor keeps its connections.
 const FETCH_SILENCE_S: u64 = 20;
 const FETCH_SILENCE: Duration = Duration::from_secs(FETCH_SILENCE_S);
+
+/// Number of partitions whose rows are fetched at a time. While one is read, the next one is fetched.
+const FETCHES_MAX: usize = 2;
 
 /// Maximum number of batches of a partition that are fetched and wait to be read. A message has 4 MiB or less.
 const BATCHES_WAITING_MAX: usize = 2;
@@ -48,43 +50,58 @@ const TASK_ERROR: &str = "runtime execution error";
 /// The session of all jobs of training runs.
 const SESSION: &str = "tusk-training";
 
+/// The rows of one partition, while they are fetched.
+pub(crate) type Fetched = ReceiverStream<Result<RecordBatch>>;
+
+/// The locations of the rows of a finished job, in the order of its partitions.
+pub(crate) struct JobRows {
+    runner: JobRunner,
+    phase: String,
+    locations: Vec<PartitionLocation>,
+}
+
+impl JobRows {
+    /// Returns the rows, partition by partition.
+    pub(crate) fn in_turn(self) -> impl Stream<Item = Result<RecordBatch>> {
+        let Self { runner, phase, locations } = self;
+        futures::stream::iter(locations)
+            .map(move |location| std::future::ready(runner.clone().fetch_ahead(phase.clone(), location)))
+            .buffered(FETCHES_MAX)
+            .flatten()
+    }
+
+    /// Returns the rows of `at_a_time` partitions at a time, one stream per partition. At most [`BATCHES_WAITING_MAX`]
+    /// batches of each wait to be read.
+    pub(crate) fn side_by_side(self, at_a_time: usize) -> impl Iterator<Item = Vec<Fetched>> {
+        let Self { runner, phase, locations } = self;
+        let mut locations = locations.into_iter();
+        std::iter::from_fn(move || {
+            let fetch = |location| runner.clone().fetch_ahead(phase.clone(), location);
+            let group: Vec<Fetched> = locations.by_ref().take(at_a_time).map(fetch).collect();
+            (!group.is_empty()).then_some(group)
+        })
+    }
+}
+
 /// Submits jobs to the scheduler of this process.
 #[derive(Clone)]
-pub(crate) struct BallistaRunner {
+pub(crate) struct JobRunner {
     scheduler: Scheduler,
     session: Arc<SessionContext>,
+    codec: Arc<dyn PhysicalExtensionCodec>,
     message_bytes_max: usize,
     tls: Option<Arc<BallistaConfigGrpcEndpoint>>,
 }
 
-impl std::fmt::Debug for BallistaRunner {
+impl std::fmt::Debug for JobRunner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BallistaRunner").field("scheduler", &self.scheduler.scheduler_endpoint).finish_non_exhaustive()
+        f.debug_struct("JobRunner").field("scheduler", &self.scheduler.scheduler_endpoint).finish_non_exhaustive()
     }
 }
 
-impl JobRunner for BallistaRunner {
-    fn run<'a>(
-        &'a self,
-        phase: &'a str,
-        plan: Arc<dyn ExecutionPlan>,
-        cancel: &'a CancellationToken,
-    ) -> BoxFuture<'a, Result<Option<JobRows>>> {
-        Box::pin(self.run_job(phase, plan, cancel))
-    }
-
-    fn counts(&self) -> (usize, usize) {
-        (self.scheduler.running_job_number(), self.scheduler.pending_job_number())
-    }
-
-    fn task_context(&self) -> Arc<TaskContext> {
-        self.session.task_ctx()
-    }
-}
-
-impl BallistaRunner {
+impl JobRunner {
     /// Opens a session at the scheduler.
-    pub(crate) async fn new(scheduler: Scheduler) -> Result<Self> {
+    pub(crate) async fn new(scheduler: Scheduler, codec: Arc<dyn PhysicalExtensionCodec>) -> Result<Self> {
         let sessions = &scheduler.state.session_manager;
         let config = scheduler.state.config.override_config_producer.as_ref().map(|f| f()).unwrap_or_default();
         // Weights do not compress. Trying to compress them takes longer than sending them.
@@ -95,11 +112,27 @@ impl BallistaRunner {
         let message_bytes_max = config.grpc_client_max_message_size as usize;
         let endpoint = config.override_create_grpc_client_endpoint.clone().filter(|_| config.use_tls);
         let tls = endpoint.map(|f| Arc::new(BallistaConfigGrpcEndpoint::new(f)));
-        Ok(Self { scheduler, session, message_bytes_max, tls })
+        Ok(Self { scheduler, session, codec, message_bytes_max, tls })
     }
 
-    /// Runs a plan. Its rows stay on the executors until they are fetched.
-    async fn run_job(
+    /// The codec that encodes plans.
+    pub(crate) fn codec(&self) -> &Arc<dyn PhysicalExtensionCodec> {
+        &self.codec
+    }
+
+    /// Returns the context in which plans are decoded.
+    pub(crate) fn task_context(&self) -> Arc<TaskContext> {
+        self.session.task_ctx()
+    }
+
+    /// Returns the number of running jobs and the number of waiting jobs.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.scheduler.running_job_number(), self.scheduler.pending_job_number())
+    }
+
+    /// Runs a plan. Its rows stay on the executors until they are fetched. `phase` is its name in errors. If `cancel`
+    /// fires, the job's tasks are stopped and the result is `None`.
+    pub(crate) async fn run(
         &self,
         phase: &str,
         plan: Arc<dyn ExecutionPlan>,
@@ -131,11 +164,7 @@ impl BallistaRunner {
                 Some(Status::Queued(_) | Status::Running(_)) | None => {}
             }
         };
-        let fetch = |location| -> Fetch {
-            let (runner, phase) = (self.clone(), phase.to_owned());
-            Box::new(move || runner.fetch_ahead(phase, location))
-        };
-        Ok(Some(JobRows::new(locations.into_iter().map(fetch))))
+        Ok(Some(JobRows { runner: self.clone(), phase: phase.to_owned(), locations }))
     }
 
     /// Runs [`Self::fetch`] in a spawned task, which ends when the receiver of its rows is dropped.
@@ -153,7 +182,7 @@ impl BallistaRunner {
                 }
             }
         });
-        ReceiverStream::new(receiver).boxed()
+        ReceiverStream::new(receiver)
     }
 
     /// Fetches the rows of one partition from the executor that wrote them.
