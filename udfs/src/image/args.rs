@@ -29,6 +29,11 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    /// The name of the function.
+    pub(super) fn name(&self) -> &'static str {
+        self.syntax.split_once('(').map_or(self.syntax, |(name, _)| name)
+    }
+
     /// The types the arguments are cast to before the function sees them.
     pub(super) fn coerce(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let Self { syntax, arguments, required } = *self;

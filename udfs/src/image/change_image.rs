@@ -4,9 +4,7 @@ use std::sync::LazyLock;
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_datafusion_err};
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl};
 use tusk_core::error::nearest;
 use tusk_pixels::{CHANGES, Change, change_named};
 
@@ -51,37 +49,13 @@ fn change_argument() -> String {
     format!("{}.", changes.collect::<Vec<_>>().join(", "))
 }
 
-/// The SQL function `change_image(image, change)`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct ChangeImage {
-    signature: Signature,
-}
-
-impl Default for ChangeImage {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl ChangeImage {
-    /// The function, ready to be registered.
-    pub fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
+image_function! {
+    /// The SQL function `change_image(image, change)`.
+    ChangeImage
 }
 
 impl ScalarUDFImpl for ChangeImage {
-    fn name(&self) -> &str {
-        "change_image"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        SHAPE.coerce(arg_types)
-    }
+    described!();
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(image_struct())
@@ -106,10 +80,6 @@ impl ScalarUDFImpl for ChangeImage {
             }
         }
         call.finish(changed.finish()?)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
     }
 }
 

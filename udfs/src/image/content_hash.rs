@@ -5,9 +5,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::UInt64Array;
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl};
 use tusk_core::random::content_hash;
 
 use super::args::{Call, Kind, Shape};
@@ -38,37 +36,13 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .build()
 });
 
-/// The SQL function `content_hash(image)`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct ContentHash {
-    signature: Signature,
-}
-
-impl Default for ContentHash {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl ContentHash {
-    /// The function, ready to be registered.
-    pub fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
+image_function! {
+    /// The SQL function `content_hash(image)`.
+    ContentHash
 }
 
 impl ScalarUDFImpl for ContentHash {
-    fn name(&self) -> &str {
-        "content_hash"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        SHAPE.coerce(arg_types)
-    }
+    described!();
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(DataType::UInt64)
@@ -82,10 +56,6 @@ impl ScalarUDFImpl for ContentHash {
             (!images.column.is_null(image)).then(|| content_hash(images.column.content(image)))
         };
         call.finish(Arc::new((0..call.rows).map(hash).collect::<UInt64Array>()))
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
     }
 }
 

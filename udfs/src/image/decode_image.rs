@@ -4,9 +4,7 @@ use std::sync::LazyLock;
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_err};
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl};
 
 use super::args::{Call, Kind, Shape};
 use super::output::{ImageStructBuilder, image_struct, row_error};
@@ -48,37 +46,13 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .build()
 });
 
-/// The SQL function `decode_image(image [, mode])`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct DecodeImage {
-    signature: Signature,
-}
-
-impl Default for DecodeImage {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl DecodeImage {
-    /// The function, ready to be registered.
-    pub fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
+image_function! {
+    /// The SQL function `decode_image(image [, mode])`.
+    DecodeImage
 }
 
 impl ScalarUDFImpl for DecodeImage {
-    fn name(&self) -> &str {
-        "decode_image"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        SHAPE.coerce(arg_types)
-    }
+    described!();
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(image_struct())
@@ -86,10 +60,6 @@ impl ScalarUDFImpl for DecodeImage {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         decode_column(&Call::new("decode_image", &args)?, OnBroken::Fail)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
     }
 }
 

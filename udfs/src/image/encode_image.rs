@@ -5,9 +5,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::BinaryBuilder;
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_datafusion_err};
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl};
 
 use super::args::{Call, Kind, Shape};
 use super::output::{check_batch_bytes, row_error};
@@ -61,37 +59,13 @@ fn argument(format: Format, encoder: &Encoder) -> String {
     format!("`'{}'`{}", format.name(), if encoder.is_lossless { " (lossless)" } else { "" })
 }
 
-/// The SQL function `encode_image(image, format [, quality])`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct EncodeImage {
-    signature: Signature,
-}
-
-impl Default for EncodeImage {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl EncodeImage {
-    /// The function, ready to be registered.
-    pub fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
+image_function! {
+    /// The SQL function `encode_image(image, format [, quality])`.
+    EncodeImage
 }
 
 impl ScalarUDFImpl for EncodeImage {
-    fn name(&self) -> &str {
-        "encode_image"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        SHAPE.coerce(arg_types)
-    }
+    described!();
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(DataType::Binary)
@@ -122,10 +96,6 @@ impl ScalarUDFImpl for EncodeImage {
             files.append_value(file);
         }
         call.finish(Arc::new(files.finish()))
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
     }
 }
 

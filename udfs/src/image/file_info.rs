@@ -5,9 +5,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{Int32Builder, Int64Builder, NullBufferBuilder, StructArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl};
 
 use super::args::{Call, Kind, Shape};
 use super::{SECTION, image_argument};
@@ -41,37 +39,13 @@ fn fields() -> Fields {
     Fields::from(vec![Field::new("bytes", DataType::Int64, true), Field::new("jpeg_quality", DataType::Int32, true)])
 }
 
-/// The SQL function `file_info(image)`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct FileInfoFunction {
-    signature: Signature,
-}
-
-impl Default for FileInfoFunction {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl FileInfoFunction {
-    /// The function, ready to be registered.
-    pub fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
+image_function! {
+    /// The SQL function `file_info(image)`.
+    FileInfoFunction
 }
 
 impl ScalarUDFImpl for FileInfoFunction {
-    fn name(&self) -> &str {
-        "file_info"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        SHAPE.coerce(arg_types)
-    }
+    described!();
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(DataType::Struct(fields()))
@@ -91,10 +65,6 @@ impl ScalarUDFImpl for FileInfoFunction {
         }
         let columns = vec![Arc::new(bytes.finish()) as _, Arc::new(quality.finish()) as _];
         call.finish(Arc::new(StructArray::try_new(fields(), columns, valid.finish())?))
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
     }
 }
 

@@ -5,9 +5,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, Int32Builder, NullBufferBuilder, StringBuilder, StructArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl};
 
 use super::args::{Call, Kind, Shape};
 use super::{SECTION, image_argument};
@@ -48,37 +46,13 @@ fn fields() -> Fields {
     ])
 }
 
-/// The SQL function `image_info(image)`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct ImageInfoFunction {
-    signature: Signature,
-}
-
-impl Default for ImageInfoFunction {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl ImageInfoFunction {
-    /// The function, ready to be registered.
-    pub fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
+image_function! {
+    /// The SQL function `image_info(image)`.
+    ImageInfoFunction
 }
 
 impl ScalarUDFImpl for ImageInfoFunction {
-    fn name(&self) -> &str {
-        "image_info"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        SHAPE.coerce(arg_types)
-    }
+    described!();
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(DataType::Struct(fields()))
@@ -108,10 +82,6 @@ impl ScalarUDFImpl for ImageInfoFunction {
         }
         columns.push(Arc::new(format.finish()));
         call.finish(Arc::new(StructArray::try_new(fields(), columns, valid.finish())?))
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
     }
 }
 

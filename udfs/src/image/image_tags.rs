@@ -5,9 +5,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, Float64Builder, Int32Builder, NullBufferBuilder, StringBuilder, StructArray};
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl};
 
 use super::args::{Call, Kind, Shape};
 use super::{SECTION, image_argument};
@@ -48,37 +46,13 @@ fn fields() -> Fields {
     ])
 }
 
-/// The SQL function `image_tags(image)`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct ImageTags {
-    signature: Signature,
-}
-
-impl Default for ImageTags {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl ImageTags {
-    /// The function, ready to be registered.
-    pub fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
+image_function! {
+    /// The SQL function `image_tags(image)`.
+    ImageTags
 }
 
 impl ScalarUDFImpl for ImageTags {
-    fn name(&self) -> &str {
-        "image_tags"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        SHAPE.coerce(arg_types)
-    }
+    described!();
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(DataType::Struct(fields()))
@@ -107,10 +81,6 @@ impl ScalarUDFImpl for ImageTags {
         }
         columns.push(Arc::new(resolution.finish()));
         call.finish(Arc::new(StructArray::try_new(fields(), columns, valid.finish())?))
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
     }
 }
 

@@ -3,6 +3,8 @@
 //! An image argument is encoded bytes or Spark's image struct (see [`tusk_pixels::ImageColumn`]). Every function
 //! returns NULL if any argument is NULL.
 
+#[macro_use]
+mod declare;
 mod args;
 mod change_image;
 mod content_hash;

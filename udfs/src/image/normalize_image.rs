@@ -7,9 +7,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Fields};
 use datafusion::common::{Result, exec_err};
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl};
 
 use super::args::{Call, Kind, Levels, Shape};
 use super::output::{check_batch_bytes, row_error};
@@ -57,37 +55,13 @@ pub(crate) fn tensor_fields() -> Fields {
     Fields::from(vec![Field::new("shape", shape, true), Field::new("data", data, true)])
 }
 
-/// The SQL function `normalize_image(image, mean, std)`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct NormalizeImage {
-    signature: Signature,
-}
-
-impl Default for NormalizeImage {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl NormalizeImage {
-    /// The function, ready to be registered.
-    pub fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
+image_function! {
+    /// The SQL function `normalize_image(image, mean, std)`.
+    NormalizeImage
 }
 
 impl ScalarUDFImpl for NormalizeImage {
-    fn name(&self) -> &str {
-        FUNCTION
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        SHAPE.coerce(arg_types)
-    }
+    described!();
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(DataType::Struct(tensor_fields()))
@@ -125,10 +99,6 @@ impl ScalarUDFImpl for NormalizeImage {
         }
         let columns: Vec<ArrayRef> = vec![Arc::new(shape.finish()), Arc::new(data.finish())];
         call.finish(Arc::new(StructArray::try_new(tensor_fields(), columns, valid.finish())?))
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
     }
 }
 

@@ -4,9 +4,7 @@ use std::sync::LazyLock;
 
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_datafusion_err};
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl};
 
 use super::args::{Call, Kind, Shape};
 use super::output::{ImageStructBuilder, image_struct, row_error};
@@ -45,37 +43,13 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .build()
 });
 
-/// The SQL function `resize_image(image, width, height [, filter])`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct ResizeImage {
-    signature: Signature,
-}
-
-impl Default for ResizeImage {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl ResizeImage {
-    /// The function, ready to be registered.
-    pub fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
+image_function! {
+    /// The SQL function `resize_image(image, width, height [, filter])`.
+    ResizeImage
 }
 
 impl ScalarUDFImpl for ResizeImage {
-    fn name(&self) -> &str {
-        "resize_image"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        SHAPE.coerce(arg_types)
-    }
+    described!();
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(image_struct())
@@ -104,10 +78,6 @@ impl ScalarUDFImpl for ResizeImage {
             resized.append(call.function, images.column.origin(at), &pixels)?;
         }
         call.finish(resized.finish()?)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
     }
 }
 

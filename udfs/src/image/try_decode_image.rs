@@ -4,9 +4,7 @@ use std::sync::LazyLock;
 
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs, ScalarUDFImpl};
 
 use super::args::{Call, Kind, Shape};
 use super::decode_image::{MODE_ARGUMENT, OnBroken, decode_column};
@@ -41,37 +39,13 @@ static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
     .build()
 });
 
-/// The SQL function `try_decode_image(image [, mode])`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct TryDecodeImage {
-    signature: Signature,
-}
-
-impl Default for TryDecodeImage {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl TryDecodeImage {
-    /// The function, ready to be registered.
-    pub fn new() -> Self {
-        Self { signature: Signature::user_defined(Volatility::Immutable) }
-    }
+image_function! {
+    /// The SQL function `try_decode_image(image [, mode])`.
+    TryDecodeImage
 }
 
 impl ScalarUDFImpl for TryDecodeImage {
-    fn name(&self) -> &str {
-        "try_decode_image"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        SHAPE.coerce(arg_types)
-    }
+    described!();
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(image_struct())
@@ -79,10 +53,6 @@ impl ScalarUDFImpl for TryDecodeImage {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         decode_column(&Call::new("try_decode_image", &args)?, OnBroken::Null)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        Some(&DOCUMENTATION)
     }
 }
 
