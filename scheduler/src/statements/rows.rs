@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::arrow::temporal_conversions::timestamp_ms_to_datetime;
 use datafusion::error::DataFusionError;
 use tusk_core::metrics::ClassPrior;
 
@@ -28,6 +29,12 @@ pub(super) fn status(message: &str) -> Result<RecordBatch> {
     text("status", message)
 }
 
+/// Returns the date of a time in milliseconds since 1970, in UTC.
+pub(super) fn date(unix_ms: u64) -> String {
+    let time = i64::try_from(unix_ms).ok().and_then(timestamp_ms_to_datetime);
+    time.map_or_else(|| "an unknown date".to_owned(), |time| time.date().to_string())
+}
+
 /// Returns the class frequencies of a site as text, such as `NORMAL: 0.2500, PNEUMONIA: 0.7500`.
 pub(super) fn class_frequencies(classes: &[String], prior: &ClassPrior) -> String {
     let of = |(class, frequency): (&String, &f64)| format!("{class}: {frequency:.4}");
@@ -37,4 +44,15 @@ pub(super) fn class_frequencies(classes: &[String], prior: &ClassPrior) -> Strin
 /// Returns the columns of rows.
 pub(super) fn schema_of(rows: Result<RecordBatch>) -> SchemaRef {
     rows.map_or_else(|_| Arc::new(Schema::empty()), |rows| rows.schema())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_impossible_date_is_unknown() {
+        assert_eq!(date(u64::MAX), "an unknown date");
+        assert_eq!(date(0), "1970-01-01");
+    }
 }

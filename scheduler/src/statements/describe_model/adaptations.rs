@@ -1,9 +1,8 @@
 //! What a description says of the adaptations of a model.
 
-use datafusion::arrow::temporal_conversions::timestamp_ms_to_datetime;
 use tusk_core::manifest::{Adaptation, Manifest};
 
-use crate::statements::rows::class_frequencies;
+use crate::statements::rows::{class_frequencies, date};
 
 /// Returns what the adaptations did not change.
 fn unchanged(manifest: &Manifest) -> &'static str {
@@ -48,8 +47,7 @@ fn line(manifest: &Manifest, adaptation: &Adaptation) -> String {
         Some(prior) => format!("class frequencies {}", class_frequencies(&manifest.definition.classes, prior)),
         None => "no class frequencies".to_owned(),
     };
-    let date = i64::try_from(*unix_ms).ok().and_then(timestamp_ms_to_datetime);
-    let date = date.map_or_else(|| "unknown".to_owned(), |time| time.date().to_string());
+    let date = date(*unix_ms);
     let s = if *workers == 1 { "" } else { "s" };
     format!(
         "{source}: {images} images, {skipped} unreadable; {statistics}; {prior}; {workers} worker{s}; on {date}; from '{model}' \

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use datafusion::arrow::temporal_conversions::timestamp_ms_to_datetime;
 use tusk_core::manifest::{
     EvaluationKind, EvaluationRecord, EvaluationResult, Manifest, NuisanceUse, StressRow, summary_of_uses,
 };
@@ -11,6 +10,7 @@ use tusk_core::store::ModelStore;
 
 use super::card::table;
 use crate::error::Result;
+use crate::statements::rows::date;
 
 /// Number of uses in a table of the card.
 const USES_SHOWN: usize = 10;
@@ -95,12 +95,6 @@ fn shown(number: Option<f64>) -> String {
     number.map_or_else(|| "none".to_owned(), |number| format!("{number:.4}"))
 }
 
-/// Returns the date in UTC.
-fn date(unix_ms: u64) -> String {
-    let time = i64::try_from(unix_ms).ok().and_then(timestamp_ms_to_datetime);
-    time.map_or_else(|| "at an unknown time".to_owned(), |time| time.format("%Y-%m-%d").to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,11 +141,5 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("|\n| wide | 0.1391 | 0.8565 | 0.9971 | none | 0.9957 |"), "{text}");
-    }
-
-    #[test]
-    fn an_impossible_date_is_unknown() {
-        assert_eq!(date(u64::MAX), "at an unknown time");
-        assert_eq!(date(0), "1970-01-01");
     }
 }
