@@ -16,6 +16,7 @@
 //! * `access`: users and their rights
 
 mod access;
+mod blocking;
 mod error;
 mod executors;
 mod metrics;

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use datafusion::error::DataFusionError;
 use datafusion::physical_plan::ExecutionPlan;
 use tusk_core::Error as CoreError;
 use tusk_core::event::RunEvent;
@@ -20,6 +19,7 @@ use tusk_core::state::{ModelState, is_running_statistic};
 
 use super::job::source::Source;
 use super::training::{Run, RunContext, begun, unix_ms};
+use crate::blocking::on_a_thread;
 use crate::error::{Error, Result};
 
 /// The least number of readable images. With fewer, the statistics of the site are less certain than those of training
@@ -243,10 +243,10 @@ impl Adapter {
         let raw = manifest.assumed_frequencies().unwrap_or_default();
         let (calibration, validation) = (manifest.calibration.clone(), manifest.validation_frequencies());
         // It takes seconds of processor time for a million images.
-        let estimated = tokio::task::spawn_blocking(move || {
+        let estimated = on_a_thread(move || {
             ClassPrior::estimate(&scores, raw, calibration.as_ref().map(|calibration| (calibration, validation)))
-        });
-        let estimated = estimated.await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+        })
+        .await?;
         let none = || CoreError::Data {
             message: format!(
                 "the class frequencies of {} cannot be estimated, because '{}' gives its images no probabilities; leave \

@@ -6,13 +6,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use datafusion::error::DataFusionError;
 use tusk_core::manifest::{ModelDefinition, NuisanceUse, USES_MAX, sort_uses};
 use tusk_core::metrics::{Interval, rank_biserial_interval, rank_correlation_interval};
 use tusk_core::nuisances::{NuisanceColumn, Nuisances};
 use tusk_core::protocol::TrainingRequest;
 
 use super::validation::{BOOTSTRAP_SEED, RESAMPLES, Validation};
+use crate::blocking::on_a_thread;
 use crate::error::Result;
 
 /// With fewer groups, an interval from resampling them is too narrow, and none is given.
@@ -102,8 +102,7 @@ impl KnownRows {
     /// # Errors
     /// Returns an error if the thread panics.
     pub(crate) async fn uses(self) -> Result<Vec<NuisanceUse>> {
-        let uses = tokio::task::spawn_blocking(move || self.measured()).await;
-        Ok(uses.map_err(|error| DataFusionError::External(Box::new(error)))?)
+        on_a_thread(move || self.measured()).await
     }
 
     fn measured(&self) -> Vec<NuisanceUse> {

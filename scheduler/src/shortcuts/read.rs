@@ -18,6 +18,7 @@ use super::measure::measure;
 use super::nuisances::nuisances_of;
 use super::sample::{Row, Sample};
 use super::thumbnail::SIDE;
+use crate::blocking::on_a_thread;
 use crate::error::Result;
 use crate::session::{Rows, Session};
 
@@ -133,11 +134,6 @@ impl Query {
 fn validation_rows(rows: &[Row], spec: &ModelSpec) -> Vec<usize> {
     let is_validated = |row: &Row| spec.split.folds.is_some() || spec.is_held_out(row.group);
     rows.iter().enumerate().filter(|(_, row)| is_validated(row)).map(|(place, _)| place).collect()
-}
-
-async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.map_err(|error| DataFusionError::External(Box::new(error)))?)
 }
 
 /// Returns the columns that are neither image nor label nor group, and whose values are numbers, words, times or booleans. An
