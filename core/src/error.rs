@@ -124,6 +124,12 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// The error for an option that does not exist, with the nearest of the names that do.
+    pub fn unknown_option(option: &str, names: &[&str]) -> Self {
+        let suggestion = nearest(option, names.iter().copied());
+        Self::UnknownOption { option: option.to_owned(), suggestion, known: names.join(", ") }
+    }
+
     /// Returns the kind of failure.
     #[must_use]
     pub fn kind(&self) -> CauseKind {

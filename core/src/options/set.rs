@@ -5,11 +5,9 @@ use crate::error::{Error, Result, nearest};
 
 /// Returns the definition of an option.
 pub(super) fn def(key: &str) -> Result<&'static OptionDef> {
-    let names = || option_defs().map(|def| def.name).chain(["resume"]);
-    option_defs().find(|def| key.eq_ignore_ascii_case(def.name)).ok_or_else(|| Error::UnknownOption {
-        option: key.to_owned(),
-        suggestion: nearest(key, names()),
-        known: names().collect::<Vec<_>>().join(", "),
+    option_defs().find(|def| key.eq_ignore_ascii_case(def.name)).ok_or_else(|| {
+        let names: Vec<&str> = option_defs().map(|def| def.name).chain(["resume"]).collect();
+        Error::unknown_option(key, &names)
     })
 }
 

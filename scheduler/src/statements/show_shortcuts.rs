@@ -5,7 +5,6 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use datafusion::arrow::datatypes::SchemaRef;
 use tusk_core::Error;
-use tusk_core::error::nearest;
 use tusk_core::event::OnEvent;
 use tusk_core::manifest::Shortcut;
 use tusk_core::options::{Architecture, ModelSpec, OptionValue};
@@ -70,15 +69,7 @@ fn columns(options: &[(String, OptionValue)]) -> Result<ModelSpec> {
             "image" => spec.data.image = column,
             "label" => spec.data.label = column,
             "group" => spec.data.group = Some(column),
-            _ => {
-                let suggestion = nearest(key, ["image", "label", "group"]);
-                return Err(Error::UnknownOption {
-                    option: key.clone(),
-                    suggestion,
-                    known: "image, label, group".to_owned(),
-                }
-                .into());
-            }
+            _ => return Err(Error::unknown_option(key, &["image", "label", "group"]).into()),
         }
     }
     Ok(spec)

@@ -1,6 +1,6 @@
 //! The options of ADAPT MODEL.
 
-use tusk_core::error::{Error, nearest};
+use tusk_core::error::Error;
 use tusk_core::manifest::Manifest;
 use tusk_core::options::OptionValue;
 
@@ -114,10 +114,8 @@ impl AdaptOptions {
                 let message = format!("option '{key}' is given twice; keep one");
                 return Err(Error::ConflictingOptions { message }.into());
             }
-            let names = || OPTIONS.iter().map(|option| option.name);
             let Some(option) = OPTIONS.iter().find(|option| option.name.eq_ignore_ascii_case(key)) else {
-                let (suggestion, known) = (nearest(key, names()), names().collect::<Vec<_>>().join(", "));
-                return Err(Error::UnknownOption { option: key.clone(), suggestion, known }.into());
+                return Err(Error::unknown_option(key, &OPTIONS.each_ref().map(|option| option.name)).into());
             };
             (option.set)(&mut parsed, value).ok_or_else(|| Error::InvalidOption {
                 option: option.name.to_owned(),

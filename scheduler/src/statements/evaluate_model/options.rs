@@ -132,10 +132,7 @@ impl EvaluateOptions {
                     };
                     parsed.calibrated = *calibrated;
                 }
-                _ => {
-                    let suggestion = nearest(&key, Self::NAMES);
-                    return Err(Error::UnknownOption { option: key, suggestion, known: Self::NAMES.join(", ") }.into());
-                }
+                _ => return Err(Error::unknown_option(&key, &Self::NAMES).into()),
             }
         }
         if parsed.against.is_some() && parsed.show != Show::Summary {
