@@ -71,10 +71,10 @@ bench: setup ## Run the micro-benchmarks of the release build.
 paper: dist ## Train five models under three losses on IMAGES=folder, as the paper does: writes docs/paper.md. Two hours; FULL=1 on a GPU.
 	@$(ENV) benches/experiments/paper.py --images "$(IMAGES)" $(if $(FULL),--full)
 
-ablation: dist ## Train cnn with one option changed at a time on IMAGES=folder: writes docs/ablation.md. An hour.
+ablation: dist ## Train cnn with one option changed at a time on IMAGES=folder: writes docs/ablation.md. 90 minutes.
 	@$(ENV) benches/experiments/ablation.py --images "$(IMAGES)"
 
-study-shift: dist ## Test cnn on X-rays of IMAGES=folder that were acquired otherwise than the training X-rays: writes docs/study-shift.md. An hour.
+study-shift: dist ## Test cnn on X-rays of IMAGES=folder that were acquired otherwise than the training X-rays: writes docs/study-shift.md. 90 minutes.
 	@$(ENV) benches/experiments/study_shift.py --images "$(IMAGES)"
 
 illustrations: dist ## Make the illustrations of the manual from synthetic X-rays: augmentation and heat maps. A minute.

@@ -7,6 +7,6 @@ pub const TRANSFORM: Transform =
     Transform(&Definition { name: "blur", stream: Stream::First(10), step: Step::Sharpness, draw });
 
 fn draw(draws: &mut Draws<'_>, changes: &mut Changes) {
-    let (is_blurred, amount) = (draws.uniform() < 0.5, draws.uniform() * 1.5 - 0.5);
+    let (is_blurred, amount) = (draws.half(), draws.uniform() * 1.5 - 0.5);
     changes.blur = if is_blurred { amount } else { 0.0 };
 }

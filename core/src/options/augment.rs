@@ -14,8 +14,8 @@ use crate::augment::{
 pub struct Augment(Vec<Transform>);
 
 impl Augment {
-    /// The transforms that leave the diagnosis of a chest X-ray as it is, and the changes of other sites that were of use for it
-    /// (docs/study-shift.md).
+    /// The transforms that leave the diagnosis of a chest X-ray as it is. Of those for other sites, `marks`, `resample` and
+    /// `resave` are not among them.
     #[must_use]
     pub fn xray() -> Self {
         Self(vec![
